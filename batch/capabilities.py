@@ -1,0 +1,65 @@
+"""What the image models can be asked for: names, ratios, sizes and the pixels they mean.
+
+Plain facts, used by the manifest's checks and by the check of what came back. Sources: Google's image
+generation guide (ratios, sizes, pixels) and AnyFast's page of gemini-3.1-flash-image (its five ratios).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_MODEL: Final = "gemini-3.1-flash-image"
+DEFAULT_SIZE: Final = "1K"
+
+#: The four sizes are spelled exactly so; "1k" and "512px" are refused or silently ignored by the API.
+IMAGE_SIZES: Final = ("512", "1K", "2K", "4K")
+
+#: The spellings of `responseModalities` the API takes.
+MODALITIES: Final = (("IMAGE",), ("TEXT", "IMAGE"))
+
+#: Reference pictures per request (Vertex model page of gemini-3.1-flash-image).
+MAX_REFERENCES: Final = 14
+
+#: MIME types AnyFast takes as references; anything else is converted before it is sent.
+REFERENCE_MIME_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
+
+#: Model ids the provider has retired, and the name that replaced them.
+RETIRED_MODELS: Final = {
+    "gemini-3.1-flash-image-preview": "gemini-3.1-flash-image",
+    "gemini-3-pro-image-preview": "gemini-3-pro-image",
+    "gemini-2.5-flash-image-preview": "gemini-2.5-flash-image",
+}
+
+_1K: Final = {
+    "1:1": (1024, 1024),
+    "1:4": (512, 2048),
+    "4:1": (2048, 512),
+    "1:8": (384, 3072),
+    "8:1": (3072, 384),
+    "2:3": (848, 1264),
+    "3:2": (1264, 848),
+    "3:4": (896, 1200),
+    "4:3": (1200, 896),
+    "4:5": (928, 1152),
+    "5:4": (1152, 928),
+    "9:16": (768, 1376),
+    "16:9": (1376, 768),
+    "21:9": (1584, 672),
+}
+
+#: All ratios of the model; AnyFast documents the first-named five.
+ASPECT_RATIOS: Final = tuple(_1K)
+ANYFAST_ASPECT_RATIOS: Final = ("1:1", "4:3", "3:4", "16:9", "9:16")
+
+
+def expected_pixels(aspect_ratio: str, image_size: str) -> tuple[int, int]:
+    """Width and height in pixels that the model documents for a ratio and a size.
+
+    2K and 4K are exactly two and four times 1K, 512 is half of it (the guide's 792x168 for 21:9 at 512
+    contradicts its own ratio and is read as x336; the check allows a tolerance anyway).
+    """
+    width, height = _1K[aspect_ratio]
+    if image_size == "512":
+        return width // 2, height // 2
+    factor = {"1K": 1, "2K": 2, "4K": 4}[image_size]
+    return width * factor, height * factor

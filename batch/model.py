@@ -1,0 +1,185 @@
+"""The facts that travel through the program. Frozen, keyword-only, with units in their names.
+
+`Job` comes out of the manifest, `Outcome` goes into the store; nothing here knows YAML, HTTP or files' layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from batch.errors import AttemptError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One reference picture: what the user called it, and what its bytes are.
+
+    `name` is the path as written in the manifest, `file` where it was read, `sha256` (hex) and `mime` belong
+    to the file's bytes. A file whose `mime` the API does not take is converted when the request is built.
+    """
+
+    name: str
+    file: Path
+    sha256: str
+    mime: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a job was written: a line of the manifest, or a row of a table. Lines count from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One picture to buy.
+
+    `aspect_ratio` None leaves the ratio to the model (it follows the input picture, else 1:1). `sample` counts
+    from 1 and tells apart the jobs that `samples` makes of one entry.
+    """
+
+    id: str
+    prompt: str
+    model: str
+    references: tuple[Reference, ...] = ()
+    aspect_ratio: str | None = None
+    image_size: str = "1K"
+    modalities: tuple[str, ...] = ("IMAGE",)
+    sample: int = 1
+    place: Place | None = None
+
+    def spec_hash(self) -> str:
+        """Hash (32 hex digits) of everything that decides what is bought.
+
+        Where the job stands, what it is called and how its references are named do not count: moving a row
+        or a file buys nothing again.
+        """
+        spec = {
+            "model": self.model,
+            "prompt": self.prompt,
+            "references": [reference.sha256 for reference in self.references],
+            "aspect_ratio": self.aspect_ratio,
+            "image_size": self.image_size,
+            "modalities": self.modalities,
+            "sample": self.sample,
+        }
+        canonical = json.dumps(spec, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:32]
+
+    def key(self) -> bytes:
+        """What is kept in memory per job instead of its id (16 bytes)."""
+        return job_key(self.id)
+
+
+def job_key(job_id: str) -> bytes:
+    """A job's id as 16 bytes that practically never meet another's."""
+    return hashlib.blake2b(job_id.encode("utf-8"), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One stored picture. `path` is relative to the output folder; `mime` is decided by the bytes."""
+
+    path: str
+    mime: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFacts:
+    """What one HTTP request was and cost.
+
+    `number` counts a job's attempts over its whole life from 1. `request_id` is the provider's own id,
+    `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost:
+    the list price if it was charged or may have been, else 0.
+    """
+
+    number: int
+    seconds: float
+    cost_usd: float
+    request_id: str | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The picture is on disk and recorded. The last image is the result, earlier ones came with it."""
+
+    job: Job
+    attempt: AttemptFacts
+    images: tuple[Image, ...]
+    caption: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The job has no picture and this run will not try again; `error` says why."""
+
+    job: Job
+    error: AttemptError
+    attempts: int
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """The request went out and no answer came: maybe paid, and not sent again by the policy in force."""
+
+    job: Job
+    error: AttemptError
+    attempts: int
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The run stopped before this job was settled; running again goes on with it."""
+
+    job: Job
+
+
+Outcome: TypeAlias = Done | Failed | Unknown | Pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How a run ended, in numbers. The first four count jobs of the manifest, `requests` this run's attempts.
+
+    `cost_usd` is what this run's charged answers cost at list price; `maybe_cost_usd` what attempts without
+    an answer may have cost on top; `possibly_paid_twice` counts jobs sent again after such an attempt, and
+    `possibly_paid_twice_usd` is the most that can have been wasted by it. The three speak of this run.
+    """
+
+    name: str
+    output: str
+    done: int
+    failed: int
+    unknown: int
+    pending: int
+    missing: int
+    requests: int
+    cost_usd: float
+    maybe_cost_usd: float
+    possibly_paid_twice: int
+    possibly_paid_twice_usd: float
+    seconds: float
+    exit: int
+    reason: str
+    not_before: str | None = None
+    message: str | None = None
+    failures_by_cause: Mapping[str, int] = field(default_factory=dict)

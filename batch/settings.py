@@ -1,0 +1,104 @@
+"""How a run is to go, as values made once at the edge (manifest, command line) and passed inward.
+
+Inner code sees these and never YAML, arguments or the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Auth(StrEnum):
+    """How the key travels: `?key=`, `x-goog-api-key:` or `Authorization: Bearer`."""
+
+    QUERY = "query"
+    HEADER = "header"
+    BEARER = "bearer"
+
+
+class UnknownPolicy(StrEnum):
+    """What to do with a job whose request may have been paid without an answer."""
+
+    RESEND = "resend"
+    HOLD = "hold"
+
+
+class ChangedPolicy(StrEnum):
+    """What to do with a job that was bought and has been edited since."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    RERUN = "rerun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """Which endpoint to speak to. None means the profile's own value; `simulator` options go to the simulator."""
+
+    profile: str
+    base_url: str | None = None
+    auth: Auth | None = None
+    key_env: str | None = None
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`concurrency`: requests in flight at most. `requests_per_minute`: attempts in any 60 s, None for no limit."""
+
+    concurrency: int = 8
+    requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds an attempt may spend in each phase, and in total.
+
+    Long by default: a cut request may have been paid. Measured answers take 4 to 60 s, 4K more.
+    """
+
+    connect_seconds: float = 15.0
+    write_seconds: float = 60.0
+    read_seconds: float = 300.0
+    total_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often an attempt is repeated within one run, by what it cost.
+
+    `unsent` and `unavailable` count attempts in all; a charged answer without a picture is asked for again
+    `unusable_retries` times over the job's whole life at most. Waits are full jitter
+    `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`.
+    Numbers and their sources: docs/architecture.md, "Retries".
+    """
+
+    unsent_attempts: int = 5
+    unsent_base_seconds: float = 0.5
+    unavailable_attempts: int = 3
+    unavailable_base_seconds: float = 1.0
+    cap_seconds: float = 60.0
+    unusable_retries: int = 2
+    throttles: int = 30
+    throttle_base_seconds: float = 5.0
+    longest_server_wait_seconds: float = 300.0
+    unknown: UnknownPolicy = UnknownPolicy.RESEND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything about a run that is not a job.
+
+    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`).
+    """
+
+    name: str
+    provider: ProviderSettings
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
+    prices: Mapping[str, float] = field(default_factory=dict)
+    verify: str = "structure"
