@@ -1,0 +1,110 @@
+"""`python -m benchmarks {compare,finished,profile}`; each has --help."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import compare, finished, profile_run, results
+from benchmarks.contestants import contestants, sdk_environment
+from benchmarks.measure import CommandFailed
+
+
+def main() -> int:
+    """Parses the command line and runs one of the three."""
+    options = _parser().parse_args()
+    options.workdir = options.workdir.resolve()
+    try:
+        options.run(options)
+    except (CommandFailed, RuntimeError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path("output/benchmarks"),
+        help="a folder on a real disk with 4 GB free (default: %(default)s)",
+    )
+    common.add_argument("--timeout", type=float, default=900, help="seconds one run may take (default: 900)")
+
+    one = commands.add_parser("compare", parents=[common], help="the runner, the SDK and curl, side by side")
+    one.add_argument("--cases", default=",".join(compare.CASES), help="default: %(default)s")
+    one.add_argument("--contestants", help="default: all")
+    one.add_argument("--rounds", type=int, default=3, help="how often everything is repeated (default: 3)")
+    one.add_argument(
+        "--shrink", type=int, default=1, help="this many times fewer pictures, to try things out"
+    )
+    one.add_argument("--page", type=Path, help="put the tables into this page, between its marks")
+    one.set_defaults(run=_compare)
+
+    two = commands.add_parser("finished", parents=[common], help="a finished batch, run again")
+    two.add_argument("--jobs", type=int, default=100_000, help="default: 100000")
+    two.add_argument("--concurrency", type=int, default=64, help="of the first run (default: 64)")
+    two.add_argument("--rounds", type=int, default=3, help="runs after the first (default: 3)")
+    two.set_defaults(run=_finished)
+
+    three = commands.add_parser("profile", parents=[common], help="where the runner's CPU goes")
+    three.add_argument("case", choices=list(compare.CASES))
+    three.add_argument("--images", type=int, help="default: as many as in the comparison")
+    three.set_defaults(run=_profile)
+    return parser
+
+
+def _compare(options: argparse.Namespace) -> None:
+    cases = [compare.CASES[name] for name in options.cases.split(",")]
+    options.workdir.mkdir(parents=True, exist_ok=True)
+    everyone = contestants(sdk_environment(options.workdir))
+    names = options.contestants.split(",") if options.contestants else list(everyone)
+    bench = compare.Bench(
+        contestants={name: everyone[name] for name in names},
+        answers=compare.prepare_answers(options.workdir),
+        workdir=options.workdir,
+        rounds=options.rounds,
+        timeout=options.timeout,
+        shrink=options.shrink,
+    )
+    runs: list[compare.Run] = []
+    for run in compare.compare(bench, cases):
+        compare.tell(run)
+        runs.append(run)
+    who = {name: {"what": everyone[name].what, "stack": bench.http_stack(name)} for name in names}
+    tables = results.as_markdown(runs)
+    (options.workdir / "results.json").write_text(
+        json.dumps(results.as_json(runs, {"contestants": who}), indent=1)
+    )
+    (options.workdir / "results.md").write_text(tables)
+    if options.page:
+        results.put_into_page(options.page, tables)
+    print(tables)
+
+
+def _finished(options: argparse.Namespace) -> None:
+    found = finished.measure_finished(
+        jobs=options.jobs,
+        concurrency=options.concurrency,
+        rounds=options.rounds,
+        workdir=options.workdir,
+        timeout=options.timeout,
+    )
+    (options.workdir / "finished.json").write_text(json.dumps(asdict(found), indent=1))
+    print(finished.as_markdown(found))
+
+
+def _profile(options: argparse.Namespace) -> None:
+    case = compare.CASES[options.case]
+    images = options.images or case.images
+    print(profile_run.profile(case, images=images, workdir=options.workdir, timeout=options.timeout))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
