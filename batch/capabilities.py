@@ -6,6 +6,8 @@ generation guide (ratios, sizes, pixels) and AnyFast's page of gemini-3.1-flash-
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 DEFAULT_MODEL: Final = "gemini-3.1-flash-image"
@@ -63,3 +65,28 @@ def expected_pixels(aspect_ratio: str, image_size: str) -> tuple[int, int]:
         return width // 2, height // 2
     factor = {"1K": 1, "2K": 2, "4K": 4}[image_size]
     return width * factor, height * factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What one model can be asked for."""
+
+    image_sizes: tuple[str, ...] = IMAGE_SIZES
+    aspect_ratios: tuple[str, ...] = ASPECT_RATIOS
+    max_references: int = MAX_REFERENCES
+
+
+#: The older models know no extreme ratios.
+_TEN_RATIOS: Final = tuple(ratio for ratio in ASPECT_RATIOS if ratio not in ("1:4", "4:1", "1:8", "8:1"))
+
+#: Sizes, ratios and references by model (Google's image generation guide and Vertex model pages).
+MODELS: Final[Mapping[str, ModelFacts]] = {
+    "gemini-3.1-flash-image": ModelFacts(),
+    "gemini-3-pro-image": ModelFacts(image_sizes=("1K", "2K", "4K"), aspect_ratios=_TEN_RATIOS),
+    "gemini-2.5-flash-image": ModelFacts(image_sizes=("1K",), aspect_ratios=_TEN_RATIOS, max_references=3),
+}
+
+
+def model_facts(model: str) -> ModelFacts:
+    """What `model` can be asked for; a model we do not know is taken to do what the newest one does."""
+    return MODELS.get(model, MODELS[DEFAULT_MODEL])

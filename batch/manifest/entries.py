@@ -1,0 +1,151 @@
+"""From the manifest's shape to its meaning: defaults applied, names checked against model and provider.
+
+An `Entry` is one item of `jobs` with everything settled that does not depend on a row. Its texts keep their
+place, so that a later stage can still say where something was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from batch.capabilities import DEFAULT_MODEL, DEFAULT_SIZE
+from batch.errors import Problem
+from batch.manifest.ids import id_problem
+from batch.manifest.parameters import Offer, prompt_problem
+from batch.manifest.problems import Problems
+from batch.manifest.schema import JobShape, ManifestShape, job_named
+from batch.manifest.templates import is_template
+from batch.manifest.yaml_text import At, Document
+
+_DEFAULT_MODALITIES: Final = ("IMAGE",)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something written in the manifest. `varies` if it is to be filled from rows, `shared` if by several jobs."""
+
+    text: str
+    at: At
+    varies: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One item of `jobs`, defaults applied."""
+
+    at: At
+    id: Text | None
+    prompt: Text
+    references: tuple[Text, ...]
+    model: Text
+    aspect_ratio: Text | None
+    image_size: Text
+    modalities: tuple[str, ...]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryReader:
+    """Settles the entries of one manifest and notes what is wrong with them."""
+
+    shape: ManifestShape
+    jobs: Sequence[JobShape | None]
+    document: Document
+    file: str
+    offer: Offer
+    problems: Problems
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries with the right shape, in the order written."""
+        entries = []
+        for index, job in enumerate(self.jobs):
+            if job is not None:
+                entry = self._entry(index, job)
+                self._check(entry, index)
+                entries.append(entry)
+        return tuple(entries)
+
+    def _entry(self, index: int, job: JobShape) -> Entry:
+        here: tuple[str | int, ...] = ("jobs", index)
+        model = self._setting(index, job, "model") or self._text(self.shape.model, "model")
+        return Entry(
+            at=self.document.at(*here),
+            id=None if job.id is None else self._text(job.id, *here, "id"),
+            prompt=self._text(job.prompt, *here, "prompt"),
+            references=self._references(index, job),
+            model=model or Text(DEFAULT_MODEL, self.document.at(*here)),
+            aspect_ratio=self._setting(index, job, "aspect_ratio"),
+            image_size=self._setting(index, job, "image_size") or Text(DEFAULT_SIZE, self.document.at(*here)),
+            modalities=job.modalities or self.shape.defaults.modalities or _DEFAULT_MODALITIES,
+            samples=job.samples or self.shape.defaults.samples or 1,
+        )
+
+    def _setting(self, index: int, job: JobShape, field: str) -> Any:
+        """A parameter from the job, else from the defaults, with the place where it was written."""
+        if field in job.model_fields_set:
+            return self._text(getattr(job, field), "jobs", index, field)
+        return self._text(getattr(self.shape.defaults, field), "defaults", field)
+
+    def _references(self, index: int, job: JobShape) -> tuple[Text, ...]:
+        path: tuple[str | int, ...] = ("jobs", index, "references")
+        names: Sequence[str] = job.references
+        if "references" not in job.model_fields_set:
+            path, names = ("defaults", "references"), self.shape.defaults.references
+        return tuple(self._text(name, *path, number) for number, name in enumerate(names))
+
+    def _text(self, text: str | None, *path: str | int) -> Any:
+        if text is None:
+            return None
+        varies = self.shape.rows is not None and is_template(text)
+        return Text(text, self.document.at(*path), varies, shared=path[0] != "jobs")
+
+    def _check(self, entry: Entry, index: int) -> None:
+        self._check_id(entry, index)
+        if not entry.prompt.varies:
+            self._note(prompt_problem(entry.prompt.text), entry.prompt, index)
+        if self.shape.rows is not None and not any(text.varies for text in _texts(entry)):
+            message = "no field uses a column, so every row would make the same job; write {{ Column }} in the prompt"
+            self._note(message, Text("", entry.at), index)
+        self._check_parameters(entry, index)
+
+    def _check_id(self, entry: Entry, index: int) -> None:
+        if entry.id is None or entry.id.varies:
+            return
+        if not self.document.reads_as_text_everywhere("jobs", index, "id"):
+            message: str | None = "id must be a string; quote it"
+        elif self.shape.rows is not None:
+            message = "id is the same for every row; use a column in it or leave it out"
+        else:
+            message = id_problem(entry.id.text, samples=entry.samples)
+        self._note(message, entry.id, index)
+
+    def _check_parameters(self, entry: Entry, index: int) -> None:
+        model = entry.model.text
+        wrong = None if entry.model.varies else self.offer.model_problem(model)
+        self._note(wrong, entry.model, index)
+        if entry.model.varies or wrong is not None:
+            return
+        if not entry.image_size.varies:
+            self._note(self.offer.size_problem(model, entry.image_size.text), entry.image_size, index)
+        if entry.aspect_ratio is not None and not entry.aspect_ratio.varies:
+            self._note(self.offer.ratio_problem(model, entry.aspect_ratio.text), entry.aspect_ratio, index)
+        if entry.references:
+            wrong = self.offer.references_problem(model, len(entry.references))
+            self._note(wrong, entry.references[0], index)
+
+    def _note(self, message: str | None, text: Text, index: int) -> None:
+        """Note a problem once per place: what is written in `defaults` is wrong for many jobs."""
+        if message is None or self.problems.has_at(*text.at):
+            return
+        job = None if text.shared else job_named(self.document, ("jobs", index))
+        self.problems.add(
+            Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=job)
+        )
+
+
+def _texts(entry: Entry) -> list[Text]:
+    texts = (entry.id, entry.prompt, *entry.references, entry.model, entry.aspect_ratio, entry.image_size)
+    return [text for text in texts if text is not None]

@@ -1,0 +1,92 @@
+"""What a job may be called.
+
+An id becomes a file name, so it is limited to what every file system keeps apart: ASCII letters, digits,
+dot, underscore and hyphen, at most 100 bytes, compared without regard to case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+from batch.manifest.problems import show
+
+MAX_ID_BYTES: Final = 100
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SLUG_CHARACTERS: Final = 40
+
+#: Device names on Windows, whatever follows the first dot: output folders are synced to such machines.
+_RESERVED: Final = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
+)
+_FORBIDDEN_IN_NAMES: Final = frozenset('/\\:*?"<>|')
+
+
+def id_problem(text: str, *, samples: int = 1) -> str | None:
+    """Why this cannot be a job's id, as a sentence; None if it can."""
+    longest = text if samples == 1 else sample_id(text, samples)
+    if not text.strip():
+        return "id is empty; write a name or leave the id out"
+    if _ID.fullmatch(text) is None:
+        return f"id may hold letters a-z, digits, dot, _ and -, and starts with a letter or digit; got {show(text)}"
+    if len(longest) > MAX_ID_BYTES:
+        return (
+            f"id is {len(longest)} characters long with its sample number; at most {MAX_ID_BYTES} are allowed"
+        )
+    if text.endswith("."):
+        return f"id ends with a dot, which Windows drops; got {show(text)}"
+    if text.partition(".")[0].lower() in _RESERVED:
+        return f"id {show(text)} is a device name on Windows; choose another"
+    return None
+
+
+def name_problem(text: str) -> str | None:
+    """Why this cannot be a run's name (it becomes a folder); None if it can. Any language is welcome."""
+    if not text or text[0] in ".-~ " or text[-1] in ". ":
+        return "name must not be empty, start with . - ~ or space, or end with a dot or space"
+    if not text.isprintable() or _FORBIDDEN_IN_NAMES & set(text):
+        return f'name becomes a folder and must not hold / \\ : * ? " < > | or invisible characters; got {show(text)}'
+    if len(text.encode()) > MAX_ID_BYTES:
+        return f"name is {len(text.encode())} bytes long; at most {MAX_ID_BYTES} are allowed"
+    if text.partition(".")[0].lower() in _RESERVED:
+        return f"name {show(text)} is a device name on Windows; choose another"
+    return None
+
+
+def sample_id(job_id: str, sample: int) -> str:
+    """The id of one of several samples: `shirt.3`."""
+    return f"{job_id}.{sample}"
+
+
+def id_key(job_id: str) -> bytes:
+    """Sixteen bytes that are equal when two ids would meet in some file system."""
+    folded = job_id if job_id.isascii() else unicodedata.normalize("NFC", job_id)
+    return hashlib.blake2b(folded.casefold().encode(), digest_size=16).digest()
+
+
+def derived_id(prompt: str, content: Iterable[object], *, digits: int) -> str:
+    """A readable name that depends on nothing but what the job asks for, so reordering changes no id."""
+    facts = json.dumps([prompt, *content], ensure_ascii=True, separators=(",", ":"))
+    digest = hashlib.blake2b(facts.encode("ascii"), digest_size=16).hexdigest()[:digits]
+    return f"{shortened_slug(prompt) or 'picture'}-{digest}"
+
+
+def shortened_slug(text: str) -> str:
+    """The slug of a text's beginning, cut between words."""
+    # Four times the characters leave enough after punctuation is dropped; a whole long prompt would be waste.
+    words = slug(text[: 4 * _SLUG_CHARACTERS])
+    if len(words) <= _SLUG_CHARACTERS:
+        return words
+    cut = words[: _SLUG_CHARACTERS + 1]
+    return cut.rpartition("-")[0] or words[:_SLUG_CHARACTERS]
+
+
+def slug(text: str) -> str:
+    """Lower-case ASCII words joined by hyphens: `Crème brûlée, 2x` becomes `creme-brulee-2x`."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,167 @@
+"""Reading a job manifest: bytes in, a `Manifest` out, or every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from batch.errors import InputError, MissingInputError, Problem
+from batch.manifest.entries import EntryReader, Text
+from batch.manifest.expand import Expansion
+from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.ids import name_problem
+from batch.manifest.parameters import Offer
+from batch.manifest.problems import Problems, show
+from batch.manifest.references import References
+from batch.manifest.rows import Table, format_problem, usual_delimiter
+from batch.manifest.schema import ManifestShape, read_shapes
+from batch.manifest.yaml_text import At, Document, parse
+from batch.model import Job
+from batch.settings import Auth, Limits, ProviderSettings, RetryPolicy, Settings, Timeouts, UnknownPolicy
+
+#: Larger batches belong in a table, which is streamed; YAML is not.
+MAX_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest whose own text is right. Its rows, templates, ids and references are checked by `check`."""
+
+    path: Path
+    sha256: str
+    settings: Settings
+    output: Path | None
+    _expansion: Expansion = field(repr=False, compare=False)
+
+    def check(self) -> Iterator[Job]:
+        """Go through every job for the first time.
+
+        Good jobs are yielded as they are found; at the end InputError is raised with everything that is wrong
+        in rows, templates, ids and references.
+        """
+        return self._expansion.check()
+
+    def jobs(self) -> Iterator[Job]:
+        """The same jobs in the same order, for the passes after `check`. Raises InputError if a file changed."""
+        return self._expansion.jobs()
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read the manifest at `path`.
+
+    Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
+    """
+    file = str(path)
+    data = _read(path)
+    problems = Problems(file)
+    document = parse(data, file, problems)
+    if document.value is None:
+        raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
+    shape, jobs = read_shapes(document, file, problems)
+    offer = Offer(profile=shape.provider.profile, own_address=shape.provider.base_url is not None)
+    entries = EntryReader(
+        shape=shape, jobs=jobs, document=document, file=file, offer=offer, problems=problems
+    ).entries()
+    reader = _TopReader(path, shape, document, problems)
+    manifest = Manifest(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        settings=reader.settings(),
+        output=None if shape.output is None else path.parent / shape.output,
+        _expansion=Expansion(
+            file=file,
+            entries=entries,
+            offer=offer,
+            references=References(path.parent, path.parent / (shape.reference_root or ".")),
+            table=reader.table(),
+            unique=reader.unique(),
+        ),
+    )
+    if not shape.jobs:
+        reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
+    problems.raise_if_any()
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_regular(path) as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (FileProblem, OSError) as error:
+        message = reason(error) if isinstance(error, OSError) else str(error)
+        raise MissingInputError([Problem(message=message, file=show(str(path)))]) from error
+    if len(data) > MAX_BYTES:
+        message = (
+            f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
+        )
+        raise InputError([Problem(message=message, file=str(path))])
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class _TopReader:
+    """What stands at the top of the manifest, as the values the program works with."""
+
+    path: Path
+    shape: ManifestShape
+    document: Document
+    problems: Problems
+
+    def settings(self) -> Settings:
+        shape = self.shape
+        retry = shape.retry.model_dump(exclude_none=True)
+        if "unknown" in retry:
+            retry["unknown"] = UnknownPolicy(retry["unknown"])
+        return Settings(
+            name=self._name(),
+            provider=ProviderSettings(
+                profile=shape.provider.profile,
+                base_url=shape.provider.base_url,
+                auth=None if shape.provider.auth is None else Auth(shape.provider.auth),
+                key_env=shape.provider.key_env,
+                simulator=shape.provider.simulator,
+            ),
+            limits=Limits(
+                concurrency=shape.limits.concurrency, requests_per_minute=shape.limits.requests_per_minute
+            ),
+            timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
+            retry=RetryPolicy(**retry),
+            prices=shape.prices,
+            verify=shape.verify,
+        )
+
+    def table(self) -> Table | None:
+        rows = self.shape.rows
+        if rows is None:
+            return None
+        wrong = format_problem(rows.file, delimiter_given=rows.delimiter is not None)
+        if wrong is not None:
+            self.add(wrong, self.document.at("rows", "file"))
+        file = self.path.parent / rows.file
+        delimiter = rows.delimiter or usual_delimiter(rows.file)
+        return Table(file=file, shown=show(str(file)), encoding=rows.encoding, delimiter=delimiter)
+
+    def unique(self) -> Text | None:
+        if self.shape.unique is None:
+            return None
+        at = self.document.at("unique")
+        if "rows" not in self.document.value:
+            self.add("unique picks rows; name a table in rows, or remove it", at)
+        return Text(self.shape.unique, at)
+
+    def add(self, message: str, at: At) -> None:
+        """Note a problem, unless something was said about this place already."""
+        if not self.problems.has_at(*at):
+            self.problems.add(Problem(message=message, file=str(self.path), line=at.line, column=at.column))
+
+    def _name(self) -> str:
+        name = self.shape.name
+        if name is None:
+            name = re.sub(r"\s+", "-", self.path.stem)
+            if name_problem(name) is not None:
+                self.add("the file's name cannot name the output; add name: with a plain word", At(1, 1))
+        return name

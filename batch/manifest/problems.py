@@ -1,0 +1,109 @@
+"""Collecting everything that is wrong, and saying it without repeating what must not be repeated.
+
+Nothing a user (or a table from somewhere else) wrote reaches a message raw: `show` escapes what a terminal
+would act on, cuts long text and hides what looks like a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from batch.errors import InputError, Problem
+
+#: More problems than a person reads; the rest is counted.
+KEPT_PROBLEMS: Final = 1000
+
+#: Long enough to recognise one's own words, short enough for one line.
+SHOWN_CHARACTERS: Final = 120
+
+#: Keys of Google (two generations) and of relays. The last kind needs a digit, as ordinary hyphenated words
+#: may begin with "sk-" too.
+_KEY: Final = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:AIza[A-Za-z0-9_-]{30,}|AQ\.[A-Za-z0-9_-]{20,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,})"
+)
+
+#: Control characters a prompt or a path never needs (all but newline and tab), and halves of surrogate pairs,
+#: which cannot be written as UTF-8.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Problems:
+    """A list of problems that stops growing at `KEPT_PROBLEMS` and goes on counting."""
+
+    def __init__(self, first_file: str) -> None:
+        self._first_file = first_file
+        self._kept: list[Problem] = []
+        self._seen: set[Problem] = set()
+        self._more = 0
+
+    def add(self, problem: Problem) -> None:
+        """Note a problem; the same one twice (a default wrong for many jobs) counts once."""
+        if len(self._kept) >= KEPT_PROBLEMS:
+            self._more += 1
+        elif problem not in self._seen:
+            self._seen.add(problem)
+            self._kept.append(problem)
+
+    def has_at(self, line: int, column: int) -> bool:
+        """Whether something was already said about this place."""
+        return any(problem.line == line and problem.column == column for problem in self._kept)
+
+    def raise_if_any(self) -> None:
+        """Raise them all in the order of the file, the manifest before its rows."""
+        if not self._kept:
+            return
+        ordered = sorted(self._kept, key=self._position)
+        if self._more:
+            ordered.append(Problem(message=f"... and {self._more} more problems", file=self._first_file))
+        raise InputError(ordered)
+
+    def _position(self, problem: Problem) -> tuple[bool, int, int]:
+        return problem.file != self._first_file, problem.line or 0, problem.column or 0
+
+
+def show(value: object) -> str:
+    """Foreign text, fit for one line of a terminal."""
+    text = _KEY.sub("***", value if isinstance(value, str) else repr(value))
+    shown = "".join(character if character.isprintable() else _escaped(character) for character in text)
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = shown[: SHOWN_CHARACTERS - 3] + "..."
+    return shown
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether the text holds something shaped like an API key."""
+    return _KEY.search(text) is not None
+
+
+def control_character(text: str) -> str | None:
+    """The first character that may not be in a text, escaped; None if there is none."""
+    found = _CONTROL.search(text)
+    return None if found is None else _escaped(found.group())
+
+
+def unfit_text(text: str) -> str | None:
+    """What is wrong with a text whatever it is used for, as a sentence; None if nothing is."""
+    found = control_character(text)
+    if found is not None:
+        kind = "is not valid Unicode" if found.startswith("\\ud") else "is a control character"
+        return f"{found} {kind}; only newline and tab are allowed"
+    if looks_like_key(text):
+        return "this looks like an API key; keys come from the environment, never from a manifest or a table"
+    return None
+
+
+def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
+    """`did you mean x?` if something is close, else the list of what is known."""
+    names = list(known)
+    by_folded = {name.casefold(): name for name in names}
+    close = get_close_matches(word.casefold()[:200], by_folded, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {show(by_folded[close[0]])}?"
+    return f"known {what}: {', '.join(show(name) for name in names)}"
