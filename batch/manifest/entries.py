@@ -24,7 +24,7 @@ _DEFAULT_MODALITIES: Final = ("IMAGE",)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Something written in the manifest. `varies` if it is to be filled from rows, `shared` if by several jobs."""
+    """Something written in the manifest. `varies`: to be filled from rows; `shared`: used by several jobs."""
 
     text: str
     at: At
@@ -107,7 +107,7 @@ class EntryReader:
         if not entry.prompt.varies:
             self._note(prompt_problem(entry.prompt.text), entry.prompt, index)
         if self.shape.rows is not None and not any(text.varies for text in _texts(entry)):
-            message = "no field uses a column, so every row would make the same job; write {{ Column }} in the prompt"
+            message = "no field uses a column, so all rows make one job; write {{ Column }} in the prompt"
             self._note(message, Text("", entry.at), index)
         self._check_parameters(entry, index)
 

@@ -21,8 +21,8 @@ from batch.manifest.rows import Table
 from batch.manifest.templates import Columns, Row, Template, TemplateProblem
 from batch.model import Job, Place, Reference
 
-#: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike, and
-#: two of them must not meet by chance.
+#: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
+#: and two of them must not meet by chance.
 _DIGITS: Final = 6
 _DIGITS_WITH_ROWS: Final = 16
 
@@ -70,9 +70,8 @@ class Expansion:
             yield from self._expand_rows(self.table, report)
 
     def _expand_entries(self, report: Report) -> Iterator[Job]:
-        for entry in self.entries:
-            place = Place(file=self.file, line=entry.at.line)
-            maker = JobMaker(entry, None, self.offer, self.references)
+        for maker in self._makers(None, report):
+            place = Place(file=self.file, line=maker.entry.at.line)
             yield from maker.jobs((), place, report)
 
     def _expand_rows(self, table: Table, report: Report) -> Iterator[Job]:
@@ -87,7 +86,7 @@ class Expansion:
                 return
             columns = Columns(reader.columns)
             first_of_its_kind = self._first_rows(columns, report)
-            makers = self._makers(columns, report)
+            makers = list(self._makers(columns, report))
             for line, row in reader.rows(report):
                 count += 1
                 place = Place(file=table.shown, line=line)
@@ -99,16 +98,14 @@ class Expansion:
                 Problem(message="has no rows; write at least one under the header", file=table.shown, line=1)
             )
 
-    def _makers(self, columns: Columns, report: Report) -> list[JobMaker]:
-        """The entries with their templates ready; one problem per bad template, not one per row."""
-        makers = []
+    def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
+        """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
         for entry in self.entries:
             try:
-                makers.append(JobMaker(entry, columns, self.offer, self.references))
-            except _BadTemplate as bad:
+                yield JobMaker(entry, columns, self.offer, self.references)
+            except _BadEntry as bad:
                 for text, message in bad.problems:
                     report(self._at(text, message, entry))
-        return makers
 
     def _first_rows(self, columns: Columns, report: Report) -> Callable[[Row, Place], bool] | None:
         """A question to ask of every row: is it the first with its value in the `unique` column?"""
@@ -135,52 +132,39 @@ class Expansion:
         return is_first
 
     def _at(self, text: Text, message: str, entry: Entry | None = None) -> Problem:
-        job = show(entry.id.text) if entry is not None and entry.id is not None else None
-        return Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=job)
+        given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)
+        return Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=given)
 
     def _report_doubled(self, doubled: set[bytes], problems: Problems) -> None:
         """Go through the jobs once more to name both places of every id that came twice."""
         first: dict[bytes, Job] = {}
-        said: set[tuple[Place | None, Place | None]] = set()
+        said: set[tuple[Place | None, Place]] = set()
         for job in self._expand(_ignore):
             key = id_key(job.id)
-            if key not in doubled:
+            if key not in doubled or job.place is None:
                 continue
             other = first.setdefault(key, job)
-            places = (other.place, job.place)
             # The samples of two jobs with one id meet one by one; saying it once is enough.
-            if other is not job and (places not in said or job.sample == 1):
-                said.add(places)
-                problems.add(self._doubled(other, job))
+            if other is not job and (other.place, job.place) not in said:
+                said.add((other.place, job.place))
+                problems.add(self._doubled(other, job, job.place))
 
-    def _doubled(self, first: Job, second: Job) -> Problem:
-        place = second.place
-        where = str(first.place) if first.place is not None and first.place != place else "the same place"
-        if first.place is not None and place is not None and first.place.file == place.file:
-            where = f"line {first.place.line}"
-        if first.spec_hash() == second.spec_hash() and not self._has_given_id(second):
-            message = f"same prompt and parameters as {where}; give ids, or use samples"
+    def _doubled(self, first: Job, second: Job, place: Place) -> Problem:
+        where = str(first.place)
+        if first.place is not None and first.place.file == place.file:
+            where = "the same line" if first.place.line == place.line else f"line {first.place.line}"
+        if first.spec_hash() == second.spec_hash():
+            message = f"same prompt and parameters as {where}; give different ids, or use samples"
         elif first.id == second.id:
-            message = f"this id is also used on {where}; ids must differ"
+            message = f"this id is also used on {where}; give different ids"
         else:
-            message = (
-                f"this id and {show(first.id)} on {where} differ in case only; some file systems mix them up"
-            )
-        return Problem(
-            message=message,
-            file=place.file if place else None,
-            line=place.line if place else None,
-            job=second.id,
-        )
-
-    def _has_given_id(self, job: Job) -> bool:
-        if self.table is not None:
-            return all(entry.id is not None for entry in self.entries)
-        line = job.place.line if job.place else 0
-        return any(entry.id is not None for entry in self.entries if entry.at.line == line)
+            message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
+        if self.table is not None and self.unique is None:
+            message += ", or name a column in unique to take the first row of each kind"
+        return Problem(message=message, file=place.file, line=place.line, job=second.id)
 
 
-class _BadTemplate(Exception):  # noqa: N818  # never leaves this file
+class _BadEntry(Exception):  # noqa: N818  # never leaves this file
     def __init__(self, problems: list[tuple[Text, str]]) -> None:
         super().__init__()
         self.problems = problems
@@ -211,7 +195,7 @@ class JobMaker:
     """One entry, ready to be filled from row after row. What cannot vary was checked when it was read."""
 
     def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
-        self._entry = entry
+        self.entry = entry
         self._offer = offer
         self._references = references
         self._columns = columns
@@ -222,11 +206,12 @@ class JobMaker:
         self._model = compiler.fill(entry.model)
         self._size = compiler.fill(entry.image_size)
         self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
-        self._reference_names = [compiler.fill(text) for text in entry.references]
+        self._reference_sources = [self._reference_source(text, compiler) for text in entry.references]
         self._parameters_vary = any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
         )
         compiler.raise_if_any()
+        self._said: set[str] = set()
         self._prompt_column = compiler.only_column(entry.prompt)
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
@@ -237,19 +222,22 @@ class JobMaker:
                 job_id = self._checked_id(row)
             prompt = self._checked_prompt(row)
             model, size, ratio = self._checked_parameters(row)
-            references = self._checked_references(row) if self._reference_names else ()
+            references = self._checked_references(row) if self._reference_sources else ()
         except _BadRow as bad:
-            report(
-                Problem(
-                    message=bad.message,
-                    file=place.file,
-                    line=place.line,
-                    field=bad.column,
-                    job=show(job_id) or None,
+            if not bad.once or bad.message not in self._said:
+                if bad.once:
+                    self._said.add(bad.message)
+                report(
+                    Problem(
+                        message=bad.message,
+                        file=place.file,
+                        line=place.line,
+                        field=bad.column,
+                        job=show(job_id) or None,
+                    )
                 )
-            )
             return ()
-        entry = self._entry
+        entry = self.entry
         if not job_id:
             names = [reference.name for reference in references]
             facts = (model, ratio, size, entry.modalities, names)
@@ -274,14 +262,14 @@ class JobMaker:
         if self._id is None:
             return ""
         job_id = _filled("id", self._id, row)
-        wrong = id_problem(job_id, samples=self._entry.samples)
+        wrong = id_problem(job_id, samples=self.entry.samples)
         if wrong is not None:
             raise _BadRow(wrong)
         return job_id
 
     def _checked_prompt(self, row: Row) -> str:
         prompt = _filled("prompt", self._prompt, row)
-        if not self._entry.prompt.varies:
+        if not self.entry.prompt.varies:
             return prompt
         if "\r" in prompt:  # cells written on Windows; a prompt knows one kind of line end
             prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
@@ -299,25 +287,41 @@ class JobMaker:
             if wrong is None and ratio is not None:
                 wrong = self._offer.ratio_problem(model, ratio)
             if wrong is None:
-                wrong = self._offer.references_problem(model, len(self._reference_names))
+                wrong = self._offer.references_problem(model, len(self._reference_sources))
             if wrong is not None:
                 raise _BadRow(wrong)
         return model, size, ratio
 
+    def _reference_source(self, text: Text, compiler: _Compiler) -> Reference | Fill:
+        """A picture that is the same for every row is looked at once."""
+        if self._columns is not None and text.varies:
+            return compiler.fill(text)
+        try:
+            return self._references.get(text.text)
+        except ReferenceProblem as problem:
+            compiler.problems.append((text, str(problem)))
+            return compiler.fill(text)
+
     def _checked_references(self, row: Row) -> tuple[Reference, ...]:
         try:
             return tuple(
-                self._references.get(_filled("references", fill, row)) for fill in self._reference_names
+                source
+                if isinstance(source, Reference)
+                else self._references.get(_filled("references", source, row))
+                for source in self._reference_sources
             )
         except ReferenceProblem as problem:
             raise _BadRow(str(problem)) from problem
 
 
 class _BadRow(Exception):  # noqa: N818  # never leaves this file
-    def __init__(self, message: str, column: str | None = None) -> None:
+    """`once`: the template's fault rather than the row's, so the first row with it speaks for all."""
+
+    def __init__(self, message: str, column: str | None = None, *, once: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.column = column
+        self.once = once
 
 
 class _Compiler:
@@ -326,7 +330,7 @@ class _Compiler:
     def __init__(self, columns: Columns | None) -> None:
         self._columns = columns
         self._templates: dict[int, Template] = {}
-        self._problems: list[tuple[Text, str]] = []
+        self.problems: list[tuple[Text, str]] = []
 
     def fill(self, text: Text) -> Fill:
         literal = text.text
@@ -335,13 +339,13 @@ class _Compiler:
         try:
             template = self._templates[id(text)] = Template(text.text, self._columns)
         except TemplateProblem as problem:
-            self._problems.append((text, str(problem)))
+            self.problems.append((text, str(problem)))
             return lambda _: literal
         return template.fill
 
     def raise_if_any(self) -> None:
-        if self._problems:
-            raise _BadTemplate(self._problems)
+        if self.problems:
+            raise _BadEntry(self.problems)
 
     def only_column(self, text: Text) -> str | None:
         """The one column a text is made of, to be named when the result is no good."""
@@ -355,7 +359,7 @@ def _filled(field: str, fill: Fill, row: Row) -> str:
     try:
         return fill(row)
     except TemplateProblem as problem:
-        raise _BadRow(f"{field}: {problem}") from problem
+        raise _BadRow(f"{field}: {problem}", once=True) from problem
 
 
 def _raise(problem: Problem) -> None:

@@ -32,7 +32,7 @@ def id_problem(text: str, *, samples: int = 1) -> str | None:
     if not text.strip():
         return "id is empty; write a name or leave the id out"
     if _ID.fullmatch(text) is None:
-        return f"id may hold letters a-z, digits, dot, _ and -, and starts with a letter or digit; got {show(text)}"
+        return f"id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got {show(text)}"
     if len(longest) > MAX_ID_BYTES:
         return (
             f"id is {len(longest)} characters long with its sample number; at most {MAX_ID_BYTES} are allowed"
@@ -49,7 +49,7 @@ def name_problem(text: str) -> str | None:
     if not text or text[0] in ".-~ " or text[-1] in ". ":
         return "name must not be empty, start with . - ~ or space, or end with a dot or space"
     if not text.isprintable() or _FORBIDDEN_IN_NAMES & set(text):
-        return f'name becomes a folder and must not hold / \\ : * ? " < > | or invisible characters; got {show(text)}'
+        return f'name must not hold / \\ : * ? " < > | or invisible characters; got {show(text)}'
     if len(text.encode()) > MAX_ID_BYTES:
         return f"name is {len(text.encode())} bytes long; at most {MAX_ID_BYTES} are allowed"
     if text.partition(".")[0].lower() in _RESERVED:

@@ -46,7 +46,7 @@ class Manifest:
         return self._expansion.check()
 
     def jobs(self) -> Iterator[Job]:
-        """The same jobs in the same order, for the passes after `check`. Raises InputError if a file changed."""
+        """The same jobs in the same order, for the passes after `check`; InputError if a file changed."""
         return self._expansion.jobs()
 
 

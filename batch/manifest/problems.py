@@ -19,6 +19,9 @@ KEPT_PROBLEMS: Final = 1000
 #: Long enough to recognise one's own words, short enough for one line.
 SHOWN_CHARACTERS: Final = 120
 
+#: How many known names a message lists; an export of a shop has fifty columns.
+_LISTED_NAMES: Final = 16
+
 #: Keys of Google (two generations) and of relays. The last kind needs a digit, as ordinary hyphenated words
 #: may begin with "sk-" too.
 _KEY: Final = re.compile(
@@ -106,4 +109,8 @@ def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
     close = get_close_matches(word.casefold()[:200], by_folded, n=1, cutoff=0.6)
     if close:
         return f"did you mean {show(by_folded[close[0]])}?"
-    return f"known {what}: {', '.join(show(name) for name in names)}"
+    more = len(names) - _LISTED_NAMES
+    listed = ", ".join(show(name) for name in names[:_LISTED_NAMES]) + (
+        f" and {more} more" if more > 0 else ""
+    )
+    return f"known {what}: {listed}"

@@ -23,8 +23,8 @@ from batch.model import Reference
 MAX_PIXELS: Final = 50_000_000
 MAX_FILE_BYTES: Final = 100 * 1024 * 1024
 
-#: Pillow's names of the formats it may try, and their MIME types. The list is closed on purpose: other parsers
-#: start programs (EPS) or read documents. Phones write JPEGs that Pillow calls MPO.
+#: Pillow's names of the formats it may try, and their MIME types. The list is closed on purpose: other
+#: parsers start programs (EPS) or read documents. Phones write JPEGs that Pillow calls MPO.
 _MIME_BY_FORMAT: Final = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
@@ -35,6 +35,7 @@ _MIME_BY_FORMAT: Final = {
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
 }
+_FORMATS: Final = tuple(name for name in _MIME_BY_FORMAT if name != "MPO")  # its reader is the JPEG reader
 _READABLE: Final = "PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
 
 
@@ -142,7 +143,7 @@ def _picture_mime(data: bytes) -> str:
 
 
 def _decoded_mime(data: bytes) -> str:
-    with Image.open(io.BytesIO(data), formats=tuple(_MIME_BY_FORMAT)) as picture:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise _too_many_pixels()
         mime = _MIME_BY_FORMAT[picture.format or ""]

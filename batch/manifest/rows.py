@@ -38,7 +38,13 @@ class Table:
         try:
             stream = open_regular(self.file)
         except FileProblem as error:
-            raise InputError([Problem(message=f"rows: {error}", file=self.shown)]) from error
+            raise InputError(
+                [
+                    Problem(
+                        message=f"the table cannot be read ({error}); check the path in rows", file=self.shown
+                    )
+                ]
+            ) from error
         now = signature(stream)
         if self._signature not in (None, now):
             stream.close()

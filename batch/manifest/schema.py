@@ -1,7 +1,7 @@
 """The shape of a manifest: which keys there are and what each may hold, whatever the others say.
 
-Every field says in one fragment what it must be ("must be a whole number from 1 to 100"); `problems_of` joins
-it with the field's name and the place. What depends on several fields (a ratio and its model) is in `entries`.
+Every field says in one fragment what it must be ("must be a whole number from 1 to 100"); `_Note` joins it
+with the field's name and the place. What depends on several fields (a ratio and its model) is in `entries`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
+from yaml.nodes import ScalarNode
 
 from batch.capabilities import IMAGE_SIZES, MODALITIES
 from batch.errors import Problem
@@ -107,7 +108,7 @@ def _line(value: object) -> str:
 
 def _id(value: object) -> str:
     if not isinstance(value, str):
-        raise _wrong("must be a string; quote it", value)
+        raise _wrong("must be a string; quote it")
     return value
 
 
@@ -134,14 +135,10 @@ def _ratio(value: object) -> str | None:
 
 
 def _modalities(value: object) -> tuple[str, ...]:
-    words = tuple(sorted(value, reverse=True)) if _is_list_of_text(value) else ()
+    words = tuple(sorted(map(str, value), reverse=True)) if isinstance(value, list) else ()
     if words not in MODALITIES:
         raise _wrong("must be [IMAGE] or [TEXT, IMAGE]", value)
     return words
-
-
-def _is_list_of_text(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _reference(value: object) -> str:
@@ -251,7 +248,7 @@ class LimitsShape(_Shape):
     """How much at once and how fast."""
 
     concurrency: Annotated[int, _whole(1, 1024)] = 8
-    requests_per_minute: Annotated[int | None, _optional(_whole(1, 1_000_000).func)] = None  # type: ignore[arg-type]
+    requests_per_minute: Annotated[int | None, _optional(_whole(1, 1_000_000).func)] = None
 
 
 class TimeoutsShape(_Shape):
@@ -280,7 +277,7 @@ class RowsShape(_Shape):
 
 
 class ParametersShape(_Shape):
-    """What a job and the defaults have in common. Whether a field was given matters: see `model_fields_set`."""
+    """What a job and the defaults have in common. Whether a field was given matters (`model_fields_set`)."""
 
     model: Annotated[str | None, PlainValidator(_line)] = None
     aspect_ratio: Annotated[str | None, PlainValidator(_ratio)] = None
@@ -332,89 +329,97 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
 def read_shapes(
     document: Document, file: str, problems: Problems
 ) -> tuple[ManifestShape, list[JobShape | None]]:
-    """The manifest and its jobs as far as they have the right shape; None stands for a job that has not.
+    """The manifest and its jobs as far as their shape is right; None stands for a job that is no mapping.
 
-    What is wrong at the top is noted and left out, so that one run of the check tells everything.
+    A field with the wrong shape is noted and left out, so that the checks after this one see the rest and
+    everything wrong is told at once.
     """
-    data = document.value
+    note = _Note(document, file, problems)
+    shape = _read_shape(ManifestShape, document.value, (), {"jobs": []}, note)
+    if shape is None:
+        problems.raise_if_any()
+        raise AssertionError("a manifest that is no mapping was noted as a problem")
+    jobs = enumerate(shape.jobs)
+    return shape, [_read_shape(JobShape, job, ("jobs", index), {"prompt": "-"}, note) for index, job in jobs]
+
+
+S = TypeVar("S", bound=_Shape)
+Path = tuple[str | int, ...]
+
+
+def _read_shape(kind: type[S], data: object, above: Path, required: dict[str, Any], note: _Note) -> S | None:
+    """`data` as a shape, without its wrong fields; `required` stands in for those that must be there."""
     try:
-        shape = ManifestShape.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        _note_all(error, document, (), file, problems)
-        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-        rest = data.items() if isinstance(data, dict) else ()
-        shape = ManifestShape.model_validate(
-            {"jobs": []} | {key: value for key, value in rest if key not in wrong}
-        )
-    return shape, [_read_job(index, job, document, file, problems) for index, job in enumerate(shape.jobs)]
+        note.all_of(error, above)
+        if not isinstance(data, dict):
+            return None
+        wrong = {detail["loc"][0] for detail in error.errors()}
+        return kind.model_validate(required | {key: value for key, value in data.items() if key not in wrong})
 
 
-def _read_job(index: int, job: object, document: Document, file: str, problems: Problems) -> JobShape | None:
-    try:
-        return JobShape.model_validate(job)
-    except ValidationError as error:
-        _note_all(error, document, ("jobs", index), file, problems)
-        return None
+class _Note:
+    """Writes down pydantic's findings as our sentences, each with its place."""
 
+    def __init__(self, document: Document, file: str, problems: Problems) -> None:
+        self._document = document
+        self._file = file
+        self._problems = problems
 
-def _note_all(
-    error: ValidationError, document: Document, above: tuple[str | int, ...], file: str, problems: Problems
-) -> None:
-    for problem in problems_of(error, document, above, file):
-        # The reader of YAML may have said more precisely what is wrong with this very value.
-        if (
-            problem.line is None
-            or problem.column is None
-            or not problems.has_at(problem.line, problem.column)
-        ):
-            problems.add(problem)
+    def all_of(self, error: ValidationError, above: Path) -> None:
+        """Everything wrong below `above`."""
+        for detail in error.errors(include_url=False):
+            path = above + detail["loc"]
+            unknown = detail["type"] == "extra_forbidden"
+            at = self._document.key_at(*path) if unknown else self._document.at(*path)
+            # The reader of YAML may have said more precisely what is wrong with this very value.
+            if not self._problems.has_at(*at) or detail["type"] == "missing":
+                message, job = self._sentence(detail, path), job_named(self._document, path)
+                self._problems.add(
+                    Problem(message=message, file=self._file, line=at.line, column=at.column, job=job)
+                )
 
+    def _sentence(self, detail: ErrorDetails, path: Path) -> str:
+        names = [part for part in path if isinstance(part, str)]
+        field = self._field(names, path)
+        kind = detail["type"]
+        if kind == "missing":
+            return _missing(field)
+        if kind == "extra_forbidden":
+            shape = _SHAPES.get(tuple(names[:-1]), ManifestShape)
+            return f'unknown field "{show(field)}"; {did_you_mean(field, shape.model_fields, "fields")}'
+        if kind == "sentence":
+            return f"{field} {detail['ctx']['text']}"
+        wanted = "a list" if kind == "list_type" else "a mapping (key: value)"
+        return f"{field} must be {wanted}; got {_said(detail['input'])}"
 
-def problems_of(
-    error: ValidationError, document: Document, above: tuple[str | int, ...], file: str
-) -> Iterator[Problem]:
-    """Pydantic's findings below `above` as our sentences, each with its place."""
-    for detail in error.errors(include_url=False):
-        path = above + detail["loc"]
-        at = document.key_at(*path) if detail["type"] == "extra_forbidden" else document.at(*path)
-        yield Problem(
-            message=_sentence(detail, path),
-            file=file,
-            line=at.line,
-            column=at.column,
-            job=job_named(document, path),
-        )
+    def _field(self, names: list[str], path: Path) -> str:
+        """The field's name as the user knows it: `provider: x` has no `profile`, a list's item no name."""
+        if not names:
+            return "the manifest"
+        if isinstance(path[-1], int) and names[-1] == "jobs":
+            return "every job"
+        short = len(names) > 1 and isinstance(self._document.node(*path[:-1]), ScalarNode)
+        return names[-2] if short else names[-1]
 
 
 def job_named(document: Document, path: tuple[str | int, ...]) -> str | None:
-    """The id of the job a path lies in, if it has one that can be shown."""
+    """The id of the job a path lies in, if it has one; a template is not one yet."""
     if len(path) < 2 or path[0] != "jobs":
         return None
     try:
         job_id = document.value["jobs"][path[1]]["id"]
     except (KeyError, IndexError, TypeError):
         return None
-    return show(job_id) if isinstance(job_id, str) and job_id.strip() else None
-
-
-def _sentence(detail: ErrorDetails, path: tuple[str | int, ...]) -> str:
-    names = [part for part in path if isinstance(part, str)]
-    field = names[-1] if names else "the manifest"
-    if path and isinstance(path[-1], int):
-        field = {"jobs": "every job"}.get(field, field)
-    kind = detail["type"]
-    if kind == "missing":
-        return _missing(field)
-    if kind == "extra_forbidden":
-        shape = _SHAPES.get(tuple(names[:-1]), ManifestShape)
-        return f'unknown field "{show(field)}"; {did_you_mean(field, shape.model_fields, "fields")}'
-    if kind == "sentence":
-        return f"{field} {detail['ctx']['text']}"
-    wanted = "a list" if kind == "list_type" else "a mapping (key: value)"
-    return f"{field} must be {wanted}; got {_said(detail['input'])}"
+    if not isinstance(job_id, str) or not job_id.strip() or "{" in job_id:
+        return None
+    return show(job_id)
 
 
 def _missing(field: str) -> str:
     if field == "jobs":
         return "no jobs; write jobs: and at least one entry with a prompt"
+    if field == "profile":
+        return f"profile is missing; write one of {', '.join(PROFILES)}"
     return f"{field} is missing; add it"

@@ -1,8 +1,8 @@
 """`{{ Column }}` in a manifest, filled from a row.
 
-A template is the manifest author's; a row is data. So a template may compute (Jinja2, sandboxed), and what a
-cell holds is never read as a template. The sandbox stops accidents, not attackers: a manifest is as trusted as
-code (docs/manifest.md).
+A template is the manifest author's; a row is data. So a template may compute (Jinja2, sandboxed), and what
+a cell holds is never read as a template. The sandbox stops accidents, not attackers: a manifest is as trusted
+as code (docs/manifest.md).
 
 Most templates only name columns. Those are filled without Jinja, about 20 times faster, with the same result.
 """
@@ -13,7 +13,8 @@ import html
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
@@ -32,9 +33,9 @@ Filter: TypeAlias = Callable[[str], str]
 #: Filters a prompt may need. Those that pad or format to a width are left out: a typing error there asks
 #: for gigabytes.
 _JINJA_FILTERS: Final = (
-    "abs", "capitalize", "d", "default", "e", "escape", "first", "float", "int", "join", "last", "length", "list",
-    "lower", "max", "min", "replace", "reverse", "round", "sort", "string", "striptags", "title", "trim",
-    "truncate", "unique", "upper", "wordcount",
+    "abs", "capitalize", "d", "default", "e", "escape", "first", "float", "int", "join", "last", "length",
+    "list", "lower", "max", "min", "replace", "reverse", "round", "sort", "string", "striptags", "title",
+    "trim", "truncate", "unique", "upper", "wordcount",
 )  # fmt: skip
 
 _RESERVED_WORDS: Final = frozenset(keyword.kwlist) | {
@@ -148,15 +149,19 @@ class Template:
     """A text to be filled from rows. `columns` are the positions it reads, where that is known."""
 
     def __init__(self, text: str, columns: Columns) -> None:
-        tree = _parsed(text)
-        variables = find_undeclared_variables(tree)
+        with _as_problem("cannot be read"):
+            tree = _ENVIRONMENT.parse(text)
+            _refuse_other_files(tree)
+            variables = find_undeclared_variables(tree)
         self._columns = columns
         self._whole_row = "row" in variables
         self._variables = {name: columns.index_of_variable(name) for name in sorted(variables - {"row"})}
         by_key = [columns.index_of(name) for name in _keys_of_row(tree)]
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
         self._parts = _plain_parts(tree, columns)
-        self._generate = None if self._parts is not None else _compiled(tree).generate
+        if self._parts is None:
+            with _as_problem("cannot be read"):
+                self._generate = _compiled(tree).generate
 
     def fill(self, row: Row) -> str:
         """The text for one row."""
@@ -173,20 +178,12 @@ class Template:
             values["row"] = self._columns.by_name(row)
         pieces: list[str] = []
         length = 0
-        try:
-            for piece in self._generate(values):  # type: ignore[misc]
+        with _as_problem("cannot be filled"):
+            for piece in self._generate(values):
                 pieces.append(piece)
                 length += len(piece)
                 if length > MAX_RENDERED_CHARACTERS:
                     raise _too_long()
-        except TemplateProblem:
-            raise
-        except TemplateError as error:
-            raise TemplateProblem(
-                f"the template cannot be filled: {show(error.message or 'error')}"
-            ) from error
-        except Exception as error:  # whatever the template's expressions do: wrong types, division by zero
-            raise TemplateProblem(f"the template cannot be filled: {show(str(error))}") from error
         return "".join(pieces)
 
 
@@ -196,34 +193,36 @@ _Part: TypeAlias = str | tuple[int, tuple[Filter, ...]]
 
 def _cell(part: Any, row: Row) -> str:
     index, filters = part
-    value = row[index]
+    value: str = row[index]
     for apply in filters:
         value = apply(value)
     return value
 
 
-def _parsed(text: str) -> nodes.Template:
+@contextmanager
+def _as_problem(what: str) -> Iterator[None]:
+    """Whatever Jinja, or an expression it runs, raises becomes one sentence."""
     try:
-        tree = _ENVIRONMENT.parse(text)
+        yield
+    except TemplateProblem:
+        raise
     except TemplateSyntaxError as error:
         raise TemplateProblem(
-            f"template line {error.lineno}: {show(error.message or 'not a template')}"
+            f"the template {what} (its line {error.lineno}): {show(error.message or '?')}"
         ) from error
-    except Exception as error:  # Python's own limits on nesting and numbers, met while parsing
-        raise TemplateProblem(f"the template cannot be read: {show(str(error))}") from error
+    except TemplateError as error:
+        raise TemplateProblem(f"the template {what}: {show(error.message or '?')}") from error
+    except Exception as error:  # wrong types, division by zero, Python's own limits on nesting and numbers
+        raise TemplateProblem(f"the template {what}: {show(str(error))}") from error
+
+
+def _refuse_other_files(tree: nodes.Template) -> None:
     if any(tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport))):
         raise TemplateProblem("include, extends and import are not available; write the text out")
-    return tree
 
 
 def _compiled(tree: nodes.Template) -> Any:
-    try:
-        code = _ENVIRONMENT.compile(tree)
-        return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, {}, None)
-    except TemplateError as error:
-        raise TemplateProblem(f"the template cannot be used: {show(error.message or 'error')}") from error
-    except Exception as error:  # as in `_parsed`
-        raise TemplateProblem(f"the template cannot be used: {show(str(error))}") from error
+    return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), {}, None)
 
 
 def _keys_of_row(tree: nodes.Template) -> list[str]:

@@ -1,7 +1,7 @@
 """YAML as people mean it, with the place of every value.
 
-`parse` turns the bytes of a manifest into plain values (str, int, float, bool, None, list, dict) and remembers
-where each was written. It differs from `yaml.safe_load` on purpose:
+`parse` turns the bytes of a manifest into plain values (str, int, float, bool, None, list, dict) and
+remembers where each was written. It differs from `yaml.safe_load` on purpose:
 
 - YAML 1.2 core types: `16:9`, `no` and `2024-01-01` are text, not 969, False and a date;
 - a key written twice is a problem, not a silent winner;
@@ -120,14 +120,14 @@ class Document:
     def reads_as_text_everywhere(self, *path: str | int) -> bool:
         """Whether every YAML version takes this scalar for text (`no`, `012` and `1e3` it does not)."""
         node = self.node(*path)
-        if not isinstance(node, ScalarNode) or node.style is not None:
+        if not isinstance(node, ScalarNode) or node.style:
             return True
-        older = _OLDER_YAML.resolve(ScalarNode, node.value, (True, False))
+        older: str = _OLDER_YAML.resolve(ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         return bool(node.tag == older == _TAG + "str")
 
 
 def parse(data: bytes, file: str, problems: Problems) -> Document:
-    """Read one YAML document; what can be told apart is collected in `problems`, the rest raises InputError."""
+    """Read one YAML document. `problems` takes what leaves the rest readable; else InputError is raised."""
     try:
         loader = _Loader(_text(data))
         try:
@@ -222,7 +222,7 @@ class _Builder:
         self._written += 1
         return built
 
-    def _sequence(self, node: SequenceNode) -> _Built:
+    def _sequence(self, node: Node) -> _Built:
         self._check_tag(node, "seq")
         items = [self._build(item) for item in node.value]
         return _Built([item.value for item in items], *_extent(items))
@@ -316,12 +316,12 @@ def _extent(parts: list[_Built]) -> tuple[int, int]:
 
 
 def _is_merge(key: ScalarNode) -> bool:
-    return key.value == "<<" and key.style is None
+    return key.value == "<<" and not key.style  # None or "" for plain, by parser
 
 
 def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
     """The pairs of a mapping, its own before those merged into it."""
-    merged = []
+    merged: list[Node] = []
     for key, value in node.value:
         if isinstance(key, ScalarNode) and not _is_merge(key):
             yield key, value
