@@ -7,30 +7,23 @@ job but sixteen bytes to find out whether an id comes twice, so a million rows n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from batch.errors import InputError, Problem
 from batch.manifest.entries import Entry, Text
-from batch.manifest.ids import derived_id, id_key, id_problem, sample_id
-from batch.manifest.parameters import Offer, prompt_problem
-from batch.manifest.problems import Problems, did_you_mean, show
-from batch.manifest.references import ReferenceProblem, References
+from batch.manifest.ids import id_key
+from batch.manifest.making import BadEntry, JobMaker
+from batch.manifest.parameters import Offer
+from batch.manifest.problems import Problems, Report, did_you_mean, show
+from batch.manifest.references import References
 from batch.manifest.rows import Table
-from batch.manifest.templates import Columns, Row, Template, TemplateProblem
-from batch.model import Job, Place, Reference
-
-#: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
-#: and two of them must not meet by chance.
-_DIGITS: Final = 6
-_DIGITS_WITH_ROWS: Final = 16
+from batch.manifest.templates import Columns, Row
+from batch.model import Job, Place
 
 #: Ids whose double use is looked up and named; the rest is counted.
 _NAMED_DUPLICATES: Final = 1000
-
-Report = Callable[[Problem], None]
-Fill = Callable[[Row], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +44,10 @@ class Expansion:
         for job in self._expand(problems.add):
             seen.add(id_key(job.id))
             yield job
-        doubled = seen.doubled()
+        doubled, more = seen.doubled()
         if doubled:
             self._report_doubled(doubled, problems)
+            problems.add_more(more)
         problems.raise_if_any()
 
     def jobs(self) -> Iterator[Job]:
@@ -61,10 +55,7 @@ class Expansion:
         return self._expand(_raise)
 
     def _expand(self, report: Report) -> Iterator[Job]:
-        root_problem = self.references.root_problem()
-        if root_problem is not None and any(entry.references for entry in self.entries):
-            report(Problem(message=root_problem, file=self.file))
-        elif self.table is None:
+        if self.table is None:
             yield from self._expand_entries(report)
         else:
             yield from self._expand_rows(self.table, report)
@@ -103,7 +94,7 @@ class Expansion:
         for entry in self.entries:
             try:
                 yield JobMaker(entry, columns, self.offer, self.references)
-            except _BadEntry as bad:
+            except BadEntry as bad:
                 for text, message in bad.problems:
                     report(self._at(text, message, entry))
 
@@ -164,12 +155,6 @@ class Expansion:
         return Problem(message=message, file=place.file, line=place.line, job=second.id)
 
 
-class _BadEntry(Exception):  # noqa: N818  # never leaves this file
-    def __init__(self, problems: list[tuple[Text, str]]) -> None:
-        super().__init__()
-        self.problems = problems
-
-
 class _Keys:
     """Which 16-byte keys came twice, for 16 bytes a key: kept unsorted in 256 heaps, compared at the end."""
 
@@ -179,187 +164,21 @@ class _Keys:
     def add(self, key: bytes) -> None:
         self._heaps[key[0]] += key
 
-    def doubled(self) -> set[bytes]:
+    def doubled(self) -> tuple[set[bytes], int]:
+        """Some of the keys that came twice, and how many more there are."""
+        more = 0
         found: set[bytes] = set()
         for heap in self._heaps:
             seen: set[bytes] = set()
             for start in range(0, len(heap), 16):
                 key = bytes(heap[start : start + 16])
-                if key in seen and len(found) < _NAMED_DUPLICATES:
+                if key not in seen:
+                    seen.add(key)
+                elif len(found) < _NAMED_DUPLICATES:
                     found.add(key)
-                seen.add(key)
-        return found
-
-
-class JobMaker:
-    """One entry, ready to be filled from row after row. What cannot vary was checked when it was read."""
-
-    def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
-        self.entry = entry
-        self._offer = offer
-        self._references = references
-        self._columns = columns
-        self._digits = _DIGITS if columns is None else _DIGITS_WITH_ROWS
-        compiler = _Compiler(columns)
-        self._id = None if entry.id is None else compiler.fill(entry.id)
-        self._prompt = compiler.fill(entry.prompt)
-        self._model = compiler.fill(entry.model)
-        self._size = compiler.fill(entry.image_size)
-        self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
-        self._reference_sources = [self._reference_source(text, compiler) for text in entry.references]
-        self._parameters_vary = any(
-            text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
-        )
-        compiler.raise_if_any()
-        self._said: set[str] = set()
-        self._prompt_column = compiler.only_column(entry.prompt)
-
-    def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
-        """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
-        job_id = ""
-        try:
-            if self._id is not None:
-                job_id = self._checked_id(row)
-            prompt = self._checked_prompt(row)
-            model, size, ratio = self._checked_parameters(row)
-            references = self._checked_references(row) if self._reference_sources else ()
-        except _BadRow as bad:
-            if not bad.once or bad.message not in self._said:
-                if bad.once:
-                    self._said.add(bad.message)
-                report(
-                    Problem(
-                        message=bad.message,
-                        file=place.file,
-                        line=place.line,
-                        field=bad.column,
-                        job=show(job_id) or None,
-                    )
-                )
-            return ()
-        entry = self.entry
-        if not job_id:
-            names = [reference.name for reference in references]
-            facts = (model, ratio, size, entry.modalities, names)
-            job_id = derived_id(prompt, facts, digits=self._digits)
-        ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
-        return [
-            Job(
-                id=name,
-                prompt=prompt,
-                model=model,
-                references=references,
-                aspect_ratio=ratio,
-                image_size=size,
-                modalities=entry.modalities,
-                sample=number,
-                place=place,
-            )
-            for number, name in enumerate(ids, start=1)
-        ]
-
-    def _checked_id(self, row: Row) -> str:
-        if self._id is None:
-            return ""
-        job_id = _filled("id", self._id, row)
-        wrong = id_problem(job_id, samples=self.entry.samples)
-        if wrong is not None:
-            raise _BadRow(wrong)
-        return job_id
-
-    def _checked_prompt(self, row: Row) -> str:
-        prompt = _filled("prompt", self._prompt, row)
-        if not self.entry.prompt.varies:
-            return prompt
-        if "\r" in prompt:  # cells written on Windows; a prompt knows one kind of line end
-            prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
-        wrong = prompt_problem(prompt)
-        if wrong is not None:
-            raise _BadRow(wrong, self._prompt_column)
-        return prompt
-
-    def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
-        model = _filled("model", self._model, row)
-        size = _filled("image_size", self._size, row)
-        ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
-        if self._parameters_vary:
-            wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
-            if wrong is None and ratio is not None:
-                wrong = self._offer.ratio_problem(model, ratio)
-            if wrong is None:
-                wrong = self._offer.references_problem(model, len(self._reference_sources))
-            if wrong is not None:
-                raise _BadRow(wrong)
-        return model, size, ratio
-
-    def _reference_source(self, text: Text, compiler: _Compiler) -> Reference | Fill:
-        """A picture that is the same for every row is looked at once."""
-        if self._columns is not None and text.varies:
-            return compiler.fill(text)
-        try:
-            return self._references.get(text.text)
-        except ReferenceProblem as problem:
-            compiler.problems.append((text, str(problem)))
-            return compiler.fill(text)
-
-    def _checked_references(self, row: Row) -> tuple[Reference, ...]:
-        try:
-            return tuple(
-                source
-                if isinstance(source, Reference)
-                else self._references.get(_filled("references", source, row))
-                for source in self._reference_sources
-            )
-        except ReferenceProblem as problem:
-            raise _BadRow(str(problem)) from problem
-
-
-class _BadRow(Exception):  # noqa: N818  # never leaves this file
-    """`once`: the template's fault rather than the row's, so the first row with it speaks for all."""
-
-    def __init__(self, message: str, column: str | None = None, *, once: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.column = column
-        self.once = once
-
-
-class _Compiler:
-    """Makes a function of every text of an entry and keeps what is wrong with any of them."""
-
-    def __init__(self, columns: Columns | None) -> None:
-        self._columns = columns
-        self._templates: dict[int, Template] = {}
-        self.problems: list[tuple[Text, str]] = []
-
-    def fill(self, text: Text) -> Fill:
-        literal = text.text
-        if self._columns is None or not text.varies:
-            return lambda _: literal
-        try:
-            template = self._templates[id(text)] = Template(text.text, self._columns)
-        except TemplateProblem as problem:
-            self.problems.append((text, str(problem)))
-            return lambda _: literal
-        return template.fill
-
-    def raise_if_any(self) -> None:
-        if self.problems:
-            raise _BadEntry(self.problems)
-
-    def only_column(self, text: Text) -> str | None:
-        """The one column a text is made of, to be named when the result is no good."""
-        template = self._templates.get(id(text))
-        if template is None or self._columns is None or len(template.columns) != 1:
-            return None
-        return show(self._columns.names[template.columns[0]])
-
-
-def _filled(field: str, fill: Fill, row: Row) -> str:
-    try:
-        return fill(row)
-    except TemplateProblem as problem:
-        raise _BadRow(f"{field}: {problem}", once=True) from problem
+                else:
+                    more += key not in found
+        return found, more
 
 
 def _raise(problem: Problem) -> None:

@@ -81,6 +81,8 @@ def load_manifest(path: Path) -> Manifest:
             unique=reader.unique(),
         ),
     )
+    if shape.reference_root is not None:
+        reader.check_folder(shape.reference_root)
     if not shape.jobs:
         reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
     problems.raise_if_any()
@@ -152,6 +154,12 @@ class _TopReader:
         if "rows" not in self.document.value:
             self.add("unique picks rows; name a table in rows, or remove it", at)
         return Text(self.shape.unique, at)
+
+    def check_folder(self, reference_root: str) -> None:
+        """References are looked up later; a folder that is not there is one problem, not one per picture."""
+        if not (self.path.parent / reference_root).is_dir():
+            message = "reference_root is not a folder; name one that exists"
+            self.add(message, self.document.at("reference_root"))
 
     def add(self, message: str, at: At) -> None:
         """Note a problem, unless something was said about this place already."""

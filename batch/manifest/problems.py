@@ -7,11 +7,14 @@ would act on, cuts long text and hides what looks like a key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeAlias
 
 from batch.errors import InputError, Problem
+
+#: Where a stage hands its problems to, one by one.
+Report: TypeAlias = Callable[[Problem], None]
 
 #: More problems than a person reads; the rest is counted.
 KEPT_PROBLEMS: Final = 1000
@@ -49,6 +52,10 @@ class Problems:
         elif problem not in self._seen:
             self._seen.add(problem)
             self._kept.append(problem)
+
+    def add_more(self, count: int) -> None:
+        """Note that there are `count` more, which nobody will list."""
+        self._more += count
 
     def has_at(self, line: int, column: int) -> bool:
         """Whether something was already said about this place."""

@@ -60,10 +60,6 @@ class References:
         self._inside = self._root.rstrip(os.sep) + os.sep
         self._known: dict[bytes, _Facts] = {}
 
-    def root_problem(self) -> str | None:
-        """Why the folder cannot hold references."""
-        return None if os.path.isdir(self._root) else "reference_root is not a folder; name one that exists"
-
     def get(self, name: str) -> Reference:
         """The reference a manifest calls `name`; raises ReferenceProblem if it cannot be sent."""
         file, facts = self._find(name)

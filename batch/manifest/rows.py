@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from batch.errors import InputError, Problem
 from batch.manifest.files import FileProblem, open_regular, reason, signature
-from batch.manifest.problems import show
+from batch.manifest.problems import Report, show
 
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 FORMATS: Final = ".csv and .tsv"
-
-Report = Callable[[Problem], None]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,227 @@
+"""What a single field of a manifest may hold, whatever the others say.
+
+Each check takes a value as YAML gave it and returns it in the form the program uses, or says in one fragment
+what it must be ("must be a whole number from 1 to 100; got 0"). The field's name is put before it later.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from batch.capabilities import IMAGE_SIZES, MODALITIES
+from batch.manifest.ids import name_problem
+from batch.manifest.problems import show
+
+T = TypeVar("T")
+
+PROFILES: Final = ("anyfast", "google", "simulator")
+
+#: Encodings tables are really saved in; Python's long list also holds codecs that are no text encodings.
+ENCODINGS: Final = (
+    "utf-8", "utf-16", "ascii", "latin-1", "iso8859-2", "iso8859-15", "cp1250", "cp1251", "cp1252", "cp1254",
+    "gb18030", "gbk", "big5", "shift_jis", "cp932", "euc-jp", "euc-kr", "cp949", "koi8-r", "mac-roman",
+)  # fmt: skip
+
+MAX_SAMPLES: Final = 1000
+LONGEST_TIMEOUT_SECONDS: Final = 3600
+_HIGHEST_PRICE_USD: Final = 100
+_LOOPBACK: Final = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
+
+
+def _wrong(fragment: str, value: object = ...) -> PydanticCustomError:
+    """`fragment` follows the field's name; the value is shown if given and short enough to be one."""
+    shown = "" if value is ... else f"; got {said(value)}"
+    return PydanticCustomError("sentence", "{text}", {"text": fragment + shown})
+
+
+def said(value: object) -> str:
+    """A value in the words of YAML."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return show(value) or "an empty text"
+
+
+def whole(lowest: int, highest: int) -> PlainValidator:
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise _wrong(f"must be a whole number from {lowest} to {highest:,}", value)
+        return value
+
+    return PlainValidator(check)
+
+
+def number(lowest: float, highest: float) -> PlainValidator:
+    def check(value: object) -> float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or not lowest <= value <= highest:  # type: ignore[operator]
+            raise _wrong(f"must be a number from {lowest:g} to {highest:,}", value)
+        return float(value)  # type: ignore[arg-type]
+
+    return PlainValidator(check)
+
+
+def word(*words: str) -> PlainValidator:
+    def check(value: object) -> str:
+        if value not in words or not isinstance(value, str):
+            raise _wrong(f"must be one of {', '.join(words)}", value)
+        return value
+
+    return PlainValidator(check)
+
+
+def any_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong("must be text; quote it", value)
+    return value
+
+
+def filled(value: object) -> str:
+    text = any_text(value)
+    if not text.strip():
+        raise _wrong("is empty; write some text")
+    return text
+
+
+def one_line(value: object) -> str:
+    text = filled(value)
+    if "\n" in text or "\t" in text:
+        raise _wrong("must be one line without tabs", text)
+    return text
+
+
+def job_id(value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong("must be a string; quote it")
+    return value
+
+
+def run_name(value: object) -> str:
+    text = any_text(value)
+    problem = name_problem(text)
+    if problem is not None:
+        raise _wrong(problem.removeprefix("name "))
+    return text
+
+
+def image_size(value: object) -> str:
+    """`512` without quotes is a number to YAML and a size to everybody else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _wrong(f"must be one of {', '.join(IMAGE_SIZES)}", value)
+    return str(value)
+
+
+def aspect_ratio(value: object) -> str | None:
+    """An explicit null leaves the ratio to the model, where `defaults` names one."""
+    if value is not None and not isinstance(value, str):
+        raise _wrong("must be a ratio such as 16:9", value)
+    return value
+
+
+def modalities(value: object) -> tuple[str, ...]:
+    words = tuple(sorted(map(str, value), reverse=True)) if isinstance(value, list) else ()
+    if words not in MODALITIES:
+        raise _wrong("must be [IMAGE] or [TEXT, IMAGE]", value)
+    return words
+
+
+def reference_name(value: object) -> str:
+    text = filled(value)
+    if re.match(r"(?i)[a-z][a-z0-9+.-]*://|data:", text):
+        raise _wrong("must be files; addresses are not fetched, save the picture beside the manifest")
+    return text
+
+
+def base_url(value: object) -> str:
+    """An address the key may be sent to. It is never repeated in a message: it may hold a password."""
+    text = one_line(value)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise _wrong("is not a valid address") from None
+    if (
+        not host
+        or parts.scheme not in ("http", "https")
+        or re.search(r"[\\\s]", text)
+        or not text.isprintable()
+    ):
+        raise _wrong("must be an address such as https://host/path")
+    if "@" in parts.netloc:
+        raise _wrong("must not hold a user or password; the key comes from the environment")
+    if "?" in text or "#" in text:
+        raise _wrong("must end before any ? or #")
+    if parts.scheme == "http" and _LOOPBACK.fullmatch(host) is None:
+        raise _wrong("must begin with https://; only this machine may be spoken to over http")
+    return text.rstrip("/")
+
+
+def key_env(value: object) -> str:
+    """The value is not shown: it may be the key itself, put in the wrong place."""
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value) is None:
+        raise _wrong("must be the name of an environment variable such as ANYFAST_API_KEY")
+    return value
+
+
+def encoding(value: object) -> str:
+    text = any_text(value)
+    try:
+        known = {codecs.lookup(name).name for name in ENCODINGS} | {"utf-8-sig"}
+        name = codecs.lookup(text).name if text.isascii() and text.isprintable() else ""
+    except (LookupError, ValueError):
+        name = ""
+    if name not in known:
+        raise _wrong(f"must be one of {', '.join(ENCODINGS)}", value)
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def delimiter(value: object) -> str:
+    named = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+    if isinstance(value, str) and value in named:
+        return named[value]
+    if not isinstance(value, str) or len(value) != 1 or value in '"\n\r' or value.isalnum():
+        raise _wrong('must be one character such as ";" or the word tab', value)
+    return value
+
+
+def prices(value: object) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise _wrong("must be a mapping such as {1K: 0.07}", value)
+    for size, price in value.items():
+        if size not in IMAGE_SIZES:
+            raise _wrong(f"must name sizes out of {', '.join(IMAGE_SIZES)}", size)
+        fits = isinstance(price, int | float) and not isinstance(price, bool)
+        if not fits or not 0 <= price <= _HIGHEST_PRICE_USD:
+            raise _wrong(f"must be US dollars per picture from 0 to {_HIGHEST_PRICE_USD}", price)
+    return {size: float(price) for size, price in value.items()}
+
+
+def short_form(key: str) -> BeforeValidator:
+    """A plain text stands for the mapping with this one key."""
+
+    def expand(value: object) -> object:
+        return {key: value} if isinstance(value, str) else value
+
+    return BeforeValidator(expand)
+
+
+def optional(check: Callable[[object], T]) -> PlainValidator:
+    """For the few fields where nothing has a meaning of its own."""
+
+    def accept(value: object) -> T | None:
+        return None if value is None else check(value)
+
+    return PlainValidator(accept)

@@ -1,0 +1,200 @@
+"""One entry filled from one row: the texts, the checks of what can vary, the jobs.
+
+Whatever is the same for every row (templates, parameters, fixed pictures) is prepared and checked once, so
+that a row costs microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from batch.errors import Problem
+from batch.manifest.entries import Entry, Text
+from batch.manifest.ids import derived_id, id_problem, sample_id
+from batch.manifest.parameters import Offer, prompt_problem
+from batch.manifest.problems import Report, show
+from batch.manifest.references import ReferenceProblem, References
+from batch.manifest.templates import Columns, Row, Template, TemplateProblem
+from batch.model import Job, Place, Reference
+
+#: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
+#: and two of them must not meet by chance.
+_DIGITS: Final = 6
+_DIGITS_WITH_ROWS: Final = 16
+
+Fill: TypeAlias = Callable[[Row], str]
+
+
+class BadEntry(Exception):  # noqa: N818  # carries sentences to the report
+    """Texts of an entry that are wrong for every row, each with what is wrong."""
+
+    def __init__(self, problems: list[tuple[Text, str]]) -> None:
+        super().__init__()
+        self.problems = problems
+
+
+class JobMaker:
+    """One entry, ready to be filled from row after row. What cannot vary was checked when it was read."""
+
+    def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
+        self.entry = entry
+        self._offer = offer
+        self._references = references
+        self._columns = columns
+        self._digits = _DIGITS if columns is None else _DIGITS_WITH_ROWS
+        compiler = _Compiler(columns)
+        self._id = None if entry.id is None else compiler.fill(entry.id)
+        self._prompt = compiler.fill(entry.prompt)
+        self._model = compiler.fill(entry.model)
+        self._size = compiler.fill(entry.image_size)
+        self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
+        self._reference_sources = [self._reference_source(text, compiler) for text in entry.references]
+        self._parameters_vary = any(
+            text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
+        )
+        compiler.raise_if_any()
+        self._said: set[str] = set()
+        self._prompt_column = compiler.only_column(entry.prompt)
+
+    def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
+        """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
+        job_id = ""
+        try:
+            job_id = self._checked_id(row)
+            prompt = self._checked_prompt(row)
+            model, size, ratio = self._checked_parameters(row)
+            references = self._checked_references(row) if self._reference_sources else ()
+        except _BadRow as bad:
+            self._report(bad, job_id, place, report)
+            return ()
+        entry = self.entry
+        if not job_id:
+            names = [reference.name for reference in references]
+            job_id = derived_id(prompt, (model, ratio, size, entry.modalities, names), digits=self._digits)
+        ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
+        return [
+            Job(
+                id=name,
+                prompt=prompt,
+                model=model,
+                references=references,
+                aspect_ratio=ratio,
+                image_size=size,
+                modalities=entry.modalities,
+                sample=number,
+                place=place,
+            )
+            for number, name in enumerate(ids, start=1)
+        ]
+
+    def _report(self, bad: _BadRow, job_id: str, place: Place, report: Report) -> None:
+        if bad.once and bad.message in self._said:
+            return
+        if bad.once:
+            self._said.add(bad.message)
+        job = show(job_id) or None
+        report(Problem(message=bad.message, file=place.file, line=place.line, field=bad.column, job=job))
+
+    def _checked_id(self, row: Row) -> str:
+        if self._id is None:
+            return ""
+        job_id = _filled("id", self._id, row)
+        wrong = id_problem(job_id, samples=self.entry.samples)
+        if wrong is not None:
+            raise _BadRow(wrong)
+        return job_id
+
+    def _checked_prompt(self, row: Row) -> str:
+        prompt = _filled("prompt", self._prompt, row)
+        if not self.entry.prompt.varies:
+            return prompt
+        if "\r" in prompt:  # cells written on Windows; a prompt knows one kind of line end
+            prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
+        wrong = prompt_problem(prompt)
+        if wrong is not None:
+            raise _BadRow(wrong, self._prompt_column)
+        return prompt
+
+    def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
+        model = _filled("model", self._model, row)
+        size = _filled("image_size", self._size, row)
+        ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
+        if self._parameters_vary:
+            wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
+            if wrong is None and ratio is not None:
+                wrong = self._offer.ratio_problem(model, ratio)
+            if wrong is None:
+                wrong = self._offer.references_problem(model, len(self._reference_sources))
+            if wrong is not None:
+                raise _BadRow(wrong)
+        return model, size, ratio
+
+    def _reference_source(self, text: Text, compiler: _Compiler) -> Reference | Fill:
+        """A picture that is the same for every row is looked at once."""
+        if self._columns is not None and text.varies:
+            return compiler.fill(text)
+        try:
+            return self._references.get(text.text)
+        except ReferenceProblem as problem:
+            compiler.problems.append((text, str(problem)))
+            return compiler.fill(text)
+
+    def _checked_references(self, row: Row) -> tuple[Reference, ...]:
+        try:
+            return tuple(
+                source
+                if isinstance(source, Reference)
+                else self._references.get(_filled("references", source, row))
+                for source in self._reference_sources
+            )
+        except ReferenceProblem as problem:
+            raise _BadRow(str(problem)) from problem
+
+
+class _BadRow(Exception):  # noqa: N818  # never leaves this file
+    """`once`: the template's fault rather than the row's, so the first row with it speaks for all."""
+
+    def __init__(self, message: str, column: str | None = None, *, once: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.column = column
+        self.once = once
+
+
+class _Compiler:
+    """Makes a function of every text of an entry and keeps what is wrong with any of them."""
+
+    def __init__(self, columns: Columns | None) -> None:
+        self._columns = columns
+        self._templates: dict[int, Template] = {}
+        self.problems: list[tuple[Text, str]] = []
+
+    def fill(self, text: Text) -> Fill:
+        literal = text.text
+        if self._columns is None or not text.varies:
+            return lambda _: literal
+        try:
+            template = self._templates[id(text)] = Template(text.text, self._columns)
+        except TemplateProblem as problem:
+            self.problems.append((text, str(problem)))
+            return lambda _: literal
+        return template.fill
+
+    def raise_if_any(self) -> None:
+        if self.problems:
+            raise BadEntry(self.problems)
+
+    def only_column(self, text: Text) -> str | None:
+        """The one column a text is made of, to be named when the result is no good."""
+        template = self._templates.get(id(text))
+        if template is None or self._columns is None or len(template.columns) != 1:
+            return None
+        return show(self._columns.names[template.columns[0]])
+
+
+def _filled(field: str, fill: Fill, row: Row) -> str:
+    try:
+        return fill(row)
+    except TemplateProblem as problem:
+        raise _BadRow(f"{field}: {problem}", once=True) from problem
