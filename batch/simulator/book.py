@@ -1,10 +1,13 @@
 """The billing book: what the simulated provider would put on the invoice.
 
 A JSONL file, appended and flushed before the first byte of an answer leaves, so that it is right even when
-either side is killed. Two kinds of lines:
+either side is killed. Two kinds of lines, the second adding to the first:
 
-    {"n": 7, "at": "...", ..., "billed": true, "usd": 0.067, "images": 1, "delivered": false}   one per request
-    {"n": 7, "delivered": true}        the whole answer of request 7 was handed to the operating system
+    {"n": 7, "at": "...", ..., "billed": true, "usd": 0.067, "images": 1, "delivered": false}
+    {"n": 7, "delivered": true}
+
+Every request has one of the first kind. The second says that the whole answer of request 7 was handed to the
+operating system, not that the client has read it.
 
 A file that exists is continued: its totals count and `n` goes on. A half-written last line is passed over.
 No line ever holds a key.
@@ -44,6 +47,11 @@ class Entry:
     usd: float = 0.0
     images: int = 0
     delivered: bool = False
+
+
+def _private(path: str, flags: int) -> int:
+    """Prompts are nobody else's business."""
+    return os.open(path, flags, 0o600)
 
 
 class Book:
@@ -136,8 +144,7 @@ class Book:
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = self._replay(path) if path.exists() else False
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by close)
-        os.chmod(path, 0o600)
+        self._file = open(path, "ab", buffering=0, opener=_private)  # noqa: SIM115  (closed by close)
         if torn:
             self._file.write(b"\n")
 

@@ -1,7 +1,7 @@
 """Writes text in any script with whatever fonts the machine has.
 
-Fonts are searched once in the usual folders. A character is drawn with the first font that has it; one that no
-font has is drawn as a small box with its code point, so that a prompt never vanishes and nothing fails.
+Fonts are searched once in the usual folders. A character is drawn with the first font that has it; one that
+no font has is drawn as a small box with its code point, so that a prompt never vanishes and nothing fails.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PEN = threading.Lock()
 def write(
     draw: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int], size: int, color: Color
 ) -> None:
-    """Write `text` wrapped into `box` (left, top, right, bottom); what does not fit is cut off with an ellipsis."""
+    """Write `text` wrapped into `box` (left, top, right, bottom); an ellipsis ends what does not fit."""
     left, top, right, bottom = box
     with _PEN:
         lines = _wrap(text, size, right - left)

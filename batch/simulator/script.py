@@ -1,7 +1,7 @@
 """Decides which request meets which fault.
 
-Choices are drawn from seed, rule and the request's number, not from a running stream, so the same run meets the
-same faults however its requests overtake each other.
+Choices are drawn from seed, rule and the request's number, not from a running stream, so the same run meets
+the same faults however its requests overtake each other.
 """
 
 from __future__ import annotations

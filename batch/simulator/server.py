@@ -1,8 +1,8 @@
 """The server: one request's way from the socket to the book and back.
 
-For a generateContent request, in this order: number it; a fault that strikes early; read it whole; key; content;
-quota; draw the answer (or the fault's); wait as long as a model takes; write it into the book; deliver it; note
-the delivery. Nothing of an answer leaves before the book has it.
+For a generateContent request, in this order: number it; a fault that strikes early; read it whole; key;
+content; quota; draw the answer (or the fault's); wait as long as a model takes; write it into the book;
+deliver it; note the delivery. Nothing of an answer leaves before the book has it.
 """
 
 from __future__ import annotations

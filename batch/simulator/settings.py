@@ -90,21 +90,25 @@ def settings_from(options: Mapping[str, Any]) -> SimulatorSettings:
             values[name] = known[name](value)
         except SimulatorOptionsError as error:
             problems.extend(error.messages)
-        except ValueError as error:
+        except _UnfitError as error:
             problems.append(f"simulator: {name}: {error}")
     if problems:
         raise SimulatorOptionsError(problems)
     return SimulatorSettings(**values)
 
 
-# ---- readers: a value as the user wrote it -> the value, or ValueError with what is wrong -------------------
+# ---- readers: a value as the user wrote it -> the value, or _UnfitError with what is wrong ----------------------
+
+
+class _UnfitError(ValueError):
+    """A value that does not fit; says what is wrong with it."""
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
             hint = did_you_mean(str(value), dict.fromkeys(words))
-            raise ValueError(f"{value!r} is not one of {', '.join(words)}{hint}")
+            raise _UnfitError(f"{value!r} is not one of {', '.join(words)}{hint}")
         return str(value)
 
     return read
@@ -113,7 +117,7 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 def _whole(least: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{value!r} is not a whole number from {least} up")
+            raise _UnfitError(f"{value!r} is not a whole number from {least} up")
         return value
 
     return read
@@ -128,13 +132,13 @@ def _whole_or_none(least: int) -> Callable[[Any], int | None]:
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is not true or false")
+        raise _UnfitError(f"{value!r} is not true or false")
     return value
 
 
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is not a number of seconds from 0 up")
+        raise _UnfitError(f"{value!r} is not a number of seconds from 0 up")
     return float(value)
 
 
@@ -142,10 +146,10 @@ def _latency(value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple):
         return _seconds(value), _seconds(value)
     if len(value) != 2:
-        raise ValueError(f"{value!r} is neither a number nor [low, high]")
+        raise _UnfitError(f"{value!r} is neither a number nor [low, high]")
     low, high = _seconds(value[0]), _seconds(value[1])
     if low > high:
-        raise ValueError(f"{value!r}: low is above high")
+        raise _UnfitError(f"{value!r}: low is above high")
     return low, high
 
 
@@ -154,13 +158,13 @@ def _keys(value: Any) -> frozenset[str]:
     if not isinstance(values, list | tuple | set | frozenset) or not all(
         isinstance(key, str) and key for key in values
     ):
-        raise ValueError("keys must be a list of words that are not empty")
+        raise _UnfitError("keys must be a list of words that are not empty")
     return frozenset(values)
 
 
 def _fault_rules(value: Any) -> tuple[FaultRule, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError("must be a list, for example [{fault: http_503, share: 0.1}]")
+        raise _UnfitError("must be a list, for example [{fault: http_503, share: 0.1}]")
     problems: list[str] = []
     rules: list[FaultRule] = []
     for number, item in enumerate(value, 1):
@@ -197,7 +201,7 @@ def fault_rule(item: Any) -> FaultRule:
             elif key != "fault":
                 hint = did_you_mean(str(key), {**_RULE_READERS, **fault.params})
                 problems.append(f'{name}: unknown parameter "{key}"{hint}')
-        except ValueError as error:
+        except _UnfitError as error:
             problems.append(f"{name}: {key}: {error}")
     if fault.early and ("prompt" in facts or facts.get("per_prompt")):
         problems.append(f"{name}: happens before the prompt is read; choose it by `requests` or `share`")
@@ -214,13 +218,13 @@ def _like(default: Any, value: Any) -> Any:
         return str(value)
     kind = type(default)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is not a number")
+        raise _UnfitError(f"{value!r} is not a number")
     try:
         number = kind(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a number") from None
+        raise _UnfitError(f"{value!r} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
+        raise _UnfitError(f"{value!r} is not a finite number")
     return number
 
 
@@ -229,13 +233,13 @@ def _boolean(value: Any) -> bool:
     try:
         return words[str(value).lower()]
     except KeyError:
-        raise ValueError(f"{value!r} is not true or false") from None
+        raise _UnfitError(f"{value!r} is not true or false") from None
 
 
 def _share(value: Any) -> float:
     number = _like(1.0, value)
     if not 0 <= number <= 1:
-        raise ValueError(f"{value!r} is not between 0 and 1")
+        raise _UnfitError(f"{value!r} is not between 0 and 1")
     return float(number)
 
 
@@ -250,7 +254,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
     try:
         return re.compile(str(value))
     except re.error as error:
-        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        raise _UnfitError(f"{value!r} is no regular expression: {error}") from None
 
 
 def _times(value: Any) -> int:

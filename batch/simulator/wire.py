@@ -25,15 +25,61 @@ from batch.simulator.tables import MODELS, REFERENCE_MIMES, Model
 PATH: Final = re.compile(r"^(?:/.*)?/(?P<version>v1beta|v1)/models/(?P<model>[^/:]+):(?P<method>\w+)$")
 
 _TOP: Final = frozenset(
-    ["contents", "generationConfig", "safetySettings", "systemInstruction", "tools", "toolConfig", "cachedContent", "model", "labels", "store", "serviceTier"]
+    (
+        "contents",
+        "generationConfig",
+        "safetySettings",
+        "systemInstruction",
+        "tools",
+        "toolConfig",
+        "cachedContent",
+        "model",
+        "labels",
+        "store",
+        "serviceTier",
+    )
 )
 _GENERATION: Final = frozenset(
-    ["responseModalities", "imageConfig", "candidateCount", "stopSequences", "maxOutputTokens", "temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty", "responseMimeType", "responseSchema", "responseJsonSchema", "responseLogprobs", "logprobs", "thinkingConfig", "mediaResolution", "speechConfig", "enableEnhancedCivicAnswers"]
+    (
+        "responseModalities",
+        "imageConfig",
+        "candidateCount",
+        "stopSequences",
+        "maxOutputTokens",
+        "temperature",
+        "topP",
+        "topK",
+        "seed",
+        "presencePenalty",
+        "frequencyPenalty",
+        "responseMimeType",
+        "responseSchema",
+        "responseJsonSchema",
+        "responseLogprobs",
+        "logprobs",
+        "thinkingConfig",
+        "mediaResolution",
+        "speechConfig",
+        "enableEnhancedCivicAnswers",
+    )
 )
 _IMAGE: Final = frozenset(("aspectRatio", "imageSize"))
 _CONTENT: Final = frozenset(("role", "parts"))
 _PART: Final = frozenset(
-    ["text", "inlineData", "fileData", "thought", "thoughtSignature", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "videoMetadata", "mediaResolution", "partMetadata"]
+    (
+        "text",
+        "inlineData",
+        "fileData",
+        "thought",
+        "thoughtSignature",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "videoMetadata",
+        "mediaResolution",
+        "partMetadata",
+    )
 )
 _BLOB: Final = frozenset(("mimeType", "data", "displayName"))
 

@@ -24,8 +24,8 @@ _ERRORS = {
     "http_401": (
         401,
         "UNAUTHENTICATED",
-        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-        "valid authentication credential.",
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, "
+        "login cookie or other valid authentication credential.",
     ),
     "http_402": (
         402,
@@ -124,7 +124,8 @@ async def _error_empty(scene: Scene) -> Answer:  # noqa: ARG001
 
 def _page(status: int, title: str) -> Act:
     async def act(scene: Scene) -> Answer:  # noqa: ARG001
-        page = f"<html>\r\n<head><title>{status} {title}</title></head>\r\n<body><h1>{status} {title}</h1></body></html>"
+        words = f"{status} {title}"
+        page = f"<html>\r\n<head><title>{words}</title></head>\r\n<body><h1>{words}</h1></body></html>"
         return Answer(status=status, body=page.encode(), content_type="text/html")
 
     return act

@@ -86,7 +86,8 @@ _ERRORS: dict[str, RelayError] = {
     ),
     "upstream_429": RelayError(
         status=429,
-        message="You exceeded your current quota, please check your plan and billing details.\nPlease retry in 36.43s.",
+        message="You exceeded your current quota, please check your plan and billing details.\n"
+        "Please retry in 36.43s.",
         type="upstream_error",
         code=429,
         has_param=True,
