@@ -33,8 +33,9 @@ Examples:
 \b
 A fault is written NAME;param=value;...  Besides its own parameters every fault takes
   share=0.1        that part of all requests          requests=1,5   these requests, in order of arrival
-  prompt=REGEX     where the prompt matches           times=2        at most so often
-  per_prompt=true  count `times` for each prompt      billed=true    charge it, or not
+  after=10         all requests after the tenth       prompt=REGEX   where the prompt matches
+  times=2          at most so often                   billed=true    charge it, or not
+  per_prompt=true  count `times` for each prompt
 A single request can ask for one with the header  X-Simulate: NAME;param=value
 
 \b

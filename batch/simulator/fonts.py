@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
 from PIL import ImageDraw, ImageFont
@@ -66,13 +67,16 @@ def write(
 
 
 def _write_line(draw: ImageDraw.ImageDraw, line: str, left: float, top: int, size: int, color: Color) -> None:
-    for character in line:
-        font = _font_for(character, size)
+    # Whole runs of one font at a time: scripts whose letters join need to see their neighbours.
+    for font, run in groupby(line, lambda character: _font_for(character, size)):
+        text = "".join(run)
         if font is None:
-            _write_code_point(draw, character, left, top, size, color)
+            for number, character in enumerate(text):
+                _write_code_point(draw, character, left + number * size, top, size, color)
+            left += size * len(text)
         else:
-            draw.text((left, top), character, font=font, fill=color)
-        left += _advance(character, size)
+            draw.text((left, top), text, font=font, fill=color)
+            left += font.getlength(text)
 
 
 def _write_code_point(

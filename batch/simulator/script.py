@@ -51,6 +51,8 @@ class Script:
         return rule.times is None or self._applied[counter] < rule.times
 
     def _applies(self, number: int, rule: FaultRule, ordinal: int, prompt: str | None) -> bool:
+        if ordinal <= rule.after:
+            return False
         if rule.requests is not None and ordinal not in rule.requests:
             return False
         if rule.prompt is not None and (prompt is None or not rule.prompt.search(prompt)):

@@ -231,7 +231,7 @@ class _Handler:
         """Answer with a fault."""
         fault = FAULTS[rule.fault]
         visit.entry.fault = fault.name
-        scene.params = rule.params
+        scene.params = {**fault.params, **rule.params}
         answer = await fault.act(scene)
         if answer.status == 200 and not fault.early and not fault.own_time:
             await self._think(visit)
@@ -296,6 +296,8 @@ class _Handler:
         body = bytearray()
         limit = self._settings.max_request_bytes
         try:
+            if visit.request.headers.get("Expect", "").lower() == "100-continue":
+                await visit.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             while block := await visit.request.content.readany():
                 body += block
                 if len(body) > limit:

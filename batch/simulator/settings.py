@@ -25,16 +25,18 @@ class SimulatorOptionsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRule:
-    """When to commit which fault. Without `share`, `requests` or `prompt` it is every request.
+    """When to commit which fault. Without `share`, `requests`, `after` or `prompt` it is every request.
 
-    `share` is the part of all requests, `requests` their numbers in order of arrival from 1, `prompt` a
-    regular expression searched in the prompt. `times` bounds how often, `per_prompt` counts that bound for
-    each prompt apart. `billed` overrides how the fault is charged.
+    `share` is the part of all requests, `requests` their numbers in order of arrival from 1, `after` a number
+    beyond which all are meant, `prompt` a regular expression searched in the prompt. `times` bounds how often,
+    and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is charged;
+    `params` are the fault's own, and its defaults hold for those left out.
     """
 
     fault: str
     share: float | None = None
     requests: frozenset[int] | None = None
+    after: int = 0
     prompt: re.Pattern[str] | None = None
     times: int | None = None
     per_prompt: bool = False
@@ -97,7 +99,7 @@ def settings_from(options: Mapping[str, Any]) -> SimulatorSettings:
     return SimulatorSettings(**values)
 
 
-# ---- readers: a value as the user wrote it -> the value, or _UnfitError with what is wrong ----------------------
+# ---- readers: a value as the user wrote it -> the value, or _UnfitError with what is wrong -----------------
 
 
 class _UnfitError(ValueError):
@@ -257,6 +259,10 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise _UnfitError(f"{value!r} is no regular expression: {error}") from None
 
 
+def _after(value: Any) -> int:
+    return _whole(0)(_like(1, value))
+
+
 def _times(value: Any) -> int:
     return _whole(1)(_like(1, value))
 
@@ -264,6 +270,7 @@ def _times(value: Any) -> int:
 _RULE_READERS: Mapping[str, Callable[[Any], Any]] = {
     "share": _share,
     "requests": _numbers,
+    "after": _after,
     "prompt": _pattern,
     "times": _times,
     "per_prompt": _boolean,

@@ -103,6 +103,12 @@ def picture_in(answer: httpx.Response) -> Image.Image:
         return picture
 
 
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that happens on the server's side of a socket; the test's timeout is the limit."""
+    while not condition():  # noqa: ASYNC110  (nothing over there can set an event)
+        await asyncio.sleep(0.005)
+
+
 @pytest.fixture
 async def simulate() -> AsyncIterator[Callable[..., Any]]:
     """Starts simulators with the options given and hands out their client."""
@@ -128,5 +134,6 @@ def tools() -> Any:
         reference=reference,
         picture_bytes=picture_bytes,
         picture_in=picture_in,
+        until=until,
         model=MODEL,
     )

@@ -319,13 +319,11 @@ async def test_hang_is_charged_and_ends_when_the_client_leaves(simulate: Any, to
     client = await simulate()
     _, writer = await asyncio.open_connection("127.0.0.1", client.simulator.port)
     writer.write(tools.raw_request("hang"))
-    while not client.book.requests:
-        await asyncio.sleep(0.01)
+    await tools.until(lambda: client.book.requests)
     assert client.book.billed == 1
     assert client.book.in_flight == 1
     writer.close()
-    while client.book.in_flight:
-        await asyncio.sleep(0.01)
+    await tools.until(lambda: not client.book.in_flight)
     assert client.book.delivered == 0
 
 
@@ -352,7 +350,7 @@ async def test_redirect_leads_to_another_host(simulate: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "billed"), [("http_504;billed=true", True), ("text_only;billed=false", False)]
 )
-async def test_billing_can_be_overridden(words: str, billed: bool, simulate: Any) -> None:  # noqa: FBT001
+async def test_billing_can_be_overridden(words: str, billed: bool, simulate: Any) -> None:
     """`billed` on a fault wins over the rule."""
     client = await simulate()
     await client.fault(words)
@@ -378,6 +376,14 @@ async def test_faults_by_number_of_request(simulate: Any) -> None:
     """`requests` names requests in order of arrival, from 1."""
     client = await simulate({"faults": [{"fault": "http_503", "requests": [1, 3]}]})
     assert await statuses(client, 4) == [503, 200, 503, 200]
+
+
+async def test_faults_after_some_requests(simulate: Any) -> None:
+    """`after` means everything that comes later: a key revoked in mid-run, an outage of three requests."""
+    client = await simulate(
+        {"faults": [{"fault": "http_503", "after": 1, "times": 2}, {"fault": "http_403", "after": 4}]}
+    )
+    assert await statuses(client, 6) == [200, 503, 503, 200, 403, 403]
 
 
 async def test_faults_by_prompt_and_times(simulate: Any) -> None:
