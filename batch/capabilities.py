@@ -90,3 +90,24 @@ MODELS: Final[Mapping[str, ModelFacts]] = {
 def model_facts(model: str) -> ModelFacts:
     """What `model` can be asked for; a model we do not know is taken to do what the newest one does."""
     return MODELS.get(model, MODELS[DEFAULT_MODEL])
+
+
+#: How far a side may be from the documented one; relays' tables differ by a few pixels.
+SIZE_TOLERANCE: Final = 0.05
+
+
+def size_warning(aspect_ratio: str | None, image_size: str, width: int, height: int) -> str | None:
+    """What is wrong with a picture's size in pixels for what was asked, or None.
+
+    Without a ratio only the area can be compared; every ratio of a size has about the same.
+    """
+    if aspect_ratio is None:
+        side, _ = expected_pixels("1:1", image_size)
+        if abs(width * height / (side * side) - 1) <= 4 * SIZE_TOLERANCE:
+            return None
+        return f"asked for {image_size}, got {width}x{height}"
+    wanted_width, wanted_height = expected_pixels(aspect_ratio, image_size)
+    fits_width = abs(width / wanted_width - 1) <= SIZE_TOLERANCE
+    if fits_width and abs(height / wanted_height - 1) <= SIZE_TOLERANCE:
+        return None
+    return f"asked for {wanted_width}x{wanted_height}, got {width}x{height}"

@@ -29,7 +29,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """What the process says to cron and systemd when it ends (docs/exit-codes in the README)."""
+    """What the process says to cron and systemd when it ends (README, "Exit codes")."""
 
     OK = 0
     FAILED_JOBS = 1
@@ -136,6 +136,8 @@ class AttemptError(BatchError):
     """
 
     paid: Paid = Paid.NO
+    #: Whether the same request may work in a later run.
+    may_work_later: bool = True
 
     def __init__(
         self,
@@ -198,7 +200,8 @@ class OutcomeUnknown(AttemptError):
 
 
 class Unusable(AttemptError):
-    """A whole answer came, was charged, and holds no picture we can use. `worth_retrying` says how often."""
+    """A whole answer came, was charged, and holds no picture we can use. `retries` says how often
+    it is worth asking again."""
 
     paid = Paid.YES
 
@@ -224,11 +227,13 @@ class Refused(AttemptError):
         message: str,
         *,
         paid: Paid = Paid.NO,
+        may_work_later: bool = False,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(code, message, http_status=http_status, request_id=request_id)
         self.paid = paid
+        self.may_work_later = may_work_later
 
 
 class RunStopper(AttemptError):

@@ -132,8 +132,6 @@ class Failed:
 
     job: Job
     error: AttemptError
-    attempts: int
-    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +140,6 @@ class Unknown:
 
     job: Job
     error: AttemptError
-    attempts: int
-    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,11 @@ class Problems:
 
     def has_at(self, line: int, column: int) -> bool:
         """Whether something was already said about this place."""
-        return any(problem.line == line and problem.column == column for problem in self._kept)
+        return (line, column) in self.places()
+
+    def places(self) -> set[tuple[int | None, int | None]]:
+        """The lines and columns about which something was said."""
+        return {(problem.line, problem.column) for problem in self._kept}
 
     def raise_if_any(self) -> None:
         """Raise them all in the order of the file, the manifest before its rows."""

@@ -1,6 +1,6 @@
 """The shape of a manifest: which keys there are and what each may hold, whatever the others say.
 
-What a single field may hold is in `fields`; `_Note` joins the field's name and place to what is wrong with it.
+What a single field may hold is in `fields`; `_Note` adds the field's name and its place.
 What depends on several fields (a ratio and its model) is in `entries`.
 """
 
@@ -154,6 +154,8 @@ class _Note:
         self._document = document
         self._file = file
         self._problems = problems
+        # The reader of YAML may have said more precisely what is wrong with a value.
+        self._said_before = problems.places()
 
     def all_of(self, error: ValidationError, above: Path) -> None:
         """Everything wrong below `above`."""
@@ -161,8 +163,7 @@ class _Note:
             path = above + detail["loc"]
             unknown = detail["type"] == "extra_forbidden"
             at = self._document.key_at(*path) if unknown else self._document.at(*path)
-            # The reader of YAML may have said more precisely what is wrong with this very value.
-            if not self._problems.has_at(*at) or detail["type"] == "missing":
+            if at not in self._said_before or detail["type"] == "missing":
                 message, job = self._sentence(detail, path), job_named(self._document, path)
                 self._problems.add(
                     Problem(message=message, file=self._file, line=at.line, column=at.column, job=job)

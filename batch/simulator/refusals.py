@@ -151,7 +151,9 @@ def quota_exceeded(
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
     """429 as Google words it; `per` is "Minute" or "Day", `wait` stands in the words ("36.4s")."""
-    metric = "generativelanguage.googleapis.com/generate_content_requests"
+    # The metric's name is all that tells a day from a minute once a relay has dropped the details.
+    suffix = "_per_day" if per == "Day" else ""
+    metric = f"generativelanguage.googleapis.com/generate_requests_per_model{suffix}"
     quota_id = f"GenerateRequestsPer{per}PerProjectPerModel"
     message = (
         "You exceeded your current quota, please check your plan and billing details. For more information "

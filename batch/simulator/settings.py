@@ -28,8 +28,8 @@ class FaultRule:
     """When to commit which fault. Without `share`, `requests`, `after` or `prompt` it is every request.
 
     `share` is the part of all requests, `requests` their numbers in order of arrival from 1, `after` a number
-    beyond which all are meant, `prompt` a regular expression searched in the prompt. `times` bounds how often,
-    and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is charged;
+    beyond which all are meant, `prompt` a regular expression searched in the prompt. `times` bounds how
+    often, and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is charged;
     `params` are the fault's own, and its defaults hold for those left out.
     """
 

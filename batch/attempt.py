@@ -1,0 +1,109 @@
+"""One attempt to buy one picture, from intent to record. The heart of the program; everything else serves it.
+
+The order is the promise: the intent is durable before the request goes out, the answer is in the spool before
+anything looks at it, the picture is on disk before the ledger says so. Whatever happens in between is recorded
+with what it may have cost, and then raised for the retry policy to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from batch.clock import Clock
+from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper
+from batch.model import AttemptFacts, Done, Job
+from batch.prices import PriceTable
+from batch.providers.base import Answer, Picture, Provider, Received
+from batch.store.store import Store, Ticket
+
+#: Tries of a download. The picture is paid for; only its delivery is repeated.
+_DOWNLOAD_TRIES: Final = 4
+_DOWNLOAD_PAUSE_SECONDS: Final = 1.0
+
+
+class Buyer:
+    """Makes attempts at one provider and keeps what comes back in one store."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        store: Store,
+        prices: PriceTable,
+        clock: Clock,
+        worth_another: Callable[[AttemptError, int], bool],
+    ) -> None:
+        self._provider = provider
+        self._store = store
+        self._prices = prices
+        self._clock = clock
+        self._worth_another = worth_another
+        #: Jobs sent again after an attempt that may have been paid.
+        self.resent: list[Job] = []
+
+    async def buy(self, job: Job, why: str) -> Done:
+        """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
+        request = await self._provider.prepare(job)
+        ticket = await self._store.begin(job, why=why)
+        if why == "resend":
+            self.resent.append(job)
+        received: Received | None = None
+        try:
+            received = await self._provider.send(request, ticket.attempt_id, ticket.spool)
+            return await self._keep(ticket, received)
+        except AttemptError as error:
+            await self._record_failure(ticket, error, received)
+            raise
+
+    async def finish(self, ticket: Ticket, received: Received | None) -> Done | None:
+        """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
+        if received is None:
+            lost = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
+            await self._record_failure(ticket, lost, None)
+            return None
+        try:
+            return await self._keep(ticket, received)
+        except AttemptError as error:
+            await self._record_failure(ticket, error, received)
+            return None
+
+    async def _keep(self, ticket: Ticket, received: Received) -> Done:
+        answer = self._provider.interpret(received)
+        pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
+        price = self._prices.picture_usd(ticket.job) * len(pictures)
+        facts = AttemptFacts(
+            number=ticket.number,
+            seconds=received.seconds,
+            cost_usd=price,
+            request_id=answer.request_id,
+            usage=answer.usage,
+        )
+        complete = Answer(pictures=pictures, caption=answer.caption, warnings=answer.warnings)
+        return await self._store.keep(ticket, complete, facts)
+
+    async def _delivered(self, picture: Picture, ticket: Ticket) -> Picture:
+        if picture.url is None:
+            return picture
+        for number in range(1, _DOWNLOAD_TRIES + 1):
+            try:
+                blob = await self._provider.download(picture.url, ticket.spool)
+                return Picture(blob=blob, declared_mime=picture.declared_mime)
+            except AttemptError as error:
+                if number == _DOWNLOAD_TRIES or error.code == "download_refused":
+                    raise
+            await self._clock.sleep(_DOWNLOAD_PAUSE_SECONDS * number)
+        raise AssertionError("unreachable")
+
+    async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
+        facts = AttemptFacts(
+            number=ticket.number,
+            seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
+            cost_usd=0.0 if error.paid is Paid.NO else self._prices.picture_usd(ticket.job),
+            request_id=error.request_id,
+        )
+        if isinstance(error, OutcomeUnknown):
+            await self._store.unknown(ticket, error, facts)
+            return
+        rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
+        again = isinstance(error, RunStopper) or self._worth_another(error, rejected)
+        await self._store.reject(ticket, error, facts, again=again)

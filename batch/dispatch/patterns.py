@@ -1,0 +1,73 @@
+"""Sees what no single attempt can: that many failures have one cause. Then the run stops instead of paying on."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RunStopper, Unavailable, Unusable
+
+#: Requests cut this many times at the same elapsed time are cut by something with a timer.
+_SAME_CUTS: Final = 3
+_SAME_SECONDS: Final = 1.0
+#: Sooner cuts are no proxy's time limit but a connection that breaks.
+_SHORTEST_LIMIT_SECONDS: Final = 5.0
+_UNREADABLE_ANSWERS: Final = 3
+_JOBS_WITHOUT_SERVICE: Final = 10
+
+
+class Patterns:
+    """Told of every attempt's end; answers with a `RunStopper` once the failures show a common cause."""
+
+    def __init__(self) -> None:
+        self._cut_seconds: deque[float] = deque(maxlen=_SAME_CUTS)
+        self._unreadable = 0
+        self._given_up = 0
+
+    def succeeded(self) -> None:
+        self._unreadable = 0
+        self._given_up = 0
+
+    def attempt_failed(self, error: AttemptError) -> RunStopper | None:
+        """After each failed attempt."""
+        if isinstance(error, OutcomeUnknown):
+            return self._cut(error)
+        if isinstance(error, Unusable) and error.code in ("not_json", "error_in_answer"):
+            self._unreadable += 1
+            if self._unreadable >= _UNREADABLE_ANSWERS:
+                return RunStopper(
+                    "unreadable_answers",
+                    f"{self._unreadable} answers in a row could not be read; the last: {error.message}",
+                    stop_code=ExitCode.PROTOCOL,
+                )
+        return None
+
+    def job_given_up(self, error: AttemptError) -> RunStopper | None:
+        """After a job's last attempt of this run failed."""
+        if error.code == "no_channel":
+            return RunStopper("no_channel", f"the relay has no channel for this model: {error.message}")
+        if not isinstance(error, (NotSent, Unavailable)):
+            self._given_up = 0
+            return None
+        self._given_up += 1
+        if self._given_up < _JOBS_WITHOUT_SERVICE:
+            return None
+        return RunStopper(
+            "no_service",
+            f"{self._given_up} jobs in a row got no service; the last: {error.message}",
+            stop_code=ExitCode.TEMPORARY,
+        )
+
+    def _cut(self, error: OutcomeUnknown) -> RunStopper | None:
+        if error.elapsed_seconds < _SHORTEST_LIMIT_SECONDS:
+            return None
+        self._cut_seconds.append(error.elapsed_seconds)
+        spread = max(self._cut_seconds) - min(self._cut_seconds)
+        if len(self._cut_seconds) < _SAME_CUTS or spread > 2 * _SAME_SECONDS:
+            return None
+        return RunStopper(
+            "cut_at_constant_time",
+            f"something between here and the API cuts every request after {error.elapsed_seconds:.0f} s (a proxy's "
+            "time limit, or the timeouts of this manifest); raise it. The cut requests may have been paid",
+            stop_code=ExitCode.PROTOCOL,
+        )

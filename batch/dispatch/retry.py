@@ -1,0 +1,121 @@
+"""Whether and when a failed attempt is repeated. The only place that knows tenacity, and the only layer that retries.
+
+The decision is a value, `decide_retry(...) -> seconds or None`, made from our own error classes and numbers alone;
+tenacity carries it out. An exception that is not one of the classes named here is never retried: a catch-all
+would swallow a cancellation and buy the picture again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final, TypeVar
+
+import tenacity
+
+from batch.clock import Clock
+from batch.errors import AttemptError, NotSent, OutcomeUnknown, RateLimited, Unavailable, Unusable
+from batch.settings import RetryPolicy
+
+#: The classes that can be worth another attempt. Everything else ends the job or the run.
+REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable)
+#: Beyond every policy's own numbers: no job may go round for ever.
+_MOST_ATTEMPTS: Final = 100
+#: Added above a delay the server named, so that not everybody comes back in the same instant.
+_TOLD_JITTER_SHARE: Final = 0.1
+_TOLD_JITTER_SECONDS: Final = 5.0
+
+T = TypeVar("T")
+
+
+def decide_retry(
+    error: AttemptError,
+    seen: Counter[type[AttemptError]],
+    policy: RetryPolicy,
+    random: Random,
+    *,
+    rejected_before: int,
+    may_resend: Callable[[], bool],
+) -> float | None:
+    """Seconds to wait before the next attempt, or None to give up.
+
+    `seen` counts this run's attempts of the job by class, the current one included; `rejected_before` its charged
+    answers without a picture in all runs, likewise; `may_resend` asks for a place in the budget of jobs that may
+    be paid twice, and takes it.
+    """
+    match error:
+        case RateLimited():
+            return _throttled(error, seen[RateLimited], policy, random)
+        case NotSent():
+            return _backoff(seen[NotSent], policy.unsent_attempts, policy.unsent_base_seconds, policy, random)
+        case Unavailable():
+            most, base = policy.unavailable_attempts, policy.unavailable_base_seconds
+            return _backoff(seen[Unavailable], most, base, policy, random)
+        case Unusable():
+            if not worth_another(error, rejected_before, policy):
+                return None
+            return _full_jitter(rejected_before, policy.unavailable_base_seconds, policy, random)
+        case OutcomeUnknown():
+            return _full_jitter(1, policy.unavailable_base_seconds, policy, random) if may_resend() else None
+    return None
+
+
+def worth_another(error: AttemptError, rejected: int, policy: RetryPolicy) -> bool:
+    """Whether the job may be sent again, in this run or a later one.
+
+    `rejected` counts the job's charged answers without a picture so far, this one included: those cost money
+    every time, so they are counted over the job's whole life.
+    """
+    if isinstance(error, Unusable):
+        return rejected <= min(error.retries, policy.unusable_retries)
+    return error.may_work_later
+
+
+def _throttled(error: RateLimited, times: int, policy: RetryPolicy, random: Random) -> float | None:
+    if times > policy.throttles:
+        return None
+    if error.wait_seconds is not None:
+        jitter = min(_TOLD_JITTER_SECONDS, error.wait_seconds * _TOLD_JITTER_SHARE)
+        return error.wait_seconds + random.uniform(0, jitter)
+    return policy.throttle_base_seconds + _full_jitter(times, policy.throttle_base_seconds, policy, random)
+
+
+def _backoff(times: int, most: int, base_seconds: float, policy: RetryPolicy, random: Random) -> float | None:
+    return None if times >= most else _full_jitter(times, base_seconds, policy, random)
+
+
+def _full_jitter(times: int, base_seconds: float, policy: RetryPolicy, random: Random) -> float:
+    """Anything between nothing and the doubled base: spreads a crowd better than a fixed wait with a little noise."""
+    return random.uniform(0, min(policy.cap_seconds, base_seconds * 2**times))
+
+
+class _Decision(tenacity.retry_base):
+    """Asks once per failed attempt and remembers the answer for the wait."""
+
+    def __init__(self, ask: Callable[[AttemptError], float | None]) -> None:
+        self._ask = ask
+        self.wait_seconds = 0.0
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if not isinstance(error, REPEATABLE):
+            return False
+        wait_seconds = self._ask(error)
+        self.wait_seconds = wait_seconds or 0.0
+        return wait_seconds is not None
+
+
+async def with_retries(
+    attempt: Callable[[], Awaitable[T]], ask: Callable[[AttemptError], float | None], clock: Clock
+) -> T:
+    """Call `attempt` until it returns, `ask` gives up on its error, or it raises anything else."""
+    decision = _Decision(ask)
+    retrying = tenacity.AsyncRetrying(
+        retry=decision,
+        wait=lambda _: decision.wait_seconds,
+        stop=tenacity.stop_after_attempt(_MOST_ATTEMPTS),
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    return await retrying(attempt)

@@ -1,0 +1,320 @@
+"""Reads an answer of the Gemini API, in every shape that endpoints of this kind are known to send.
+
+Pure: from a `Received` to an `Answer`, or to the `AttemptError` that says why there is no picture. Both
+spellings (`inlineData`, `inline_data`) are taken everywhere; thought pictures are skipped; a picture may be
+base64, a data URL, a URL, a Markdown link in the text, or stand in one of the places other image APIs use.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pybase64
+
+from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
+from batch.providers.base import Answer, Blob, Picture, Received
+from batch.providers.json_stream import REFERENCE_PREFIX
+
+#: Captions are kept up to this length; a longer text is not a caption.
+CAPTION_CHARACTERS: Final = 64 * 1024
+
+_REFERENCE = re.compile(re.escape(REFERENCE_PREFIX) + r"(\d{1,6})")
+_MARKDOWN_IMAGE = re.compile(r"!\[[^\]\n]{0,1000}\]\(\s*([^)\s]{1,4000}|data:[^)]+?)\s*\)")
+_BARE_URL = re.compile(r"\s*(https?://\S{1,4000})\s*")
+_DATA_URL = re.compile(r"data:([a-zA-Z0-9.+/-]*)(?:;[a-zA-Z0-9=.-]+)*;base64,(.*)", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+#: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
+#: "STOP" with no picture is handled apart. Evidence for each: docs/architecture.md, "The wire".
+_FINISH_RETRIES: Final[Mapping[str, int | None]] = {
+    "NO_IMAGE": 2,
+    "IMAGE_OTHER": 2,
+    "OTHER": 2,
+    "MALFORMED_RESPONSE": 2,
+    "FINISH_REASON_UNSPECIFIED": 2,
+    "": 2,
+    "IMAGE_RECITATION": None,
+    "RECITATION": None,
+    "IMAGE_SAFETY": None,
+    "IMAGE_PROHIBITED_CONTENT": None,
+    "PROHIBITED_CONTENT": None,
+    "SAFETY": None,
+    "BLOCKLIST": None,
+    "SPII": None,
+    "LANGUAGE": None,
+    "MODEL_ARMOR": None,
+    "ESCALATION": None,
+    "MAX_TOKENS": None,
+    "CONTINUATION": None,
+    "MALFORMED_FUNCTION_CALL": None,
+    "UNEXPECTED_TOOL_CALL": None,
+    "TOO_MANY_TOOL_CALLS": None,
+    "MISSING_THOUGHT_SIGNATURE": None,
+}
+#: With these a picture that came along is not a success: the provider says it must not be used.
+_POLICY_FINISHES: Final = frozenset(
+    {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "SPII",
+     "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION"}
+)  # fmt: skip
+_VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
+
+
+def interpret_answer(received: Received) -> Answer:
+    """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `RunStopper`."""
+    request_id = request_id_of(received)
+    tree = _tree(received, request_id)
+    response_id = tree.get("responseId") or tree.get("response_id")
+    if request_id is None and isinstance(response_id, str):
+        request_id = response_id[:200]
+    ids: dict[str, Any] = {"http_status": received.status, "request_id": request_id}
+
+    blocked = _blocked_prompt(tree, ids)
+    if blocked is not None:
+        raise blocked
+    reader = _PartReader(received.blobs)
+    candidate = _first_mapping(tree.get("candidates"))
+    for part in _parts(candidate):
+        reader.read(part)
+    if not reader.pictures:
+        reader.read_fallbacks(tree)
+    caption = reader.caption()
+    finish = str(_pick(candidate, "finishReason", "finish_reason") or "")
+    if not reader.pictures or finish in _POLICY_FINISHES:
+        note = str(_pick(candidate, "finishMessage", "finish_message") or "")
+        raise _no_picture(finish, note, caption, bool(reader.pictures), bool(candidate), ids)
+    warnings = reader.warnings + ([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])
+    usage = _pick(tree, "usageMetadata", "usage_metadata")
+    return Answer(
+        pictures=tuple(reader.pictures),
+        caption=caption or None,
+        request_id=request_id,
+        usage=_numbers(usage) if isinstance(usage, dict) else None,
+        warnings=tuple(warnings),
+    )
+
+
+def request_id_of(received: Received) -> str | None:
+    """The provider's own id of the request, from the headers that carry one."""
+    for name in ("x-oneapi-request-id", "x-request-id", "x-goog-request-id", "x-amzn-requestid", "cf-ray"):
+        value = received.headers.get(name)
+        if value:
+            return value[:200]
+    return None
+
+
+def _tree(received: Received, request_id: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(received.body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        what = "nothing" if not received.body.strip() else "no JSON"
+        raise Unusable(
+            "not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id
+        ) from None
+    if isinstance(value, list):
+        value = _first_mapping(value)
+    if not isinstance(value, dict):
+        value = {}
+    return value
+
+
+def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError | None:
+    feedback = _pick(tree, "promptFeedback", "prompt_feedback")
+    reason = str(_pick(feedback, "blockReason", "block_reason") or "") if isinstance(feedback, dict) else ""
+    if not reason:
+        return None
+    if reason in _VAGUE_BLOCKS:
+        return Unusable("blocked_other", f"the prompt was blocked: {reason}", retries=1, **ids)
+    return Refused(f"blocked_{_code(reason)}", f"the prompt was blocked: {reason}", paid=Paid.YES, **ids)
+
+
+def _no_picture(
+    finish: str, note: str, caption: str, had_picture: bool, had_candidate: bool, ids: dict[str, Any]
+) -> AttemptError:
+    words = f": {note}" if note else (f"; it said: {caption[:300]}" if caption else "")
+    if finish == "PUP_LIMITED_DISABLED":
+        stopper = RunStopper("account_limited", f"the account is limited or disabled{words}", **ids)
+        stopper.paid = Paid.YES
+        return stopper
+    if finish == "STOP" or (not finish and caption):
+        code = "text_only" if caption else "empty_answer"
+        return Unusable(code, f"an answer without a picture{words}", retries=1, **ids)
+    if not had_candidate:
+        return Unusable("no_candidates", "an answer without candidates", retries=1, **ids)
+    code = _code(finish) or "finish_missing"
+    retries = _FINISH_RETRIES.get(finish, 1)
+    kept = "; the picture that came with it is kept aside" if had_picture else ""
+    message = f"no picture, finish reason {finish or 'missing'}{words}{kept}"
+    if retries is None:
+        return Refused(code, message, paid=Paid.YES, **ids)
+    return Unusable(code, message, retries=retries, **ids)
+
+
+class _PartReader:
+    """Collects pictures and text from the parts of an answer, in order."""
+
+    def __init__(self, blobs: tuple[Blob, ...]) -> None:
+        self._blobs = blobs
+        self._texts: list[str] = []
+        self.pictures: list[Picture] = []
+        self.warnings: list[str] = []
+
+    def caption(self) -> str:
+        text = "\n".join(text for text in self._texts if text.strip()).strip()
+        return _SURROGATE.sub("\ufffd", text)[:CAPTION_CHARACTERS]
+
+    def read(self, part: dict[str, Any]) -> None:
+        if part.get("thought") is True:
+            return
+        inline = _pick(part, "inlineData", "inline_data")
+        if isinstance(inline, dict):
+            self._inline(inline)
+        linked = _pick(part, "fileData", "file_data")
+        if isinstance(linked, dict):
+            self._url(_pick(linked, "fileUri", "file_uri", "uri", "url"), _mime(linked))
+        self._url(part.get("url"), None)
+        for name in ("image", "image_url", "imageUrl"):
+            value = part.get(name)
+            self._url(value.get("url") if isinstance(value, dict) else value, None)
+        if isinstance(part.get("text"), str):
+            self._text(part["text"])
+
+    def read_fallbacks(self, tree: dict[str, Any]) -> None:
+        """The places where OpenAI-style image APIs put pictures."""
+        for name in ("images", "data"):
+            for entry in _mappings_or_strings(tree.get(name)):
+                if isinstance(entry, str):
+                    self._value(entry, None)
+                    continue
+                self._value(_pick(entry, "b64_json", "base64"), _mime(entry))
+                self._url(entry.get("url"), _mime(entry))
+                nested = entry.get("image_url")
+                self._url(nested.get("url") if isinstance(nested, dict) else nested, None)
+
+    def _inline(self, inline: dict[str, Any]) -> None:
+        data = inline.get("data")
+        if isinstance(data, str) and data:
+            self._value(data, _mime(inline))
+        else:
+            self._url(inline.get("url"), _mime(inline))
+
+    def _value(self, value: Any, mime: str | None) -> None:
+        """A string that is base64, a data URL, a web address, or points into the spool."""
+        if not isinstance(value, str) or not value:
+            return
+        blob = self._blob(value)
+        if blob is not None:
+            self.pictures.append(Picture(blob=blob, declared_mime=mime))
+        elif value.startswith(("http://", "https://")):
+            self.pictures.append(Picture(url=value, declared_mime=mime))
+        elif (data_url := _DATA_URL.fullmatch(value)) is not None:
+            self._short(data_url[2], data_url[1] or mime)
+        else:
+            self._short(value, mime)
+
+    def _url(self, value: Any, mime: str | None) -> None:
+        if isinstance(value, str) and value.startswith(("http://", "https://", "data:", REFERENCE_PREFIX)):
+            self._value(value, mime)
+
+    def _short(self, text: str, mime: str | None) -> None:
+        clean = "".join(text.split()).replace("-", "+").replace("_", "/")
+        try:
+            data = pybase64.b64decode(clean + "=" * (-len(clean) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            data = b""
+        self.pictures.append(Picture(data=data, declared_mime=mime))
+
+    def _text(self, text: str) -> None:
+        blob = self._blob(text)
+        if blob is not None:
+            self._long_text(blob)
+            return
+        for link in _MARKDOWN_IMAGE.finditer(text):
+            self._value(link[1], None)
+        remaining = _MARKDOWN_IMAGE.sub("", text)
+        bare = _BARE_URL.fullmatch(remaining)
+        if bare is not None:
+            self._value(bare[1], None)
+        elif _DATA_URL.fullmatch(remaining.strip()) is not None:
+            self._value(remaining.strip(), None)
+        else:
+            self._texts.append(remaining)
+
+    def _long_text(self, blob: Blob) -> None:
+        """A text too long for memory: a picture with words around it, or just very many words."""
+        if blob.is_base64:
+            self.pictures.append(Picture(blob=blob))
+            self._texts.append(re.sub(r"!\[[^\]]*\]\(\s*$", "", blob.lead) + blob.tail.lstrip(") "))
+        else:
+            self.warnings.append("caption_cut")
+            self._texts.append(_head_of_text(blob))
+
+    def _blob(self, value: str) -> Blob | None:
+        match = _REFERENCE.fullmatch(value)
+        if match is None or int(match[1]) >= len(self._blobs):
+            return None
+        return self._blobs[int(match[1])]
+
+
+def _head_of_text(blob: Blob) -> str:
+    """The first characters of a text that was spooled raw (JSON escapes and all)."""
+    with open(blob.file, "rb") as file:
+        raw = file.read(CAPTION_CHARACTERS)
+    raw = re.sub(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z", b"", raw)
+    try:
+        return str(json.loads(b'"' + raw + b'"', strict=False))
+    except ValueError:
+        return raw.decode("utf-8", "replace")
+
+
+def _parts(candidate: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict):
+            yield part
+
+
+def _pick(mapping: Any, *names: str) -> Any:
+    """The first of several spellings that is there."""
+    if isinstance(mapping, dict):
+        for name in names:
+            if mapping.get(name) is not None:
+                return mapping[name]
+    return None
+
+
+def _mime(mapping: Mapping[str, Any]) -> str | None:
+    value = _pick(mapping, "mimeType", "mime_type")
+    return value[:100] if isinstance(value, str) else None
+
+
+def _first_mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        for entry in value:
+            if isinstance(entry, dict):
+                return entry
+    return {}
+
+
+def _mappings_or_strings(value: Any) -> Iterator[dict[str, Any] | str]:
+    for entry in value if isinstance(value, list) else ():
+        if isinstance(entry, (dict, str)):
+            yield entry
+
+
+def _numbers(usage: dict[str, Any]) -> dict[str, int]:
+    """The token counts worth recording: plain numbers only, and no nonsense."""
+    return {
+        name: value
+        for name, value in usage.items()
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
+    }
+
+
+def _code(reason: str) -> str:
+    """An enum value as a stable cause code, also for values nobody has seen yet."""
+    return re.sub(r"[^a-z0-9_]", "_", reason.lower())[:60]

@@ -1,0 +1,123 @@
+"""The contract of a provider: what it is given, what it returns and what it may raise.
+
+One purchase goes `prepare` (read references, build the request; nothing sent) → `send` (one HTTP request, the
+answer streams into the spool; returning means *received*) → `interpret` (pure: what does this answer hold?) →
+`download` for pictures that came as a URL. Everything that can go wrong in between is raised as an
+`AttemptError`, which says whether the attempt may have been paid. Answers found in the spool after a crash go
+through `interpret` again without a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from batch.model import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """One long string of an answer, decoded into a spool file of its own.
+
+    `file` is the path, `is_base64` whether it was decoded (else it holds the string's raw characters). A text
+    with a picture in it keeps what stood around the picture in `lead` and `tail`. `broken` says why the string
+    could not be decoded to its end; the undecoded rest then follows the decoded bytes in the file.
+    """
+
+    file: str
+    size_bytes: int
+    is_base64: bool = True
+    lead: str = ""
+    tail: str = ""
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A whole answer: status, headers (lower-case names) and body.
+
+    `body` is the JSON with every long string replaced by `"spool://<n>"`, where n counts into `blobs`.
+    `seconds` is the time from sending to the last byte.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    blobs: tuple[Blob, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture of an answer: in a spool file, as bytes, or behind a URL; exactly one of them is set."""
+
+    blob: Blob | None = None
+    data: bytes | None = None
+    url: str | None = None
+    declared_mime: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a usable answer holds. The last picture is the result; earlier ones came with it and are kept."""
+
+    pictures: tuple[Picture, ...]
+    caption: str | None = None
+    request_id: str | None = None
+    usage: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request ready to send. `pieces` are the body in order; references' pieces are shared between requests."""
+
+    path: str
+    pieces: Sequence[bytes] = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(piece) for piece in self.pieces)
+
+
+class BlobWriter(Protocol):
+    """An open spool file."""
+
+    file: str
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Spool(Protocol):
+    """Where one attempt's answer is kept while it arrives. Raises `StorageError` when the disk does."""
+
+    def new_blob(self) -> BlobWriter:
+        """Open the next file for a long string or a downloaded picture."""
+        ...
+
+    def seal(self, received: Received) -> None:
+        """Record that the whole answer is here. From this moment a crash cannot lose it."""
+        ...
+
+
+class Provider(Protocol):
+    """Speaks one HTTP API."""
+
+    async def prepare(self, job: Job) -> Request:
+        """Build the request; raises `Refused` if a reference changed or vanished since it was checked."""
+        ...
+
+    async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
+        """Send it and stream the whole answer into `spool`, sealed. Raises `AttemptError`."""
+        ...
+
+    def interpret(self, received: Received) -> Answer:
+        """What the answer holds. Raises `AttemptError` if there is no picture in it."""
+        ...
+
+    async def download(self, url: str, spool: Spool) -> Blob:
+        """Fetch a picture that came as a URL, without the key. Raises `Unusable`: the answer was paid for."""
+        ...

@@ -1,0 +1,196 @@
+"""The Gemini image API over HTTP: builds requests, streams answers into the spool, tells what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from batch.clock import Clock
+from batch.errors import ExitCode, RunStopper, Unusable
+from batch.model import Job
+from batch.providers.answers import interpret_answer, request_id_of
+from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
+from batch.providers.classify import classify_error
+from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
+from batch.providers.json_stream import SkeletonTooLarge, StringSpooler
+from batch.providers.profiles import Endpoint
+from batch.providers.references import EncodedReference, ReferenceEncoder
+from batch.providers.secrets import ApiKey, Redactor
+from batch.settings import Timeouts
+
+#: The unique name of an attempt, so that a gateway's log and ours can be laid side by side. Not an idempotency
+#: key: the API has none.
+ATTEMPT_HEADER: Final = "X-Client-Request-Id"
+#: Bodies up to this size are joined into one piece.
+_SMALL_BODY_BYTES: Final = 256 << 10
+_ERROR_BODY_BYTES: Final = 1 << 20
+
+
+class GeminiProvider:
+    """`generateContent` for pictures at one endpoint. Implements `providers.base.Provider`."""
+
+    def __init__(self, endpoint: Endpoint, base_url: str, key: ApiKey, timeouts: Timeouts, clock: Clock) -> None:
+        self._snake_case = endpoint.snake_case_parts
+        self._clock = clock
+        self._redactor = Redactor(key)
+        self._references = ReferenceEncoder()
+        self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts)
+        self._downloads = DownloadClient(trusted_origin=base_url, timeouts=timeouts)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+        await self._downloads.aclose()
+
+    async def prepare(self, job: Job) -> Request:
+        references = [await self._references.encode(reference) for reference in job.references]
+        return build_request(job, references, snake_case=self._snake_case)
+
+    async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
+        reception = _Reception(spool, self._redactor)
+        started = self._clock.monotonic()
+        try:
+            head = await self._client.post(
+                request.path, request.pieces, {ATTEMPT_HEADER: attempt_id}, reception.begin
+            )
+        except SkeletonTooLarge as error:
+            raise Unusable("not_json", f"the answer is none of this API: {error}", http_status=200) from None
+        finally:
+            reception.close()
+        received = reception.finish(head, self._clock.monotonic() - started)
+        if head.status != 200:
+            raise classify_error(
+                head.status, head.headers, received.body, now=self._clock.now(), request_id=request_id_of(received)
+            )
+        spool.seal(received)
+        return received
+
+    def interpret(self, received: Received) -> Answer:
+        error = self._error_in_200(received)
+        if error is not None:
+            raise error
+        return interpret_answer(received)
+
+    async def download(self, url: str, spool: Spool) -> Blob:
+        writer = spool.new_blob()
+        sink = _Count(writer)
+        try:
+            await self._downloads.get(url, sink)
+        finally:
+            writer.close()
+        return Blob(file=writer.file, size_bytes=sink.size_bytes)
+
+    def _error_in_200(self, received: Received) -> Exception | None:
+        """Some relays answer 200 and put the error, or their own web page, into the body."""
+        kind = received.headers.get("content-type", "").lower()
+        start = received.body.lstrip()[:1]
+        if kind.startswith("text/html") or start == b"<":
+            return RunStopper(
+                "html_answer",
+                "the endpoint answered with a web page; base_url does not point at the API",
+                stop_code=ExitCode.PROTOCOL,
+                http_status=received.status,
+            )
+        if b'"error"' not in received.body[:4096]:
+            return None
+        try:
+            tree = json.loads(received.body)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(tree, dict) or not tree.get("error") or tree.get("candidates"):
+            return None
+        return _charged_error(received, self._clock)
+
+
+def _charged_error(received: Received, clock: Clock) -> Exception:
+    """An error inside a 200: its own code decides what stops the run; otherwise it counts as a charged answer."""
+    error = json.loads(received.body)["error"]
+    status = error.get("code") if isinstance(error, dict) else None
+    status = status if isinstance(status, int) and 400 <= status < 600 else 200
+    ids = request_id_of(received)
+    meant = classify_error(status, received.headers, received.body, now=clock.now(), request_id=ids)
+    if isinstance(meant, RunStopper):
+        return meant
+    return Unusable("error_in_answer", f"200 with an error inside: {meant.message}", http_status=200, request_id=ids)
+
+
+class _Reception:
+    """One answer on its way in: a picture's answer is decoded into the spool, anything else just kept, bounded."""
+
+    def __init__(self, spool: Spool, redactor: Redactor) -> None:
+        self._spool = spool
+        self._redactor = redactor
+        self._strings: StringSpooler | None = None
+        self._plain = _Plain()
+
+    def begin(self, head: Head) -> Consumer:
+        if head.status != 200:
+            return self._plain
+        self._strings = StringSpooler(self._spool.new_blob)
+        return self._strings
+
+    def finish(self, head: Head, seconds: float) -> Received:
+        body, blobs = self._strings.finish() if self._strings is not None else (bytes(self._plain.body), ())
+        return Received(
+            status=head.status,
+            headers={name: self._redactor.text(value) for name, value in head.headers.items()},
+            body=self._redactor.data(body),
+            blobs=blobs,
+            seconds=seconds,
+        )
+
+    def close(self) -> None:
+        if self._strings is not None:
+            self._strings.close()
+
+
+class _Plain:
+    """Keeps the first megabyte of an error's body."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        self.body += chunk[: _ERROR_BODY_BYTES - len(self.body)]
+
+
+class _Count:
+    """Writes a download into its file and counts it."""
+
+    def __init__(self, writer: BlobWriter) -> None:
+        self._writer = writer
+        self.size_bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        self._writer.write(chunk)
+        self.size_bytes += len(chunk)
+
+
+def build_request(job: Job, references: Sequence[EncodedReference], *, snake_case: bool) -> Request:
+    """The request of a job. Its references are separate pieces, shared with every other request that has them.
+
+    References always travel inline: relays of the new-api kind drop `fileData` without a word.
+    """
+    data_name, mime_name = ("inline_data", "mime_type") if snake_case else ("inlineData", "mimeType")
+    pieces = [b'{"contents":[{"role":"user","parts":[' + _json({"text": job.prompt})]
+    for reference in references:
+        pieces.append(f',{{"{data_name}":{{"{mime_name}":"{reference.mime}","data":"'.encode())
+        pieces.append(reference.base64)
+        pieces.append(b'"}}')
+    pieces.append(b']}],"generationConfig":' + _json(_generation_config(job)) + b"}")
+    request = Request(path=f"/v1beta/models/{job.model}:generateContent", pieces=pieces)
+    if request.size_bytes <= _SMALL_BODY_BYTES:
+        return Request(path=request.path, pieces=(b"".join(pieces),))
+    return request
+
+
+def _generation_config(job: Job) -> dict[str, Any]:
+    image: dict[str, str] = {}
+    if job.aspect_ratio is not None:
+        image["aspectRatio"] = job.aspect_ratio
+    image["imageSize"] = job.image_size
+    return {"responseModalities": list(job.modalities), "imageConfig": image}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

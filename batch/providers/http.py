@@ -1,0 +1,515 @@
+"""HTTP, and the only place that knows httpx and what carries it.
+
+Beneath the httpx client lies a transport on aiohttp: measured, a large answer costs a fraction of the CPU of
+httpx's own stack, and a cancelled request leaves no dead connection behind. Every request opens a connection of
+its own: beside a request of many seconds a handshake is nothing, and "the server closed the idle connection
+just as we reused it", which would leave open whether we paid, cannot happen.
+
+Whether a request was sent is never read from an exception's name. The body is handed over piece by piece, so
+we know ourselves whether the last piece was asked for: before that the server cannot have the whole request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+import yarl
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from batch.errors import AttemptError, NotSent, OutcomeUnknown, RunStopper, ExitCode, Unusable
+from batch.providers.secrets import ApiKey
+from batch.settings import Auth, Timeouts
+
+#: What an answer may measure in all, after inflating. A 4K picture is 24 MB; some answers bring a second one.
+MAX_BODY_BYTES: Final = 64 << 20
+_PIECE_BYTES: Final = 64 << 10
+_INFLATE_BYTES: Final = 256 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Status and headers (lower-case names) of an answer that has begun to arrive."""
+
+    status: int
+    headers: dict[str, str]
+
+
+class Consumer(Protocol):
+    """Takes an answer's body as it arrives."""
+
+    def feed(self, chunk: bytes) -> None: ...
+
+
+class BodyTooLarge(Exception):
+    """The answer passed the size it may have."""
+
+
+class PaidClient:
+    """Sends paid requests to one origin, with the key put on below the client.
+
+    The key is added by the transport, so it is in no URL, log line, exception or repr above it, and never goes
+    to another origin. Redirects are not followed.
+    """
+
+    def __init__(self, base_url: str, *, auth: Auth, key: ApiKey, timeouts: Timeouts) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._timeouts = timeouts
+        self._client = httpx.AsyncClient(
+            transport=_KeyTransport(_AiohttpTransport(), self.base_url, auth, key),
+            follow_redirects=False,
+            timeout=None,  # _Deadline watches every phase and the total; httpx knows no total
+            headers={"Accept-Encoding": "identity", "User-Agent": "imagebatch"},
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def post(
+        self,
+        path: str,
+        pieces: Sequence[bytes],
+        headers: dict[str, str],
+        begin: Callable[[Head], Consumer],
+    ) -> Head:
+        """Send one request and feed its answer's body to the consumer that `begin` returns for its head.
+
+        Returns when the whole answer has arrived. Raises `NotSent`, `OutcomeUnknown` or `RunStopper` (TLS);
+        the consumer's own errors pass through.
+        """
+        body = _CountedBody(pieces)
+        deadline = _Deadline(self._timeouts)
+        head: Head | None = None
+        failure: _Failure
+        try:
+            async with (
+                deadline,
+                self._client.stream(
+                    "POST",
+                    self.base_url + path,
+                    content=body.stream(deadline),
+                    headers={
+                        **headers,
+                        "Content-Type": "application/json",
+                        "Content-Length": str(body.size_bytes),
+                    },
+                ) as response,
+            ):
+                head = _head(response)
+                await _pump(response, begin(head), deadline, MAX_BODY_BYTES)
+                return head
+        except TimeoutError:
+            failure = _Failure("timeout", f"no answer within the time allowed ({deadline.phase})")
+        except httpx.HTTPError as error:
+            failure = _Failure(_kind(error), str(error) or type(error).__name__)
+        except (BodyTooLarge, zlib.error) as error:
+            failure = _Failure("bad_body", str(error))
+        if head is not None and head.status >= 400:
+            return head  # the status says enough; its body was only to explain it
+        # Raised here, outside the handlers: a chained exception would keep the request alive, and with it
+        # everything the lower library knows of it.
+        raise _meaning(failure, fully_sent=body.handed_over, head=head, elapsed_seconds=deadline.elapsed_seconds)
+
+
+class DownloadClient:
+    """Fetches pictures that an answer names by URL: without a key, https and public hosts only.
+
+    `trusted_origin` (scheme, host, port of the API itself) is downloaded from as it is, so that a gateway on
+    loopback can serve its own pictures.
+    """
+
+    def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
+        self._trusted_origin = _origin(trusted_origin)
+        self._timeouts = timeouts
+        options: dict[str, Any] = {
+            "follow_redirects": False,
+            "timeout": None,
+            "headers": {"Accept-Encoding": "identity", "User-Agent": "imagebatch"},
+        }
+        self._trusted = httpx.AsyncClient(transport=_AiohttpTransport(), **options)
+        self._public = httpx.AsyncClient(transport=_AiohttpTransport(resolver=_PublicResolver()), **options)
+
+    async def aclose(self) -> None:
+        await self._trusted.aclose()
+        await self._public.aclose()
+
+    async def get(self, url: str, consumer: Consumer) -> None:
+        """Stream the picture into `consumer`. Raises `Unusable` with the reason; its text names only the host."""
+        client = self._client_for(url)
+        host = urlsplit(url).hostname
+        deadline = _Deadline(self._timeouts)
+        try:
+            async with deadline, client.stream("GET", url) as response:
+                if response.status_code != 200:
+                    raise Unusable("download_failed", f"the picture's URL at {host} answered {response.status_code}")
+                await _pump(response, consumer, deadline, MAX_BODY_BYTES)
+                return
+        except TimeoutError:
+            reason = "no answer in time"
+        except (httpx.HTTPError, BodyTooLarge, zlib.error) as error:
+            reason = str(error) or type(error).__name__
+        raise Unusable("download_failed", f"the picture's URL at {host} could not be read: {reason}")
+
+    def _client_for(self, url: str) -> httpx.AsyncClient:
+        problem = url_problem(url)
+        if problem is None and _origin(url) == self._trusted_origin:
+            return self._trusted
+        if problem is None and urlsplit(url).scheme != "https":
+            problem = "not https"
+        if problem is None and not _host_may_be_public(urlsplit(url).hostname or ""):
+            problem = "not a public host"
+        if problem is not None:
+            raise Unusable("download_refused", f"the picture came as a URL that is not safe to open: {problem}")
+        return self._public
+
+
+def url_problem(url: str) -> str | None:
+    """Why a URL from outside must not be opened, or None. Tricks that parsers read differently are refused."""
+    if any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
+        return "odd characters"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "not a URL"
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        return "not a web address"
+    if parts.username is not None or parts.password is not None:
+        return "a user name in it"
+    if parts.scheme == "https" and port not in (None, 443) and not is_loopback(parts.hostname):
+        return f"port {port}"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_public_address(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, looking through addresses that wrap another."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64 or ip in _NAT64_LOCAL:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
+
+
+def _host_may_be_public(host: str) -> bool:
+    try:
+        return is_public_address(host)
+    except ValueError:
+        return True  # a name: the resolver looks at what it resolves to
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _head(response: httpx.Response) -> Head:
+    return Head(
+        status=response.status_code,
+        headers={name.lower(): value for name, value in response.headers.multi_items()},
+    )
+
+
+async def _pump(response: httpx.Response, consumer: Consumer, deadline: _Deadline, limit_bytes: int) -> None:
+    """Move the body from the connection into the consumer, inflating it if it was compressed unasked."""
+    inflate = _inflater(response.headers.get("content-encoding", ""))
+    declared = response.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise BodyTooLarge(f"the answer announces {int(declared)} bytes; at most {limit_bytes} are taken")
+    total = 0
+    deadline.enter("receiving")
+    async for raw in response.aiter_raw():
+        deadline.enter("receiving")
+        for chunk in inflate(raw):
+            total += len(chunk)
+            if total > limit_bytes:
+                raise BodyTooLarge(f"the answer is larger than {limit_bytes} bytes")
+            consumer.feed(chunk)
+
+
+def _inflater(encoding: str) -> Callable[[bytes], Sequence[bytes] | Any]:
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return lambda raw: (raw,)
+    if name not in ("gzip", "x-gzip", "deflate"):
+        raise zlib.error(f"the answer is compressed with {name[:20]!r}, which was not asked for")
+    return _Inflate().pieces
+
+
+class _Inflate:
+    """Inflates in bounded pieces, so that a small body cannot become a large chunk in memory."""
+
+    def __init__(self) -> None:
+        self._engine = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
+
+    def pieces(self, raw: bytes) -> Any:
+        data = self._engine.decompress(raw, _INFLATE_BYTES)
+        while data:
+            yield data
+            data = self._engine.decompress(self._engine.unconsumed_tail, _INFLATE_BYTES)
+
+
+class _CountedBody:
+    """A request body that knows whether its last piece was asked for."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self.size_bytes = sum(len(piece) for piece in pieces)
+        #: True from the moment before the last bytes leave our hands.
+        self.handed_over = False
+
+    async def stream(self, deadline: _Deadline) -> AsyncIterator[bytes]:
+        left = self.size_bytes
+        for piece in self._pieces:
+            for start in range(0, len(piece), _PIECE_BYTES):
+                part = piece[start : start + _PIECE_BYTES]
+                left -= len(part)
+                if left == 0:
+                    self.handed_over = True
+                deadline.enter("waiting" if left == 0 else "sending")
+                yield part
+
+
+class _Deadline:
+    """One timer for an attempt: every phase has its time, and all of them together.
+
+    Each call of `enter` gives the phase its full time again (so a phase is "no progress for so long"), but
+    never beyond the total. Raises `TimeoutError` at the end of the `async with`.
+    """
+
+    #: The timer is moved only if that gains more than this, for moving it costs more than reading the clock.
+    _GRAIN_SECONDS = 1.0
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.phase = "connecting"
+        self._seconds = {
+            "connecting": timeouts.connect_seconds,
+            "sending": timeouts.write_seconds,
+            "waiting": timeouts.read_seconds,
+            "receiving": timeouts.read_seconds,
+        }
+        self._total_seconds = timeouts.total_seconds
+        self._timer = asyncio.timeout(None)
+        self._started = 0.0
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._started
+
+    def enter(self, phase: str) -> None:
+        self.phase = phase
+        now = asyncio.get_running_loop().time()
+        when = min(now + self._seconds[phase], self._started + self._total_seconds)
+        current = self._timer.when()
+        if current is None or abs(when - current) > self._GRAIN_SECONDS or when < current:
+            if not self._timer.expired():
+                self._timer.reschedule(when)
+
+    async def __aenter__(self) -> None:
+        self._started = asyncio.get_running_loop().time()
+        await self._timer.__aenter__()
+        self.enter("connecting")
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._timer.__aexit__(*exc_info)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    kind: str
+    text: str
+
+
+def _kind(error: httpx.HTTPError) -> str:
+    if isinstance(error, _TlsRefused):
+        return "tls"
+    return "connection"
+
+
+def _meaning(failure: _Failure, *, fully_sent: bool, head: Head | None, elapsed_seconds: float) -> AttemptError:
+    """What a broken exchange means for the money: the one question is whether the whole request was out."""
+    if failure.kind == "tls":
+        return RunStopper("tls", f"the endpoint's certificate was refused: {failure.text}", stop_code=ExitCode.NO_PERMISSION)
+    if not fully_sent and head is None:
+        return NotSent(f"not_sent_{failure.kind}", f"the request did not leave: {failure.text}")
+    return OutcomeUnknown(
+        {"timeout": "timeout", "bad_body": "bad_body"}.get(failure.kind, "cut" if head else "no_answer"),
+        f"sent, but no whole answer came: {failure.text}",
+        elapsed_seconds=elapsed_seconds,
+        http_status=head.status if head is not None else None,
+    )
+
+
+class _TlsRefused(httpx.ConnectError):
+    """The peer's certificate does not belong to the host we meant."""
+
+
+class _KeyTransport(httpx.AsyncBaseTransport):
+    """Puts the key on requests to the configured origin, in a copy that nobody above ever sees."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, base_url: str, auth: Auth, key: ApiKey) -> None:
+        self._inner = inner
+        self._origin = _origin(base_url)
+        self._auth = auth
+        self._key = key
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if _origin(str(request.url)) != self._origin:
+            raise httpx.UnsupportedProtocol("the key goes to the configured endpoint only")
+        url, headers = request.url, request.headers.copy()
+        if self._auth is Auth.QUERY:
+            url = url.copy_merge_params({"key": self._key.reveal()})
+        elif self._auth is Auth.HEADER:
+            headers["x-goog-api-key"] = self._key.reveal()
+        else:
+            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        signed = httpx.Request(
+            request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
+        )
+        return await self._inner.handle_async_request(signed)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _AiohttpTransport(httpx.AsyncBaseTransport):
+    """Carries httpx requests over aiohttp: one fresh connection each, no proxy from the environment, no cookies."""
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with _foreign_errors():
+            response = await self._session_().request(
+                request.method,
+                yarl.URL(str(request.url), encoded=True),
+                headers=request.headers.multi_items(),
+                data=request.stream if request.method == "POST" else None,
+                allow_redirects=False,
+            )
+        return httpx.Response(
+            response.status,
+            headers=[(name, value) for name, value in response.raw_headers],
+            stream=_AiohttpBody(response),
+        )
+
+    def _session_(self) -> aiohttp.ClientSession:
+        if self._session is None:  # here, not in __init__: aiohttp wants a running loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, force_close=True, resolver=self._resolver, use_dns_cache=self._resolver is None
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                requote_redirect_url=False,
+                skip_auto_headers=("Accept", "User-Agent", "Accept-Encoding", "Content-Type"),
+            )
+        return self._session
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class _AiohttpBody(httpx.AsyncByteStream):
+    """An answer's raw bytes, as large a piece at a time as has arrived."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        while True:
+            with _foreign_errors():
+                chunk = await content.readany()
+            if not chunk:
+                return
+            yield chunk
+
+    async def aclose(self) -> None:
+        self._response.close()
+
+
+class _foreign_errors:  # noqa: N801  (reads as a statement)
+    """Turns aiohttp's errors into httpx's. Their text stays, their objects (which hold the URL) do not."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, httpx.HTTPError):
+            return
+        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+            translated: httpx.HTTPError = _TlsRefused(_reason(error))
+        elif isinstance(error, (aiohttp.ClientError, OSError, ValueError)) and not isinstance(error, TimeoutError):
+            translated = httpx.TransportError(_reason(error))
+        else:
+            return
+        raise translated from None
+
+
+def _reason(error: BaseException) -> str:
+    """A foreign error in words that hold no URL."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer ended before its end"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return type(error).__name__
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves a name once and hands on only if every address is public: what was checked is connected to."""
+
+    def __init__(self) -> None:
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        if not all(is_public_address(result["host"]) for result in found):
+            raise OSError(None, "the name resolves to an address that is not public")
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+@asynccontextmanager
+async def closing(*clients: PaidClient | DownloadClient) -> AsyncIterator[None]:
+    """Close the clients at the end of the block."""
+    try:
+        yield
+    finally:
+        for client in clients:
+            await client.aclose()

@@ -1,0 +1,267 @@
+"""Decodes an answer while it arrives: long JSON strings go to spool files, the rest stays as a small skeleton.
+
+A 4K picture is 24 MB of base64 inside one JSON string. Holding it, parsing it and decoding it costs several
+times its size per request in flight; here memory holds one network chunk and the skeleton. The scanner knows
+nothing of JSON but where strings begin and end, so key order, spellings, white space and several pictures in
+one answer need no rules of their own.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+import pybase64
+
+from batch.providers.base import Blob, BlobWriter
+
+#: Strings longer than this go to a file. Captions and URLs are shorter, pictures longer.
+LONG_STRING_BYTES: Final = 16 * 1024
+#: Text that may stand before or after a picture inside one string, kept in memory.
+AROUND_PICTURE_BYTES: Final = 64 * 1024
+#: What replaces string n in the skeleton. A server that sends these words itself can only point at its own
+#: strings, so they need no protection.
+REFERENCE_PREFIX: Final = "spool://"
+
+_DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=.-]+)*;base64,")
+_ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|\\u00(?:2[bBfF]|3[dD]))*")
+_CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?")
+_WHITE_SPACE_ESCAPE = re.compile(rb"\\[rnt]")
+_CHARACTER_ESCAPE = re.compile(rb"\\u00(2[bBfF]|3[dD])")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_WHITE_SPACE = b" \t\r\n"
+
+
+class SkeletonTooLarge(ValueError):
+    """What is left of the answer without its long strings passes the limit: not an answer of this API."""
+
+
+class StringSpooler:
+    """Feed it the body's bytes; it returns the skeleton and the blobs.
+
+    `new_blob` opens a file for a long string. Errors of writing pass through; a skeleton larger than
+    `skeleton_limit_bytes` raises `SkeletonTooLarge`.
+    """
+
+    def __init__(self, new_blob: Callable[[], BlobWriter], *, skeleton_limit_bytes: int = 8 << 20) -> None:
+        self._new_blob = new_blob
+        self._limit = skeleton_limit_bytes
+        self._skeleton = bytearray()
+        self._blobs: list[Blob] = []
+        self._string: bytearray | None = None
+        self._long: _LongString | None = None
+        self._escape_open = False
+
+    def feed(self, chunk: bytes) -> None:
+        position = 0
+        while position < len(chunk):
+            position = self._outside(chunk, position) if self._string is None else self._inside(chunk, position)
+        if len(self._skeleton) > self._limit:
+            raise SkeletonTooLarge(f"more than {self._limit} bytes without its long strings")
+
+    def finish(self) -> tuple[bytes, tuple[Blob, ...]]:
+        """The skeleton and its blobs. A string cut by the end of the body stays cut, so parsing will fail."""
+        if self._long is not None:
+            self._blobs.append(self._long.finish())
+            self._skeleton += b'"' + REFERENCE_PREFIX.encode() + str(len(self._blobs) - 1).encode()
+        elif self._string is not None:
+            self._skeleton += b'"' + self._string
+        self._string = self._long = None
+        return bytes(self._skeleton), tuple(self._blobs)
+
+    def close(self) -> None:
+        """Give the open file back, when the answer broke off."""
+        if self._long is not None:
+            self._long.close()
+
+    def _outside(self, chunk: bytes, start: int) -> int:
+        quote = chunk.find(b'"', start)
+        if quote < 0:
+            self._skeleton += chunk[start:]
+            return len(chunk)
+        self._skeleton += chunk[start:quote]
+        self._string = bytearray()
+        return quote + 1
+
+    def _inside(self, chunk: bytes, start: int) -> int:
+        end = self._string_end(chunk, start)
+        self._take(chunk[start:] if end < 0 else chunk[start:end])
+        if end < 0:
+            return len(chunk)
+        self._close_string()
+        return end + 1
+
+    def _string_end(self, chunk: bytes, start: int) -> int:
+        """Index of the closing quote, or -1 if the string goes on in the next chunk."""
+        position = start
+        if self._escape_open:
+            position += 1
+            self._escape_open = False
+        while True:
+            quote = chunk.find(b'"', position)
+            backslash = chunk.find(b"\\", position, quote if quote >= 0 else len(chunk))
+            if backslash < 0:
+                return quote
+            position = backslash + 2
+            if position > len(chunk):
+                self._escape_open = True
+                return -1
+
+    def _take(self, piece: bytes) -> None:
+        if self._long is not None:
+            self._long.feed(piece)
+            return
+        assert self._string is not None
+        self._string += piece
+        if len(self._string) > LONG_STRING_BYTES:
+            self._long = _LongString(self._new_blob(), bytes(self._string))
+            self._string.clear()
+
+    def _close_string(self) -> None:
+        if self._long is not None:
+            self._skeleton += f'"{REFERENCE_PREFIX}{len(self._blobs)}"'.encode()
+            self._blobs.append(self._long.finish())
+            self._long = None
+        else:
+            assert self._string is not None
+            self._skeleton += b'"' + self._string + b'"'
+        self._string = None
+
+
+class _LongString:
+    """One long string on its way into a file: base64, a data URL, a text with a data URL in it, or plain text."""
+
+    def __init__(self, writer: BlobWriter, opening: bytes) -> None:
+        self._writer = writer
+        self._size = 0
+        self._lead = b""
+        self._tail = bytearray()
+        self._carry = b""
+        self._padded = False
+        self._broken: str | None = None
+        data_url = _DATA_URL.search(opening)
+        if data_url is not None:
+            self._lead = opening[: data_url.start()]
+            self._sink = self._feed_base64
+            self._embedded = True
+            self.feed(opening[data_url.end() :])
+        else:
+            self._embedded = False
+            looks_like_base64 = b" " not in opening and not _clean_base64(opening)[2]
+            self._sink = self._feed_base64 if looks_like_base64 else self._feed_raw
+            self.feed(opening)
+        self._is_base64 = data_url is not None or looks_like_base64
+
+    def feed(self, piece: bytes) -> None:
+        self._sink(piece)
+
+    def finish(self) -> Blob:
+        if self._sink == self._feed_base64 and self._carry:
+            self._decode_end(self._carry)
+        self._writer.close()
+        return Blob(
+            file=self._writer.file,
+            size_bytes=self._size,
+            is_base64=self._is_base64,
+            lead=unescaped(self._lead),
+            tail=unescaped(bytes(self._tail)),
+            broken=self._broken,
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, data: bytes | bytearray) -> None:
+        self._writer.write(data)
+        self._size += len(data)
+
+    def _feed_raw(self, piece: bytes) -> None:
+        self._write(piece)
+
+    def _feed_tail(self, piece: bytes) -> None:
+        self._tail += piece[: AROUND_PICTURE_BYTES - len(self._tail)]
+
+    def _feed_base64(self, piece: bytes) -> None:
+        data = self._carry + piece if self._carry else piece
+        usable = len(data) - len(data) % 4
+        try:
+            decoded = pybase64.b64decode_as_bytearray(data[:usable], validate=True)
+        except (binascii.Error, ValueError):
+            self._feed_odd_base64(data)
+            return
+        self._carry = data[usable:]
+        self._accept(decoded, usable)
+
+    def _feed_odd_base64(self, data: bytes) -> None:
+        """Base64 with JSON escapes, white space or the URL-safe alphabet; or the end of an embedded picture."""
+        clean, rest, stray = _clean_base64(data)
+        usable = len(clean) - len(clean) % 4
+        try:
+            decoded = pybase64.b64decode_as_bytearray(clean[:usable], validate=True)
+        except (binascii.Error, ValueError):
+            self._break(data, "not base64")
+            return
+        self._carry = clean[usable:] + rest
+        self._accept(decoded, usable)
+        if stray and self._broken is None:
+            self._end_embedded(stray) if self._embedded else self._break(stray, "not base64")
+
+    def _end_embedded(self, rest: bytes) -> None:
+        if self._carry:
+            self._decode_end(self._carry)
+        self._sink = self._feed_tail
+        self._feed_tail(rest)
+
+    def _decode_end(self, data: bytes) -> None:
+        """The last, possibly unpadded characters."""
+        self._carry = b""
+        clean, rest, stray = _clean_base64(data)
+        try:
+            decoded = pybase64.b64decode_as_bytearray(clean + b"=" * (-len(clean) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            self._break(data, "cut base64")
+            return
+        self._accept(decoded, len(clean))
+        if rest or stray:
+            self._break(rest + stray, "not base64")
+
+    def _accept(self, decoded: bytearray, characters: int) -> None:
+        if self._padded and characters:
+            self._break(bytes(decoded), "base64 goes on after its padding")
+            return
+        self._padded = len(decoded) * 4 < characters * 3
+        if decoded:
+            self._write(decoded)
+
+    def _break(self, rest: bytes, why: str) -> None:
+        """From here on keep the characters as they come: nothing that was paid for is thrown away."""
+        self._broken = f"{why} after {self._size} decoded bytes"
+        self._carry = b""
+        self._sink = self._feed_raw
+        self._feed_raw(rest)
+
+
+def _clean_base64(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Normalise base64 as it may stand in JSON: (clean characters, an escape cut by the chunk, stray rest)."""
+    match = _ODD_BASE64.match(data)
+    assert match is not None
+    clean, rest = data[: match.end()], data[match.end() :]
+    if b"\\" in clean:
+        clean = _WHITE_SPACE_ESCAPE.sub(b"", clean).replace(b"\\/", b"/")
+        clean = _CHARACTER_ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), clean)
+    clean = clean.translate(_URL_SAFE, _WHITE_SPACE)
+    if _CUT_ESCAPE.fullmatch(rest):
+        return clean, rest, b""
+    return clean, b"", rest
+
+
+def unescaped(text: bytes) -> str:
+    """The characters of a JSON string's inside; what cannot be read is replaced."""
+    try:
+        value = json.loads(b'"' + text + b'"', strict=False)
+    except ValueError:
+        return text.decode("utf-8", "replace")
+    return str(value)

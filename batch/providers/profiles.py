@@ -1,0 +1,75 @@
+"""The endpoints known by name: address, how the key travels, and which spelling the API documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from batch.errors import ConfigError
+from batch.settings import Auth, ProviderSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One endpoint. `snake_case_parts` sends `inline_data`/`mime_type`, as AnyFast documents; Google takes either.
+
+    `base_url` None means the embedded simulator, whose address is known only once it runs.
+    """
+
+    name: str
+    base_url: str | None
+    auth: Auth
+    key_env: str | None
+    snake_case_parts: bool = False
+
+
+PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
+    {
+        "anyfast": Profile(
+            name="anyfast",
+            base_url="https://www.anyfast.ai",
+            auth=Auth.QUERY,
+            key_env="ANYFAST_API_KEY",
+            snake_case_parts=True,
+        ),
+        "google": Profile(
+            name="google",
+            base_url="https://generativelanguage.googleapis.com",
+            auth=Auth.HEADER,
+            key_env="GEMINI_API_KEY",
+        ),
+        "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A profile with the manifest's own values filled in. `key_env` None: the simulator, which takes any key."""
+
+    name: str
+    base_url: str | None
+    auth: Auth
+    key_env: str | None
+    snake_case_parts: bool
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the simulator is to be started inside this process."""
+        return self.base_url is None
+
+
+def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
+    """The endpoint that the settings mean. Raises `ConfigError` for an unknown profile."""
+    profile = PROFILES.get(settings.profile)
+    if profile is None:
+        raise ConfigError(f"unknown provider {settings.profile!r}; known are {', '.join(PROFILES)}")
+    return Endpoint(
+        name=profile.name,
+        base_url=settings.base_url or profile.base_url,
+        auth=settings.auth or profile.auth,
+        key_env=settings.key_env or profile.key_env,
+        snake_case_parts=profile.snake_case_parts,
+    )

@@ -1,0 +1,75 @@
+"""The API key: read once, never shown, and recognised wherever it might leak."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from batch.errors import ConfigError
+
+MASK: Final = "***"
+_KEY_SHAPES = re.compile(
+    r"([?&]key=)[^&\s\"'<>]+|AIza[0-9A-Za-z_-]{35}|AQ\.[\w-]{20,}|sk-[A-Za-z0-9_-]{20,}|(Bearer )\S+"
+)
+
+
+class ApiKey:
+    """Holds the key; printing, formatting or logging it shows a mask, and pickling it is refused."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself, for the one place that puts it on the wire."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("an API key is not to be pickled")
+
+
+def read_key(environment: Mapping[str, str], variable: str) -> ApiKey:
+    """The key from an environment variable; `ConfigError` says what is wrong with it, never its value."""
+    value = environment.get(variable, "").strip("\r\n")
+    if not value.strip():
+        raise ConfigError(f"no API key: set the environment variable {variable}")
+    if not value.isascii() or any(character.isspace() or not character.isprintable() for character in value):
+        raise ConfigError(f"the API key in {variable} contains white space or odd characters; set it again")
+    if value[0] in "\"'" or value[-1] in "\"'":
+        raise ConfigError(f"the API key in {variable} stands in quotes; remove them")
+    return ApiKey(value)
+
+
+class Redactor:
+    """Replaces the key, in every spelling it may come back in, and anything that looks like a key."""
+
+    def __init__(self, key: ApiKey) -> None:
+        value = key.reveal()
+        spellings = {
+            value,
+            quote(value, safe=""),
+            quote(value, safe="").lower(),
+            json.dumps(value)[1:-1],
+            base64.b64encode(value.encode()).decode().rstrip("="),
+        }
+        self._spellings = sorted((spelling for spelling in spellings if len(spelling) >= 4), key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        for spelling in self._spellings:
+            text = text.replace(spelling, MASK)
+        return _KEY_SHAPES.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
+
+    def data(self, data: bytes) -> bytes:
+        for spelling in self._spellings:
+            data = data.replace(spelling.encode(), MASK.encode())
+        return data

@@ -1,0 +1,332 @@
+"""A run, read aloud: load the manifest, plan what is left, open the output and the provider, finish what an
+earlier run left open, dispatch the jobs, record each outcome, and report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Final
+
+from batch.attempt import Buyer
+from batch.clock import Clock, SystemClock
+from batch.dispatch.retry import worth_another
+from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.errors import InputError, OutputError, Problem
+from batch.events import Listener, Listeners, RunStart
+from batch.manifest import Manifest, load_manifest
+from batch.model import Job, Pending, Summary
+from batch.plan import Plan, Policies, ToDo, decide, make_plan
+from batch.prices import PriceTable, load_prices
+from batch.providers.gemini import GeminiProvider
+from batch.providers.profiles import Endpoint, resolve_endpoint
+from batch.providers.secrets import ApiKey, read_key
+from batch.report.summary import Interrupted, Spent, conclude, count_jobs
+from batch.settings import ChangedPolicy, Settings
+from batch.simulator import SimulatorOptionsError, SimulatorSettings, serve, settings_from
+from batch.store.history import History, replay
+from batch.store.store import OutputFolder, Store, machine, output_folder
+
+_RESEND_SHARE: Final = 0.01
+_SIMULATOR_KEY: Final = "simulator"
+
+
+class RunControl:
+    """The handle by which somebody outside stops a run: first `drain`, and if that takes too long, `abort`."""
+
+    def __init__(self) -> None:
+        self._scheduler: Scheduler | None = None
+        self._asked: Interrupted | None = None
+
+    def attach(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        if self._asked is not None:
+            scheduler.stop(self._asked, str(self._asked))
+
+    def drain(self, signal_number: int, name: str) -> None:
+        """Send nothing new, wait for what is in flight and record it."""
+        self._asked = Interrupted(signal_number, name)
+        if self._scheduler is not None:
+            self._scheduler.stop(self._asked, str(self._asked))
+
+    def abort(self) -> None:
+        """Do not wait for what is in flight: it is recorded as unknown, maybe paid."""
+        if self._scheduler is not None:
+            self._scheduler.abort()
+
+
+async def run(
+    manifest_path: str | Path,
+    *,
+    output: str | Path | None = None,
+    on_changed: ChangedPolicy | str = ChangedPolicy.REFUSE,
+    listener: Listener | None = None,
+    environment: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+    random: Random | None = None,
+    control: RunControl | None = None,
+) -> Summary:
+    """Buy every picture of a job manifest that is not bought yet, and return how that went.
+
+    Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
+    `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
+    `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
+    """
+    clock = clock or SystemClock()
+    listener = Listeners([listener] if listener is not None else [])
+    manifest = load_manifest(Path(manifest_path))
+    settings = manifest.settings
+    endpoint = resolve_endpoint(settings.provider)
+    simulator = _simulator_settings(manifest, endpoint)
+    prices = load_prices(settings.prices)
+    policies = Policies(unknown=settings.retry.unknown, changed=ChangedPolicy(on_changed))
+    run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+    with output_folder(output_path(manifest, output)) as folder:
+        plan = make_plan(manifest.check(), folder.history, policies, prices.picture_usd)
+        _refuse_what_is_in_the_way(plan, manifest, folder, policies)
+        key = _read_key(endpoint, os.environ if environment is None else environment)
+        async with (
+            folder.open(run_id, clock, decode=settings.verify == "decode") as store,
+            _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
+        ):
+            await store.note("run", manifest_sha256=manifest.sha256, endpoint=endpoint.name, **machine())
+            buyer = Buyer(
+                provider, store, prices, clock, lambda error, rejected: worth_another(error, rejected, settings.retry)
+            )
+            return await _Run(manifest, plan, policies, store, buyer, prices, clock, listener).carry_out(
+                _scheduler(settings, plan, store, buyer, clock, random or SystemRandom(), listener),
+                endpoint,
+                control or RunControl(),
+            )
+
+
+def run_sync(manifest_path: str | Path, **options: object) -> Summary:
+    """`run` for callers without an event loop; takes the same arguments."""
+    return asyncio.run(run(manifest_path, **options))  # type: ignore[arg-type]
+
+
+def plan_only(
+    manifest_path: str | Path, *, output: str | Path | None = None, on_changed: ChangedPolicy = ChangedPolicy.KEEP
+) -> tuple[Plan, Manifest, Path]:
+    """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
+    manifest = load_manifest(Path(manifest_path))
+    endpoint = resolve_endpoint(manifest.settings.provider)
+    _simulator_settings(manifest, endpoint)
+    path = output_path(manifest, output)
+    history, _ = replay(path)
+    prices = load_prices(manifest.settings.prices)
+    policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed)
+    return make_plan(manifest.check(), history, policies, prices.picture_usd), manifest, path
+
+
+def output_path(manifest: Manifest, output: str | Path | None) -> Path:
+    """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
+    chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
+    return chosen.absolute()
+
+
+class _Run:
+    """One run with everything open."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        policies: Policies,
+        store: Store,
+        buyer: Buyer,
+        prices: PriceTable,
+        clock: Clock,
+        listener: Listener,
+    ) -> None:
+        self._manifest = manifest
+        self._plan = plan
+        self._policies = policies
+        self._store = store
+        self._buyer = buyer
+        self._prices = prices
+        self._clock = clock
+        self._listener = listener
+        self._started = clock.monotonic()
+        self._usd_before = store.history.usd
+        self._maybe_usd_before = store.history.maybe_usd
+
+    async def carry_out(self, scheduler: Scheduler, endpoint: Endpoint, control: RunControl) -> Summary:
+        await self._finish_open_attempts()
+        self._listener.run_started(self._start(scheduler, endpoint))
+        control.attach(scheduler)
+        async with scheduler.outcomes(self._todo()) as outcomes:
+            async for outcome in outcomes:
+                if not isinstance(outcome, Pending):
+                    self._store.published.append(self._store.history.of(outcome.job.key()))
+                self._listener.job_ended(outcome, scheduler.in_flight)
+        await self._close_open_attempts()
+        return await self._report(scheduler)
+
+    async def _finish_open_attempts(self) -> None:
+        """Answers that had arrived before a crash become pictures now, without a request; the rest is unknown."""
+        finished = 0
+        attempts = self._store.open_attempts()
+        for ticket, received in attempts:
+            finished += await self._buyer.finish(ticket, received) is not None
+        self._store.sweep_spool()
+        if attempts:
+            self._listener.message(
+                f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
+                f"arrived and are kept, {len(attempts) - finished} got no usable answer"
+            )
+
+    async def _close_open_attempts(self) -> None:
+        """After an abort: what was cut off is unknown. Answers that did arrive wait in the spool."""
+        await self._store.settle()
+        for ticket, received in self._store.open_attempts():
+            if received is None:
+                await self._buyer.finish(ticket, None)
+
+    def _start(self, scheduler: Scheduler, endpoint: Endpoint) -> RunStart:
+        return RunStart(
+            name=self._manifest.settings.name,
+            output=str(self._store.output),
+            endpoint=endpoint.base_url or endpoint.name,
+            jobs=self._plan.jobs,
+            done=self._plan.jobs - self._plan.to_do,
+            to_do=self._plan.to_do,
+            concurrency=self._manifest.settings.limits.concurrency,
+            expected_usd=self._plan.usd,
+        )
+
+    def _todo(self) -> Iterator[ToDo]:
+        """The jobs again, streamed, each decided by what is known of it now."""
+        if self._plan.to_do == 0:
+            return
+        for job in self._manifest.jobs():
+            decision = decide(job, self._store.history.of(job.key()), self._policies)
+            if isinstance(decision, ToDo):
+                yield decision
+
+    async def _report(self, scheduler: Scheduler) -> Summary:
+        history, stopped_by = self._store.history, scheduler.stopped_by
+        totals = count_jobs(self._plan.order, history)
+        spent = Spent(
+            usd_before=self._usd_before,
+            maybe_usd_before=self._maybe_usd_before,
+            requests=scheduler.requests,
+            resent=self._buyer.resent,
+            seconds=self._clock.monotonic() - self._started,
+        )
+        summary = conclude(
+            self._manifest.settings.name, str(self._store.output), totals, history, spent, stopped_by,
+            self._prices.picture_usd,
+        )  # fmt: skip
+        await self._write_end(summary, history)
+        return summary
+
+    async def _write_end(self, summary: Summary, history: History) -> None:
+        published = history.published
+        if not self._store.published.is_current(self._plan.order, history):
+            published = await asyncio.to_thread(self._store.published.write, self._plan.order, history)
+        assert published is not None
+        await self._store.note(
+            "end",
+            exit=summary.exit,
+            reason=summary.reason,
+            not_before=summary.not_before,
+            done=summary.done,
+            failed=summary.failed,
+            unknown=summary.unknown,
+            pending=summary.pending,
+            requests=summary.requests,
+            cost_usd=summary.cost_usd,
+            published={"order": published.order, "through": published.through, "bytes": published.bytes},
+        )
+
+
+def _scheduler(
+    settings: Settings, plan: Plan, store: Store, buyer: Buyer, clock: Clock, random: Random, listener: Listener
+) -> Scheduler:
+    def past(job: Job) -> tuple[int, int]:
+        known = store.history.of(job.key())
+        return known.rejected, known.resends
+
+    places = max(settings.limits.concurrency, math.ceil(plan.jobs * _RESEND_SHARE))
+    return Scheduler(
+        buyer.buy,
+        limits=settings.limits,
+        policy=settings.retry,
+        budget=ResendBudget(places),
+        past=past,
+        clock=clock,
+        random=random,
+        listener=listener,
+    )
+
+
+@asynccontextmanager
+async def _open_provider(
+    endpoint: Endpoint,
+    key: ApiKey,
+    settings: Settings,
+    simulator: SimulatorSettings | None,
+    store: Store,
+    clock: Clock,
+) -> AsyncIterator[GeminiProvider]:
+    async with _address(endpoint, simulator, store) as base_url:
+        provider = GeminiProvider(endpoint, base_url, key, settings.timeouts, clock)
+        try:
+            yield provider
+        finally:
+            await provider.aclose()
+
+
+@asynccontextmanager
+async def _address(endpoint: Endpoint, simulator: SimulatorSettings | None, store: Store) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded simulator is started for as long as it is needed."""
+    if simulator is None:
+        assert endpoint.base_url is not None
+        yield endpoint.base_url
+        return
+    async with serve(simulator, book_path=store.output / "simulator-book.jsonl") as running:
+        yield running.base_url
+
+
+def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSettings | None:
+    if not endpoint.embedded:
+        return None
+    try:
+        return settings_from(manifest.settings.provider.simulator)
+    except SimulatorOptionsError as error:
+        problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
+        raise InputError(problems) from None
+
+
+def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
+    if endpoint.key_env is None:
+        return ApiKey(_SIMULATOR_KEY)
+    return read_key(environment, endpoint.key_env)
+
+
+def _refuse_what_is_in_the_way(plan: Plan, manifest: Manifest, folder: OutputFolder, policies: Policies) -> None:
+    """What only a person can decide, found before anything is sent."""
+    file = str(manifest.path)
+    changed = plan.counts["skip: changed"]
+    if changed and policies.changed is ChangedPolicy.REFUSE:
+        names = ", ".join(plan.changed) + (", ..." if changed > len(plan.changed) else "")
+        message = (
+            f"{changed} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
+            "the old pictures) or --on-changed rerun (buy new ones beside them)"
+        )
+        raise InputError([Problem(message=message, file=file)])
+    if plan.to_do == 0 or not (folder.path / "images").is_dir():
+        return
+    for job in manifest.jobs():
+        taken = folder.name_in_the_way(job)
+        if taken is not None:
+            raise OutputError(f"{folder.path / taken} exists and is not in the ledger; move it away (job {job.id!r})")
+

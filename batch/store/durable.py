@@ -1,0 +1,109 @@
+"""The few file operations that durability is made of. Linux and other POSIX systems.
+
+Nothing is assumed to be ordered or on disk that was not fsynced; a failed fsync is never repeated on the same
+file, because the kernel has already forgotten what could not be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from batch.errors import StorageError
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {error.strerror or error}") from error
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write everything, however little the kernel takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable. File systems that cannot sync folders are left alone."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: str, mode: int | None = None) -> None:
+    """Make a file's bytes durable, and set its permissions if told."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: str) -> int:
+    """Open a new private file for writing; it must not exist, nor be a link somebody planted."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def give_name(source: str, target: str) -> bool:
+    """Let a finished file appear under a second name, at once and whole; False if the name is taken.
+
+    A hard link does this without a window and can never overwrite. File systems without links get a copy
+    under a hidden name that is then renamed; there the check for a taken name comes just before.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    if os.path.lexists(target):
+        return False
+    hidden = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.part")
+    _copy_durably(source, hidden)
+    os.rename(hidden, target)
+    return True
+
+
+def _copy_durably(source: str, target: str) -> None:
+    forget(target)
+    descriptor = create_file(target)
+    try:
+        with open(source, "rb") as file:
+            while block := file.read(1 << 20):
+                write_all(descriptor, block)
+            os.fchmod(descriptor, os.fstat(file.fileno()).st_mode & 0o777)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: str, hidden: str) -> None:
+    """Put a written and synced file in another's place, durably."""
+    os.replace(hidden, path)
+    sync_folder(os.path.dirname(path))
+
+
+def forget(path: str) -> None:
+    """Remove a file that may not be there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

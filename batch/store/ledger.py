@@ -1,0 +1,212 @@
+"""ledger.jsonl: the append-only log that is the only truth about what was sent, bought and stored.
+
+One JSON object per line, ASCII, ending with a CRC-32 of the bytes before it, so that a torn or damaged line is
+known for what it is. Every field is described in docs/ledger.md. A crash can leave at most one torn tail, which
+is saved aside and cut off; damage anywhere else is never repaired silently.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from batch.errors import LedgerError, StorageError
+from batch.store.durable import storage_errors, sync_folder, write_all
+
+VERSION: Final = 1
+#: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
+LONGEST_TAIL_BYTES: Final = 4 << 20
+_READ_BYTES: Final = 1 << 20
+_CRC_FIELD: Final = b',"c":"'
+_CRC_TAIL_BYTES: Final = len(_CRC_FIELD) + 8 + len(b'"}')
+
+
+class Line(msgspec.Struct, gc=False):
+    """The fields of a line that the state of a job is derived from; the others are skipped when reading."""
+
+    n: int
+    t: str
+    v: int = 1
+    job: str = ""
+    spec: str = ""
+    att: int = 0
+    why: str = ""
+    code: str = ""
+    paid: str = "no"
+    again: bool = True
+    usd: float = 0.0
+    images: list[StoredFile] | None = None
+    published: Published | None = None
+
+
+class StoredFile(msgspec.Struct, gc=False):
+    path: str
+    bytes: int
+
+
+class Published(msgspec.Struct, gc=False):
+    """What manifest.jsonl was made from, so that an unchanged batch need not write it again."""
+
+    order: str
+    through: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where the valid part of a ledger ends, and what follows it."""
+
+    good_bytes: int
+    torn: bytes
+
+
+def encode_line(record: dict[str, Any]) -> bytes:
+    """One line: the record as ASCII JSON with its CRC. NaN and infinity are refused, they are no JSON."""
+    text = json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    body = text[:-1].encode("ascii")
+    return body + _CRC_FIELD + b"%08x" % zlib.crc32(body) + b'"}\n'
+
+
+def is_valid(line: bytes) -> bool:
+    """Whether a line (without its newline) is whole: its CRC says so."""
+    end = len(line) - _CRC_TAIL_BYTES
+    if end <= 0 or line[end : end + len(_CRC_FIELD)] != _CRC_FIELD or line[-2:] != b'"}':
+        return False
+    return line[end + len(_CRC_FIELD) : -2] == b"%08x" % zlib.crc32(line[:end])
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
+    """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+    good_bytes = 0
+    bad = bytearray()
+    for offset, raw, ended in _lines(path):
+        line = raw[:-1] if ended else raw
+        if ended and is_valid(line):
+            if bad:
+                raise LedgerError(
+                    f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
+                    "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
+                )
+            yield offset, _decode(path, offset, line)
+            good_bytes = offset + len(raw)
+        else:
+            bad += raw
+            if len(bad) > LONGEST_TAIL_BYTES:
+                raise LedgerError(f"{path}: damaged from byte {good_bytes} on, by more than a crash can tear")
+    yield Tail(good_bytes, bytes(bad))
+
+
+def _decode(path: str, offset: int, line: bytes) -> Line:
+    try:
+        decoded = _decoder.decode(line)
+    except msgspec.MsgspecError:
+        decoded = _decode_slowly(path, offset, line)
+    if decoded.v > VERSION:
+        raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {VERSION})")
+    return decoded
+
+
+def _decode_slowly(path: str, offset: int, line: bytes) -> Line:
+    """For lines the fast decoder refuses, such as text with half a surrogate pair."""
+    try:
+        return msgspec.convert(json.loads(line), Line)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
+
+
+def _lines(path: str) -> Iterator[tuple[int, bytes, bool]]:
+    """(offset, bytes with newline if there is one, whether there is) of every line. Only \\n ends a line."""
+    offset = 0
+    with open(path, "rb", buffering=_READ_BYTES) as file:
+        for raw in file:
+            yield offset, raw, raw.endswith(b"\n")
+            offset += len(raw)
+
+
+class LedgerFile:
+    """The ledger open for appending, by one writer. Not for several threads at once."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with storage_errors("open the ledger"):
+            is_new = not os.path.exists(path)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._size = os.fstat(self._descriptor).st_size
+            if is_new:
+                os.fsync(self._descriptor)
+                sync_folder(os.path.dirname(path))
+        self._broken = False
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size
+
+    def cut_tail(self, tail: Tail, keep_as: str) -> None:
+        """Save the torn end beside the ledger, then cut it off."""
+        with storage_errors("set the ledger's torn end aside"):
+            descriptor = os.open(keep_as, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                write_all(descriptor, tail.torn)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.ftruncate(self._descriptor, tail.good_bytes)
+            os.fsync(self._descriptor)
+            sync_folder(os.path.dirname(self._path))
+        self._size = tail.good_bytes
+
+    def append(self, lines: Sequence[bytes]) -> list[int]:
+        """Append lines and make them durable; returns each one's offset.
+
+        After an error the file is cut back to its last good byte and nothing more is accepted: a failed sync
+        must not be tried again, for it would report success for bytes that are lost.
+        """
+        if self._broken:
+            raise StorageError("the ledger cannot be written any more")
+        offsets, end = [], self._size
+        for line in lines:
+            offsets.append(end)
+            end += len(line)
+        try:
+            write_all(self._descriptor, b"".join(lines))
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            self._broken = True
+            self._cut_back()
+            raise StorageError(f"cannot write the ledger: {error.strerror or error}") from error
+        self._size = end
+        return offsets
+
+    def read_at(self, offset: int) -> dict[str, Any]:
+        """The whole record that starts at an offset."""
+        return read_record(self._descriptor, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            return  # the next start finds a torn tail and cuts it
+
+
+def read_record(descriptor: int, offset: int) -> dict[str, Any]:
+    """The record of the line at an offset, with every field it has."""
+    size, line = 4096, b""
+    while b"\n" not in line:
+        line = os.pread(descriptor, size, offset)
+        if len(line) < size:
+            break
+        size *= 4
+    record: dict[str, Any] = json.loads(line.partition(b"\n")[0])
+    return record

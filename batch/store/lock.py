@@ -1,0 +1,50 @@
+"""One run at a time per output folder. The lock goes with the process, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from filelock import FileLock, Timeout
+
+from batch.errors import LockedError
+from batch.store.durable import storage_errors
+
+
+class OutputLock:
+    """The lock of an output folder, on its file `.lock`. Who holds it stands in `.lock-owner`, for messages only."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+        self._lock = FileLock(os.path.join(output, ".lock"), timeout=0)
+        self._owner = os.path.join(output, ".lock-owner")
+
+    def acquire(self) -> bool:
+        """Take the lock, or raise `LockedError` at once. False if it is ours already."""
+        if self._lock.is_locked:
+            return False
+        try:
+            with storage_errors("lock the output folder"):
+                self._lock.acquire()
+        except Timeout:
+            raise LockedError(
+                f"another run is working on {self._output} ({self._holder()}); nothing was sent"
+            ) from None
+        return True
+
+    def write_owner(self, run_id: str) -> None:
+        """Say who we are to whoever finds the lock taken."""
+        with storage_errors("write the output folder"), open(self._owner, "w", encoding="ascii") as file:
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "run": run_id}, file)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def _holder(self) -> str:
+        try:
+            with open(self._owner, encoding="ascii") as file:
+                holder = json.load(file)
+            return f"process {holder['pid']} on {holder['host']}"
+        except (OSError, ValueError, KeyError):
+            return "its process is not known"

@@ -1,0 +1,130 @@
+"""From an answer's pictures to files under images/: checked, synced, and only then named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from batch.capabilities import size_warning
+from batch.errors import Unusable
+from batch.model import Image, Job
+from batch.providers.base import Picture
+from batch.store.durable import give_name, storage_errors, sync_file
+from batch.store.inspect import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
+from batch.store.spool import AttemptSpool
+
+_MOST_NAMES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    file: str
+    facts: PictureFacts
+
+
+def store_pictures(
+    output: Path, job: Job, pictures: Sequence[Picture], spool: AttemptSpool, *, version: int, decode: bool
+) -> tuple[tuple[Image, ...], tuple[str, ...]]:
+    """Check the pictures and give them their names; returns the images and warnings. The last is the result.
+
+    `version` counts the pictures already bought for this job: a later one gets a name of its own. Afterwards
+    the files are durable, their names only once the folder is synced. Raises `Unusable` if the result is no
+    whole picture, `StorageError` if the disk fails. Runs in a thread.
+    """
+    checked, warnings = _check_all(pictures, spool, decode=decode)
+    stem = job.id if version == 0 else f"{job.id}~v{version + 1}"
+    images = []
+    with storage_errors("store a picture"):
+        for number, picture in enumerate(checked, start=1):
+            sync_file(picture.file, mode=0o666 & ~_UMASK)
+            last = number == len(checked)
+            images.append(_name(output, picture, stem if last else f"{stem}~{number}"))
+    result = images[-1]
+    size = size_warning(job.aspect_ratio, job.image_size, result.width, result.height)
+    return tuple(images), (*warnings, *((size,) if size else ()))
+
+
+def _check_all(
+    pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool
+) -> tuple[list[_Checked], list[str]]:
+    checked: list[_Checked] = []
+    warnings: list[str] = []
+    for number, picture in enumerate(pictures, start=1):
+        file = _file_of(picture, spool)
+        try:
+            facts = _facts(picture, file, decode=decode)
+        except BadPicture as error:
+            if number == len(pictures):
+                raise Unusable("bad_image", f"the picture is damaged: {error}", retries=1, http_status=200) from None
+            warnings.append(f"picture {number} of {len(pictures)} is damaged: {error}")
+            continue
+        checked.append(_Checked(file, facts))
+        warnings.extend(_oddities(picture, facts))
+    return checked, warnings
+
+
+def _facts(picture: Picture, file: str, *, decode: bool) -> PictureFacts:
+    blob = picture.blob
+    if blob is not None and blob.broken is not None:
+        raise BadPicture(blob.broken)
+    if blob is not None and not blob.is_base64:
+        raise BadPicture("its data is not base64")
+    with storage_errors("read the spool"):
+        return inspect_picture(file, decode=decode)
+
+
+def _oddities(picture: Picture, facts: PictureFacts) -> list[str]:
+    odd = []
+    declared = picture.declared_mime
+    if declared is not None and declared.lower() not in (facts.mime, "image/jpg", "application/octet-stream"):
+        odd.append(f"declared {declared[:60]}, is {facts.mime}")
+    if facts.trailing_bytes:
+        odd.append(f"{facts.trailing_bytes} bytes follow the picture's end")
+    return odd
+
+
+def _file_of(picture: Picture, spool: AttemptSpool) -> str:
+    if picture.blob is not None:
+        return picture.blob.file
+    writer = spool.new_blob()
+    try:
+        writer.write(picture.data or b"")
+    finally:
+        writer.close()
+    return writer.file
+
+
+def _name(output: Path, picture: _Checked, stem: str) -> Image:
+    """Give the file its name under images/. A name taken by other content is left alone and the next one used."""
+    facts = picture.facts
+    extension = EXTENSIONS[facts.mime]
+    for number in range(1, _MOST_NAMES):
+        path = f"images/{stem}.{extension}" if number == 1 else f"images/{stem}~x{number}.{extension}"
+        target = str(output / path)
+        if give_name(picture.file, target) or _is_same(target, facts):
+            return Image(
+                path=path, mime=facts.mime, width=facts.width, height=facts.height, size_bytes=facts.size_bytes,
+                sha256=facts.sha256,
+            )  # fmt: skip
+    raise OSError(None, f"no free name for {stem}")
+
+
+def _is_same(path: str, facts: PictureFacts) -> bool:
+    """Whether a file already holds exactly this picture: an earlier run came this far and died."""
+    if os.path.islink(path) or os.path.getsize(path) != facts.size_bytes:
+        return False
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == facts.sha256
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK: Final = _umask()

@@ -1,0 +1,169 @@
+"""manifest.jsonl: one line per job, for people and pipelines. Derived from the ledger, never read back.
+
+While a run is on, each settled job is appended; at the end the file is written anew, one line per job in the
+manifest's order, and put in place with a rename. It can be deleted at any time: the next run makes it again.
+Every field: docs/manifest.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from batch.store.durable import create_file, forget, replace_file, storage_errors, write_all
+from batch.store.history import History, JobHistory, Standing
+from batch.store.ledger import Published, read_record
+
+NAME = "manifest.jsonl"
+#: Characters that some programs take for a line's end or that turn text around, written as escapes.
+_UNRULY = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_BUFFER_BYTES = 256 << 10
+
+
+def published_line(record: dict[str, Any]) -> bytes:
+    """One line as UTF-8: text in any language stays readable, unruly characters are escaped."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    return (_UNRULY.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n").encode("utf-8")
+
+
+def order_digest(order: bytes | bytearray) -> str:
+    """Names an order of jobs (their 16-byte keys in a row)."""
+    return blake2b(order, digest_size=16).hexdigest()
+
+
+class PublishedManifest:
+    """Writes manifest.jsonl in an output folder."""
+
+    def __init__(self, output: Path) -> None:
+        self._path = str(output / NAME)
+        self._ledger = str(output / "ledger.jsonl")
+        self._live: int | None = None
+
+    def append(self, history: JobHistory) -> None:
+        """Add a settled job's line while the run is on. Not synced: the ledger is what counts."""
+        with storage_errors(f"write {NAME}"):
+            if self._live is None:
+                self._live = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            with _Ledger(self._ledger) as ledger:
+                line = ledger.line_of(history)
+            if line is not None:
+                write_all(self._live, line)
+
+    def close(self) -> None:
+        if self._live is not None:
+            os.close(self._live)
+            self._live = None
+
+    def is_current(self, order: bytes | bytearray, history: History) -> bool:
+        """Whether the file on disk is what `write` would make."""
+        last = history.published
+        if last is None or last.through != history.last_event_n or last.order != order_digest(order):
+            return False
+        try:
+            return os.stat(self._path).st_size == last.bytes
+        except OSError:
+            return False
+
+    def write(self, order: bytes | bytearray, history: History) -> Published:
+        """Write the file anew for jobs in this order (16-byte keys), and put it in place."""
+        self.close()
+        hidden = self._path + ".part"
+        with storage_errors(f"write {NAME}"), _Ledger(self._ledger) as ledger:
+            forget(hidden)
+            descriptor = create_file(hidden)
+            try:
+                size = _write_buffered(descriptor, ledger.lines(order, history))
+                os.fchmod(descriptor, 0o644)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            replace_file(self._path, hidden)
+        return Published(order=order_digest(order), through=history.last_event_n, bytes=size)
+
+
+def _write_buffered(descriptor: int, lines: Iterable[bytes]) -> int:
+    buffer = bytearray()
+    size = 0
+    for line in lines:
+        buffer += line
+        size += len(line)
+        if len(buffer) > _BUFFER_BYTES:
+            write_all(descriptor, buffer)
+            buffer = bytearray()
+    write_all(descriptor, buffer)
+    return size
+
+
+class _Ledger:
+    """The ledger open for reading lines by their offset."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Ledger:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._descriptor = -1
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def lines(self, order: bytes | bytearray, history: History) -> Iterator[bytes]:
+        for start in range(0, len(order), 16):
+            line = self.line_of(history.of(bytes(order[start : start + 16])))
+            if line is not None:
+                yield line
+
+    def line_of(self, job: JobHistory) -> bytes | None:
+        """The line of a job, or None if nothing about it is settled yet."""
+        standing = job.standing
+        if standing is Standing.DONE:
+            return published_line(self._done(job))
+        if standing is Standing.PENDING:
+            return None
+        return published_line(self._not_done(job))
+
+    def _done(self, job: JobHistory) -> dict[str, Any]:
+        done = read_record(self._descriptor, job.bought_offset)
+        return {
+            **self._asked(job.bought_try_offset, "done"),
+            "images": done["images"],
+            "caption": done["caption"],
+            "error": None,
+            "attempts": job.attempts,
+            "cost_usd": round(job.usd, 6),
+            "finished_at": done["at"],
+        }
+
+    def _not_done(self, job: JobHistory) -> dict[str, Any]:
+        end = read_record(self._descriptor, job.last_offset)
+        return {
+            **self._asked(job.try_offset, str(job.standing)),
+            "images": [],
+            "caption": None,
+            "error": {"code": end["code"], "message": end["message"], "http_status": end["http_status"]},
+            "attempts": job.attempts,
+            "cost_usd": round(job.usd, 6),
+            "finished_at": end["at"],
+        }
+
+    def _asked(self, try_offset: int, status: str) -> dict[str, Any]:
+        tried = read_record(self._descriptor, try_offset)
+        ask = tried["ask"]
+        return {
+            "id": tried["job"],
+            "status": status,
+            "prompt": ask["prompt"],
+            "references": [reference["name"] for reference in ask["references"]],
+            "model": ask["model"],
+            "aspect_ratio": ask["aspect_ratio"],
+            "image_size": ask["image_size"],
+        }

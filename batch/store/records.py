@@ -1,0 +1,114 @@
+"""The records of the ledger as they are written, and back again. Every field: docs/ledger.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from batch.errors import AttemptError
+from batch.model import AttemptFacts, Image, Job, Reference
+
+
+def try_record(job: Job, number: int, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
+    """Intent: written and durable before the request goes out."""
+    return {
+        **_head("try", job, number, run, at),
+        "why": why,
+        "rid": attempt_id,
+        "ask": {
+            "prompt": job.prompt,
+            "references": [{"name": ref.name, "sha256": ref.sha256} for ref in job.references],
+            "model": job.model,
+            "aspect_ratio": job.aspect_ratio,
+            "image_size": job.image_size,
+            "modalities": list(job.modalities),
+            "sample": job.sample,
+        },
+    }
+
+
+def done_record(
+    job: Job,
+    facts: AttemptFacts,
+    images: Sequence[Image],
+    *,
+    caption: str | None,
+    warnings: Sequence[str],
+    run: str,
+    at: str,
+) -> dict[str, Any]:
+    """The pictures are durable under their names; from this line on the job is done."""
+    return {
+        **_head("done", job, facts.number, run, at),
+        **_cost(facts),
+        "images": [image_fields(image) for image in images],
+        "caption": caption,
+        "warnings": list(warnings),
+        "usage": dict(facts.usage) if facts.usage is not None else None,
+    }
+
+
+def fail_record(
+    job: Job, facts: AttemptFacts, error: AttemptError, *, again: bool, kept: Sequence[str], run: str, at: str
+) -> dict[str, Any]:
+    """An attempt without a picture whose end is known. `kept` names files in rejected/."""
+    return {
+        **_head("fail", job, facts.number, run, at),
+        **_cost(facts),
+        "code": error.code,
+        "message": error.message,
+        "http_status": error.http_status,
+        "paid": str(error.paid),
+        "again": again,
+        "kept": list(kept),
+    }
+
+
+def unknown_record(job: Job, facts: AttemptFacts, error: AttemptError, *, run: str, at: str) -> dict[str, Any]:
+    """Sent, and no usable answer: maybe paid. `usd` is what it may have cost."""
+    return {
+        **_head("unk", job, facts.number, run, at),
+        **_cost(facts),
+        "code": error.code,
+        "message": error.message,
+        "http_status": error.http_status,
+        "paid": "maybe",
+    }
+
+
+def image_fields(image: Image) -> dict[str, Any]:
+    return {
+        "path": image.path,
+        "mime": image.mime,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.size_bytes,
+        "sha256": image.sha256,
+    }
+
+
+def job_of(record: dict[str, Any]) -> Job:
+    """The job as it was asked, from its `try` record. Its references have names and hashes, but no files."""
+    ask = record["ask"]
+    return Job(
+        id=record["job"],
+        prompt=ask["prompt"],
+        model=ask["model"],
+        references=tuple(
+            Reference(name=ref["name"], file=Path(ref["name"]), sha256=ref["sha256"], mime="", size_bytes=0)
+            for ref in ask["references"]
+        ),
+        aspect_ratio=ask["aspect_ratio"],
+        image_size=ask["image_size"],
+        modalities=tuple(ask["modalities"]),
+        sample=ask["sample"],
+    )
+
+
+def _head(kind: str, job: Job, number: int, run: str, at: str) -> dict[str, Any]:
+    return {"t": kind, "at": at, "run": run, "job": job.id, "spec": job.spec_hash(), "att": number}
+
+
+def _cost(facts: AttemptFacts) -> dict[str, Any]:
+    return {"request_id": facts.request_id, "seconds": round(facts.seconds, 3), "usd": round(facts.cost_usd, 6)}

@@ -1,0 +1,239 @@
+"""The store: the only code that writes results.
+
+An attempt's way through it is `begin` (intent durable, spool open) → the provider fills and seals the spool →
+`keep` (pictures checked, synced, named; then the `done` line) or `reject` / `fail` / `unknown`. Only when one of
+these returns is the attempt recorded, and only then may its slot be given to another request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from batch.clock import Clock, timestamp
+from batch.errors import AttemptError, LockedError, OutputError
+from batch.model import AttemptFacts, Done, Job
+from batch.providers.base import Answer, Received
+from batch.store.commit import Committer
+from batch.store.durable import give_name, storage_errors, sync_folder
+from batch.store.history import History, OpenAttempt, replay
+from batch.store.ledger import LedgerFile, Tail
+from batch.store.lock import OutputLock
+from batch.store.pictures import store_pictures
+from batch.store.published import PublishedManifest
+from batch.store.records import done_record, fail_record, job_of, try_record, unknown_record
+from batch.store.spool import AttemptSpool, attempt_stem, sweep
+
+_FOLDERS: Final = ("images", "spool", "rejected")
+#: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
+_PICTURE_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """An attempt whose intent is durable: it may be sent. `started` is monotonic seconds."""
+
+    job: Job
+    number: int
+    attempt_id: str
+    spool: AttemptSpool
+    started: float
+
+
+class Store:
+    """An output folder, locked and open for one run. Made by `OutputFolder.open`."""
+
+    def __init__(
+        self, output: Path, run_id: str, clock: Clock, ledger: LedgerFile, history: History, *, decode: bool
+    ) -> None:
+        self.output = output
+        self.history = history
+        self.published = PublishedManifest(output)
+        self._decode = decode
+        self._run = run_id
+        self._clock = clock
+        self._ledger = ledger
+        self._committer = Committer(ledger, history)
+        self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
+
+    async def begin(self, job: Job, *, why: str) -> Ticket:
+        """Write down, durably, that this job is about to be sent."""
+        number = self.history.of(job.key()).attempts + 1
+        attempt_id = f"{self._run}.{job.id}.{number}"
+        record = try_record(
+            job, number, why=why, attempt_id=attempt_id, run=self._run, at=timestamp(self._clock)
+        )
+        await self._committer.commit(record)
+        return Ticket(
+            job=job, number=number, attempt_id=attempt_id, spool=self._spool(job.id, number),
+            started=self._clock.monotonic(),
+        )  # fmt: skip
+
+    async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
+        """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
+        job = ticket.job
+        images, oddities = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._store_pictures, ticket, answer
+        )
+        warnings = (*answer.warnings, *oddities)
+        record = done_record(
+            job, facts, images, caption=answer.caption, warnings=warnings, run=self._run,
+            at=timestamp(self._clock),
+        )  # fmt: skip
+        await self._committer.commit(record, folders=(str(self.output / "images"),))
+        ticket.spool.discard()
+        return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
+
+    async def reject(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
+        """Record an attempt that ended without a picture; what was received stays in rejected/."""
+        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
+        record = fail_record(
+            ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock)
+        )
+        await self._committer.commit(record, folders=(str(self.output / "rejected"),) if kept else ())
+        ticket.spool.discard()
+
+    async def unknown(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts) -> None:
+        """Record an attempt that was sent and got no usable answer."""
+        record = unknown_record(ticket.job, facts, error, run=self._run, at=timestamp(self._clock))
+        await self._committer.commit(record)
+        ticket.spool.discard()
+
+    async def note(self, kind: str, **fields: Any) -> None:
+        """Record something about the run itself: its start, why it stopped, its end."""
+        await self._committer.commit({"t": kind, "at": timestamp(self._clock), "run": self._run, **fields})
+
+    async def settle(self) -> None:
+        """Wait for what is being written."""
+        await self._committer.drain()
+
+    def open_attempts(self) -> list[tuple[Ticket, Received | None]]:
+        """Attempts that an earlier run left without an end, with the answer if it had arrived whole."""
+        return [self._reopen(attempt) for attempt in self.history.open.values()]
+
+    def sweep_spool(self) -> int:
+        """Remove spool files that belong to no open attempt."""
+        claimed = {attempt_stem(attempt.job_id, attempt.number) for attempt in self.history.open.values()}
+        with storage_errors("clean the spool"):
+            return sweep(str(self.output / "spool"), claimed)
+
+    def _reopen(self, attempt: OpenAttempt) -> tuple[Ticket, Received | None]:
+        record = self._ledger.read_at(attempt.try_offset)
+        spool = self._spool(attempt.job_id, attempt.number)
+        ticket = Ticket(
+            job=job_of(record), number=attempt.number, attempt_id=record["rid"], spool=spool,
+            started=self._clock.monotonic(),
+        )  # fmt: skip
+        return ticket, spool.load()
+
+    def _spool(self, job_id: str, number: int) -> AttemptSpool:
+        return AttemptSpool(str(self.output / "spool"), attempt_stem(job_id, number))
+
+    def _store_pictures(self, ticket: Ticket, answer: Answer) -> Any:
+        version = self.history.of(ticket.job.key()).versions
+        return store_pictures(
+            self.output, ticket.job, answer.pictures, ticket.spool, version=version, decode=self._decode
+        )
+
+    def _set_aside(self, ticket: Ticket) -> list[str]:
+        kept = []
+        with storage_errors("keep an unusable answer"):
+            for file in ticket.spool.files if ticket.spool.sealed else []:
+                name = os.path.basename(file)
+                give_name(file, str(self.output / "rejected" / name))
+                kept.append(name)
+        return kept
+
+    async def aclose(self) -> None:
+        await self._committer.drain()
+        self._committer.close()
+        self._threads.shutdown(wait=True)
+        self.published.close()
+        self._ledger.close()
+
+
+class OutputFolder:
+    """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
+
+    def __init__(self, path: Path, lock: OutputLock, history: History, tail: Tail) -> None:
+        self.path = path
+        self.history = history
+        self._lock = lock
+        self._tail = tail
+
+    def name_in_the_way(self, job: Job) -> str | None:
+        """A file under images/ that is not ours and has the name this job's picture would get."""
+        if job.key() in self.history:
+            return None  # ours, or told apart by its content when the time comes
+        for extension in ("png", "jpg", "webp"):
+            if os.path.lexists(f"{self.path}/images/{job.id}.{extension}"):
+                return f"images/{job.id}.{extension}"
+        return None
+
+    @asynccontextmanager
+    async def open(self, run_id: str, clock: Clock, *, decode: bool = False) -> AsyncIterator[Store]:
+        """Open it for writing: folders made, a torn end of the ledger set aside.
+
+        Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
+        """
+        _make_folders(self.path)
+        if self._lock.acquire() and (self.path / "ledger.jsonl").exists():
+            raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
+        self._lock.write_owner(run_id)
+        ledger = LedgerFile(str(self.path / "ledger.jsonl"))
+        if self._tail.torn:
+            ledger.cut_tail(self._tail, str(self.path / f"ledger.torn-{run_id}"))
+        store = Store(self.path, run_id, clock, ledger, self.history, decode=decode)
+        try:
+            yield store
+        finally:
+            await store.aclose()
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[OutputFolder]:
+    """Lock an output folder, if it exists, and read its ledger. Writes nothing.
+
+    Raises `LockedError` at once if another run has it, `LedgerError` if the ledger is damaged.
+    """
+    lock = OutputLock(str(path))
+    try:
+        if path.is_dir():
+            lock.acquire()
+        elif path.exists():
+            raise OutputError(f"{path} is not a folder")
+        yield OutputFolder(path, lock, *replay(path))
+    finally:
+        lock.release()
+
+
+def _make_folders(output: Path) -> None:
+    """Create what is missing, durably: without the parents' sync a power cut could take the whole ledger."""
+    try:
+        missing = [folder for folder in (output, *output.parents) if not folder.exists()]
+        output.mkdir(parents=True, exist_ok=True)
+        for name in _FOLDERS:
+            folder = output / name
+            if folder.is_symlink():
+                raise OutputError(f"{folder} is a link; the output folder's own folders must not be")
+            folder.mkdir(mode=0o755 if name == "images" else 0o700, exist_ok=True)
+        for folder in (output, *(folder.parent for folder in missing)):
+            sync_folder(str(folder))
+        if not os.access(output / "spool", os.W_OK | os.X_OK):
+            raise OutputError(f"{output} cannot be written")
+    except OSError as error:
+        raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
+
+
+def machine() -> dict[str, Any]:
+    """Where a run takes place, for its record."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()}
+
