@@ -113,6 +113,8 @@ async def test_quota_day_names_the_day_and_a_short_delay(simulate: Any) -> None:
     details = (await client.fault("quota_day")).json()["error"]["details"]
     assert "PerDay" in details[0]["violations"][0]["quotaId"]
     assert details[-1]["retryDelay"] == "22.0s"
+    relay = await simulate({"flavour": "relay"})
+    assert "_per_day" in (await relay.fault("quota_day")).json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
