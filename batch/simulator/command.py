@@ -76,9 +76,7 @@ A --config file holds the same options under the names that a manifest uses:
 @click.option("--latency", metavar="S|LOW-HIGH", help="Seconds a picture takes, fixed or evenly drawn.")
 @click.option("--rpm", type=click.IntRange(0), help="Requests per minute before 429.")
 @click.option("--rpd", type=click.IntRange(0), help="Requests per day before 429.")
-@click.option(
-    "--fault", "faults", multiple=True, metavar="NAME;...", help="Misbehave (repeatable), see below."
-)
+@click.option("--fault", "faults", multiple=True, metavar="NAME;...", help="Misbehave (repeatable), see below.")
 @click.option("--flavour", type=click.Choice(["google", "relay"]), help="Whose errors and headers to answer.")
 @click.option("--spelling", type=click.Choice(["camel", "snake"]), help="Field names of answers.")
 @click.option("--format", "format_", type=click.Choice(["png", "jpeg", "alternate"]), help="Of the pictures.")

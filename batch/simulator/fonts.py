@@ -51,9 +51,7 @@ _WANTED: Final = (
 _PEN = threading.Lock()
 
 
-def write(
-    draw: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int], size: int, color: Color
-) -> None:
+def write(draw: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int], size: int, color: Color) -> None:
     """Write `text` wrapped into `box` (left, top, right, bottom); an ellipsis ends what does not fit."""
     left, top, right, bottom = box
     with _PEN:

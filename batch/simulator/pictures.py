@@ -155,9 +155,7 @@ def _shapes(pen: ImageDraw.ImageDraw, digest: bytes, width: int, floor: int) -> 
             pen.ellipse(box, fill=color)
 
 
-def _paste(
-    image: Image.Image, references: Sequence[ReferencePicture], box: tuple[int, int, int, int]
-) -> None:
+def _paste(image: Image.Image, references: Sequence[ReferencePicture], box: tuple[int, int, int, int]) -> None:
     """The references side by side, each as large as its cell allows."""
     left, top, right, bottom = box
     columns = max(1, round((len(references) * (right - left) / (bottom - top)) ** 0.5))

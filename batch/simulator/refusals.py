@@ -33,7 +33,7 @@ class RelayError:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):  # noqa: N818  (it is the answer given, not a failure of the simulator)
+class Refusal(Exception):
     """A request the API does not serve. `relay` replaces the whole answer in the relay's dialect."""
 
     http_status: int

@@ -84,9 +84,7 @@ async def serve(
     if not settings.allow_remote and not _is_loopback(host):
         raise SimulatorOptionsError([f"{host} is not a loopback address; allow_remote permits it"])
     book = Book(book_path, entries_in_memory=settings.entries_in_memory)
-    painter = Painter(
-        style=settings.pictures, format_name=settings.format, picture_bytes=settings.picture_bytes
-    )
+    painter = Painter(style=settings.pictures, format_name=settings.format, picture_bytes=settings.picture_bytes)
     closing = asyncio.Event()
     try:
         with painter:
@@ -204,9 +202,7 @@ class _Handler:
             asked = _rule_in_header(visit.request)
         except SimulatorOptionsError as error:
             text = "X-Simulate: " + "; ".join(error.messages)
-            return await self._conclude(
-                visit, Answer(status=400, body=text.encode(), content_type="text/plain")
-            )
+            return await self._conclude(visit, Answer(status=400, body=text.encode(), content_type="text/plain"))
         early = asked if asked and FAULTS[asked.fault].early else self._script.before_reading(visit.ordinal)
         if early is not None:
             return await self._commit(visit, early, self._scene(visit, nothing_asked()))
@@ -384,9 +380,7 @@ class _Handler:
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=encode(value, ascii_only=True), headers={"Content-Type": JSON_TYPE}
-    )
+    return web.Response(status=status, body=encode(value, ascii_only=True), headers={"Content-Type": JSON_TYPE})
 
 
 def _price(entry: Entry) -> float:

@@ -29,8 +29,8 @@ class FaultRule:
 
     `share` is the part of all requests, `requests` their numbers in order of arrival from 1, `after` a number
     beyond which all are meant, `prompt` a regular expression searched in the prompt. `times` bounds how
-    often, and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is charged;
-    `params` are the fault's own, and its defaults hold for those left out.
+    often, and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is
+    charged; `params` are the fault's own, and its defaults hold for those left out.
     """
 
     fault: str
@@ -197,7 +197,8 @@ def fault_rule(item: Any) -> FaultRule:
     for key, value in item.items():
         try:
             if key in fault.params:
-                params[key] = _like(fault.params[key], value)
+                read = _one_of(*fault.choices[key]) if key in fault.choices else None
+                params[key] = read(str(value)) if read else _like(fault.params[key], value)
             elif key in _RULE_READERS:
                 facts[key] = _RULE_READERS[key](value)
             elif key != "fault":

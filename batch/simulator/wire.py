@@ -175,9 +175,7 @@ def _json_object(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise refusals.bad_argument(
-            "Invalid JSON payload received. Parsing terminated before end of input."
-        ) from None
+        raise refusals.bad_argument("Invalid JSON payload received. Parsing terminated before end of input.") from None
 
 
 def _check_candidates(count: Any) -> None:
@@ -353,6 +351,4 @@ def _shape(data: bytes, mime: str) -> tuple[int, int]:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
             return picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise refusals.bad_argument(
-            "Unable to process input image. Please retry with a valid image."
-        ) from None
+        raise refusals.bad_argument("Unable to process input image. Please retry with a valid image.") from None

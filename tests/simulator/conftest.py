@@ -84,9 +84,7 @@ def raw_request(words: str, prompt: str = "a mountain") -> bytes:
     return head.encode() + body
 
 
-def reference(
-    width: int = 60, height: int = 40, color: str = "red", mime: str = "image/png"
-) -> dict[str, str]:
+def reference(width: int = 60, height: int = 40, color: str = "red", mime: str = "image/png") -> dict[str, str]:
     out = io.BytesIO()
     Image.new("RGB", (width, height), color).save(out, mime.removeprefix("image/").upper())
     return {"mimeType": mime, "data": base64.b64encode(out.getvalue()).decode()}

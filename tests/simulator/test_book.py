@@ -57,9 +57,7 @@ async def test_the_book_can_be_read_over_http(simulate: Any) -> None:
     assert (await client.get_json("/__simulator__/health"))["ok"]
 
 
-async def test_the_charge_is_written_before_the_answer_leaves(
-    simulate: Any, tools: Any, tmp_path: Path
-) -> None:
+async def test_the_charge_is_written_before_the_answer_leaves(simulate: Any, tools: Any, tmp_path: Path) -> None:
     """When a charged request is answered by silence, its line is in the file all the same."""
     client = await simulate(book_path=tmp_path / "book.jsonl")
     received, _ = await client.raw(tools.raw_request("reset"))
@@ -162,9 +160,7 @@ async def test_the_key_is_nowhere_to_be_found(
             assert canary not in (await client.post(body, **sent)).text
     await client.raw(f"POST /?key={canary} HTTP/9.9 broken\r\n\r\n".encode())
     out, err = capfd.readouterr()
-    server_log = "".join(
-        record.getMessage() for record in caplog.records if not record.name.startswith("http")
-    )
+    server_log = "".join(record.getMessage() for record in caplog.records if not record.name.startswith("http"))
     formatted = "".join(
         logging.Formatter().format(record) for record in caplog.records if not record.name.startswith("http")
     )

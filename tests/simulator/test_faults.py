@@ -162,15 +162,11 @@ async def test_links_lead_to_the_picture(name: str, simulate: Any) -> None:
     assert client.book.requests == 1
 
 
-@pytest.mark.parametrize(
-    ("manner", "statuses"), [("404", [404, 404]), ("503_once", [503, 200]), ("html", [200, 200])]
-)
+@pytest.mark.parametrize(("manner", "statuses"), [("404", [404, 404]), ("503_once", [503, 200]), ("html", [200, 200])])
 async def test_downloads_can_fail(manner: str, statuses: list[int], simulate: Any) -> None:
     """`download=` says how a link behaves when it is followed."""
     client = await simulate()
-    url = (await client.fault(f"url_bare;download={manner}")).json()["candidates"][0]["content"]["parts"][-1][
-        "text"
-    ]
+    url = (await client.fault(f"url_bare;download={manner}")).json()["candidates"][0]["content"]["parts"][-1]["text"]
     assert [(await client.http.get(url)).status_code for _ in statuses] == statuses
 
 
@@ -182,25 +178,17 @@ async def test_thought_image_comes_before_the_picture(simulate: Any) -> None:
     assert len(drafts) == 1
     assert "thought" not in parts[-1]
     assert "thoughtSignature" in parts[-1]
-    sizes = [
-        Image.open(io.BytesIO(base64.b64decode(p["inlineData"]["data"]))).size for p in (drafts[0], parts[-1])
-    ]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(p["inlineData"]["data"]))).size for p in (drafts[0], parts[-1])]
     assert sizes == [(256, 256), (512, 512)]
 
 
-@pytest.mark.parametrize(
-    "name", ["escaped_slashes", "escaped_unicode", "whitespace", "odd_order", "future_fields"]
-)
+@pytest.mark.parametrize("name", ["escaped_slashes", "escaped_unicode", "whitespace", "odd_order", "future_fields"])
 async def test_odd_json_is_still_the_same_picture(name: str, simulate: Any) -> None:
     """However it is written, a JSON parser finds the same picture in it."""
     client = await simulate()
     plain, odd = await client.fault("chunked"), await client.fault(name)
     pictures = [
-        [
-            part["inlineData"]
-            for part in answer.json()["candidates"][0]["content"]["parts"]
-            if "inlineData" in part
-        ]
+        [part["inlineData"] for part in answer.json()["candidates"][0]["content"]["parts"] if "inlineData" in part]
         for answer in (plain, odd)
     ]
     assert pictures[0] == pictures[1]
@@ -296,9 +284,7 @@ async def test_giant_bodies_have_the_size_asked_for(name: str, simulate: Any) ->
         ("length_twice", httpx.RemoteProtocolError),
     ],
 )
-async def test_broken_connections_reach_the_client_as_such(
-    words: str, error: type[Exception], simulate: Any
-) -> None:
+async def test_broken_connections_reach_the_client_as_such(words: str, error: type[Exception], simulate: Any) -> None:
     """A client sees the break; the model has run, so it is charged and not delivered."""
     client = await simulate()
     with pytest.raises(error):
@@ -349,9 +335,7 @@ async def test_redirect_leads_to_another_host(simulate: Any) -> None:
     assert answer.headers["Location"] == "http://127.0.0.2:9/stolen"
 
 
-@pytest.mark.parametrize(
-    ("words", "billed"), [("http_504;billed=true", True), ("text_only;billed=false", False)]
-)
+@pytest.mark.parametrize(("words", "billed"), [("http_504;billed=true", True), ("text_only;billed=false", False)])
 async def test_billing_can_be_overridden(words: str, billed: bool, simulate: Any) -> None:
     """`billed` on a fault wins over the rule."""
     client = await simulate()
@@ -427,6 +411,7 @@ async def test_the_first_rule_that_applies_wins(simulate: Any) -> None:
         ({"faults": [{"fault": "early_413", "prompt": "x"}]}, "before the prompt is read"),
         ({"faults": [{"fault": "late", "seconds": float("nan")}]}, "not a finite number"),
         ({"faults": "http_503"}, "must be a list"),
+        ({"faults": [{"fault": "url_bare", "download": 503}]}, "'503' is not one of ok, 404, 503_once"),
         ({"requests_per_minute": True}, "not a whole number"),
     ],
 )

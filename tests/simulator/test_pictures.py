@@ -24,9 +24,7 @@ def test_the_two_pixel_tables_agree(ratio: str, size: str) -> None:
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])
 @pytest.mark.parametrize("ratio", ["1:1", "8:1", "1:8", "21:9"])
-async def test_drawn_pictures_decode_with_exact_pixels(
-    ratio: str, form: str, simulate: Any, tools: Any
-) -> None:
+async def test_drawn_pictures_decode_with_exact_pixels(ratio: str, form: str, simulate: Any, tools: Any) -> None:
     """Every picture is whole, of the format set and of the table's size."""
     client = await simulate({"pictures": "drawn", "format": form})
     picture = tools.picture_in(await client.ask(aspectRatio=ratio, imageSize="512"))
@@ -44,9 +42,7 @@ async def test_the_same_request_gives_the_same_bytes(simulate: Any, tools: Any) 
 async def test_an_edit_shows_its_reference_and_takes_its_shape(simulate: Any, tools: Any) -> None:
     """The reference's colour covers much of the picture, and the omitted ratio follows the reference."""
     client = await simulate({"pictures": "drawn", "format": "png"})
-    answer = await client.post(
-        tools.request_body("edit", tools.reference(300, 170, "#010203"), imageSize="512")
-    )
+    answer = await client.post(tools.request_body("edit", tools.reference(300, 170, "#010203"), imageSize="512"))
     picture = tools.picture_in(answer)
     assert picture.size == MODEL.pixels["16:9", "512"]
     colors = {color: count for count, color in picture.getcolors(1 << 20)}

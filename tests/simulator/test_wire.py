@@ -79,9 +79,7 @@ async def test_missing_and_wrong_keys_are_refused_in_both_dialects(simulate: Any
     assert google.book.billed == relay.book.billed == 0
 
 
-@pytest.mark.parametrize(
-    "model", ["gemini-9-image", "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"]
-)
+@pytest.mark.parametrize("model", ["gemini-9-image", "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"])
 async def test_unknown_and_retired_models_are_not_found(model: str, simulate: Any, tools: Any) -> None:
     """404 NOT_FOUND in Google's words; a relay has no channel for it."""
     client, relay = await simulate(), await simulate({"flavour": "relay"})
@@ -162,9 +160,7 @@ def gif() -> str:
         ({"data": ""}, "no data"),
     ],
 )
-async def test_bad_references_are_refused(
-    change: dict[str, str], words: str, simulate: Any, tools: Any
-) -> None:
+async def test_bad_references_are_refused(change: dict[str, str], words: str, simulate: Any, tools: Any) -> None:
     """Declared type, bytes and base64 must agree."""
     client = await simulate()
     answer = await client.post(tools.request_body("x", {**tools.reference(), **change}))

@@ -70,9 +70,7 @@ for _reason, _about in FINISH_REASONS.items():
 SECTION.add("finish_missing", "a candidate without finishReason and parts", _finishing(None, ""))
 SECTION.add("finish_unknown", "a finishReason no client has heard of", _finishing("IMAGE_TOO_BEAUTIFUL"))
 for _reason, _about in BLOCK_REASONS.items():
-    SECTION.add(
-        f"block_{_reason.lower()}", f"promptFeedback.blockReason {_reason}: {_about}", _blocking(_reason)
-    )
+    SECTION.add(f"block_{_reason.lower()}", f"promptFeedback.blockReason {_reason}: {_about}", _blocking(_reason))
 
 
 @SECTION.fault("image_with_safety", "a picture together with finishReason IMAGE_SAFETY")

@@ -179,9 +179,7 @@ HINTS.add(
 )
 
 
-@HINTS.fault(
-    "quota_words_only", "429 with the delay in the words and nowhere else", params={"wait": "12h26m36s"}
-)
+@HINTS.fault("quota_words_only", "429 with the delay in the words and nowhere else", params={"wait": "12h26m36s"})
 async def _quota_words_only(scene: Scene) -> Answer:
     message = f"Quota exceeded. Your quota will reset after {scene.params['wait']}."
     return scene.refuse(Refusal(429, "RESOURCE_EXHAUSTED", message))
@@ -198,9 +196,7 @@ async def _quota_error_info(scene: Scene) -> Answer:
             "quota_limit_value": "10",
         },
     )
-    return scene.refuse(
-        Refusal(429, "RESOURCE_EXHAUSTED", "Quota exceeded for requests per minute.", (info,))
-    )
+    return scene.refuse(Refusal(429, "RESOURCE_EXHAUSTED", "Quota exceeded for requests per minute.", (info,)))
 
 
 @HINTS.fault("retry_after", "429 with a Retry-After header, any value", params={"value": "2"})
@@ -208,9 +204,7 @@ async def _retry_after(scene: Scene) -> Answer:
     return _with_retry_after(scene, scene.params["value"])
 
 
-@HINTS.fault(
-    "retry_after_date", "429 with Retry-After as an HTTP date some seconds from now", params={"seconds": 2.0}
-)
+@HINTS.fault("retry_after_date", "429 with Retry-After as an HTTP date some seconds from now", params={"seconds": 2.0})
 async def _retry_after_date(scene: Scene) -> Answer:
     when = datetime.now(UTC) + timedelta(seconds=scene.params["seconds"])
     return _with_retry_after(scene, format_datetime(when, usegmt=True))
@@ -224,9 +218,7 @@ def _fixed_retry_after(value: str) -> Act:
 
 
 def _with_retry_after(scene: Scene, value: str) -> Answer:
-    return scene.refuse(
-        Refusal(429, "RESOURCE_EXHAUSTED", "Too many requests.", headers={"Retry-After": value})
-    )
+    return scene.refuse(Refusal(429, "RESOURCE_EXHAUSTED", "Too many requests.", headers={"Retry-After": value}))
 
 
 for _name, _value, _about in (

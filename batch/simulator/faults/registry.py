@@ -16,9 +16,9 @@ Act = Callable[[Scene], Awaitable[Answer]]
 class Fault:
     """One way to misbehave.
 
-    `params` maps each parameter to its default, whose type is the parameter's. `billed` None follows the
-    status (200 is charged). `early` acts before the request's body is read; `own_time` keeps its own time and
-    skips the latency that is set.
+    `params` maps each parameter to its default, whose type is the parameter's; `choices` lists the words that
+    some of them take. `billed` None follows the status (200 is charged). `early` acts before the request's body
+    is read; `own_time` keeps its own time and skips the latency that is set.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Fault:
     about: str
     act: Act
     params: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     billed: bool | None = None
     early: bool = False
     own_time: bool = False

@@ -15,15 +15,11 @@ _MODEL = "gemini-3.1-flash-image"
 _ERRORS: dict[str, RelayError] = {
     "invalid_token": RelayError(status=401, message="Invalid token"),
     "invalid_token_zh": RelayError(status=401, message="无效的令牌"),
-    "user_quota": RelayError(
-        status=403, message="用户额度不足, 剩余额度: ＄0.000000", code="insufficient_user_quota"
-    ),
+    "user_quota": RelayError(status=403, message="用户额度不足, 剩余额度: ＄0.000000", code="insufficient_user_quota"),
     "pre_consume_quota": RelayError(
         status=403, message="预扣费额度失败, 用户剩余额度: ＄0.010000", code="insufficient_user_quota"
     ),
-    "token_quota": RelayError(
-        status=403, message="token quota is not enough", code="pre_consume_token_quota_failed"
-    ),
+    "token_quota": RelayError(status=403, message="token quota is not enough", code="pre_consume_token_quota_failed"),
     "group_forbidden": RelayError(status=403, message="无权访问 vip 分组"),
     "group_retired": RelayError(status=403, message="分组 vip 已被弃用"),
     "model_forbidden": RelayError(status=403, message=f"This token has no access to model {_MODEL}"),
@@ -34,12 +30,8 @@ _ERRORS: dict[str, RelayError] = {
     "invalid_request": RelayError(
         status=400, message="Invalid request: unexpected end of JSON input", code="invalid_request"
     ),
-    "convert_failed": RelayError(
-        status=500, message="failed to convert request", code="convert_request_failed"
-    ),
-    "body_too_large": RelayError(
-        status=413, message="http: request body too large", code="read_request_body_failed"
-    ),
+    "convert_failed": RelayError(status=500, message="failed to convert request", code="convert_request_failed"),
+    "body_too_large": RelayError(status=413, message="http: request body too large", code="read_request_body_failed"),
     "user_limit": RelayError(
         status=429, message="You have reached the request limit: maximum 60 requests in 1 minutes"
     ),
@@ -51,9 +43,7 @@ _ERRORS: dict[str, RelayError] = {
         code="model_not_found",
     ),
     "get_channel_failed": RelayError(status=500, message="获取渠道失败", code="get_channel_failed"),
-    "do_request_failed": RelayError(
-        status=500, message="do request failed: upstream error", code="do_request_failed"
-    ),
+    "do_request_failed": RelayError(status=500, message="do request failed: upstream error", code="do_request_failed"),
     "no_available_key": RelayError(status=500, message="no available key", code="channel:no_available_key"),
     "channel_error": RelayError(
         status=500,
@@ -65,18 +55,14 @@ _ERRORS: dict[str, RelayError] = {
     ),
     "empty_response": RelayError(status=500, message="empty response", code="empty_response"),
     "bad_response": RelayError(status=500, message="bad response status code 500", code="bad_response"),
-    "sensitive_words": RelayError(
-        status=500, message="user sensitive words detected", code="sensitive_words_detected"
-    ),
+    "sensitive_words": RelayError(status=500, message="user sensitive words detected", code="sensitive_words_detected"),
     "prompt_blocked": RelayError(
         status=400, message="request blocked by Gemini API: PROHIBITED_CONTENT", code="prompt_blocked"
     ),
     "prompt_blocked_500": RelayError(
         status=500, message="request blocked by Gemini API: PROHIBITED_CONTENT", code="prompt_blocked"
     ),
-    "price_error": RelayError(
-        status=500, message=f"模型 {_MODEL} 倍率或价格未配置", code="model_price_error"
-    ),
+    "price_error": RelayError(status=500, message=f"模型 {_MODEL} 倍率或价格未配置", code="model_price_error"),
     "count_token_failed": RelayError(status=500, message="count token failed", code="count_token_failed"),
     "query_data_error": RelayError(status=500, message="database is locked", code="query_data_error"),
     "update_data_error": RelayError(status=500, message="database is locked", code="update_data_error"),
@@ -86,8 +72,7 @@ _ERRORS: dict[str, RelayError] = {
     ),
     "upstream_429": RelayError(
         status=429,
-        message="You exceeded your current quota, please check your plan and billing details.\n"
-        "Please retry in 36.43s.",
+        message="You exceeded your current quota, please check your plan and billing details.\nPlease retry in 36.43s.",
         type="upstream_error",
         code=429,
         has_param=True,

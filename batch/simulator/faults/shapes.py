@@ -11,9 +11,11 @@ from batch.simulator.answers import Answer, Scene, encode, inline_part, snake_sp
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.pictures import Picture
 
-LINKS = Section(
-    "Pictures as links (charged); download=ok|404|503_once|html|cut|slow says how /files/ behaves"
-)
+#: How a link behaves when it is followed.
+DOWNLOADS = ("ok", "404", "503_once", "html", "cut")
+
+LINKS = Section(f"Pictures as links (charged); download={'|'.join(DOWNLOADS)} says how the link behaves")
+_DOWNLOAD: Any = {"params": {"download": "ok"}, "choices": {"download": DOWNLOADS}}
 SHAPES = Section("Pictures in unusual shapes (charged)")
 
 Shape = Callable[[str, Picture], dict[str, Any]]
@@ -89,9 +91,9 @@ def _on_top(shape: Shape) -> Act:
 
 
 for _name, (_about, _shape) in _PART_SHAPES.items():
-    LINKS.add(_name, f"the picture as {_about}", _as_part(_shape), params={"download": "ok"})
+    LINKS.add(_name, f"the picture as {_about}", _as_part(_shape), **_DOWNLOAD)
 for _name, (_about, _shape) in _TOP_SHAPES.items():
-    LINKS.add(_name, f"the picture as {_about}", _on_top(_shape), params={"download": "ok"})
+    LINKS.add(_name, f"the picture as {_about}", _on_top(_shape), **_DOWNLOAD)
 
 
 # ---- several pictures -------------------------------------------------------------------------------------
@@ -224,18 +226,14 @@ def _captioned(text: Callable[[Scene], str]) -> Act:
     return act
 
 
-SHAPES.add(
-    "caption_surrogate", "a caption with half of a surrogate pair", _captioned(lambda _: "half \ud83d a pair")
-)
+SHAPES.add("caption_surrogate", "a caption with half of a surrogate pair", _captioned(lambda _: "half \ud83d a pair"))
 SHAPES.add(
     "caption_control",
     "a caption with control characters, terminal escapes and a NUL",
     _captioned(lambda _: "bell\x07 \x1b[31mred\x1b[0m \x00 nul\u2028line\u202eright"),
 )
 SHAPES.add("caption_chinese", "a Chinese caption", _captioned(lambda _: "这是您要的图片：山上的日落。"))
-SHAPES.add(
-    "caption_formula", "a caption that a spreadsheet would run", _captioned(lambda _: '=HYPERLINK("x")')
-)
+SHAPES.add("caption_formula", "a caption that a spreadsheet would run", _captioned(lambda _: '=HYPERLINK("x")'))
 SHAPES.add(
     "caption_html",
     "a caption that a careless page would run",

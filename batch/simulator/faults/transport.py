@@ -43,9 +43,7 @@ BODIES.add("list_200", "200 with []", _sending(b"[]"))
 BODIES.add("object_200", "200 with {}", _sending(b"{}"))
 BODIES.add("null_200", "200 with null", _sending(b"null"))
 BODIES.add("number_200", "200 with a number", _sending(b"42"))
-BODIES.add(
-    "half_json_200", "200 with JSON that stops, its length being right", _sending(b'{"candidates":[{"con')
-)
+BODIES.add("half_json_200", "200 with JSON that stops, its length being right", _sending(b'{"candidates":[{"con'))
 BODIES.add(
     "wrong_types_200",
     "200 with strings where lists belong",
@@ -95,9 +93,7 @@ async def _gzip_bomb(scene: Scene) -> Answer:
 def _bomb(megabytes: int) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     blank = b" " * (1 << 20)
-    return b"".join(
-        (*(packer.compress(blank) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush())
-    )
+    return b"".join((*(packer.compress(blank) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush()))
 
 
 @BODIES.fault("gzip_lie", "Content-Encoding says gzip and the body is plain")
@@ -115,9 +111,7 @@ async def _giant_chunked(scene: Scene) -> Answer:
     return replace(await good_answer(scene), deliver=delivery.giant(scene.params["megabytes"], "chunked"))
 
 
-@BODIES.fault(
-    "giant_undeclared", "a giant body that only the connection's end ends", params={"megabytes": 200}
-)
+@BODIES.fault("giant_undeclared", "a giant body that only the connection's end ends", params={"megabytes": 200})
 async def _giant_undeclared(scene: Scene) -> Answer:
     return replace(await good_answer(scene), deliver=delivery.giant(scene.params["megabytes"], "close"))
 
@@ -153,9 +147,7 @@ async def _http10(scene: Scene) -> Answer:
     return replace(await good_answer(scene), deliver=delivery.http_1_0(None))
 
 
-@CUTS.fault(
-    "http10_cut", "HTTP/1.0, the connection's end ends the body; cut (-1: half)", params={"bytes": -1}
-)
+@CUTS.fault("http10_cut", "HTTP/1.0, the connection's end ends the body; cut (-1: half)", params={"bytes": -1})
 async def _http10_cut(scene: Scene) -> Answer:
     return replace(await good_answer(scene), deliver=delivery.http_1_0(scene.params["bytes"]))
 
@@ -233,9 +225,7 @@ EARLY.add(
 )
 
 
-@EARLY.fault(
-    "early_413_close", "413 and the connection closed at once, while the client still sends", early=True
-)
+@EARLY.fault("early_413_close", "413 and the connection closed at once, while the client still sends", early=True)
 async def _early_413_close(scene: Scene) -> Answer:
     answer = scene.refuse(refusals.Refusal(413, "INVALID_ARGUMENT", "Request too large."))
     return replace(answer, deliver=delivery.raw(lambda a: head(a) + a.body))
@@ -295,9 +285,7 @@ async def _length_twice(scene: Scene) -> Answer:
     answer = await good_answer(scene)
     return replace(
         answer,
-        deliver=delivery.raw(
-            lambda a: head(a).replace(b"\r\n\r\n", b"\r\nContent-Length: 7\r\n\r\n") + a.body
-        ),
+        deliver=delivery.raw(lambda a: head(a).replace(b"\r\n\r\n", b"\r\nContent-Length: 7\r\n\r\n") + a.body),
     )
 
 
