@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-class FileProblem(Exception):  # noqa: N818  # carries a sentence to the report
+class FileProblem(Exception):  # carries a sentence to the report
     """The file cannot be used; the text says why."""
 
 

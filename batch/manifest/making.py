@@ -26,7 +26,7 @@ _DIGITS_WITH_ROWS: Final = 16
 Fill: TypeAlias = Callable[[Row], str]
 
 
-class BadEntry(Exception):  # noqa: N818  # carries sentences to the report
+class BadEntry(Exception):  # carries sentences to the report
     """Texts of an entry that are wrong for every row, each with what is wrong."""
 
     def __init__(self, problems: list[tuple[Text, str]]) -> None:
@@ -152,7 +152,7 @@ class JobMaker:
             raise _BadRow(str(problem)) from problem
 
 
-class _BadRow(Exception):  # noqa: N818  # never leaves this file
+class _BadRow(Exception):  # never leaves this file
     """`once`: the template's fault rather than the row's, so the first row with it speaks for all."""
 
     def __init__(self, message: str, column: str | None = None, *, once: bool = False) -> None:

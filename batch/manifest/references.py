@@ -39,7 +39,7 @@ _FORMATS: Final = tuple(name for name in _MIME_BY_FORMAT if name != "MPO")  # it
 _READABLE: Final = "PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
 
 
-class ReferenceProblem(Exception):  # noqa: N818  # carries a sentence to the report
+class ReferenceProblem(Exception):  # carries a sentence to the report
     """A reference that cannot be sent; the text says why."""
 
 

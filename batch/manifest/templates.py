@@ -49,7 +49,7 @@ _RESERVED_WORDS: Final = frozenset(keyword.kwlist) | {
 }
 
 
-class TemplateProblem(Exception):  # noqa: N818  # carries a sentence to the report, it is no failure of ours
+class TemplateProblem(Exception):  # carries a sentence to the report, it is no failure of ours
     """A template that cannot be used, or cannot be filled from this row."""
 
 

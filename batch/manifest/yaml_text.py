@@ -62,7 +62,7 @@ class At(NamedTuple):
     column: int
 
 
-class _Stop(Exception):  # noqa: N818  # never leaves this file
+class _Stop(Exception):  # never leaves this file
     """The text cannot be read any further."""
 
     def __init__(self, message: str, at: At) -> None:
