@@ -1,0 +1,52 @@
+"""imagebatch: buys pictures in bulk from an image API. Never pays twice, never loses a paid picture.
+
+    summary = batch.run_sync("jobs/catalog.yaml")
+    summary = await batch.run("jobs/catalog.yaml", listener=MyListener())
+
+`run` does what `imagebatch run` does. Names are loaded when first used, so that importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batch.errors import BatchError, ConfigError, InputError, LockedError, OutputError
+    from batch.events import Listener
+    from batch.model import Job, Summary
+    from batch.runner import RunControl, run, run_sync
+
+__all__ = [
+    "BatchError",
+    "ConfigError",
+    "InputError",
+    "Job",
+    "Listener",
+    "LockedError",
+    "OutputError",
+    "RunControl",
+    "Summary",
+    "run",
+    "run_sync",
+]
+
+_HOMES = {
+    "BatchError": "errors",
+    "ConfigError": "errors",
+    "InputError": "errors",
+    "Job": "model",
+    "Listener": "events",
+    "LockedError": "errors",
+    "OutputError": "errors",
+    "RunControl": "runner",
+    "Summary": "model",
+    "run": "runner",
+    "run_sync": "runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

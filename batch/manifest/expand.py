@@ -66,7 +66,6 @@ class Expansion:
             yield from maker.jobs((), place, report)
 
     def _expand_rows(self, table: Table, report: Report) -> Iterator[Job]:
-        count = 0
         try:
             reader = table.read()
         except InputError as error:
@@ -79,7 +78,6 @@ class Expansion:
             first_of_its_kind = self._first_rows(columns, report)
             makers = list(self._makers(columns, report))
             for line, row in reader.rows(report):
-                count += 1
                 place = Place(file=table.shown, line=line)
                 if first_of_its_kind is None or first_of_its_kind(row, place):
                     for maker in makers:

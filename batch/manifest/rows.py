@@ -92,6 +92,7 @@ class TableReader:
         self._reader = csv.reader(text, delimiter=table.delimiter, strict=True)
         self._text = text
         self.columns: tuple[str, ...] = ()
+        self._broken = False
 
     def __enter__(self) -> TableReader:
         return self
@@ -105,7 +106,7 @@ class TableReader:
             self.columns = tuple(name.strip() for name in header)
             break
         if not any(self.columns):
-            if self._reader.line_num == 0:
+            if not self._broken:
                 report(self._problem("has no header line; the first line names the columns", 1))
             return False
         doubled = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
@@ -116,11 +117,15 @@ class TableReader:
     def rows(self, report: Report) -> Iterator[tuple[int, list[str]]]:
         """Every row with the line it starts on. Empty rows (spreadsheets leave some behind) are skipped."""
         width = len(self.columns)
+        empty = True
         for line, row in self._records(report):
+            empty = False
             if len(row) == width:
                 yield line, row
             else:
                 report(self._wrong_width(row, line))
+        if empty and not self._broken:
+            report(self._problem("has no rows; write at least one under the header", 1))
 
     def _records(self, report: Report) -> Iterator[tuple[int, list[str]]]:
         reader = self._reader
@@ -131,12 +136,19 @@ class TableReader:
                     yield line, row
                 line = reader.line_num + 1
         except csv.Error as error:
-            report(self._problem(f"the row cannot be read: {_csv_words(error)}", line))
+            self._give_up(f"the row cannot be read: {_csv_words(error)}", line, report)
         except UnicodeDecodeError:
-            report(self._encoding_problem(line))
+            name = self._table.encoding.removesuffix("-sig")
+            message = f"not {name}; save the table as UTF-8 or name its encoding in rows"
+            self._give_up(message, self._undecodable_line() or line, report)
         except (UnicodeError, OSError) as error:
-            why = reason(error) if isinstance(error, OSError) else f"is not {self._table.encoding}"
-            report(self._problem(f"the table cannot be read: {why}", line))
+            why = reason(error) if isinstance(error, OSError) else f"it is not {self._table.encoding}"
+            self._give_up(f"the table cannot be read: {why}", line, report)
+
+    def _give_up(self, message: str, line: int, report: Report) -> None:
+        """Nothing after this can be told apart from its consequences."""
+        self._broken = True
+        report(self._problem(message, line))
 
     def _wrong_width(self, row: list[str], line: int) -> Problem:
         width = len(self.columns)
@@ -148,18 +160,17 @@ class TableReader:
         field = None if column is None else show(column)
         return Problem(message=message, file=self._table.shown, line=line, field=field)
 
-    def _encoding_problem(self, line: int) -> Problem:
+    def _undecodable_line(self) -> int | None:
         """The decoder works ahead of the rows, so the line is looked up again, in the bytes."""
-        name = self._table.encoding.removesuffix("-sig")
-        if not name.startswith("utf-16"):
-            self._stream.seek(0)
-            for number, content in enumerate(self._stream, start=1):
-                try:
-                    content.decode(self._table.encoding)
-                except UnicodeDecodeError:
-                    line = number
-                    break
-        return self._problem(f"not {name}; save the table as UTF-8 or name its encoding in rows", line)
+        if self._table.encoding.startswith("utf-16"):
+            return None
+        self._stream.seek(0)
+        for number, content in enumerate(self._stream, start=1):
+            try:
+                content.decode(self._table.encoding)
+            except UnicodeDecodeError:
+                return number
+        return None
 
 
 def _csv_words(error: csv.Error) -> str:

@@ -77,6 +77,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("this power is too large")
         return super().call_binop(context, operator, left, right)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Leave `format` to `is_safe_attribute`; Jinja's own wrapper checks access but not widths."""
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         padding = ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map")
         return attr not in padding and super().is_safe_attribute(obj, attr, value)

@@ -85,7 +85,9 @@ def interpret_answer(received: Received) -> Answer:
     finish = str(_pick(candidate, "finishReason", "finish_reason") or "")
     if not reader.pictures or finish in _POLICY_FINISHES:
         note = str(_pick(candidate, "finishMessage", "finish_message") or "")
-        raise _no_picture(finish, note, caption, bool(reader.pictures), bool(candidate), ids)
+        raise _no_picture(
+            finish, note, caption, ids, had_picture=bool(reader.pictures), had_candidate=bool(candidate)
+        )
     warnings = reader.warnings + ([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])
     usage = _pick(tree, "usageMetadata", "usage_metadata")
     return Answer(
@@ -132,7 +134,7 @@ def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError |
 
 
 def _no_picture(
-    finish: str, note: str, caption: str, had_picture: bool, had_candidate: bool, ids: dict[str, Any]
+    finish: str, note: str, caption: str, ids: dict[str, Any], *, had_picture: bool, had_candidate: bool
 ) -> AttemptError:
     words = f": {note}" if note else (f"; it said: {caption[:300]}" if caption else "")
     if finish == "PUP_LIMITED_DISABLED":

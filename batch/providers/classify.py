@@ -36,19 +36,26 @@ QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
 
 _NO_CREDIT = re.compile(
-    r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)|insufficient.{0,12}(?:quota|balance|credit|fund)"
+    r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)"
+    r"|insufficient.{0,12}(?:quota|balance|credit|fund)"
     r"|not.enough.balance|额度不足|余额不足|预扣费额度失败",
     re.IGNORECASE,
 )
-_NO_CREDIT_CODES = {"insufficient_user_quota", "pre_consume_token_quota_failed", "insufficient_quota", "not_enough_balance"}
-_BAD_KEY = re.compile(r"api key not valid|invalid (?:api )?(?:key|token)|incorrect api key|无效的令牌|令牌已过期", re.IGNORECASE)
+_NO_CREDIT_CODES = {
+    "insufficient_user_quota", "pre_consume_token_quota_failed", "insufficient_quota", "not_enough_balance",
+}  # fmt: skip
+_BAD_KEY = re.compile(
+    r"api key not valid|invalid (?:api )?(?:key|token)|incorrect api key|无效的令牌|令牌已过期", re.IGNORECASE
+)
 _BAD_KEY_CODES = {"invalid_api_key", "api_key_invalid"}
 _CONTENT_CODES = {"sensitive_words_detected", "prompt_blocked"}
 _NO_CHANNEL = re.compile(r"no available channel|无可用渠道", re.IGNORECASE)
 _WRONG_URL = re.compile(r"invalid url", re.IGNORECASE)
 _PER_DAY = re.compile(r"per ?day|daily|每天|每日", re.IGNORECASE)
 _QUOTA_ZERO = re.compile(r"\blimit: 0\b")
-_MANY_PER_MINUTES = re.compile(r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次")
+_MANY_PER_MINUTES = re.compile(
+    r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次"
+)
 _WAIT_WORDS = re.compile(r"(?:retry|reset) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[hms]))+)", re.IGNORECASE)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

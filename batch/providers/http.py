@@ -26,7 +26,7 @@ import httpx
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from batch.errors import AttemptError, NotSent, OutcomeUnknown, RunStopper, ExitCode, Unusable
+from batch.errors import AttemptError, NotSent, OutcomeUnknown, RunStopper, Unusable
 from batch.providers.secrets import ApiKey
 from batch.settings import Auth, Timeouts
 
@@ -203,9 +203,10 @@ def is_loopback(host: str) -> bool:
 def is_public_address(address: str) -> bool:
     """Whether an IP address belongs to the public internet, looking through addresses that wrap another."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64 or ip in _NAT64_LOCAL:
-            return False
+    if isinstance(ip, ipaddress.IPv6Address) and (
+        ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64 or ip in _NAT64_LOCAL
+    ):
+        return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -323,9 +324,9 @@ class _Deadline:
         now = asyncio.get_running_loop().time()
         when = min(now + self._seconds[phase], self._started + self._total_seconds)
         current = self._timer.when()
-        if current is None or abs(when - current) > self._GRAIN_SECONDS or when < current:
-            if not self._timer.expired():
-                self._timer.reschedule(when)
+        worth_moving = current is None or when < current or when - current > self._GRAIN_SECONDS
+        if worth_moving and not self._timer.expired():
+            self._timer.reschedule(when)
 
     async def __aenter__(self) -> None:
         self._started = asyncio.get_running_loop().time()
@@ -351,7 +352,7 @@ def _kind(error: httpx.HTTPError) -> str:
 def _meaning(failure: _Failure, *, fully_sent: bool, head: Head | None, elapsed_seconds: float) -> AttemptError:
     """What a broken exchange means for the money: the one question is whether the whole request was out."""
     if failure.kind == "tls":
-        return RunStopper("tls", f"the endpoint's certificate was refused: {failure.text}", stop_code=ExitCode.NO_PERMISSION)
+        return RunStopper("tls", f"the endpoint's certificate was refused: {failure.text}")
     if not fully_sent and head is None:
         return NotSent(f"not_sent_{failure.kind}", f"the request did not leave: {failure.text}")
     return OutcomeUnknown(

@@ -118,6 +118,9 @@ class History:
         self.usd = 0.0
         self.maybe_usd = 0.0
         self.requests = 0
+        #: Offsets of the newest `run` and `end` lines, -1 if there is none.
+        self.run_offset = -1
+        self.end_offset = -1
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -147,16 +150,18 @@ class History:
             bought_try_offset=self._bought_try_offset[row],
         )
 
-    def keys(self) -> Iterator[bytes]:
-        """Every job the ledger knows, in the order they were first sent."""
+    def __iter__(self) -> Iterator[bytes]:
+        """The key of every job the ledger knows, in the order they were first sent."""
         return iter(self._rows)
 
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
         self.last_n = line.n
-        if line.t == "end":
+        if line.t == "run":
+            self.run_offset = offset
+        elif line.t == "end":
             self.published = line.published
-            return
+            self.end_offset = offset
         if not line.job:
             return
         self.last_event_n = line.n

@@ -92,9 +92,7 @@ def test_base_url_the_key_may_not_be_sent_to(folder: Folder, url: str, expected:
     assert folder.problems(text) == [f"m.yaml:1:40: base_url {expected}"]
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:80/x", "https://a.b"]
-)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:80/x", "https://a.b"])
 def test_base_url_on_this_machine_may_be_plain(folder: Folder, url: str) -> None:
     """A local endpoint needs no encryption."""
     assert len(folder.jobs(f"provider: {{profile: google, base_url: '{url}'}}{ONE_JOB}")) == 1
@@ -140,9 +138,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("profile", "fields", "expected"), MODELS)
-def test_what_the_model_cannot_do_is_refused(
-    folder: Folder, profile: str, fields: str, expected: str
-) -> None:
+def test_what_the_model_cannot_do_is_refused(folder: Folder, profile: str, fields: str, expected: str) -> None:
     """Ratios, sizes and references are checked against the model and the provider of the job."""
     [problem] = folder.problems(f"provider: {profile}\njobs: [{{prompt: x, {fields}}}]")
 

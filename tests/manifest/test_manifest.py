@@ -1,5 +1,5 @@
 """What a manifest as a whole becomes."""
-# ruff: noqa: E501  # messages are compared whole
+# messages are compared whole
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ jobs: [{prompt: x}]
     assert (settings.provider.auth, settings.provider.key_env) == (Auth.HEADER, "RELAY_KEY")
     assert settings.limits == Limits(concurrency=32, requests_per_minute=300)
     assert settings.timeouts == Timeouts(read_seconds=90.0)
-    assert settings.retry == RetryPolicy(
-        unknown=UnknownPolicy.HOLD, unavailable_attempts=5, unusable_retries=0
-    )
+    assert settings.retry == RetryPolicy(unknown=UnknownPolicy.HOLD, unavailable_attempts=5, unusable_retries=0)
     assert settings.prices == {"512": 0.04, "1K": 0.05}
     assert settings.verify == "decode"
 

@@ -96,7 +96,8 @@ async def run(
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
             _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
         ):
-            await store.note("run", manifest_sha256=manifest.sha256, endpoint=endpoint.name, **machine())
+            about = {"manifest": str(manifest.path), "manifest_sha256": manifest.sha256, "endpoint": endpoint.name}
+            await store.note("run", **about, **machine())
             buyer = Buyer(
                 provider, store, prices, clock, lambda error, rejected: worth_another(error, rejected, settings.retry)
             )
@@ -160,7 +161,7 @@ class _Run:
 
     async def carry_out(self, scheduler: Scheduler, endpoint: Endpoint, control: RunControl) -> Summary:
         await self._finish_open_attempts()
-        self._listener.run_started(self._start(scheduler, endpoint))
+        self._listener.run_started(self._start(endpoint))
         control.attach(scheduler)
         async with scheduler.outcomes(self._todo()) as outcomes:
             async for outcome in outcomes:
@@ -190,7 +191,7 @@ class _Run:
             if received is None:
                 await self._buyer.finish(ticket, None)
 
-    def _start(self, scheduler: Scheduler, endpoint: Endpoint) -> RunStart:
+    def _start(self, endpoint: Endpoint) -> RunStart:
         return RunStart(
             name=self._manifest.settings.name,
             output=str(self._store.output),

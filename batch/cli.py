@@ -1,0 +1,301 @@
+"""The command line. Parses, calls `batch.runner`, prints; decides nothing else.
+
+People read stderr, programs read stdout. Heavy imports happen inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from batch.errors import BatchError, ExitCode, InputError
+
+if TYPE_CHECKING:
+    from batch.events import Listener
+    from batch.model import Summary
+
+_EXIT_CODES: Final = """\b
+Exit codes:
+   0  every job is done
+   1  finished, but some jobs failed for good
+   2  wrong command line
+   3  some requests may be paid without a result, or a bought file is missing
+  65  the manifest, its rows or the ledger are wrong; nothing was sent
+  66  the manifest cannot be read
+  70  a bug in imagebatch
+  73  the output folder cannot be used
+  74  writing failed (disk full); everything received is kept
+  75  run again later: day quota, outage, another run is on
+  76  the endpoint speaks nonsense, redirects, or a proxy cuts requests
+  77  key, credit, permission or model: a person must act
+  78  wrong or missing setting, such as the API key
+ 130, 143, 129  stopped by Ctrl-C, SIGTERM, SIGHUP after finishing what was in flight
+"""
+_ERRORS_SHOWN: Final = 20
+_ABORT_AFTER_SECONDS: Final = 0.5
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Manifest = click.Path(dir_okay=True, path_type=Path)
+
+
+class _Group(click.Group):
+    """Loads the simulator's command only when it is asked for."""
+
+    _elsewhere: Final = {"simulate": ("batch.simulator.command", "simulate")}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *self._elsewhere]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._elsewhere:
+            module, name = self._elsewhere[cmd_name]
+            command: click.Command = getattr(import_module(module), name)
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+@click.version_option(package_name="imagebatch")
+def cli() -> None:
+    """Buy pictures in bulk from an image API: never twice, never lost, as fast as the quota allows.
+
+    Write a job manifest (YAML), run it, run it again after anything went wrong: what is done stays done.
+
+    \b
+      imagebatch run jobs/quickstart.yaml     no key needed, runs on the built-in simulator
+      imagebatch plan jobs/catalog.yaml       what would be sent, why, and what it costs
+      imagebatch status output/catalog        where it stands
+    """
+
+
+def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "-o", "--output", type=click.Path(file_okay=False, path_type=Path),
+        help="Folder for the results.  [default: output/NAME]",
+    )(function)  # fmt: skip
+
+
+@cli.command(short_help="Buy what is not bought yet.")
+@click.argument("manifest", type=Manifest)
+@_output_option
+@click.option("--on-changed", type=click.Choice(["refuse", "keep", "rerun"]), default="refuse", show_default=True,
+              help="Jobs edited after their picture was bought: refuse to start, keep the old picture, or buy a new "
+                   "one beside it.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
+@click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append a debug log to this file.")
+def run(
+    manifest: Path, output: Path | None, on_changed: str, *, as_json: bool, quiet: bool, log_file: Path | None
+) -> None:
+    """Buy every picture of MANIFEST that is not bought yet.
+
+    Nothing is sent before everything is checked. Stop it with Ctrl-C: requests in flight are waited for and
+    recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash: it goes on
+    where it stopped, and a finished batch sends nothing.
+    """
+    from batch.settings import ChangedPolicy
+
+    _start_log(log_file)
+    summary = _run_until_signal(manifest, output, ChangedPolicy(on_changed), _listener(quiet=quiet))
+    _report_run(summary, str(manifest), as_json=as_json, quiet=quiet)
+    if summary.exit > 128:
+        _die_by(summary.exit - 128)
+    sys.exit(summary.exit)
+
+
+@cli.command(short_help="Show what a run would send, and why.")
+@click.argument("manifest", type=Manifest)
+@_output_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(manifest: Path, output: Path | None, *, as_json: bool) -> None:
+    """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
+
+    Sends nothing, writes nothing, needs no key.
+    """
+    from batch.report.text import plan_lines
+    from batch.runner import plan_only
+
+    found, loaded, path = plan_only(manifest, output=output)
+    per_minute = loaded.settings.limits.requests_per_minute
+    seconds = found.to_do / per_minute * 60 if per_minute else None
+    if as_json:
+        _print_json({
+            "name": loaded.settings.name, "output": str(path), "jobs": found.jobs, "to_do": found.to_do,
+            "counts": dict(found.counts), "removed": found.removed, "cost_usd": round(found.usd, 6),
+            "least_seconds": seconds, "failures_by_cause": dict(found.failed_causes), "changed": found.changed,
+            "examples": [{"id": e.job.id, "because": e.because, "prompt": e.job.prompt} for e in found.examples],
+        })  # fmt: skip
+    else:
+        _print(plan_lines(found, str(path), seconds))
+
+
+@cli.command(short_help="Show where an output folder stands.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(directory: Path, *, as_json: bool) -> None:
+    """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type."""
+    from batch.report.status import read_status
+    from batch.report.text import status_lines
+
+    found = read_status(directory)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        _print(status_lines(found))
+
+
+def main() -> None:
+    """The `imagebatch` command: every error of ours becomes a sentence and an exit code."""
+    _make_output_safe()
+    try:
+        cli.main(prog_name="imagebatch", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except InputError as error:
+        _say_problems(error)
+        sys.exit(error.exit_code)
+    except BatchError as error:
+        from batch.report.words import printable
+
+        _say(f"error: {printable(str(error), 2000)}")
+        sys.exit(error.exit_code)
+
+
+def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, listener: Listener) -> Summary:
+    import asyncio
+
+    from batch.runner import RunControl
+    from batch.runner import run as run_batch
+
+    async def with_signals() -> Summary:
+        control = RunControl()
+        restore = _handle_signals(control)
+        try:
+            return await run_batch(manifest, output=output, on_changed=on_changed, listener=listener, control=control)
+        finally:
+            restore()
+
+    try:
+        return asyncio.run(with_signals())
+    finally:
+        close = getattr(listener, "close", None)
+        if close is not None:
+            close()
+
+
+def _handle_signals(control: Any) -> Callable[[], None]:
+    """First signal: finish what is in flight. A later one: cut it. Further ones: die as usual."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    first_at: list[float] = []
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def received(number: signal.Signals) -> None:
+        if not first_at:
+            first_at.append(loop.time())
+            control.drain(int(number), number.name)
+        elif loop.time() - first_at[0] > _ABORT_AFTER_SECONDS:
+            restore()
+            control.abort()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, received, number)
+    return restore
+
+
+def _die_by(number: int) -> None:
+    """End as the signal would have ended us, so that shells and systemd see what happened."""
+    for stream in (sys.stdout, sys.stderr):
+        _ignore_broken_pipe(stream.flush)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _listener(*, quiet: bool) -> Listener:
+    from batch.clock import SystemClock
+    from batch.events import Listener
+
+    if quiet:
+        return Listener()
+    from batch.report.progress import Bar, Lines
+
+    if sys.stderr.isatty():
+        return Bar(SystemClock(), sys.stderr)
+    return Lines(SystemClock(), _say)
+
+
+def _report_run(summary: Summary, manifest: str, *, as_json: bool, quiet: bool) -> None:
+    from batch.report.text import last_line, summary_lines
+
+    if as_json:
+        _print_json(asdict(summary))
+    if not quiet or summary.exit:
+        for line in summary_lines(summary, manifest):
+            _say(line)
+    if summary.exit:
+        _say(last_line(summary))
+
+
+def _say_problems(error: InputError) -> None:
+    for problem in error.problems[:_ERRORS_SHOWN]:
+        _say(f"error: {problem}")
+    if len(error.problems) > _ERRORS_SHOWN:
+        _say(f"... and {len(error.problems) - _ERRORS_SHOWN} more")
+    _say("nothing was sent")
+
+
+def _start_log(path: Path | None) -> None:
+    for name in ("httpx", "httpcore", "aiohttp", "asyncio", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if path is not None:
+        logging.basicConfig(
+            filename=path, level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+
+
+def _make_output_safe() -> None:
+    """Prompts in any language must not break a terminal or a log that knows fewer characters."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _print(lines: Iterable[str]) -> None:
+    text = "\n".join(lines)
+    _ignore_broken_pipe(lambda: print(text, flush=True))  # noqa: T201
+
+
+def _print_json(value: Any) -> None:
+    _ignore_broken_pipe(lambda: print(json.dumps(value, ensure_ascii=False), flush=True))  # noqa: T201
+
+
+def _say(text: str) -> None:
+    _ignore_broken_pipe(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
+
+
+def _ignore_broken_pipe(act: Callable[[], Any]) -> None:
+    """Whoever read our words may be gone; the batch goes on and the exit code still says how it ended."""
+    try:
+        act()
+    except OSError:
+        return

@@ -1,0 +1,168 @@
+"""Listeners that show a run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+from tqdm import tqdm
+
+from batch.clock import Clock
+from batch.errors import AttemptError
+from batch.events import Listener, RunStart
+from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
+from batch.report.words import count, duration, printable, usd
+
+_LINE_EVERY_SECONDS: Final = 30.0
+_FAILURES_SHOWN: Final = 20
+
+
+class _Counts(Listener):
+    """What both listeners count."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: Counter[str] = Counter()
+        self._usd = 0.0
+        self._in_flight = 0
+        self._concurrency = 0
+        self._gate_until = 0.0
+        self._gate_reason = ""
+        self._stopping = False
+
+    def run_started(self, start: RunStart) -> None:
+        self._concurrency = start.concurrency
+
+    def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
+        self._in_flight = in_flight
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        self._gate_until = self._clock.monotonic() + seconds
+        self._gate_reason = reason
+
+    def stopping(self, reason: str, in_flight: int) -> None:  # noqa: ARG002
+        self._stopping = True
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        self._in_flight = in_flight
+        match outcome:
+            case Done():
+                self._counts["done"] += 1
+                self._usd += outcome.attempt.cost_usd
+            case Failed():
+                self._counts["failed"] += 1
+            case Unknown():
+                self._counts["unknown"] += 1
+            case Pending():
+                pass
+
+    def limited_by(self) -> str:
+        """What holds the run back at this moment, in words."""
+        gate_seconds = self._gate_until - self._clock.monotonic()
+        if self._stopping:
+            return f"stopping, {self._in_flight} in flight"
+        if gate_seconds > 0:
+            return f"the provider asks to wait {duration(gate_seconds)}"
+        if self._in_flight >= self._concurrency:
+            return f"concurrency {self._concurrency}"
+        return f"{self._in_flight} in flight"
+
+
+class Bar(_Counts):
+    """A tqdm bar with rate, money, failures and what limits now."""
+
+    def __init__(self, clock: Clock, stream: IO[str]) -> None:
+        super().__init__(clock)
+        self._stream = stream
+        self._bar: tqdm[Any] | None = None
+
+    def run_started(self, start: RunStart) -> None:
+        super().run_started(start)
+        if start.to_do:
+            self._bar = tqdm(
+                total=start.to_do, desc=start.name, unit="img", file=self._stream, dynamic_ncols=True, smoothing=0.05,
+                mininterval=0.2,
+            )  # fmt: skip
+
+    def attempt_started(self, job: Job, in_flight: int) -> None:
+        super().attempt_started(job, in_flight)
+        self._refresh()
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        super().gate_closed(seconds, reason)
+        self._refresh()
+
+    def stopping(self, reason: str, in_flight: int) -> None:
+        super().stopping(reason, in_flight)
+        self.message(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        super().job_ended(outcome, in_flight)
+        if isinstance(outcome, Failed) and self._counts["failed"] <= _FAILURES_SHOWN:
+            self.message(_failure(outcome))
+        if self._bar is not None and not isinstance(outcome, Pending):
+            self._bar.update()
+        self._refresh()
+
+    def message(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _refresh(self) -> None:
+        if self._bar is not None:
+            bad = "".join(f", {self._counts[word]} {word}" for word in ("failed", "unknown") if self._counts[word])
+            self._bar.set_postfix_str(f"{usd(self._usd)}{bad}, {self.limited_by()}", refresh=False)
+
+
+class Lines(_Counts):
+    """Plain lines: the start, each new kind of trouble, and every half minute how far it is."""
+
+    def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self._say = say
+        self._to_do = 0
+        self._next_line_at = 0.0
+
+    def run_started(self, start: RunStart) -> None:
+        super().run_started(start)
+        self._to_do = start.to_do
+        self._next_line_at = self._clock.monotonic() + _LINE_EVERY_SECONDS
+        if start.to_do:
+            self._say(
+                f"{start.name}: {start.to_do:,} of {count(start.jobs, 'job')} to do at {start.endpoint}, "
+                f"{usd(start.expected_usd)} at list price"
+            )
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        super().gate_closed(seconds, reason)
+        self._say(f"the provider asks everybody to wait {duration(seconds)}: {printable(reason)}")
+
+    def stopping(self, reason: str, in_flight: int) -> None:
+        super().stopping(reason, in_flight)
+        self._say(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
+
+    def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
+        if retry_seconds is not None and self._counts["retried"] < _FAILURES_SHOWN:
+            self._counts["retried"] += 1
+            self._say(f"{job.id}: {printable(error.message)}; again in {duration(retry_seconds)}")
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        super().job_ended(outcome, in_flight)
+        if isinstance(outcome, Failed) and self._counts["failed"] <= _FAILURES_SHOWN:
+            self._say(_failure(outcome))
+        if self._clock.monotonic() >= self._next_line_at:
+            self._next_line_at = self._clock.monotonic() + _LINE_EVERY_SECONDS
+            ended = sum(self._counts[word] for word in ("done", "failed", "unknown"))
+            failed = f"{self._counts['failed']:,} failed"
+            self._say(f"{ended:,} of {self._to_do:,}: {failed}, {usd(self._usd)}; {self.limited_by()}")
+
+    def message(self, text: str) -> None:
+        self._say(text)
+
+
+def _failure(outcome: Failed) -> str:
+    return f"{outcome.job.id}: failed, {outcome.error.code}: {printable(outcome.error.message)}"

@@ -1,0 +1,122 @@
+"""Where an output folder stands, read from its ledger alone. Writes nothing, takes no lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batch.errors import OutputError
+from batch.store.history import History, Standing, replay
+from batch.store.ledger import read_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Counts over every job the ledger knows (jobs never sent are not in it), and money over all runs."""
+
+    output: str
+    done: int
+    failed: int
+    unknown: int
+    pending: int
+    missing: int
+    requests: int
+    cost_usd: float
+    maybe_cost_usd: float
+    open_attempts: int
+    torn_bytes: int
+    running: str | None
+    last_end: str | None
+    last_exit: int | None
+    not_before: str | None
+    next_command: str | None
+    failures_by_cause: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_status(output: Path) -> Status:
+    """Read the ledger of an output folder. Raises `OutputError` if there is none, `LedgerError` if it is damaged."""
+    if not (output / "ledger.jsonl").is_file():
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
+    history, tail = replay(output)
+    counts, causes, missing = _count(history)
+    run, end = _record(output, history.run_offset), _record(output, history.end_offset)
+    ended = end is not None and history.end_offset > history.run_offset
+    running = _running(output)
+    return Status(
+        output=str(output),
+        done=counts[Standing.DONE],
+        failed=counts[Standing.FAILED],
+        unknown=counts[Standing.UNKNOWN],
+        pending=counts[Standing.PENDING],
+        missing=missing,
+        requests=history.requests,
+        cost_usd=round(history.usd, 6),
+        maybe_cost_usd=round(history.maybe_usd, 6),
+        open_attempts=len(history.open),
+        torn_bytes=len(tail.torn),
+        running=running,
+        last_end=_last_end(run, end if ended else None, is_running=running is not None),
+        last_exit=end["exit"] if ended and end is not None else None,
+        not_before=end["not_before"] if ended and end is not None else None,
+        next_command=None if running else _next_command(run, end if ended else None, counts),
+        failures_by_cause=dict(causes.most_common()),
+    )
+
+
+def _count(history: History) -> tuple[Counter[Standing], Counter[str], int]:
+    counts: Counter[Standing] = Counter()
+    causes: Counter[str] = Counter()
+    missing = 0
+    for key in history:
+        past = history.of(key)
+        counts[past.standing] += 1
+        if past.standing is Standing.FAILED:
+            causes[past.code] += 1
+        elif past.standing is Standing.DONE:
+            missing += past.missing
+    return counts, causes, missing
+
+
+def _record(output: Path, offset: int) -> dict[str, Any] | None:
+    if offset < 0:
+        return None
+    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_record(descriptor, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _running(output: Path) -> str | None:
+    """Who works on the folder, judged by whether that process is alive; the lock itself is not touched."""
+    try:
+        owner = json.loads((output / ".lock-owner").read_text("ascii"))
+        if owner["host"] != socket.gethostname():
+            return None
+        os.kill(owner["pid"], 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return f"a run is on (process {owner['pid']})"
+
+
+def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_running: bool) -> str | None:
+    if end is not None:
+        words = f"ended {end['at']} with {end['exit']} {end['reason']}"
+        return words + (f", not before {end['not_before']}" if end["not_before"] else "")
+    if run is None or is_running:
+        return None
+    return f"started {run['at']} and did not end by itself"
+
+
+def _next_command(run: dict[str, Any] | None, end: dict[str, Any] | None, counts: Counter[Standing]) -> str | None:
+    manifest = (run or {}).get("manifest", "MANIFEST")
+    left = counts[Standing.UNKNOWN] + counts[Standing.PENDING]
+    if end is None or end["pending"] or left:
+        return f"imagebatch run {manifest}"
+    return f"imagebatch plan {manifest}" if counts[Standing.FAILED] else None

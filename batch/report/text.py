@@ -1,0 +1,130 @@
+"""What `run`, `plan` and `status` say to a person, as lines of text. Pure: facts in, lines out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+from batch.errors import ExitCode
+from batch.model import Summary
+from batch.plan import Plan
+from batch.report.status import Status
+from batch.report.words import causes, count, duration, printable, usd
+
+_PLAN_WORDS: Final = {
+    "to do: new": "new",
+    "to do: again": "failed before, worth another try",
+    "to do: resend": "sent before without an answer, will be sent once more (maybe paid twice)",
+    "to do: changed": "changed, to be bought again",
+    "skip: done": "done",
+    "skip: failed": "failed for good, not sent again",
+    "skip: held": "outcome unknown, held back",
+    "skip: changed": "changed since bought, old picture kept",
+    "skip: missing": "bought, but the file is missing (not bought again)",
+}
+
+
+def summary_lines(summary: Summary, manifest: str) -> Iterator[str]:
+    """The last words of a run: how many, how much, where to look, what to type next."""
+    total = summary.done + summary.failed + summary.unknown + summary.pending
+    parts = [f"{summary.done:,} of {count(total, 'job')} done"]
+    parts += [f"{number:,} {word}" for number, word in _not_done(summary)]
+    yield f"{summary.name}: {', '.join(parts)}"
+    yield (
+        f"  this run   {count(summary.requests, 'request')}, {usd(summary.cost_usd)} at list price, "
+        f"{duration(summary.seconds)}"
+    )
+    if summary.failures_by_cause:
+        yield f"  failed     {causes(summary.failures_by_cause)}"
+    if summary.maybe_cost_usd:
+        yield f"  unknown    requests without an answer may have cost up to {usd(summary.maybe_cost_usd)} more"
+    if summary.possibly_paid_twice:
+        twice = f"{summary.possibly_paid_twice}, at most {usd(summary.possibly_paid_twice_usd)}"
+        yield f"  possibly paid twice: {twice}"
+    if summary.missing:
+        yield f"  missing    {count(summary.missing, 'picture')} bought earlier no longer in the folder"
+    yield f"  pictures   {summary.output}/images/"
+    yield f"  captions   {summary.output}/manifest.jsonl"
+    if summary.message:
+        yield f"  stopped    {printable(summary.message, 500)}"
+    if summary.not_before:
+        yield f"  not before {summary.not_before}"
+    if summary.pending:
+        yield f"  next       imagebatch run {shlex.quote(manifest)}   (goes on with the {summary.pending:,} pending)"
+
+
+def last_line(summary: Summary) -> str:
+    """One line for cron's mail and for scripts, for any end that is not a full success."""
+    total = summary.done + summary.failed + summary.unknown + summary.pending
+    left = total - summary.done
+    earliest = f"; earliest {summary.not_before}" if summary.not_before else ""
+    return f"imagebatch: {summary.exit} {summary.reason}: {left:,} of {total:,} left{earliest}; out={summary.output}"
+
+
+def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
+    """What would be sent, and why, and what it would cost."""
+    yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to do, output in {output}"
+    for name, words in _PLAN_WORDS.items():
+        if plan.counts[name]:
+            yield f"  {plan.counts[name]:>9,}  {words}"
+    if plan.failed_causes:
+        yield f"             ({causes(plan.failed_causes)})"
+    if plan.removed:
+        yield f"  {plan.removed:>9,}  in the output folder but no longer in the manifest (left alone)"
+    if plan.changed:
+        yield f"  changed: {', '.join(plan.changed)}"
+    if not plan.to_do:
+        yield "nothing to send"
+        return
+    yield f"would send {count(plan.to_do, 'request')}, {usd(plan.usd)} at list price; retries of refused answers on top"
+    if seconds is not None:
+        yield f"takes at least {duration(seconds)} under the limits of the manifest"
+    for example in plan.examples:
+        yield f"  {example.because:<8} {example.job.id}: {printable(example.job.prompt, 100)}"
+    if plan.to_do > len(plan.examples):
+        yield f"  ... and {plan.to_do - len(plan.examples):,} more"
+
+
+def status_lines(status: Status) -> Iterator[str]:
+    """Where an output folder stands."""
+    yield (
+        f"{status.output}: {count(status.done, 'job')} done, {status.failed:,} failed, {status.unknown:,} unknown"
+        + (f", {status.pending:,} pending" if status.pending else "")
+    )
+    yield f"  money      {usd(status.cost_usd)} at list price for {count(status.requests, 'request')}"
+    if status.maybe_cost_usd:
+        yield f"             up to {usd(status.maybe_cost_usd)} more for requests without an answer"
+    if status.failures_by_cause:
+        yield f"  failed     {causes(status.failures_by_cause)}"
+    if status.missing:
+        yield f"  missing    {count(status.missing, 'picture')} bought earlier no longer in the folder"
+    if status.running:
+        yield f"  now        {status.running}"
+    if status.open_attempts:
+        words = "in flight" if status.running else "left open; the next run settles them"
+        yield f"  requests   {status.open_attempts:,} {words}"
+    if status.last_end:
+        yield f"  last run   {status.last_end}"
+    if status.torn_bytes:
+        yield f"  ledger     its last {status.torn_bytes:,} bytes are torn; the next run sets them aside"
+    if status.next_command:
+        yield f"  next       {status.next_command}"
+
+
+def _not_done(summary: Summary) -> Iterator[tuple[int, str]]:
+    for number, word in (
+        (summary.failed, "failed"),
+        (summary.unknown, "unknown"),
+        (summary.pending, "pending"),
+    ):
+        if number:
+            yield number, word
+
+
+def exit_words(code: int) -> str:
+    """The name of an exit code, for messages."""
+    try:
+        return ExitCode(code).name.lower().replace("_", "-")
+    except ValueError:
+        return f"signal {code - 128}"

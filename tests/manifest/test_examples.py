@@ -1,0 +1,68 @@
+"""The manifests we show are manifests that work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batch.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from tests.manifest.conftest import Folder
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs/manifest.md").read_text(encoding="utf-8").partition("\n## manifest.jsonl")[0]
+EXAMPLES = [
+    re.sub(r"(?m)^  ", "", body) if indent else body
+    for indent, body in re.findall(r"(?ms)^( *)```yaml\n(.*?)^ *```$", REFERENCE)
+]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda file: file.name)
+def test_example_file_needs_no_key(file: Path) -> None:
+    """Every file in jobs/ is right as it stands and runs on the simulator."""
+    manifest = load_manifest(file)
+
+    assert list(manifest.check()) == list(manifest.jobs())
+    assert manifest.settings.provider.profile == "simulator"
+    assert manifest.settings.name == file.stem
+
+
+def test_catalog_makes_one_job_per_product() -> None:
+    """The example table has several rows per product, as shop exports do."""
+    jobs = list(load_manifest(ROOT / "jobs/catalog.yaml").check())
+    rows = (ROOT / "jobs/products.csv").read_text(encoding="utf-8").count("\n") - 1
+
+    assert len(jobs) == 8
+    assert rows > 2 * len(jobs)
+    assert not any("<" in job.prompt or "{" in job.prompt for job in jobs)
+
+
+def test_reference_has_examples() -> None:
+    """The extraction below finds what it is meant to test."""
+    assert len(EXAMPLES) >= 6
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.strip().splitlines()[0])
+def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
+    """Every YAML block of docs/manifest.md can be copied, given the files it names."""
+    table = "Handle,Title,Body (HTML),Variant SKU,Ratio\nkite,Red Kite,<p>light</p>,K-1,4:3\n"
+    folder.write("products.csv", table)
+    folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
+    folder.picture("photos/K-1.png")
+
+    assert folder.jobs(example)
+
+
+def test_reference_names_every_field() -> None:
+    """A field nobody can look up does not exist."""
+    from batch.manifest import schema
+
+    shapes = [schema.ManifestShape, schema.JobShape, schema.LimitsShape, schema.TimeoutsShape, schema.RetryShape]
+    shapes += [schema.ProviderShape, schema.RowsShape]
+    fields = {field for shape in shapes for field in shape.model_fields}
+
+    assert {field for field in fields if not re.search(rf"\b{field}\b", REFERENCE)} == set()

@@ -1,0 +1,99 @@
+"""Whatever stands in the files, loading them ends in jobs or in problems, never in a traceback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batch.errors import InputError
+from batch.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from tests.manifest.conftest import Folder
+
+FUZZED = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+WORDS = st.sampled_from(
+    ["jobs", "prompt", "id", "rows", "t.csv", "{{ a }}", "{{", "{%", "&a", "*a", "<<", ": ", "- ", "\n", "  ", "[", "]"]
+    + [
+        "{",
+        "}",
+        ",",
+        "'",
+        '"',
+        "!!int",
+        "---",
+        "|",
+        "#",
+        "no",
+        "12",
+        ".inf",
+        "\t",
+        "\ud7ff",
+        "é",
+        "image_size",
+        "unique",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["jobs", "prompt", "id", "references", "samples", "model", "aspect_ratio", "image_size", "modalities", "rows"]
+    + ["limits", "provider", "profile", "base_url", "prices", "defaults", "unique", "file", "name", "retry"]
+)
+
+
+def load_all(folder: Folder, manifest: bytes, table: bytes) -> None:
+    folder.write("t.csv", table)
+    try:
+        for job in load_manifest(folder.write("m.yaml", manifest)).check():
+            assert job.id
+            assert job.prompt.strip()
+    except InputError as error:
+        assert error.problems
+        assert str(error).isascii() or str(error).encode()
+
+
+@FUZZED
+@given(manifest=st.lists(WORDS, max_size=25).map("".join), table=st.text(max_size=60))
+def test_random_yaml_never_escapes(folder: Folder, manifest: str, table: str) -> None:
+    """Scraps of YAML in any order."""
+    load_all(folder, manifest.encode(), table.encode("utf-8", "surrogatepass"))
+
+
+@FUZZED
+@given(manifest=st.binary(max_size=60))
+def test_random_bytes_never_escape(folder: Folder, manifest: bytes) -> None:
+    """Files that are no text at all."""
+    load_all(folder, manifest, manifest)
+
+
+@FUZZED
+@given(top=st.dictionaries(FIELDS, VALUES, max_size=4), job=st.dictionaries(FIELDS, VALUES, max_size=4))
+def test_random_values_never_escape(folder: Folder, top: dict[str, object], job: dict[str, object]) -> None:
+    """Known fields with values of every kind. JSON is YAML, so it writes them."""
+    import json
+
+    load_all(folder, json.dumps({"jobs": [{"prompt": "x"} | job]} | top).encode(), b"a\n1\n")
+
+
+@FUZZED
+@given(
+    prompt=st.text(st.sampled_from("{}%#ab |'\"()[].*+-/1row_"), max_size=25),
+    table=st.lists(st.text(st.sampled_from('a,b"\n\r\t 1é'), max_size=12), max_size=6).map("\n".join),
+)
+def test_random_templates_and_tables_never_escape(folder: Folder, prompt: str, table: str) -> None:
+    """Expressions of every shape over rows of every shape."""
+    import json
+
+    manifest = json.dumps({"rows": "t.csv", "jobs": [{"prompt": "{{ a }}{{" + prompt + "}}"}]})
+    load_all(folder, manifest.encode(), ("a,b\n" + table).encode())

@@ -1,0 +1,125 @@
+"""Templates are filled from rows; rows are data; mistakes are found before the first row."""
+
+from __future__ import annotations
+
+import pytest
+
+from batch.manifest.templates import Columns, Template, TemplateProblem, is_template, strip_html
+
+COLUMNS = Columns(["Handle", "Title", "Body (HTML)", "Variant SKU", "A B", "A-B", "if", "row", "2nd", ""])
+ROW = ["kite", "Red Kite", "<p>light &amp; fast</p>", "K-1", "x", "y", "cond", "r", "second", "z"]
+
+
+def fill(text: str) -> str:
+    return Template(text, COLUMNS).fill(ROW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ Title }}", "Red Kite"),
+        ("{{Title}} on {{ Handle }}.\n", "Red Kite on kite.\n"),
+        ('{{ row["Body (HTML)"] }}', "<p>light &amp; fast</p>"),
+        ("{{ Body_HTML | strip_html }}", "light & fast"),
+        ("{{ Body_HTML | strip_html | slug }}", "light-fast"),
+        ("{{ Variant_SKU }} 100% {x} $5 %s", "K-1 100% {x} $5 %s"),
+        ('{{ row["A B"] }}{{ row["A-B"] }}', "xy"),
+        ('{{ row["if"] }}{{ row["row"] }}{{ _2nd }}', "condrsecond"),
+        ("{% if Title %}by {{ Title | upper }}{% endif %}", "by RED KITE"),
+        ("{{ Title[:3] }}{# a remark #}", "Red"),
+        ('{{ row[Handle ~ ""] if False else "-" }}', "-"),
+        ("{{ 2 * 3 }}", "6"),
+    ],
+)
+def test_filled(text: str, expected: str) -> None:
+    """Plain columns, odd names, filters and conditions."""
+    assert fill(text) == expected
+
+
+@pytest.mark.parametrize("text", ["{{ Title }}!", "{{ Body_HTML|slug }}", '{{ row["A B"] }}', "a\r\nb{{ Title }}\n\n"])
+def test_the_short_way_gives_what_jinja_gives(text: str) -> None:
+    """Templates that only name columns skip Jinja, with the same result."""
+    short = Template(text, COLUMNS)
+    long = Template(text + "{% if 0 %}{% endif %}", COLUMNS)
+
+    assert short._parts is not None
+    assert long._parts is None
+    assert short.fill(ROW) == long.fill(ROW)
+
+
+def test_a_cell_is_never_a_template() -> None:
+    """What stands in a table is data, whatever it looks like."""
+    columns = Columns(["a"])
+
+    assert Template("{{ a }}{% if 1 %}{{ a }}{% endif %}", columns).fill(["{{ 1/0 }}"]) == "{{ 1/0 }}{{ 1/0 }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ Titel }}", 'no column "Titel"; did you mean Title?'),
+        ("{{ zzz }}", 'no column "zzz"; known columns: '),
+        ('{{ row["Body"] }}', 'no column "Body"; '),
+        ("{{ A_B }}", '"A_B" could be several columns; write row["A B"] or row["A-B"]'),
+        ("{{ Title", "the template cannot be read (its line 1): unexpected end of template"),
+        ("a\n{% for %}", "the template cannot be read (its line 2): "),
+        ("{{ Title | center(1000000000) }}", "the template cannot be read (its line 1): No filter named 'center'."),
+        ("{% include 'x' %}", "include, extends and import are not available"),
+        ("{{ range(3) }}", 'no column "range"; '),
+        ("{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "the template cannot be read"),
+    ],
+)
+def test_found_before_the_first_row(text: str, expected: str) -> None:
+    """A wrong template is one problem, however many rows there are."""
+    with pytest.raises(TemplateProblem) as caught:
+        Template(text, COLUMNS)
+
+    assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ Title.__init__.__globals__ }}",
+        "{{ row.update({'a': 1}) }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ ['a'] * 1000000000 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ Title.center(1000000000) }}",
+        "{{ '{0:1000000000}'.format(1) }}",
+        "{{ 1 / 0 }}",
+        "{{ Title + 1 }}",
+        "{{ Title.nothing }}",
+        "{{ row[Title] }}",
+        "{% for a in Title %}{% for b in Title %}{% for c in Title %}{% for d in Title %}{% for e in Title %}"
+        "{% for f in Title %}{{ Title }}{{ Title }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}"
+        "{% endfor %}",
+    ],
+)
+def test_stopped_while_filling(text: str) -> None:
+    """What the sandbox forbids, what has no value and what grows too long is a problem, soon."""
+    with pytest.raises(TemplateProblem):
+        fill(text)
+
+
+def test_literal_text_is_no_template() -> None:
+    """Single braces, percent signs and dollars mean themselves."""
+    assert not is_template('{"a": 1} 100% $5 {x}')
+    assert is_template("{{ x }}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>a<br>b</p>", "a b"),
+        ("x &lt; y &nbsp; z", "x < y z"),
+        ("<style>p{}</style>a<!-- b -->c<script>1<2</script>", "a c"),
+        ("1 < 2", "1 < 2"),
+        ("", ""),
+    ],
+)
+def test_strip_html(text: str, expected: str) -> None:
+    """The words of a description, without its markup."""
+    assert strip_html(text) == expected
