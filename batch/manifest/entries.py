@@ -141,9 +141,7 @@ class EntryReader:
         if message is None or self.problems.has_at(*text.at):
             return
         job = None if text.shared else job_named(self.document, ("jobs", index))
-        self.problems.add(
-            Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=job)
-        )
+        self.problems.add(Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=job))
 
 
 def _texts(entry: Entry) -> list[Text]:

@@ -82,10 +82,6 @@ class Expansion:
                 if first_of_its_kind is None or first_of_its_kind(row, place):
                     for maker in makers:
                         yield from maker.jobs(row, place, report)
-        if not count:
-            report(
-                Problem(message="has no rows; write at least one under the header", file=table.shown, line=1)
-            )
 
     def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""

@@ -153,12 +153,7 @@ def base_url(value: object) -> str:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise _wrong("is not a valid address") from None
-    if (
-        not host
-        or parts.scheme not in ("http", "https")
-        or re.search(r"[\\\s]", text)
-        or not text.isprintable()
-    ):
+    if not host or parts.scheme not in ("http", "https") or re.search(r"[\\\s]", text) or not text.isprintable():
         raise _wrong("must be an address such as https://host/path")
     if "@" in parts.netloc:
         raise _wrong("must not hold a user or password; the key comes from the environment")

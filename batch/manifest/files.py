@@ -31,11 +31,7 @@ def open_regular(file: Path | str) -> BinaryIO:
 
 def reason(error: OSError) -> str:
     """The system's word for an error, without the path: the message names it already."""
-    return (
-        "does not exist"
-        if isinstance(error, FileNotFoundError)
-        else (error.strerror or "cannot be read").lower()
-    )
+    return "does not exist" if isinstance(error, FileNotFoundError) else (error.strerror or "cannot be read").lower()
 
 
 def signature(file: BinaryIO) -> tuple[int, ...]:

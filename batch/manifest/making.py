@@ -143,9 +143,7 @@ class JobMaker:
     def _checked_references(self, row: Row) -> tuple[Reference, ...]:
         try:
             return tuple(
-                source
-                if isinstance(source, Reference)
-                else self._references.get(_filled("references", source, row))
+                source if isinstance(source, Reference) else self._references.get(_filled("references", source, row))
                 for source in self._reference_sources
             )
         except ReferenceProblem as problem:

@@ -15,7 +15,7 @@ from batch.manifest.expand import Expansion
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
 from batch.manifest.parameters import Offer
-from batch.manifest.problems import Problems, show
+from batch.manifest.problems import Problems, show_path
 from batch.manifest.references import References
 from batch.manifest.rows import Table, format_problem, usual_delimiter
 from batch.manifest.schema import ManifestShape, read_shapes
@@ -55,7 +55,7 @@ def load_manifest(path: Path) -> Manifest:
 
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
-    file = str(path)
+    file = show_path(path)
     data = _read(path)
     problems = Problems(file)
     document = parse(data, file, problems)
@@ -95,12 +95,10 @@ def _read(path: Path) -> bytes:
             data = stream.read(MAX_BYTES + 1)
     except (FileProblem, OSError) as error:
         message = reason(error) if isinstance(error, OSError) else str(error)
-        raise MissingInputError([Problem(message=message, file=show(str(path)))]) from error
+        raise MissingInputError([Problem(message=message, file=show_path(path))]) from error
     if len(data) > MAX_BYTES:
-        message = (
-            f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
-        )
-        raise InputError([Problem(message=message, file=str(path))])
+        message = f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
+        raise InputError([Problem(message=message, file=show_path(path))])
     return data
 
 
@@ -127,9 +125,7 @@ class _TopReader:
                 key_env=shape.provider.key_env,
                 simulator=shape.provider.simulator,
             ),
-            limits=Limits(
-                concurrency=shape.limits.concurrency, requests_per_minute=shape.limits.requests_per_minute
-            ),
+            limits=Limits(concurrency=shape.limits.concurrency, requests_per_minute=shape.limits.requests_per_minute),
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),
             prices=shape.prices,
@@ -145,7 +141,7 @@ class _TopReader:
             self.add(wrong, self.document.at("rows", "file"))
         file = self.path.parent / rows.file
         delimiter = rows.delimiter or usual_delimiter(rows.file)
-        return Table(file=file, shown=show(str(file)), encoding=rows.encoding, delimiter=delimiter)
+        return Table(file=file, shown=show_path(file), encoding=rows.encoding, delimiter=delimiter)
 
     def unique(self) -> Text | None:
         if self.shape.unique is None:
@@ -164,7 +160,7 @@ class _TopReader:
     def add(self, message: str, at: At) -> None:
         """Note a problem, unless something was said about this place already."""
         if not self.problems.has_at(*at):
-            self.problems.add(Problem(message=message, file=str(self.path), line=at.line, column=at.column))
+            self.problems.add(Problem(message=message, file=show_path(self.path), line=at.line, column=at.column))
 
     def _name(self) -> str:
         name = self.shape.name

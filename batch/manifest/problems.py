@@ -87,6 +87,11 @@ def show(value: object) -> str:
     return shown
 
 
+def show_path(path: object) -> str:
+    """A path as the user typed it, whole, but for characters no terminal can print."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in str(path))
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
@@ -121,7 +126,5 @@ def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
     if close:
         return f"did you mean {show(by_folded[close[0]])}?"
     more = len(names) - _LISTED_NAMES
-    listed = ", ".join(show(name) for name in names[:_LISTED_NAMES]) + (
-        f" and {more} more" if more > 0 else ""
-    )
+    listed = ", ".join(show(name) for name in names[:_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
     return f"known {what}: {listed}"

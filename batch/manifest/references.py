@@ -64,9 +64,7 @@ class References:
         """The reference a manifest calls `name`; raises ReferenceProblem if it cannot be sent."""
         file, facts = self._find(name)
         key = hashlib.blake2b(
-            f"{file}\0{facts.st_ino}\0{facts.st_size}\0{facts.st_mtime_ns}".encode(
-                "utf-8", "surrogateescape"
-            ),
+            f"{file}\0{facts.st_ino}\0{facts.st_size}\0{facts.st_mtime_ns}".encode("utf-8", "surrogateescape"),
             digest_size=16,
         ).digest()
         known = self._known.get(key)
@@ -84,9 +82,7 @@ class References:
         try:
             file = os.path.realpath(os.path.join(self._folder, name))
             if not file.startswith(self._inside):
-                raise _problem(
-                    name, "lies outside reference_root; references are uploaded, so name its folder there"
-                )
+                raise _problem(name, "lies outside reference_root; references are uploaded, so name its folder there")
             facts = os.stat(file)
         except OSError as error:
             hint = "; write / between folders" if "\\" in name else ""

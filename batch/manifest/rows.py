@@ -37,18 +37,12 @@ class Table:
             stream = open_regular(self.file)
         except FileProblem as error:
             raise InputError(
-                [
-                    Problem(
-                        message=f"the table cannot be read ({error}); check the path in rows", file=self.shown
-                    )
-                ]
+                [Problem(message=f"the table cannot be read ({error}); check the path in rows", file=self.shown)]
             ) from error
         now = signature(stream)
         if self._signature not in (None, now):
             stream.close()
-            raise InputError(
-                [Problem(message="the file changed while it was in use; start again", file=self.shown)]
-            )
+            raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
         return TableReader(self, stream)
 
@@ -72,9 +66,7 @@ def format_problem(file: str, *, delimiter_given: bool) -> str | None:
     )
     if ending in _DELIMITERS or (delimiter_given and ending not in packed):
         return None
-    return (
-        f"rows are read from {FORMATS} files; got {show(ending or Path(file).name)}, save the table as .csv"
-    )
+    return f"rows are read from {FORMATS} files; got {show(ending or Path(file).name)}, save the table as .csv"
 
 
 def usual_delimiter(file: str) -> str:
@@ -108,6 +100,11 @@ class TableReader:
         if not any(self.columns):
             if not self._broken:
                 report(self._problem("has no header line; the first line names the columns", 1))
+            return False
+        if len(self.columns) == 1 and (found := set(self.columns[0]) & set(";\t|,")):
+            words = {"\t": "tab"}
+            wanted = " or ".join(f'"{words.get(character, character)}"' for character in sorted(found))
+            report(self._problem(f"the header is one cell; name the delimiter in rows, perhaps {wanted}", 1))
             return False
         doubled = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
         for name in doubled:

@@ -114,9 +114,7 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
 }
 
 
-def read_shapes(
-    document: Document, file: str, problems: Problems
-) -> tuple[ManifestShape, list[JobShape | None]]:
+def read_shapes(document: Document, file: str, problems: Problems) -> tuple[ManifestShape, list[JobShape | None]]:
     """The manifest and its jobs as far as their shape is right; None stands for a job that is no mapping.
 
     A field with the wrong shape is noted and left out, so that the checks after this one see the rest and
@@ -165,9 +163,7 @@ class _Note:
             at = self._document.key_at(*path) if unknown else self._document.at(*path)
             if at not in self._said_before or detail["type"] == "missing":
                 message, job = self._sentence(detail, path), job_named(self._document, path)
-                self._problems.add(
-                    Problem(message=message, file=self._file, line=at.line, column=at.column, job=job)
-                )
+                self._problems.add(Problem(message=message, file=self._file, line=at.line, column=at.column, job=job))
 
     def _sentence(self, detail: ErrorDetails, path: Path) -> str:
         names = [part for part in path if isinstance(part, str)]

@@ -117,9 +117,7 @@ class Columns:
     def index_of(self, column: str) -> int:
         """The position of a column by its full name."""
         if column not in self._index:
-            raise TemplateProblem(
-                f'no column "{show(column)}"; {did_you_mean(column, self._index, "columns")}'
-            )
+            raise TemplateProblem(f'no column "{show(column)}"; {did_you_mean(column, self._index, "columns")}')
         return self._index[column]
 
     def index_of_variable(self, variable: str) -> int:
@@ -210,9 +208,7 @@ def _as_problem(what: str) -> Iterator[None]:
     except TemplateProblem:
         raise
     except TemplateSyntaxError as error:
-        raise TemplateProblem(
-            f"the template {what} (its line {error.lineno}): {show(error.message or '?')}"
-        ) from error
+        raise TemplateProblem(f"the template {what} (its line {error.lineno}): {show(error.message or '?')}") from error
     except TemplateError as error:
         raise TemplateProblem(f"the template {what}: {show(error.message or '?')}") from error
     except Exception as error:  # wrong types, division by zero, Python's own limits on nesting and numbers
@@ -271,6 +267,4 @@ def _is_row(node: nodes.Node) -> bool:
 
 
 def _too_long() -> TemplateProblem:
-    return TemplateProblem(
-        f"the filled text is longer than {MAX_RENDERED_CHARACTERS:,} characters; shorten it"
-    )
+    return TemplateProblem(f"the filled text is longer than {MAX_RENDERED_CHARACTERS:,} characters; shorten it")

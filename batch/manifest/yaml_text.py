@@ -157,9 +157,7 @@ def _text(data: bytes) -> str:
     if found is not None:
         line = text.count("\n", 0, found.start()) + 1
         column = found.start() - text.rfind("\n", 0, found.start())
-        raise _Stop(
-            f"the control character {show(found.group())} is not allowed; remove it", At(line, column)
-        )
+        raise _Stop(f"the control character {show(found.group())} is not allowed; remove it", At(line, column))
     return text
 
 
@@ -200,9 +198,7 @@ class _Builder:
     def document(self, root: Node) -> Any:
         built = self._build(root)
         if built.size - self._written > MAX_ALIASED_VALUES:
-            raise _Stop(
-                f"aliases repeat more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(root)
-            )
+            raise _Stop(f"aliases repeat more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(root))
         return built.value
 
     def _build(self, node: Node) -> _Built:
@@ -241,9 +237,7 @@ class _Builder:
             elif _is_merge(key):
                 self._merge(part.value, merged, value)
             elif key.value in lines:
-                self._add(
-                    f'"{show(key.value)}" is written twice, first on line {lines[key.value]}; keep one', key
-                )
+                self._add(f'"{show(key.value)}" is written twice, first on line {lines[key.value]}; keep one', key)
             else:
                 self._check_text(key)
                 lines[key.value] = _at(key).line
@@ -258,9 +252,7 @@ class _Builder:
                 return
             self._merged += len(base)
             if self._merged > MAX_ALIASED_VALUES:
-                raise _Stop(
-                    f"<< repeats more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(node)
-                )
+                raise _Stop(f"<< repeats more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(node))
             for key, item in base.items():
                 into.setdefault(key, item)
 

@@ -127,6 +127,14 @@ def test_a_manifest_that_is_no_file_is_missing_input(folder: Folder, kind: str) 
     assert caught.value.exit_code is ExitCode.NO_INPUT
 
 
+def test_a_path_that_is_no_text_can_be_reported(folder: Folder) -> None:
+    """File names are bytes; a message about one can always be printed."""
+    with pytest.raises(MissingInputError) as caught:
+        load_manifest(folder.path / "no\udcff\n.yaml")
+
+    assert str(caught.value).endswith("no\\udcff\\n.yaml: does not exist")
+
+
 def test_too_large_a_manifest_is_refused_unread(folder: Folder) -> None:
     """Beyond 64 MiB the parser is not even started."""
     path = folder.write("m.yaml", "")
