@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from benchmarks import compare, finished, profile_run, results
 from benchmarks.contestants import contestants, sdk_environment
@@ -17,12 +21,28 @@ def main() -> int:
     """Parses the command line and runs one of the three."""
     options = _parser().parse_args()
     options.workdir = options.workdir.resolve()
+    options.workdir.mkdir(parents=True, exist_ok=True)
     try:
-        options.run(options)
+        with _alone(options.workdir):
+            options.run(options)
     except (CommandFailed, RuntimeError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """One benchmark at a time in a folder: another would take its pictures away, and its CPU."""
+    lock = FileLock(workdir / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(f"another benchmark is running in {workdir}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--cases", default=",".join(compare.CASES), help="default: %(default)s")
     one.add_argument("--contestants", help="default: all")
     one.add_argument("--rounds", type=int, default=3, help="how often everything is repeated (default: 3)")
-    one.add_argument(
-        "--shrink", type=int, default=1, help="this many times fewer pictures, to try things out"
-    )
+    one.add_argument("--shrink", type=int, default=1, help="this many times fewer pictures, to try things out")
     one.add_argument("--page", type=Path, help="put the tables into this page, between its marks")
     one.set_defaults(run=_compare)
 
@@ -62,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(options: argparse.Namespace) -> None:
     cases = [compare.CASES[name] for name in options.cases.split(",")]
-    options.workdir.mkdir(parents=True, exist_ok=True)
     everyone = contestants(sdk_environment(options.workdir))
     names = options.contestants.split(",") if options.contestants else list(everyone)
     bench = compare.Bench(
@@ -79,9 +96,7 @@ def _compare(options: argparse.Namespace) -> None:
         runs.append(run)
     who = {name: {"what": everyone[name].what, "stack": bench.http_stack(name)} for name in names}
     tables = results.as_markdown(runs)
-    (options.workdir / "results.json").write_text(
-        json.dumps(results.as_json(runs, {"contestants": who}), indent=1)
-    )
+    (options.workdir / "results.json").write_text(json.dumps(results.as_json(runs, {"contestants": who}), indent=1))
     (options.workdir / "results.md").write_text(tables)
     if options.page:
         results.put_into_page(options.page, tables)

@@ -20,7 +20,7 @@ from typing import Final
 from benchmarks import measure
 from benchmarks.answers import KINDS, Answer, write_answer
 from benchmarks.contestants import Contestant, Task
-from benchmarks.servers import Server, ServerStats, delay_server, nginx
+from benchmarks.servers import Server, ServerStats, busy_seconds, delay_server, nginx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,10 @@ _ONLY_LATENCY: Final = frozenset({"sdk-wide"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One measured run. With an `error` the figures are zero and count for nothing."""
+    """One measured run. With an `error` the figures are zero and count for nothing.
+
+    `other_cpu_seconds` is what anything but client and server used meanwhile: high, and the wall time is doubtful.
+    """
 
     case: str
     contestant: str
@@ -69,6 +72,7 @@ class Run:
     requests: int = 0
     peak_in_flight: int | None = None
     server_cpu_seconds: float = 0.0
+    other_cpu_seconds: float = 0.0
     error: str | None = None
 
     @property
@@ -117,9 +121,7 @@ def compare(bench: Bench, cases: list[Case]) -> Iterator[Run]:
 
 
 def _rounds(bench: Bench, case: Case, server: Server | None) -> Iterator[Run]:
-    entered = [
-        one for one in bench.contestants.values() if case.delay_seconds or one.name not in _ONLY_LATENCY
-    ]
+    entered = [one for one in bench.contestants.values() if case.delay_seconds or one.name not in _ONLY_LATENCY]
     answer = bench.answers[case.answer]
     with contextlib.ExitStack() as stack:
         if case.delay_seconds:
@@ -132,9 +134,7 @@ def _rounds(bench: Bench, case: Case, server: Server | None) -> Iterator[Run]:
                     yield _run(bench, case, server, contestant, round_number, images)
 
 
-def _run(
-    bench: Bench, case: Case, server: Server, contestant: Contestant, round_number: int, images: int
-) -> Run:
+def _run(bench: Bench, case: Case, server: Server, contestant: Contestant, round_number: int, images: int) -> Run:
     answer = bench.answers[case.answer]
     facts = Run(
         case=case.name,
@@ -162,9 +162,9 @@ def _run(
 def _measured(facts: Run, task: Task, contestant: Contestant, server: Server, bench: Bench) -> Run:
     command = contestant.command(task)
     log = bench.log(contestant.name)
-    before = server.stats()
+    before, busy = server.stats(), busy_seconds()
     usage = measure.run(command.argv, log=log, env=command.env, timeout=bench.timeout)
-    after = server.stats()
+    after, busy = server.stats(), busy_seconds() - busy
     missing = contestant.missing(task)
     if missing:
         raise measure.CommandFailed(f"{missing}: {measure.tail(log)}")
@@ -177,6 +177,7 @@ def _measured(facts: Run, task: Task, contestant: Contestant, server: Server, be
         requests=after.requests - before.requests - _own_requests(after),
         peak_in_flight=after.peak_in_flight,
         server_cpu_seconds=after.cpu_seconds - before.cpu_seconds,
+        other_cpu_seconds=max(busy - usage.cpu_seconds - (after.cpu_seconds - before.cpu_seconds), 0.0),
     )
 
 
@@ -205,6 +206,6 @@ def tell(run: Run) -> None:
     print(
         f"{run.case:13} {run.contestant:12} round {run.round} images {run.images:5}"
         f" wall {run.wall_seconds:7.2f} s  cpu {run.cpu_seconds:7.2f} s  peak {run.peak_mb:7.1f} MB"
-        f" server cpu {run.server_cpu_seconds:6.2f} s",
+        f" server cpu {run.server_cpu_seconds:6.2f} s  others' cpu {run.other_cpu_seconds:6.2f} s",
         file=sys.stderr,
     )

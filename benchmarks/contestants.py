@@ -163,13 +163,10 @@ def curl(task: Task) -> Command:
 def _one_curl(task: Task, part: int, parts: int) -> list[str]:
     url = f"{task.base_url}/v1beta/models/{_MODEL}:generateContent"
     entries = "".join(
-        f'url = "{url}"\noutput = "{task.folder}/{number}.answer.json"\n'
-        for number in range(part, task.images, parts)
+        f'url = "{url}"\noutput = "{task.folder}/{number}.answer.json"\n' for number in range(part, task.images, parts)
     )
     config = task.folder / f"curl-{part}.config"
-    config.write_text(
-        f'data-binary = "@{task.folder}/body.json"\nheader = "Content-Type: application/json"\n{entries}'
-    )
+    config.write_text(f'data-binary = "@{task.folder}/body.json"\nheader = "Content-Type: application/json"\n{entries}')
     parallel = ["--parallel", "--parallel-immediate", "--parallel-max", str(task.concurrency // parts)]
     program = shutil.which("curl")
     if program is None:

@@ -31,9 +31,7 @@ class Book:
 
 def http_answer(body: bytes) -> bytes:
     """The bytes of a 200 with this JSON body."""
-    return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    )
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 def request_end(buffer: bytearray, head_end: int) -> int | None:
@@ -103,9 +101,7 @@ async def serve(answer: bytes, delay: float) -> None:
     """Serves until the process is ended."""
     book = Book()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Canned(http_answer(answer), delay, book), "127.0.0.1", 0, backlog=4096
-    )
+    server = await loop.create_server(lambda: Canned(http_answer(answer), delay, book), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

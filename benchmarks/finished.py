@@ -28,13 +28,10 @@ class Finished:
 
 def measure_finished(*, jobs: int, concurrency: int, rounds: int, workdir: Path, timeout: float) -> Finished:
     """Fills a folder once, then runs the same command `rounds` times more."""
-    workdir.mkdir(parents=True, exist_ok=True)
     answer = write_answer(KINDS["6KB"], workdir)
     runner = contestants(Path())["imagebatch"]
     with empty_folder(workdir / "finished") as folder, delay_server(answer, 0) as server:
-        task = Task(
-            answer=answer, images=jobs, concurrency=concurrency, base_url=server.base_url, folder=folder
-        )
+        task = Task(answer=answer, images=jobs, concurrency=concurrency, base_url=server.base_url, folder=folder)
         command = runner.command(task)
         log = workdir / "finished.log"
         first = measure.run(command.argv, log=log, env=RUNNER_ENV, timeout=timeout)
@@ -67,8 +64,5 @@ def as_markdown(found: Finished) -> str:
         ("first (buys all)", found.first),
         *((f"again {n}", one) for n, one in enumerate(found.again, 1)),
     ]
-    lines += [
-        f"| {name} | {one.wall_seconds:.2f} | {one.cpu_seconds:.2f} | {one.peak_mb:.0f} |"
-        for name, one in named
-    ]
+    lines += [f"| {name} | {one.wall_seconds:.2f} | {one.cpu_seconds:.2f} | {one.peak_mb:.0f} |" for name, one in named]
     return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ _WAIT4: Final = Path(__file__).with_name("wait4.py")
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-class CommandFailed(RuntimeError):  # noqa: N818 - it says what happened
+class CommandFailed(RuntimeError):
     """The command ended with another code than 0, or not in time."""
 
 

@@ -16,7 +16,6 @@ from benchmarks.servers import delay_server, nginx
 
 def profile(case: Case, *, images: int, workdir: Path, timeout: float) -> str:
     """Runs the case once and returns the tables."""
-    workdir.mkdir(parents=True, exist_ok=True)
     answer = write_answer(KINDS[case.answer], workdir)
     with contextlib.ExitStack() as stack:
         if case.delay_seconds:

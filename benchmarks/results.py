@@ -46,6 +46,7 @@ class Figures:
     requests: int
     peak_in_flight: int | None
     server_cpu_seconds: float
+    other_cpu_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def _figures(group: list[Run]) -> Figures | None:
         requests=max(run.requests for run in good),
         peak_in_flight=max((run.peak_in_flight for run in good if run.peak_in_flight), default=None),
         server_cpu_seconds=statistics.median(run.server_cpu_seconds for run in good),
+        other_cpu_seconds=max(run.other_cpu_seconds for run in good),
     )
 
 
@@ -194,6 +196,7 @@ def _figure_table(figures: list[Figures]) -> str:
     head = (
         "case", "contestant", "pictures", "wall s (least to most)", "pictures/s", "MB/s", "CPU s",
         "CPU ms/picture", "without start", "user", "peak MB", "requests", "most in flight", "server CPU s",
+        "others' CPU s",
     )  # fmt: skip
     return _table(
         head,
@@ -213,6 +216,7 @@ def _figure_table(figures: list[Figures]) -> str:
                 f"{one.requests:,}",
                 str(one.peak_in_flight or ""),
                 f"{one.server_cpu_seconds:.1f}",
+                f"{one.other_cpu_seconds:.1f}",
             )
             for one in figures
         ),

@@ -20,9 +20,7 @@ from google import genai
 from google.genai import types
 
 
-async def fetch_all(
-    client: genai.Client, images: int, concurrency: int, image_size: str, folder: Path
-) -> None:
+async def fetch_all(client: genai.Client, images: int, concurrency: int, image_size: str, folder: Path) -> None:
     """All pictures, at most `concurrency` requests at a time."""
     config = types.GenerateContentConfig(
         response_modalities=["IMAGE"],

@@ -92,8 +92,7 @@ def _nginx_config(answers: list[Answer], ports: list[int], prefix: Path) -> str:
         for answer, port in zip(answers, ports, strict=True)
     )
     temporary = "".join(
-        f'\n    {kind}_temp_path "{prefix}/{kind}";'
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f'\n    {kind}_temp_path "{prefix}/{kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""{"user root;" if os.geteuid() == 0 else ""}
 daemon off;
@@ -143,6 +142,13 @@ def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
             return
         time.sleep(0.05)
     raise RuntimeError(f"nothing listens on port {port}")
+
+
+def busy_seconds() -> float:
+    """CPU seconds the whole machine has spent on anything since it started."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _iowait, irq, softirq = map(int, file.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / _TICKS
 
 
 def _children(pid: int) -> tuple[int, ...]:
