@@ -194,8 +194,11 @@ class _LongString:
             self._feed_odd_base64(self._carry + piece)
             return
         try:
+            across = pybase64.b64decode(self._carry + piece[:seam], validate=True)
+            if len(across) * 4 < (len(self._carry) + seam) * 3:
+                raise ValueError("padding inside")
             decoded = pybase64.b64decode_as_bytearray(memoryview(piece)[seam : seam + usable], validate=True)
-            decoded[:0] = pybase64.b64decode(self._carry + piece[:seam], validate=True)
+            decoded[:0] = across
         except (binascii.Error, ValueError):
             self._feed_odd_base64(self._carry + piece)
             return
