@@ -12,24 +12,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from batch.store.durable import storage_errors, sync_folder
 from batch.store.history import History
-from batch.store.ledger import VERSION, LedgerFile, Line, encode_line
+from batch.store.ledger import VERSION, LedgerFile, decode_line, encode_line
 
 _GROUP_BYTES: Final = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    record: dict[str, Any]
+    line: bytes
     folders: tuple[str, ...]
     written: asyncio.Future[None]
 
 
 class Committer:
-    """Writes records in the order they are handed in, and applies each to the history once it is durable."""
+    """Writes records in the order they are handed in, and applies each to the history once it is durable.
+
+    After an error nothing more is written. A failed sync must not be followed by one that succeeds, for the
+    kernel has forgotten what it could not write; and a history that is behind its ledger would decide wrongly.
+    """
 
     def __init__(self, ledger: LedgerFile, history: History) -> None:
         self._ledger = ledger
@@ -38,14 +40,17 @@ class Committer:
         self._flushing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._next_n = history.last_n + 1
+        self._error: Exception | None = None
 
     async def commit(self, record: dict[str, Any], *, folders: tuple[str, ...] = ()) -> None:
         """Return when the record is durable; `folders` are synced before it. Raises `StorageError`.
 
         Cancelling the caller does not take the record back.
         """
+        line = encode_line({"v": VERSION, "n": self._next_n, **record})
+        self._next_n += 1
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(record, folders, written))
+        self._waiting.append(_Waiting(line, folders, written))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await asyncio.shield(written)
@@ -59,34 +64,35 @@ class Committer:
         self._thread.shutdown(wait=True)
 
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                group, lines = self._next_group()
-                folders = {folder for waiting in group for folder in waiting.folders}
+                group = self._next_group()
                 try:
-                    offsets = await loop.run_in_executor(self._thread, self._write, lines, folders)
+                    await self._write_group(group)
                 except Exception as error:  # noqa: BLE001  (whoever waits for these lines must learn of anything)
-                    _settle(group, error)
-                    continue
-                for line, offset in zip(lines, offsets, strict=True):
-                    self._history.apply(offset, msgspec.json.decode(line, type=Line))
-                _settle(group, None)
+                    self._error = error
+                _settle(group, self._error)
         finally:
             self._flushing = None
 
-    def _next_group(self) -> tuple[list[_Waiting], list[bytes]]:
+    def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
-        lines: list[bytes] = []
         size = 0
         while self._waiting and size < _GROUP_BYTES:
             waiting = self._waiting.popleft()
-            line = encode_line({"v": VERSION, "n": self._next_n, **waiting.record})
-            self._next_n += 1
-            size += len(line)
+            size += len(waiting.line)
             group.append(waiting)
-            lines.append(line)
-        return group, lines
+        return group
+
+    async def _write_group(self, group: list[_Waiting]) -> None:
+        if self._error is not None:
+            return
+        lines = [waiting.line for waiting in group]
+        folders = {folder for waiting in group for folder in waiting.folders}
+        loop = asyncio.get_running_loop()
+        offsets = await loop.run_in_executor(self._thread, self._write, lines, folders)
+        for line, offset in zip(lines, offsets, strict=True):
+            self._history.apply(offset, decode_line(line))
 
     def _write(self, lines: list[bytes], folders: set[str]) -> list[int]:
         """In the writer's own thread: names first, then the lines that speak of them."""

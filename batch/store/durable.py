@@ -10,10 +10,21 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from batch.errors import StorageError
 
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+#: Permissions of what is meant to be seen by others, if the user's umask agrees. The umask can only be read by
+#: setting it, which is not for a time when threads create files.
+PUBLIC_MODE: Final = 0o666 & ~_umask()
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 @contextmanager
@@ -77,12 +88,17 @@ def give_name(source: str, target: str) -> bool:
     if os.path.lexists(target):
         return False
     hidden = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.part")
-    _copy_durably(source, hidden)
-    os.rename(hidden, target)
+    try:
+        copy_durably(source, hidden)
+        os.rename(hidden, target)
+    except OSError:
+        forget(hidden)
+        raise
     return True
 
 
-def _copy_durably(source: str, target: str) -> None:
+def copy_durably(source: str, target: str) -> None:
+    """Write a file's bytes again, under another name, and sync them. The target is replaced."""
     forget(target)
     descriptor = create_file(target)
     try:

@@ -50,7 +50,8 @@ class JobHistory:
     """One job's past. `spec` is the last one sent, `bought_spec` the one of the picture on disk (empty: none).
 
     `rejected` counts charged answers without a usable picture, `resends` how often the job was sent again after
-    an unknown outcome, `versions` how many pictures were bought for it. `*_offset` point into the ledger.
+    an unknown outcome, both since it was last edited; `versions` how many pictures were bought for it. `*_offset`
+    point into the ledger.
     """
 
     state: State
@@ -189,7 +190,11 @@ class History:
         self.requests += 1
         self._state[row] = State.SENT
         self._attempts[row] = min(line.att, 65535)
-        self._spec[row * 16 : row * 16 + 16] = bytes.fromhex(line.spec)
+        spec = bytes.fromhex(line.spec)
+        if self._spec[row * 16 : row * 16 + 16] != spec:
+            # Another picture is asked for: what the earlier one cost in vain does not count against it.
+            self._rejected[row] = self._resends[row] = 0
+        self._spec[row * 16 : row * 16 + 16] = spec
         self._try_offset[row] = self._last_offset[row] = offset
         if line.why == "resend":
             self._resends[row] = min(self._resends[row] + 1, 255)

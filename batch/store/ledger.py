@@ -96,7 +96,7 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
                     f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
                     "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
                 )
-            yield offset, _decode(path, offset, line)
+            yield offset, _checked(path, offset, line)
             good_bytes = offset + len(raw)
         else:
             bad += raw
@@ -105,22 +105,23 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     yield Tail(good_bytes, bytes(bad))
 
 
-def _decode(path: str, offset: int, line: bytes) -> Line:
+def decode_line(line: bytes) -> Line:
+    """The fields of a whole line. Raises `ValueError` if it is none of ours."""
     try:
-        decoded = _decoder.decode(line)
+        return _decoder.decode(line)
     except msgspec.MsgspecError:
-        decoded = _decode_slowly(path, offset, line)
+        # The fast decoder refuses text with half a surrogate pair, which a caption may well hold.
+        return msgspec.convert(json.loads(line), Line)
+
+
+def _checked(path: str, offset: int, line: bytes) -> Line:
+    try:
+        decoded = decode_line(line)
+    except ValueError as error:
+        raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
     if decoded.v > VERSION:
         raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {VERSION})")
     return decoded
-
-
-def _decode_slowly(path: str, offset: int, line: bytes) -> Line:
-    """For lines the fast decoder refuses, such as text with half a surrogate pair."""
-    try:
-        return msgspec.convert(json.loads(line), Line)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes, bool]]:
@@ -138,13 +139,16 @@ class LedgerFile:
     def __init__(self, path: str) -> None:
         self._path = path
         with storage_errors("open the ledger"):
-            is_new = not os.path.exists(path)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            self._size = os.fstat(self._descriptor).st_size
-            if is_new:
-                os.fsync(self._descriptor)
-                sync_folder(os.path.dirname(path))
-        self._broken = False
+            try:
+                self._size = os.fstat(self._descriptor).st_size
+                if not self._size:
+                    os.fsync(self._descriptor)
+                    sync_folder(os.path.dirname(path))  # or a power cut could take the whole file
+            except OSError:
+                os.close(self._descriptor)
+                raise
+        self._broken: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -159,9 +163,9 @@ class LedgerFile:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            sync_folder(os.path.dirname(self._path))  # the copy must not be lost together with the original
             os.ftruncate(self._descriptor, tail.good_bytes)
             os.fsync(self._descriptor)
-            sync_folder(os.path.dirname(self._path))
         self._size = tail.good_bytes
 
     def append(self, lines: Sequence[bytes]) -> list[int]:
@@ -170,8 +174,8 @@ class LedgerFile:
         After an error the file is cut back to its last good byte and nothing more is accepted: a failed sync
         must not be tried again, for it would report success for bytes that are lost.
         """
-        if self._broken:
-            raise StorageError("the ledger cannot be written any more")
+        if self._broken is not None:
+            raise StorageError(self._broken)
         offsets, end = [], self._size
         for line in lines:
             offsets.append(end)
@@ -180,9 +184,9 @@ class LedgerFile:
             write_all(self._descriptor, b"".join(lines))
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self._broken = True
+            self._broken = f"cannot write the ledger: {error.strerror or error}"
             self._cut_back()
-            raise StorageError(f"cannot write the ledger: {error.strerror or error}") from error
+            raise StorageError(self._broken) from error
         self._size = end
         return offsets
 

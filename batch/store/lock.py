@@ -8,7 +8,7 @@ import socket
 
 from filelock import FileLock, Timeout
 
-from batch.errors import LockedError
+from batch.errors import LockedError, OutputError
 from batch.store.durable import storage_errors
 
 
@@ -25,12 +25,13 @@ class OutputLock:
         if self._lock.is_locked:
             return False
         try:
-            with storage_errors("lock the output folder"):
-                self._lock.acquire()
+            self._lock.acquire()
         except Timeout:
             raise LockedError(
                 f"another run is working on {self._output} ({self._holder()}); nothing was sent"
             ) from None
+        except OSError as error:
+            raise OutputError(f"cannot lock {self._output}: {error.strerror or error}") from error
         return True
 
     def write_owner(self, run_id: str) -> None:

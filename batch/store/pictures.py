@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from batch.capabilities import size_warning
 from batch.errors import Unusable
 from batch.model import Image, Job
 from batch.providers.base import Picture
-from batch.store.durable import give_name, storage_errors, sync_file
+from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
 from batch.store.inspect import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
 from batch.store.spool import AttemptSpool
 
@@ -40,9 +41,9 @@ def store_pictures(
     images = []
     with storage_errors("store a picture"):
         for number, picture in enumerate(checked, start=1):
-            sync_file(picture.file, mode=0o666 & ~_UMASK)
+            file = _made_durable(picture.file)
             last = number == len(checked)
-            images.append(_name(output, picture, stem if last else f"{stem}~{number}"))
+            images.append(_name(output, file, picture.facts, stem if last else f"{stem}~{number}"))
     result = images[-1]
     size = size_warning(job.aspect_ratio, job.image_size, result.width, result.height)
     return tuple(images), (*warnings, *((size,) if size else ()))
@@ -98,14 +99,29 @@ def _file_of(picture: Picture, spool: AttemptSpool) -> str:
     return writer.file
 
 
-def _name(output: Path, picture: _Checked, stem: str) -> Image:
+def _made_durable(file: str) -> str:
+    """Sync the file; if that fails, write its bytes once more to a new one.
+
+    Syncing the same file again would report success for bytes that the kernel has given up.
+    """
+    try:
+        sync_file(file, mode=PUBLIC_MODE)
+        return file
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    again = file + ".again"
+    copy_durably(file, again)
+    return again
+
+
+def _name(output: Path, file: str, facts: PictureFacts, stem: str) -> Image:
     """Give the file its name under images/. A name taken by other content is left alone and the next one used."""
-    facts = picture.facts
     extension = EXTENSIONS[facts.mime]
     for number in range(1, _MOST_NAMES):
         path = f"images/{stem}.{extension}" if number == 1 else f"images/{stem}~x{number}.{extension}"
         target = str(output / path)
-        if give_name(picture.file, target) or _is_same(target, facts):
+        if give_name(file, target) or _is_same(target, facts):
             return Image(
                 path=path, mime=facts.mime, width=facts.width, height=facts.height, size_bytes=facts.size_bytes,
                 sha256=facts.sha256,
@@ -119,12 +135,3 @@ def _is_same(path: str, facts: PictureFacts) -> bool:
         return False
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == facts.sha256
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-_UMASK: Final = _umask()

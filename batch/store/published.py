@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from batch.store.durable import create_file, forget, replace_file, storage_errors, write_all
+from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import History, JobHistory, Standing
 from batch.store.ledger import Published, read_record
 
@@ -23,6 +24,7 @@ NAME = "manifest.jsonl"
 #: Characters that some programs take for a line's end or that turn text around, written as escapes.
 _UNRULY = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BUFFER_BYTES = 256 << 10
+_LONGEST_LINE_BYTES = 4 << 20
 
 
 def published_line(record: dict[str, Any]) -> bytes:
@@ -43,14 +45,16 @@ class PublishedManifest:
         self._path = str(output / NAME)
         self._ledger = str(output / "ledger.jsonl")
         self._live: int | None = None
+        self._reading: _Ledger | None = None
 
     def append(self, history: JobHistory) -> None:
         """Add a settled job's line while the run is on. Not synced: the ledger is what counts."""
         with storage_errors(f"write {NAME}"):
             if self._live is None:
-                self._live = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            with _Ledger(self._ledger) as ledger:
-                line = ledger.line_of(history)
+                self._live = _open_to_append(self._path)
+            if self._reading is None:
+                self._reading = _Ledger(self._ledger)
+            line = self._reading.line_of(history)
             if line is not None:
                 write_all(self._live, line)
 
@@ -58,6 +62,9 @@ class PublishedManifest:
         if self._live is not None:
             os.close(self._live)
             self._live = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     def is_current(self, order: bytes | bytearray, history: History) -> bool:
         """Whether the file on disk is what `write` would make."""
@@ -73,17 +80,28 @@ class PublishedManifest:
         """Write the file anew for jobs in this order (16-byte keys), and put it in place."""
         self.close()
         hidden = self._path + ".part"
-        with storage_errors(f"write {NAME}"), _Ledger(self._ledger) as ledger:
+        with storage_errors(f"write {NAME}"), closing(_Ledger(self._ledger)) as ledger:
             forget(hidden)
             descriptor = create_file(hidden)
             try:
                 size = _write_buffered(descriptor, ledger.lines(order, history))
-                os.fchmod(descriptor, 0o644)
+                os.fchmod(descriptor, PUBLIC_MODE)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             replace_file(self._path, hidden)
         return Published(order=order_digest(order), through=history.last_event_n, bytes=size)
+
+
+def _open_to_append(path: str) -> int:
+    """The live file, without the half line that a run which was killed may have left at its end."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PUBLIC_MODE)
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - _LONGEST_LINE_BYTES)
+    end = os.pread(descriptor, size - start, start)
+    if not end.endswith(b"\n"):
+        os.ftruncate(descriptor, start + end.rfind(b"\n") + 1)
+    return descriptor
 
 
 def _write_buffered(descriptor: int, lines: Iterable[bytes]) -> int:
@@ -103,18 +121,10 @@ class _Ledger:
     """The ledger open for reading lines by their offset."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __enter__(self) -> _Ledger:
-        try:
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self._descriptor = -1
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+    def close(self) -> None:
+        os.close(self._descriptor)
 
     def lines(self, order: bytes | bytearray, history: History) -> Iterator[bytes]:
         for start in range(0, len(order), 16):

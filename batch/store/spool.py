@@ -1,14 +1,15 @@
 """The spool: answers on their way in, and answers received whole but not yet recorded.
 
 One attempt's files are `spool/<job>~<attempt>.<n>` for its long strings and `….answer` for the rest. The answer
-file appears by a rename, whole or not at all; once it is there the attempt counts as received, and a run that
-dies later finishes it at its next start without a request.
+file begins with a line that says how long everything is. Once all of that is there the attempt counts as
+received, and a run that dies later finishes it at its next start without a request.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -39,9 +40,10 @@ class SpoolFile:
             write_all(self._descriptor, data)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with storage_errors("write the spool"):
+                os.close(descriptor)
 
 
 class AttemptSpool:
@@ -68,37 +70,45 @@ class AttemptSpool:
         return SpoolFile(path)
 
     def seal(self, received: Received) -> None:
-        """From here a crash of the process cannot lose the answer: no step between the writes can wait."""
+        """From here a crash of the process cannot lose the answer: it is one write, and nothing before it can wait.
+
+        Not synced: that would cost every picture, and after a power cut an attempt is named by its `try` line.
+        """
         head = {
             "status": received.status,
             "headers": dict(received.headers),
             "seconds": received.seconds,
+            "body_bytes": len(received.body),
             "blobs": [{**asdict(blob), "file": os.path.basename(blob.file)} for blob in received.blobs],
         }
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         path = self._base + ANSWER_SUFFIX
         with storage_errors("write the spool"):
-            forget(path + ".part")
-            descriptor = create_file(path + ".part")
+            forget(path)
+            descriptor = create_file(path)
             try:
                 write_all(descriptor, data)
             finally:
                 os.close(descriptor)
-            os.rename(path + ".part", path)
         self._sealed = True
 
     def load(self) -> Received | None:
-        """The sealed answer of an earlier run, or None if the attempt never got that far."""
+        """The sealed answer of an earlier run, or None if the attempt never got that far, or lost a part of it."""
         try:
             with open(self._base + ANSWER_SUFFIX, "rb") as file:
-                head = json.loads(file.readline())
-                body = file.read()
+                first, body = file.readline(), file.read()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise StorageError(f"cannot read {self._base}{ANSWER_SUFFIX}: {error}") from error
+        try:
+            head = json.loads(first)
+        except ValueError:
+            return None
         folder = os.path.dirname(self._base)
         blobs = tuple(Blob(**{**blob, "file": os.path.join(folder, blob["file"])}) for blob in head["blobs"])
+        if len(body) < head["body_bytes"] or not all(_is_whole(blob) for blob in blobs):
+            return None
         self._sealed = True
         self._count = len(blobs)
         return Received(
@@ -106,18 +116,29 @@ class AttemptSpool:
         )
 
     def discard(self) -> None:
-        """Remove this attempt's files: their content stands elsewhere, or was never whole."""
-        for path in [self._base + ANSWER_SUFFIX, *(f"{self._base}.{number}" for number in range(self._count))]:
-            forget(path)
+        """Remove this attempt's files: their content stands elsewhere, or was never whole.
+
+        The attempt is recorded by now, so a file that cannot be removed is no failure: the next run sweeps it.
+        """
+        with suppress(OSError):
+            for path in [self._base + ANSWER_SUFFIX, *(f"{self._base}.{number}" for number in range(self._count))]:
+                forget(path)
         self._sealed = False
+
+
+def _is_whole(blob: Blob) -> bool:
+    """Whether the file still has all its bytes; a broken one has more than were decoded."""
+    try:
+        return os.path.getsize(blob.file) >= blob.size_bytes
+    except OSError:
+        return False
 
 
 def sweep(folder: str, claimed: set[str]) -> int:
     """Remove files of dead runs that no open attempt claims; returns how many. `claimed` holds attempt stems."""
     removed = 0
     for name in os.listdir(folder):
-        stem = name.removesuffix(".part").rpartition(".")[0]
-        if stem not in claimed:
+        if name.rpartition(".")[0] not in claimed:
             forget(os.path.join(folder, name))
             removed += 1
     return removed

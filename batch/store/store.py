@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
-from batch.model import AttemptFacts, Done, Job
+from batch.model import AttemptFacts, Done, Image, Job
 from batch.providers.base import Answer, Received
 from batch.store.commit import Committer
-from batch.store.durable import give_name, storage_errors, sync_folder
+from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
 from batch.store.history import History, OpenAttempt, replay
 from batch.store.ledger import LedgerFile, Tail
 from batch.store.lock import OutputLock
@@ -80,8 +80,9 @@ class Store:
     async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
         job = ticket.job
+        version = self.history.of(job.key()).versions
         images, oddities = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._store_pictures, ticket, answer
+            self._threads, self._store_pictures, ticket, answer, version
         )
         warnings = (*answer.warnings, *oddities)
         record = done_record(
@@ -137,8 +138,9 @@ class Store:
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
         return AttemptSpool(str(self.output / "spool"), attempt_stem(job_id, number))
 
-    def _store_pictures(self, ticket: Ticket, answer: Answer) -> Any:
-        version = self.history.of(ticket.job.key()).versions
+    def _store_pictures(
+        self, ticket: Ticket, answer: Answer, version: int
+    ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
         return store_pictures(
             self.output, ticket.job, answer.pictures, ticket.spool, version=version, decode=self._decode
         )
@@ -148,6 +150,7 @@ class Store:
         with storage_errors("keep an unusable answer"):
             for file in ticket.spool.files if ticket.spool.sealed else []:
                 name = os.path.basename(file)
+                sync_file(file)
                 give_name(file, str(self.output / "rejected" / name))
                 kept.append(name)
         return kept
