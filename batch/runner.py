@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import resource
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,10 +19,10 @@ from batch.attempt import Buyer
 from batch.clock import Clock, SystemClock
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import ResendBudget, Scheduler
-from batch.errors import InputError, OutputError, Problem
+from batch.errors import ConfigError, InputError, OutputError, Problem, StorageError
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest import Manifest, load_manifest
-from batch.model import Job, Pending, Summary
+from batch.model import Job, Outcome, Pending, Summary
 from batch.plan import Plan, Policies, ToDo, decide, make_plan
 from batch.prices import PriceTable, load_prices
 from batch.providers.gemini import GeminiProvider
@@ -30,11 +31,13 @@ from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy, Settings
 from batch.simulator import SimulatorOptionsError, SimulatorSettings, serve, settings_from
-from batch.store.history import History, replay
+from batch.store.history import replay
 from batch.store.store import OutputFolder, Store, machine, output_folder
 
 _RESEND_SHARE: Final = 0.01
 _SIMULATOR_KEY: Final = "simulator"
+_FILES_PER_REQUEST: Final = 3
+_FILES_BESIDE: Final = 64
 
 
 class RunControl:
@@ -92,6 +95,7 @@ async def run(
         plan = make_plan(manifest.check(), folder.history, policies, prices.picture_usd)
         _refuse_what_is_in_the_way(plan, manifest, folder, policies)
         key = _read_key(endpoint, os.environ if environment is None else environment)
+        _allow_open_files(settings.limits.concurrency)
         async with (
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
             _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
@@ -165,8 +169,7 @@ class _Run:
         control.attach(scheduler)
         async with scheduler.outcomes(self._todo()) as outcomes:
             async for outcome in outcomes:
-                if not isinstance(outcome, Pending):
-                    self._store.published.append(self._store.history.of(outcome.job.key()))
+                self._publish(outcome, scheduler)
                 self._listener.job_ended(outcome, scheduler.in_flight)
         await self._close_open_attempts()
         return await self._report(scheduler)
@@ -183,6 +186,14 @@ class _Run:
                 f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
                 f"arrived and are kept, {len(attempts) - finished} got no usable answer"
             )
+
+    def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
+        if isinstance(outcome, Pending):
+            return
+        try:
+            self._store.published.append(self._store.history.of(outcome.job.key()))
+        except StorageError as error:
+            scheduler.stop(error, str(error))
 
     async def _close_open_attempts(self) -> None:
         """After an abort: what was cut off is unknown. Answers that did arrive wait in the spool."""
@@ -213,7 +224,15 @@ class _Run:
                 yield decision
 
     async def _report(self, scheduler: Scheduler) -> Summary:
-        history, stopped_by = self._store.history, scheduler.stopped_by
+        summary = self._summary(scheduler, scheduler.stopped_by)
+        try:
+            await self._write_end(summary)
+        except StorageError as error:
+            return self._summary(scheduler, scheduler.stopped_by or error)
+        return summary
+
+    def _summary(self, scheduler: Scheduler, stopped_by: BaseException | None) -> Summary:
+        history = self._store.history
         totals = count_jobs(self._plan.order, history)
         spent = Spent(
             usd_before=self._usd_before,
@@ -222,14 +241,13 @@ class _Run:
             resent=self._buyer.resent,
             seconds=self._clock.monotonic() - self._started,
         )
-        summary = conclude(
+        return conclude(
             self._manifest.settings.name, str(self._store.output), totals, history, spent, stopped_by,
             self._prices.picture_usd,
         )  # fmt: skip
-        await self._write_end(summary, history)
-        return summary
 
-    async def _write_end(self, summary: Summary, history: History) -> None:
+    async def _write_end(self, summary: Summary) -> None:
+        history = self._store.history
         published = history.published
         if not self._store.published.is_current(self._plan.order, history):
             published = await asyncio.to_thread(self._store.published.write, self._plan.order, history)
@@ -311,6 +329,20 @@ def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
     if endpoint.key_env is None:
         return ApiKey(_SIMULATOR_KEY)
     return read_key(environment, endpoint.key_env)
+
+
+def _allow_open_files(concurrency: int) -> None:
+    """Each request in flight has a connection and a spool file; the usual limit of 1,024 files is soon reached."""
+    needed = _FILES_PER_REQUEST * concurrency + _FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"concurrency {concurrency} needs {needed} open files, this system allows {hard}; lower limits.concurrency "
+            "or raise the limit (ulimit -n)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _refuse_what_is_in_the_way(plan: Plan, manifest: Manifest, folder: OutputFolder, policies: Policies) -> None:
