@@ -70,5 +70,13 @@ def tail(log: Path, length: int = 600) -> str:
 
 
 def _plain_environment() -> dict[str, str]:
-    dropped = {"http_proxy", "https_proxy", "all_proxy", "google_api_key", "google_gemini_base_url"}
+    """Without what would bend the requests, or have every start compile the sources anew."""
+    dropped = {
+        "pythondontwritebytecode",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "google_api_key",
+        "google_gemini_base_url",
+    }
     return {name: value for name, value in os.environ.items() if name.lower() not in dropped}
