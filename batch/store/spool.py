@@ -123,7 +123,7 @@ class AttemptSpool:
         with suppress(OSError):
             for path in [self._base + ANSWER_SUFFIX, *(f"{self._base}.{number}" for number in range(self._count))]:
                 forget(path)
-        self._sealed = False
+        self._sealed, self._count = False, 0
 
 
 def _is_whole(blob: Blob) -> bool:

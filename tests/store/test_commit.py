@@ -1,0 +1,184 @@
+"""Group commit: who waits, in which order lines come, and what happens when writing fails."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.errors import StorageError
+from batch.store.commit import Committer
+from batch.store.history import History
+from batch.store.ledger import LedgerFile
+
+
+class Bench:
+    """A committer on a real file that counts syncs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "ledger.jsonl"
+        self.ledger = LedgerFile(str(self.path))
+        self.history = History()
+        self.committer = Committer(self.ledger, self.history)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+
+    async def close(self) -> None:
+        await self.committer.drain()
+        self.committer.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Any:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every fdatasync, counted."""
+    seen: list[int] = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (seen.append(descriptor), real(descriptor)))
+    return seen
+
+
+async def test_records_handed_in_together_share_one_sync(bench: Bench, syncs: list[int]) -> None:
+    """A thousand requests that start together cost one sync between them."""
+    await asyncio.gather(*(bench.committer.commit({"t": "note", "number": number}) for number in range(1000)))
+
+    assert [record["number"] for record in bench.records()] == list(range(1000))
+    assert [record["n"] for record in bench.records()] == list(range(1, 1001))
+    assert len(syncs) <= 2
+
+
+async def test_a_record_is_applied_only_when_it_is_durable(bench: Bench, make: Any) -> None:
+    """The history never knows more than the disk."""
+    job = make.job()
+    waiting = asyncio.create_task(bench.committer.commit(make.tried(job)))
+    await asyncio.sleep(0)
+    assert job.key() not in bench.history
+
+    await waiting
+
+    assert job.key() in bench.history
+    assert bench.records()[0]["job"] == job.id
+
+
+async def test_folders_are_synced_before_the_line_is_written(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that the ledger speaks of must be durable before it."""
+    order: list[str] = []
+    append = bench.ledger.append
+    monkeypatch.setattr("batch.store.commit.sync_folder", lambda path: order.append(path))
+    monkeypatch.setattr(bench.ledger, "append", lambda lines: (order.append("append"), append(lines))[1])
+
+    await bench.committer.commit({"t": "done"}, folders=("/images",))
+
+    assert order == ["/images", "append"]
+
+
+async def test_cancelling_who_waits_does_not_take_the_record_back(bench: Bench) -> None:
+    """The picture is on disk; whoever lost interest does not change that."""
+    waiting = asyncio.create_task(bench.committer.commit({"t": "note"}))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    await bench.committer.drain()
+
+    assert [record["t"] for record in bench.records()] == ["note"]
+
+
+async def test_an_error_reaches_everybody_who_waits_and_everybody_after(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P22: nobody is told that a line is durable which is not; the first cause is named every time."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        ends = await asyncio.gather(*(bench.committer.commit({"t": "a"}) for _ in range(3)), return_exceptions=True)
+    later = await asyncio.gather(bench.committer.commit({"t": "b"}), return_exceptions=True)
+
+    assert [type(end) for end in (*ends, *later)] == [StorageError] * 4
+    assert all("Input/output error" in str(end) for end in (*ends, *later))
+    assert bench.records() == []
+
+
+async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next sync of the folder would succeed, and prove nothing."""
+    calls = iter([OSError(errno.EIO, "Input/output error")])
+
+    def sync_once_badly(path: str) -> None:
+        for error in calls:
+            raise error
+
+    monkeypatch.setattr("batch.store.commit.sync_folder", sync_once_badly)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="make the pictures durable"):
+            await bench.committer.commit({"t": "done"}, folders=(str(tmp_path),))
+
+    assert bench.records() == []
+
+
+async def test_a_record_that_cannot_be_written_as_json_fails_alone(bench: Bench) -> None:
+    """Its neighbours are written, and numbering goes on without a gap."""
+    good, bad = bench.committer.commit({"t": "good"}), bench.committer.commit({"usd": float("nan")})
+    ends = await asyncio.gather(good, bad, bench.committer.commit({"t": "good"}), return_exceptions=True)
+
+    assert isinstance(ends[1], ValueError)
+    assert [record["n"] for record in bench.records()] == [1, 2]
+
+
+async def test_half_a_surrogate_pair_in_a_caption_stops_nobody(bench: Bench, make: Any) -> None:
+    """Legal JSON that a fast decoder refuses; the picture is paid for all the same."""
+    job = make.job()
+    await bench.committer.commit(make.tried(job))
+
+    await bench.committer.commit(make.done(job, caption="cut \ud83d"))
+
+    assert bench.history.of(job.key()).versions == 1
+    assert bench.records()[1]["caption"] == "cut \ud83d"
+
+
+async def test_a_bug_in_the_history_is_heard_by_who_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F10: never silently not committing."""
+
+    def bug(offset: int, line: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bench.history, "apply", bug)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="a bug"):
+            await bench.committer.commit({"t": "note"})
+
+
+async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    """`n` orders all lines of a ledger, over all runs."""
+    for _ in range(2):
+        from batch.store.history import replay
+
+        bench = Bench(tmp_path)
+        bench.history, _ = replay(tmp_path)
+        bench.committer.close()
+        bench.committer = Committer(bench.ledger, bench.history)
+        await bench.committer.commit({"t": "note"})
+        await bench.close()
+
+    assert [record["n"] for record in bench.records()] == [1, 2]

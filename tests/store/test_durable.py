@@ -1,0 +1,180 @@
+"""Names that never overwrite, and folders that are synced."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.errors import StorageError
+from batch.store.durable import (
+    create_file,
+    forget,
+    give_name,
+    replace_file,
+    storage_errors,
+    sync_file,
+    sync_folder,
+    write_all,
+)
+
+
+@pytest.fixture(params=["links", "no links"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With hard links, and on a file system that has none."""
+    if request.param == "no links":
+
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("links")
+def test_a_file_appears_under_its_second_name_whole(tmp_path: Path) -> None:
+    """Content and permissions are the same under both."""
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "a").chmod(0o640)
+
+    assert give_name(str(tmp_path / "a"), str(tmp_path / "b"))
+
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("taken", ["file", "folder", "dangling link"])
+def test_a_taken_name_is_left_alone(tmp_path: Path, taken: str) -> None:
+    """P14: whatever stands there, it is not overwritten."""
+    (tmp_path / "a").write_bytes(b"new")
+    target = tmp_path / "b"
+    if taken == "file":
+        target.write_bytes(b"old")
+    elif taken == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to(tmp_path / "nowhere")
+    before = os.lstat(target)
+
+    assert not give_name(str(tmp_path / "a"), str(target))
+
+    assert os.lstat(target).st_ino == before.st_ino
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P2: neither under the name nor hidden beside it."""
+    (tmp_path / "a").write_bytes(b"new")
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        give_name(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_an_error_of_linking_that_is_no_missing_ability_passes(tmp_path: Path) -> None:
+    """A full disk must not be answered by a copy."""
+    with pytest.raises(FileNotFoundError):
+        give_name(str(tmp_path / "nothing"), str(tmp_path / "b"))
+
+
+def test_a_link_is_not_followed_when_naming(tmp_path: Path) -> None:
+    """P23: what gets a name is what stands there."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "a").symlink_to(tmp_path / "secret")
+
+    give_name(str(tmp_path / "a"), str(tmp_path / "b"))
+
+    assert (tmp_path / "b").is_symlink()
+
+
+def test_everything_is_written_however_little_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short writes go on where they stopped."""
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:3]))
+    descriptor = create_file(str(tmp_path / "a"))
+
+    write_all(descriptor, b"0123456789")
+    os.close(descriptor)
+
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_sync_folders_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some network file systems say so; an I/O error is another matter."""
+    _fail_fsync(monkeypatch, number)
+    sync_folder(str(tmp_path))
+
+    _fail_fsync(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        sync_folder(str(tmp_path))
+
+
+def test_syncing_a_file_does_not_follow_a_link(tmp_path: Path) -> None:
+    """Permissions are set on our own files only."""
+    (tmp_path / "secret").write_bytes(b"")
+    (tmp_path / "a").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        sync_file(str(tmp_path / "a"), mode=0o777)
+
+
+def test_no_descriptor_stays_open_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run with a failing disk must not run out of them."""
+    (tmp_path / "a").write_bytes(b"")
+    before = len(os.listdir("/proc/self/fd"))
+    _fail_fsync(monkeypatch, errno.EIO)
+
+    for _ in range(20):
+        with pytest.raises(OSError, match="Input/output"):
+            sync_folder(str(tmp_path))
+        with pytest.raises(OSError, match="Input/output"):
+            sync_file(str(tmp_path / "a"))
+
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_takes_anothers_place_in_one_step(tmp_path: Path) -> None:
+    """Readers see the old file or the new one."""
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a.part").write_bytes(b"new")
+
+    replace_file(str(tmp_path / "a"), str(tmp_path / "a.part"))
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new"}
+
+
+def test_forgetting_what_is_not_there_is_fine(tmp_path: Path) -> None:
+    """Two may clean up the same file."""
+    forget(str(tmp_path / "nothing"))
+
+
+def test_an_error_says_what_was_being_done() -> None:
+    """A person reads it."""
+    with pytest.raises(StorageError, match="cannot store a picture: No space left on device"), storage_errors(
+        "store a picture"
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _fail_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)

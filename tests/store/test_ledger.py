@@ -1,0 +1,238 @@
+"""The ledger's lines, its torn end, and what it does when the disk fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.errors import LedgerError, StorageError
+from batch.store.history import replay
+from batch.store.ledger import LedgerFile, Tail, decode_line, encode_line, is_valid, read_ledger, read_record
+from batch.store.store import output_folder
+
+
+def tail_of(path: Path) -> Tail:
+    *_, tail = read_ledger(str(path))
+    assert isinstance(tail, Tail)
+    return tail
+
+
+def test_a_line_is_ascii_json_that_ends_with_its_checksum() -> None:
+    """Any JSON reader can read a line, and only its CRC makes it valid."""
+    line = encode_line({"t": "done", "caption": "café ☕"})
+
+    assert line.isascii()
+    assert line.endswith(b'"}\n')
+    assert json.loads(line)["caption"] == "café ☕"
+    assert is_valid(line[:-1])
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\u2028b\u2029c\x85d", "\x00\x1b[31m", '"c":"00000000"}', "\n\r\n"])
+def test_text_from_a_server_stays_on_its_line(tmp_path: Path, text: str) -> None:
+    """Half a surrogate pair, other line ends and fake checksums are written and read back as they are."""
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(encode_line({"v": 1, "n": 1, "t": "done", "caption": text, "job": "a"}))
+
+    (_, line), tail = read_ledger(str(path))
+
+    assert (line.t, line.job, tail.torn) == ("done", "a", b"")
+    with open(path, "rb") as file:
+        assert read_record(file.fileno(), 0)["caption"] == text
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_no_json_is_refused(number: float) -> None:
+    """NaN would make the line unreadable elsewhere."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode_line({"usd": number})
+
+
+def test_every_flipped_byte_of_a_line_is_found() -> None:
+    """The CRC covers the line to its end."""
+    line = encode_line({"v": 1, "n": 1, "t": "try", "job": "a"})[:-1]
+
+    for place in range(len(line)):
+        flipped = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
+        assert not is_valid(flipped), place
+
+
+async def test_a_line_torn_at_any_byte_is_cut_off_and_kept_aside(
+    tmp_path: Path, ledger: Any, make: Any, open_store: Any
+) -> None:
+    """P7: whatever part of the last line a crash left, the run goes on from the line before."""
+    whole, job = ledger.write(make.tried(make.job())), make.job("other")
+    last = ledger.line(make.tried(job))
+
+    for cut in range(1, len(last)):
+        ledger.path.write_bytes(whole + last[:cut])
+        tail = tail_of(ledger.path)
+        assert (tail.good_bytes, tail.torn) == (len(whole), last[:cut])
+        file = LedgerFile(str(ledger.path))
+        file.cut_tail(tail, str(tmp_path / f"torn-{cut}"))
+        file.append([last])
+        file.close()
+        assert ledger.path.read_bytes() == whole + last
+        assert (tmp_path / f"torn-{cut}").read_bytes() == last[:cut]
+
+
+async def test_a_store_opened_on_a_torn_ledger_goes_on_with_it(tmp_path: Path, ledger: Any, make: Any) -> None:
+    """The torn end is saved beside the ledger under the new run's name."""
+    whole = ledger.write(make.tried(make.job()))
+    ledger.path.write_bytes(whole + b'{"v":1,"n":2,"t":"do')
+
+    with output_folder(tmp_path) as folder:
+        async with folder.open("run-2", SystemClockStub()) as store:
+            await store.note("run")
+
+    assert (tmp_path / "ledger.torn-run-2").read_bytes() == b'{"v":1,"n":2,"t":"do'
+    assert ledger.path.read_bytes().startswith(whole)
+    assert tail_of(ledger.path).torn == b""
+
+
+@pytest.mark.parametrize("junk", [b"\0" * 4096, b"\0\n\0\n", b"half a line\nand another", b"\n\n\n"])
+def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, make: Any, junk: bytes) -> None:
+    """Zeros and several bad lines are a torn group, as long as no whole line follows."""
+    whole = ledger.write(make.tried(make.job()))
+    ledger.path.write_bytes(whole + junk)
+
+    assert tail_of(ledger.path) == Tail(len(whole), junk)
+
+
+def test_damage_with_whole_lines_after_it_is_refused_and_nothing_is_changed(
+    tmp_path: Path, ledger: Any, make: Any
+) -> None:
+    """A flipped byte in the middle is no crash; only a person may decide."""
+    job = make.job()
+    data = ledger.write(make.tried(job), make.done(job), make.tried(job, 2))
+    place = data.index(b"done")
+    ledger.path.write_bytes(data[:place] + b"D" + data[place + 1 :])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with pytest.raises(LedgerError, match=r"damaged at byte \d+"):
+        replay(tmp_path)
+
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_more_damage_at_the_end_than_a_crash_can_tear_is_refused(ledger: Any, make: Any) -> None:
+    """A tail is at most one group of lines."""
+    ledger.path.write_bytes(ledger.write(make.tried(make.job())) + b"x" * (5 << 20))
+
+    with pytest.raises(LedgerError, match="more than a crash can tear"):
+        tail_of(ledger.path)
+
+
+def test_a_ledger_of_a_newer_version_is_refused(ledger: Any) -> None:
+    """What we cannot understand we must not continue."""
+    ledger.path.write_bytes(encode_line({"v": 2, "n": 1, "t": "try", "job": "a"}))
+
+    with pytest.raises(LedgerError, match="newer version"):
+        tail_of(ledger.path)
+
+
+def test_a_whole_line_that_is_no_record_is_refused_with_its_place(ledger: Any, make: Any) -> None:
+    """A valid checksum alone does not make a record."""
+    start = len(ledger.write(make.tried(make.job())))
+    ledger.path.write_bytes(ledger.path.read_bytes() + encode_line({"n": "seven"}))
+
+    with pytest.raises(LedgerError, match=f"line at byte {start} is not a ledger line"):
+        tail_of(ledger.path)
+
+
+def test_an_unknown_field_and_an_unknown_kind_of_line_are_passed_over(ledger: Any) -> None:
+    """Fields may be added without a new version."""
+    ledger.write({"t": "weather", "sky": "blue", "job": ""})
+
+    history, tail = replay(ledger.path.parent)
+
+    assert (len(history), history.last_n, tail.torn) == (0, 1, b"")
+
+
+def test_a_full_disk_in_the_middle_of_a_line_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The half that fitted is removed, and the ledger takes nothing more: what follows must not be glued to it."""
+    file = LedgerFile(str(tmp_path / "ledger.jsonl"))
+    first, second = encode_line({"n": 1}), encode_line({"n": 2})
+    file.append([first])
+    real, calls = os.write, iter([lambda d, data: real(d, data[:10]), lambda d, data: _no_space()])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda d, data: next(calls)(d, bytes(data)))
+        with pytest.raises(StorageError, match="No space left"):
+            file.append([second])
+
+    assert (tmp_path / "ledger.jsonl").read_bytes() == first
+    with pytest.raises(StorageError, match="No space left"):
+        file.append([second])
+    file.close()
+
+
+def test_a_failed_sync_is_never_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel reports a lost write once; a second sync would say all is well."""
+    file, syncs = LedgerFile(str(tmp_path / "ledger.jsonl")), []
+
+    def failing(descriptor: int) -> None:
+        syncs.append(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            file.append([encode_line({"n": 1})])
+    file.close()
+
+    assert len(syncs) == 1
+    assert (tmp_path / "ledger.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("length", [10, 4095, 4096, 4097, 20_000, 300_000])
+def test_a_record_of_any_length_is_read_at_its_offset(tmp_path: Path, length: int) -> None:
+    """Reading goes on until the line's end is found."""
+    file = LedgerFile(str(tmp_path / "ledger.jsonl"))
+    offsets = file.append([encode_line({"n": 1, "text": "x" * length}), encode_line({"n": 2})])
+
+    assert [file.read_at(offset)["n"] for offset in offsets] == [1, 2]
+    assert len(file.read_at(0)["text"]) == length
+    file.close()
+
+
+def test_a_link_in_the_ledgers_place_is_refused(tmp_path: Path) -> None:
+    """Nothing outside the output folder is written."""
+    (tmp_path / "elsewhere").write_bytes(b"")
+    (tmp_path / "ledger.jsonl").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(StorageError, match="open the ledger"):
+        LedgerFile(str(tmp_path / "ledger.jsonl"))
+
+
+def test_the_ledger_is_private(tmp_path: Path) -> None:
+    """Prompts and captions are nobody else's business."""
+    LedgerFile(str(tmp_path / "ledger.jsonl")).close()
+
+    assert (tmp_path / "ledger.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_fields_are_read_with_their_defaults() -> None:
+    """A line says only what it has to."""
+    line = decode_line(encode_line({"n": 3, "t": "stop"}))
+
+    assert (line.v, line.job, line.paid, line.again, line.usd) == (1, "", "no", True, 0.0)
+
+
+def _no_space() -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class SystemClockStub:
+    """A clock that stands still."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def now(self) -> Any:
+        from datetime import UTC, datetime
+
+        return datetime(2026, 1, 1, tzinfo=UTC)

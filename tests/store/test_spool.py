@@ -1,0 +1,171 @@
+"""Answers on their way in: when one counts as received, and what remains of the others."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.errors import StorageError
+from batch.providers.base import Received
+from batch.store.spool import AttemptSpool, attempt_stem, sweep
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> AttemptSpool:
+    return AttemptSpool(str(tmp_path), attempt_stem("shirt.v2", 1))
+
+
+def again(spool: AttemptSpool) -> AttemptSpool:
+    """The same attempt, as a later run sees it."""
+    return AttemptSpool(os.path.dirname(spool._base), os.path.basename(spool._base))
+
+
+def test_a_sealed_answer_is_loaded_as_it_was(spool: AttemptSpool, make: Any) -> None:
+    """P4: status, headers, body and blobs, with their files found again."""
+    received, _ = make.receive(spool, b"picture", body=b'{"a":"spool://0"}')
+
+    assert again(spool).load() == received
+
+
+def test_an_attempt_without_an_answer_loads_as_none(spool: AttemptSpool) -> None:
+    """Half a picture is no answer."""
+    spool.new_blob().write(b"half")
+
+    assert again(spool).load() is None
+
+
+def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+    """A kill or a power cut in the middle of the write leaves an attempt that is unknown, not a run that cannot start."""
+    make.receive(spool, b"picture", body=b'{"some":"body"}')
+    path = tmp_path / "shirt.v2~1.answer"
+    data = path.read_bytes()
+
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        assert again(spool).load() is None, cut
+    path.write_bytes(b"\0" * len(data))
+    assert again(spool).load() is None
+
+
+def test_an_answer_whose_picture_lost_its_end_does_not_count(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+    """After a power cut the files of one attempt need not be of the same moment."""
+    make.receive(spool, b"picture", b"second")
+    os.truncate(tmp_path / "shirt.v2~1.1", 3)
+
+    assert again(spool).load() is None
+
+
+def test_files_are_numbered_in_the_order_they_are_opened(tmp_path: Path, spool: AttemptSpool) -> None:
+    """The answer speaks of its long strings by number."""
+    for _ in range(3):
+        spool.new_blob().close()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"shirt.v2~1.{number}" for number in range(3)]
+
+
+def test_discarding_removes_every_file(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+    """Their content stands elsewhere by then."""
+    make.receive(spool, b"one", b"two")
+
+    spool.discard()
+
+    assert list(tmp_path.iterdir()) == []
+    assert spool.files == []
+
+
+def test_a_file_that_cannot_be_removed_is_no_failure(
+    tmp_path: Path, spool: AttemptSpool, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt is recorded; calling it failed now would be wrong."""
+    make.receive(spool, b"one")
+
+    def refuse(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        spool.discard()
+
+    assert sweep(str(tmp_path), set()) == 2
+
+
+def test_sweeping_leaves_what_an_open_attempt_claims(tmp_path: Path) -> None:
+    """F30: files of dead attempts go, also those of ids that look alike."""
+    names = ["a~1.0", "a~1.answer", "a~2.0", "a.b~1.0", "a.b~1.answer", "junk", "a~1.0.again"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+
+    removed = sweep(str(tmp_path), {"a.b~1"})
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.b~1.0", "a.b~1.answer"]
+    assert removed == 5
+
+
+@pytest.mark.parametrize("call", ["open", "write", "close"])
+def test_a_failing_disk_is_a_storage_error(
+    spool: AttemptSpool, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P22: never an error that would look like the job's own."""
+    writer = spool.new_blob() if call != "open" else None
+
+    def refuse(*args: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StorageError, match="cannot write the spool: No space left"):
+            _use(spool, writer)
+
+
+def _use(spool: AttemptSpool, writer: Any) -> None:
+    if writer is None:
+        spool.new_blob()
+    writer.write(b"bytes")
+    writer.close()
+
+
+def test_a_seal_that_fails_is_no_seal(spool: AttemptSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written was not received."""
+    real = os.write
+
+    def half(descriptor: int, data: Any) -> int:
+        if len(data) < 40:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, bytes(data)[: len(data) - 30])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(StorageError):
+        spool.seal(Received(status=200, headers={}, body=b"{}" * 40, blobs=(), seconds=1.0))
+
+    assert not spool.sealed
+    assert again(spool).load() is None
+
+
+def test_an_older_file_in_the_way_is_replaced(tmp_path: Path, spool: AttemptSpool) -> None:
+    """A run that died after its `try` may have left one; a link there is not followed."""
+    (tmp_path / "target").write_bytes(b"precious")
+    (tmp_path / "shirt.v2~1.0").symlink_to(tmp_path / "target")
+
+    writer = spool.new_blob()
+    writer.write(b"new")
+    writer.close()
+
+    assert (tmp_path / "target").read_bytes() == b"precious"
+    assert (tmp_path / "shirt.v2~1.0").read_bytes() == b"new"
+
+
+def test_headers_in_odd_characters_survive(spool: AttemptSpool) -> None:
+    """Servers send raw bytes; they arrive here as text that no encoding may refuse."""
+    received = Received(status=200, headers={"x": "\udcff\u2028"}, body=b"", blobs=(), seconds=1.0)
+    spool.seal(received)
+
+    loaded = again(spool).load()
+
+    assert loaded is not None
+    assert loaded.headers == received.headers
+    assert json.dumps(loaded.headers).isascii()
