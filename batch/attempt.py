@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from batch.clock import Clock
-from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper
+from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
 from batch.model import AttemptFacts, Done, Job
 from batch.prices import PriceTable
 from batch.providers.base import Answer, Picture, Provider, Received
@@ -51,6 +51,8 @@ class Buyer:
         try:
             received = await self._provider.send(request, ticket.attempt_id, ticket.spool)
             return await self._keep(ticket, received)
+        except Undelivered:
+            raise  # not the end of the attempt: its answer waits in the spool
         except AttemptError as error:
             await self._record_failure(ticket, error, received)
             raise
@@ -63,6 +65,8 @@ class Buyer:
             return None
         try:
             return await self._keep(ticket, received)
+        except Undelivered:
+            return None
         except AttemptError as error:
             await self._record_failure(ticket, error, received)
             return None
@@ -88,8 +92,8 @@ class Buyer:
             try:
                 blob = await self._provider.download(picture.url, ticket.spool)
                 return Picture(blob=blob, declared_mime=picture.declared_mime)
-            except AttemptError as error:
-                if number == _DOWNLOAD_TRIES or error.code == "download_refused":
+            except Undelivered:
+                if number == _DOWNLOAD_TRIES:
                     raise
             await self._clock.sleep(_DOWNLOAD_PAUSE_SECONDS * number)
         raise AssertionError("unreachable")

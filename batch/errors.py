@@ -13,6 +13,7 @@
         ├── Unavailable       the provider said it could not                  paid: no     later again
         ├── RateLimited       the provider named a limit                      paid: no     when it says
         ├── OutcomeUnknown    sent, and no usable answer came                 paid: maybe  by policy
+        ├── Undelivered       the picture's own URL cannot be read now        paid: yes    fetched later, not bought
         ├── Unusable          an answer without a picture we can use          paid: yes    rarely again
         ├── Refused           this request will never work                    paid: no/yes never again
         └── RunStopper        no request will work until somebody acts        paid: no     stop the run
@@ -197,6 +198,15 @@ class OutcomeUnknown(AttemptError):
     ) -> None:
         super().__init__(code, message, http_status=http_status, request_id=request_id)
         self.elapsed_seconds = elapsed_seconds
+
+
+class Undelivered(AttemptError):
+    """The answer names a picture by URL, and it cannot be fetched at the moment.
+
+    The answer stays in the spool and the attempt open: the next run fetches again, without a new request.
+    """
+
+    paid = Paid.YES
 
 
 class Unusable(AttemptError):

@@ -25,7 +25,11 @@ class ToDo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """This job will not be sent. `because`: `done`, `failed`, `held` (unknown), `changed`, `missing` (file gone)."""
+    """This job will not be sent. `because`: `done`, `failed`, `held` (unknown), `changed`, `missing`, `open`.
+
+    `missing`: bought, but its file is gone. `open`: an earlier run sent it and did not come to an end; the next run
+    settles that first, from what arrived.
+    """
 
     job: Job
     because: str
@@ -44,6 +48,8 @@ class Policies:
 
 def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
     """Whether a job is to be sent, by its own history alone."""
+    if past.state is State.SENT:
+        return Skip(job=job, because="open")
     spec = job.spec_hash()
     if past.versions and past.bought_spec == spec:
         return Skip(job=job, because="missing" if past.missing else "done")
@@ -56,7 +62,7 @@ def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
         return Skip(job=job, because="failed")
     if past.state is State.RETRYABLE:
         return ToDo(job=job, because="again")
-    if past.state in (State.UNKNOWN, State.SENT):
+    if past.state is State.UNKNOWN:
         may_resend = policies.unknown is UnknownPolicy.RESEND and past.resends == 0
         return ToDo(job=job, because="resend") if may_resend else Skip(job=job, because="held")
     return ToDo(job=job, because="new")

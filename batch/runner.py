@@ -216,7 +216,7 @@ class _Run:
 
     def _todo(self) -> Iterator[ToDo]:
         """The jobs again, streamed, each decided by what is known of it now."""
-        if self._plan.to_do == 0:
+        if self._plan.to_do == 0 and not self._plan.counts["skip: open"]:
             return
         for job in self._manifest.jobs():
             decision = decide(job, self._store.history.of(job.key()), self._policies)

@@ -22,7 +22,16 @@ from batch.clock import Clock
 from batch.dispatch.limits import Gate, RateLimit
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.retry import decide_retry, with_retries
-from batch.errors import AttemptError, ExitCode, OutcomeUnknown, RateLimited, Refused, RunStopper, StorageError
+from batch.errors import (
+    AttemptError,
+    ExitCode,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RunStopper,
+    StorageError,
+    Undelivered,
+)
 from batch.events import Listener
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
 from batch.plan import ToDo
@@ -160,6 +169,9 @@ class Scheduler:
             outcome = Pending(job=entry.job)
         except StorageError as error:
             self.stop(error, str(error))
+            outcome = Pending(job=entry.job)
+        except Undelivered as error:
+            self._listener.attempt_failed(entry.job, error, None)
             outcome = Pending(job=entry.job)
         except AttemptError as error:
             outcome = self._given_up(entry.job, error)

@@ -119,5 +119,8 @@ class Provider(Protocol):
         ...
 
     async def download(self, url: str, spool: Spool) -> Blob:
-        """Fetch a picture that came as a URL, without the key. Raises `Unusable`: the answer was paid for."""
+        """Fetch a picture that came as a URL, without the key.
+
+        Raises `Undelivered` if it may work later, `Unusable` if it never will; either way the answer was paid for.
+        """
         ...

@@ -21,6 +21,7 @@ _PLAN_WORDS: Final = {
     "skip: failed": "failed for good, not sent again",
     "skip: held": "outcome unknown, held back",
     "skip: changed": "changed since bought, old picture kept",
+    "skip: open": "sent by a run that did not end; settled first, from what arrived",
     "skip: missing": "bought, but the file is missing (not bought again)",
 }
 
