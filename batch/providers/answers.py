@@ -23,8 +23,10 @@ from batch.providers.json_stream import REFERENCE_PREFIX
 CAPTION_CHARACTERS: Final = 64 * 1024
 
 _REFERENCE = re.compile(re.escape(REFERENCE_PREFIX) + r"(\d{1,6})")
-_MARKDOWN_IMAGE = re.compile(r"!\[[^\]\n]{0,1000}\]\(\s*([^)\s]{1,4000}|data:[^)]+?)\s*\)")
-_BARE_URL = re.compile(r"\s*(https?://\S{1,4000})\s*")
+_MARKDOWN_IMAGE = re.compile(
+    r"!\[[^\]\n]{0,1000}\]\(\s{0,20}(?:(https?://[^)\s]{1,4000})(?:\s[^)]{0,1000})?|(data:[^)]+))\)"
+)
+_BARE_URL = re.compile(r"https?://\S{1,4000}")
 _DATA_URL = re.compile(r"data:([a-zA-Z0-9.+/-]*)(?:;[a-zA-Z0-9=.-]+)*;base64,(.*)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,7 +60,7 @@ _FINISH_RETRIES: Final[Mapping[str, int | None]] = {
 #: With these a picture that came along is not a success: the provider says it must not be used.
 _POLICY_FINISHES: Final = frozenset(
     {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "SPII",
-     "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION"}
+     "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION", "PUP_LIMITED_DISABLED"}
 )  # fmt: skip
 _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 
@@ -69,22 +71,25 @@ def interpret_answer(received: Received) -> Answer:
     tree = _tree(received, request_id)
     response_id = tree.get("responseId") or tree.get("response_id")
     if request_id is None and isinstance(response_id, str):
-        request_id = response_id[:200]
+        request_id = _no_surrogates(response_id[:200])
     ids: dict[str, Any] = {"http_status": received.status, "request_id": request_id}
 
     blocked = _blocked_prompt(tree, ids)
     if blocked is not None:
         raise blocked
     reader = _PartReader(received.blobs)
-    candidate = _first_mapping(tree.get("candidates"))
-    for part in _parts(candidate):
-        reader.read(part)
+    candidate, *others = _candidates(tree) or [{}]
+    for source in (*others, candidate):  # the last picture is the result: it should be the first candidate's
+        for part in _parts(source):
+            reader.read(part)
     if not reader.pictures:
         reader.read_fallbacks(tree)
+    if others:
+        reader.warnings.append("several_candidates")
     caption = reader.caption()
-    finish = str(_pick(candidate, "finishReason", "finish_reason") or "")
+    finish = _no_surrogates(str(_pick(candidate, "finishReason", "finish_reason") or ""))[:100]
     if not reader.pictures or finish in _POLICY_FINISHES:
-        note = str(_pick(candidate, "finishMessage", "finish_message") or "")
+        note = _no_surrogates(str(_pick(candidate, "finishMessage", "finish_message") or ""))[:1000]
         raise _no_picture(
             finish, note, caption, ids, had_picture=bool(reader.pictures), had_candidate=bool(candidate)
         )
@@ -125,7 +130,7 @@ def _tree(received: Received, request_id: str | None) -> dict[str, Any]:
 
 def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError | None:
     feedback = _pick(tree, "promptFeedback", "prompt_feedback")
-    reason = str(_pick(feedback, "blockReason", "block_reason") or "") if isinstance(feedback, dict) else ""
+    reason = _no_surrogates(str(_pick(feedback, "blockReason", "block_reason") or ""))[:100]
     if not reason:
         return None
     if reason in _VAGUE_BLOCKS:
@@ -156,17 +161,21 @@ def _no_picture(
 
 
 class _PartReader:
-    """Collects pictures and text from the parts of an answer, in order."""
+    """Collects pictures and text from the parts of an answer, in order.
+
+    A web address in a text is taken for a picture only if there is no other: captions name their sources, too.
+    """
 
     def __init__(self, blobs: tuple[Blob, ...]) -> None:
         self._blobs = blobs
         self._texts: list[str] = []
+        self._links: list[str] = []
         self.pictures: list[Picture] = []
         self.warnings: list[str] = []
 
     def caption(self) -> str:
         text = "\n".join(text for text in self._texts if text.strip()).strip()
-        return _SURROGATE.sub("\ufffd", text)[:CAPTION_CHARACTERS]
+        return _no_surrogates(text)[:CAPTION_CHARACTERS]
 
     def read(self, part: dict[str, Any]) -> None:
         if part.get("thought") is True:
@@ -185,7 +194,12 @@ class _PartReader:
             self._text(part["text"])
 
     def read_fallbacks(self, tree: dict[str, Any]) -> None:
-        """The places where OpenAI-style image APIs put pictures."""
+        """Links in the text, then the places where OpenAI-style image APIs put pictures."""
+        for link in self._links:
+            self._url(link, None)
+        self._texts = [text for text in self._texts if text.strip() not in self._links]
+        if self.pictures:
+            return
         for name in ("images", "data"):
             for entry in _mappings_or_strings(tree.get(name)):
                 if isinstance(entry, str):
@@ -235,13 +249,15 @@ class _PartReader:
             self._long_text(blob)
             return
         for link in _MARKDOWN_IMAGE.finditer(text):
-            self._value(link[1], None)
-        remaining = _MARKDOWN_IMAGE.sub("", text)
-        bare = _BARE_URL.fullmatch(remaining)
-        if bare is not None:
-            self._value(bare[1], None)
-        elif _DATA_URL.fullmatch(remaining.strip()) is not None:
-            self._value(remaining.strip(), None)
+            if link[1] is not None:
+                self._links.append(link[1])
+            else:
+                self._url(link[2].strip(), None)
+        remaining = _MARKDOWN_IMAGE.sub("", text).strip()
+        if _BARE_URL.fullmatch(remaining) is not None:
+            self._links.append(remaining)
+        if _DATA_URL.fullmatch(remaining) is not None:
+            self._url(remaining, None)
         else:
             self._texts.append(remaining)
 
@@ -292,6 +308,16 @@ def _pick(mapping: Any, *names: str) -> Any:
 def _mime(mapping: Mapping[str, Any]) -> str | None:
     value = _pick(mapping, "mimeType", "mime_type")
     return value[:100] if isinstance(value, str) else None
+
+
+def _candidates(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    found = tree.get("candidates")
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _no_surrogates(text: str) -> str:
+    """Half of a surrogate pair is legal in JSON and in nothing that text is written to."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _first_mapping(value: Any) -> dict[str, Any]:

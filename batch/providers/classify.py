@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from batch.errors import (
     AttemptError,
@@ -34,6 +34,8 @@ LONGEST_WAIT_SECONDS: Final = 300.0
 #: Google's day quotas start anew at midnight there.
 QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
+#: How much of an error's text is looked at.
+_TEXT_CHARACTERS: Final = 8_000
 
 _NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)"
@@ -49,6 +51,8 @@ _BAD_KEY = re.compile(
 )
 _BAD_KEY_CODES = {"invalid_api_key", "api_key_invalid"}
 _CONTENT_CODES = {"sensitive_words_detected", "prompt_blocked"}
+#: The request itself is at fault; relays answer with 400 or 500.
+_BAD_REQUEST_CODES = {"invalid_request", "convert_request_failed"}
 _NO_CHANNEL = re.compile(r"no available channel|无可用渠道", re.IGNORECASE)
 _WRONG_URL = re.compile(r"invalid url", re.IGNORECASE)
 _PER_DAY = re.compile(r"per ?day|daily|每天|每日", re.IGNORECASE)
@@ -57,6 +61,7 @@ _MANY_PER_MINUTES = re.compile(
     r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次"
 )
 _WAIT_WORDS = re.compile(r"(?:retry|reset) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[hms]))+)", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -95,13 +100,22 @@ def read_error_body(body: bytes) -> ErrorBody:
 
 
 def classify_error(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, request_id: str | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    request_id: str | None = None,
+    redact: Callable[[str], str] = str,
 ) -> AttemptError:
-    """The error class for an answer that is no picture. `now` (UTC) is only used to say when a day quota ends."""
+    """The error class for an answer that is no picture.
+
+    `now` (UTC) is only used to say when a day quota ends; `redact` takes the key out of the answer's words.
+    """
     error = read_error_body(body)
     told = _told_wait_seconds(headers, error)
     ids: dict[str, Any] = {"http_status": status, "request_id": request_id}
-    text = _sentence(status, error)
+    text = redact(_sentence(status, error))
 
     stopper = _run_stopper(status, error, text, ids)
     if stopper is not None:
@@ -113,11 +127,14 @@ def classify_error(
     if status == 413:
         return Refused("request_too_large", text, **ids)
     if 300 <= status < 400:
-        where = headers.get("location", "elsewhere")[:200]
-        return RunStopper("redirected", f"the endpoint redirects to {where}; set base_url to the API itself",
+        where = redact(headers.get("location", ""))[:200]
+        what = f"redirects to {where}" if where else f"answers with status {status}"
+        return RunStopper("redirected", f"the endpoint {what}; set base_url to the API itself",
                           stop_code=ExitCode.PROTOCOL, **ids)
     if status < 300:
         return Unusable("no_body" if status != 200 else "error_in_answer", text, retries=1, **ids)
+    if error.code in _BAD_REQUEST_CODES:
+        return Refused("invalid_request", text, **ids)
     if status == 499:
         return OutcomeUnknown("cancelled", text, **ids)
     if status in (408, 409) or (status >= 500 and error.is_json):
@@ -168,9 +185,16 @@ def _rate_limit(
 
 def next_quota_day(now: datetime) -> datetime:
     """The next midnight in Google's quota zone, as UTC."""
-    zone = ZoneInfo(QUOTA_DAY_ZONE)
+    zone = _quota_zone()
     tomorrow = now.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), tzinfo=zone).astimezone(now.tzinfo)
+
+
+def _quota_zone() -> tzinfo:
+    try:
+        return ZoneInfo(QUOTA_DAY_ZONE)
+    except ZoneInfoNotFoundError:  # a machine without time zone data: winter time, in summer one hour too late
+        return timezone(timedelta(hours=-8))
 
 
 def parse_retry_after(value: str, date: str | None) -> float | None:
@@ -179,12 +203,12 @@ def parse_retry_after(value: str, date: str | None) -> float | None:
     None for anything else. A delay is never negative, NaN or infinite: waiting on those would not end.
     """
     text = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", text):
+    if re.fullmatch(r"[0-9]{1,18}(?:\.[0-9]{1,9})?", text):
         return float(text)
     try:
         until, since = parsedate_to_datetime(text), parsedate_to_datetime(date or "")
         seconds = (until - since).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
@@ -206,7 +230,7 @@ def _told_wait_seconds(headers: Mapping[str, str], error: ErrorBody) -> float | 
     if told is None:
         words = _WAIT_WORDS.search(error.message)
         told = parse_duration(words[1].lower()) if words else None
-    return told
+    return told or None  # "in 0 seconds" is no pause, and asking again at once no answer to a limit
 
 
 def _spacing_seconds(message: str) -> float | None:
@@ -234,7 +258,8 @@ def _from_mapping(error: Mapping[str, Any]) -> ErrorBody:
     details = error.get("details")
     entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
     delays = [parse_duration(entry["retryDelay"]) for entry in entries if isinstance(entry.get("retryDelay"), str)]
-    violations = [v for entry in entries for v in entry.get("violations") or () if isinstance(v, dict)]
+    lists = [entry["violations"] for entry in entries if isinstance(entry.get("violations"), list)]
+    violations = [violation for violations in lists for violation in violations if isinstance(violation, dict)]
     return ErrorBody(
         code=str(error.get("code") if error.get("code") is not None else ""),
         status=str(error.get("status") or ""),
@@ -262,8 +287,10 @@ def _double_encoded(message: Any) -> dict[str, Any] | None:
 
 def _plain(text: str) -> str:
     """Words of an HTML page or a message on one line."""
-    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text[:20_000], flags=re.DOTALL | re.IGNORECASE)
-    return " ".join(text.split())
+    text = text[:_TEXT_CHARACTERS]
+    if "<" in text:
+        text = re.sub(r"<(script|style).*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return " ".join(_SURROGATE.sub("\ufffd", text).split())
 
 
 def _iso(moment: datetime) -> str:

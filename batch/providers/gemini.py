@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from batch.clock import Clock
-from batch.errors import ExitCode, RunStopper, Unusable
+from batch.errors import AttemptError, ExitCode, RunStopper, Unusable
 from batch.model import Job
 from batch.providers.answers import interpret_answer, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
@@ -33,7 +33,7 @@ class GeminiProvider:
     def __init__(self, endpoint: Endpoint, base_url: str, key: ApiKey, timeouts: Timeouts, clock: Clock) -> None:
         self._snake_case = endpoint.snake_case_parts
         self._clock = clock
-        self._redactor = Redactor(key)
+        self._redactor = Redactor(key if endpoint.key_env is not None else None)
         self._references = ReferenceEncoder()
         self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts)
         self._downloads = DownloadClient(trusted_origin=base_url, timeouts=timeouts)
@@ -53,15 +53,13 @@ class GeminiProvider:
             head = await self._client.post(
                 request.path, request.pieces, {ATTEMPT_HEADER: attempt_id}, reception.begin
             )
+            received = reception.finish(head, self._clock.monotonic() - started)
         except SkeletonTooLarge as error:
             raise Unusable("not_json", f"the answer is none of this API: {error}", http_status=200) from None
         finally:
             reception.close()
-        received = reception.finish(head, self._clock.monotonic() - started)
         if head.status != 200:
-            raise classify_error(
-                head.status, head.headers, received.body, now=self._clock.now(), request_id=request_id_of(received)
-            )
+            raise self._meaning(received, head.status)
         spool.seal(received)
         return received
 
@@ -80,7 +78,7 @@ class GeminiProvider:
             writer.close()
         return Blob(file=writer.file, size_bytes=sink.size_bytes)
 
-    def _error_in_200(self, received: Received) -> Exception | None:
+    def _error_in_200(self, received: Received) -> AttemptError | None:
         """Some relays answer 200 and put the error, or their own web page, into the body."""
         kind = received.headers.get("content-type", "").lower()
         start = received.body.lstrip()[:1]
@@ -91,7 +89,7 @@ class GeminiProvider:
                 stop_code=ExitCode.PROTOCOL,
                 http_status=received.status,
             )
-        if b'"error"' not in received.body[:4096]:
+        if b'"error"' not in received.body:
             return None
         try:
             tree = json.loads(received.body)
@@ -99,19 +97,30 @@ class GeminiProvider:
             return None
         if not isinstance(tree, dict) or not tree.get("error") or tree.get("candidates"):
             return None
-        return _charged_error(received, self._clock)
+        return self._charged_error(tree["error"], received)
 
+    def _charged_error(self, error: Any, received: Received) -> AttemptError:
+        """An error inside a 200: its own code decides what stops the run; otherwise it counts as charged."""
+        status = error.get("code") if isinstance(error, dict) else None
+        meant = self._meaning(received, status if isinstance(status, int) and 400 <= status < 600 else 200)
+        if isinstance(meant, RunStopper):
+            return meant
+        return Unusable(
+            "error_in_answer",
+            f"200 with an error inside: {meant.message}",
+            http_status=200,
+            request_id=meant.request_id,
+        )
 
-def _charged_error(received: Received, clock: Clock) -> Exception:
-    """An error inside a 200: its own code decides what stops the run; otherwise it counts as a charged answer."""
-    error = json.loads(received.body)["error"]
-    status = error.get("code") if isinstance(error, dict) else None
-    status = status if isinstance(status, int) and 400 <= status < 600 else 200
-    ids = request_id_of(received)
-    meant = classify_error(status, received.headers, received.body, now=clock.now(), request_id=ids)
-    if isinstance(meant, RunStopper):
-        return meant
-    return Unusable("error_in_answer", f"200 with an error inside: {meant.message}", http_status=200, request_id=ids)
+    def _meaning(self, received: Received, status: int) -> AttemptError:
+        return classify_error(
+            status,
+            received.headers,
+            received.body,
+            now=self._clock.now(),
+            request_id=request_id_of(received),
+            redact=self._redactor.text,
+        )
 
 
 class _Reception:

@@ -12,11 +12,11 @@ we know ourselves whether the last piece was asked for: before that the server c
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import re
 import socket
+import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -26,7 +26,8 @@ import httpx
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from batch.errors import AttemptError, NotSent, OutcomeUnknown, RunStopper, Unusable
+from batch.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, RunStopper, Undelivered, Unusable
+from batch.providers.addresses import host_may_be_public, is_public_address, origin, url_problem
 from batch.providers.secrets import ApiKey
 from batch.settings import Auth, Timeouts
 
@@ -64,6 +65,8 @@ class PaidClient:
     def __init__(self, base_url: str, *, auth: Auth, key: ApiKey, timeouts: Timeouts) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeouts = timeouts
+        if _parse_problem(self.base_url) == "not a URL":
+            raise ConfigError(f"the endpoint's address is not a URL: {self.base_url}")
         self._client = httpx.AsyncClient(
             transport=_KeyTransport(_AiohttpTransport(), self.base_url, auth, key),
             follow_redirects=False,
@@ -128,7 +131,7 @@ class DownloadClient:
     """
 
     def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
-        self._trusted_origin = _origin(trusted_origin)
+        self._trusted_origin = origin(trusted_origin)
         self._timeouts = timeouts
         options: dict[str, Any] = {
             "follow_redirects": False,
@@ -150,80 +153,44 @@ class DownloadClient:
         try:
             async with deadline, client.stream("GET", url) as response:
                 if response.status_code != 200:
-                    raise Unusable("download_failed", f"the picture's URL at {host} answered {response.status_code}")
+                    raise _download_refused(response.status_code, host)
                 await _pump(response, consumer, deadline, MAX_BODY_BYTES)
                 return
         except TimeoutError:
             reason = "no answer in time"
         except (httpx.HTTPError, BodyTooLarge, zlib.error) as error:
             reason = str(error) or type(error).__name__
-        raise Unusable("download_failed", f"the picture's URL at {host} could not be read: {reason}")
+        raise Undelivered("download_failed", f"the picture's URL at {host} could not be read: {reason}")
 
     def _client_for(self, url: str) -> httpx.AsyncClient:
-        problem = url_problem(url)
-        if problem is None and _origin(url) == self._trusted_origin:
+        problem = url_problem(url) or _parse_problem(url)
+        if problem is None and origin(url) == self._trusted_origin:
             return self._trusted
         if problem is None and urlsplit(url).scheme != "https":
             problem = "not https"
-        if problem is None and not _host_may_be_public(urlsplit(url).hostname or ""):
+        if problem is None and not host_may_be_public(urlsplit(url).hostname or ""):
             problem = "not a public host"
         if problem is not None:
-            raise Unusable("download_refused", f"the picture came as a URL that is not safe to open: {problem}")
+            message = f"the picture came as a URL that is not safe to open: {problem}"
+            raise Unusable("download_refused", message, retries=0)
         return self._public
 
 
-def url_problem(url: str) -> str | None:
-    """Why a URL from outside must not be opened, or None. Tricks that parsers read differently are refused."""
-    if any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
-        return "odd characters"
+def _download_refused(status: int, host: str | None) -> Undelivered | Unusable:
+    """A link that is gone stays gone; anything else may work later, and the picture is paid for."""
+    message = f"the picture's URL at {host} answered {status}"
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        return Unusable("download_gone", message, retries=0)
+    return Undelivered("download_failed", message)
+
+
+def _parse_problem(url: str) -> str | None:
+    """Why the HTTP library would refuse a URL, or read it differently than the checks did."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
         return "not a URL"
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        return "not a web address"
-    if parts.username is not None or parts.password is not None:
-        return "a user name in it"
-    if parts.scheme == "https" and port not in (None, 443) and not is_loopback(parts.hostname):
-        return f"port {port}"
-    return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine and nothing else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_public_address(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, looking through addresses that wrap another."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and (
-        ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64 or ip in _NAT64_LOCAL
-    ):
-        return False
-    return ip.is_global and not ip.is_multicast
-
-
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
-
-
-def _host_may_be_public(host: str) -> bool:
-    try:
-        return is_public_address(host)
-    except ValueError:
-        return True  # a name: the resolver looks at what it resolves to
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return None if parsed.host == urlsplit(url).hostname else "an odd host name"
 
 
 def _head(response: httpx.Response) -> Head:
@@ -237,7 +204,7 @@ async def _pump(response: httpx.Response, consumer: Consumer, deadline: _Deadlin
     """Move the body from the connection into the consumer, inflating it if it was compressed unasked."""
     inflate = _inflater(response.headers.get("content-encoding", ""))
     declared = response.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes:
+    if re.fullmatch("[0-9]{1,18}", declared) and int(declared) > limit_bytes:
         raise BodyTooLarge(f"the answer announces {int(declared)} bytes; at most {limit_bytes} are taken")
     total = 0
     deadline.enter("receiving")
@@ -250,7 +217,7 @@ async def _pump(response: httpx.Response, consumer: Consumer, deadline: _Deadlin
             consumer.feed(chunk)
 
 
-def _inflater(encoding: str) -> Callable[[bytes], Sequence[bytes] | Any]:
+def _inflater(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return lambda raw: (raw,)
@@ -265,7 +232,7 @@ class _Inflate:
     def __init__(self) -> None:
         self._engine = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
 
-    def pieces(self, raw: bytes) -> Any:
+    def pieces(self, raw: bytes) -> Iterator[bytes]:
         data = self._engine.decompress(raw, _INFLATE_BYTES)
         while data:
             yield data
@@ -302,6 +269,7 @@ class _Deadline:
 
     #: The timer is moved only if that gains more than this, for moving it costs more than reading the clock.
     _GRAIN_SECONDS = 1.0
+    _GRAIN_SHARE = 0.1
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.phase = "connecting"
@@ -322,9 +290,11 @@ class _Deadline:
     def enter(self, phase: str) -> None:
         self.phase = phase
         now = asyncio.get_running_loop().time()
-        when = min(now + self._seconds[phase], self._started + self._total_seconds)
+        seconds = self._seconds[phase]
+        when = min(now + seconds, self._started + self._total_seconds)
         current = self._timer.when()
-        worth_moving = current is None or when < current or when - current > self._GRAIN_SECONDS
+        grain = min(self._GRAIN_SECONDS, seconds * self._GRAIN_SHARE)
+        worth_moving = current is None or when < current or when - current > grain
         if worth_moving and not self._timer.expired():
             self._timer.reschedule(when)
 
@@ -372,12 +342,12 @@ class _KeyTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, inner: httpx.AsyncBaseTransport, base_url: str, auth: Auth, key: ApiKey) -> None:
         self._inner = inner
-        self._origin = _origin(base_url)
+        self._origin = origin(str(httpx.URL(base_url)))  # as httpx spells it: a host may be international
         self._auth = auth
         self._key = key
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if _origin(str(request.url)) != self._origin:
+        if origin(str(request.url)) != self._origin:
             raise httpx.UnsupportedProtocol("the key goes to the configured endpoint only")
         url, headers = request.url, request.headers.copy()
         if self._auth is Auth.QUERY:
@@ -413,7 +383,8 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
             )
         return httpx.Response(
             response.status,
-            headers=[(name, value) for name, value in response.raw_headers],
+            # A cookie would be kept by the client and tie later requests to this one.
+            headers=[(name, value) for name, value in response.raw_headers if name.lower() != b"set-cookie"],
             stream=_AiohttpBody(response),
         )
 
@@ -464,16 +435,20 @@ class _foreign_errors:  # noqa: N801  (reads as a statement)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, httpx.HTTPError):
             return
-        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
-            translated: httpx.HTTPError = _TlsRefused(_reason(error))
-        elif isinstance(error, (aiohttp.ClientError, OSError, ValueError)) and not isinstance(error, TimeoutError):
-            translated = httpx.TransportError(_reason(error))
-        else:
+        if isinstance(error, TimeoutError) or not isinstance(error, Exception):
             return
-        raise translated from None
+        # Whatever else it is: what it means for the money depends on how far the request was, not on its class.
+        raise (_TlsRefused if _is_tls(error) else httpx.TransportError)(_reason(error)) from None
 
 
-def _reason(error: BaseException) -> str:
+def _is_tls(error: Exception) -> bool:
+    """Whether the peer is the wrong one, or speaks no TLS. A connection that merely broke off is neither."""
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return not isinstance(error.os_error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
+    return isinstance(error, aiohttp.ClientConnectorCertificateError)
+
+
+def _reason(error: Exception) -> str:
     """A foreign error in words that hold no URL."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
@@ -504,13 +479,3 @@ class _PublicResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
-
-
-@asynccontextmanager
-async def closing(*clients: PaidClient | DownloadClient) -> AsyncIterator[None]:
-    """Close the clients at the end of the block."""
-    try:
-        yield
-    finally:
-        for client in clients:
-            await client.aclose()

@@ -102,8 +102,8 @@ class StringSpooler:
         if self._escape_open:
             position += 1
             self._escape_open = False
+        quote = chunk.find(b'"', position)
         while True:
-            quote = chunk.find(b'"', position)
             backslash = chunk.find(b"\\", position, quote if quote >= 0 else len(chunk))
             if backslash < 0:
                 return quote
@@ -111,6 +111,8 @@ class StringSpooler:
             if position > len(chunk):
                 self._escape_open = True
                 return -1
+            if 0 <= quote < position:  # only then, or a chunk full of escapes would be searched once for each
+                quote = chunk.find(b'"', position)
 
     def _take(self, piece: bytes) -> None:
         if self._long is not None:

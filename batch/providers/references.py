@@ -70,7 +70,12 @@ def _encode(reference: Reference) -> EncodedReference:
         )
     mime = reference.mime
     if mime not in REFERENCE_MIME_TYPES:
-        mime, data = "image/png", _as_png(data)
+        try:
+            mime, data = "image/png", _as_png(data)
+        except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+            raise Refused(
+                "reference_unreadable", f"reference {reference.name!r} cannot be converted to PNG: {error}"
+            ) from None
     return EncodedReference(mime=mime, base64=pybase64.b64encode(data))
 
 

@@ -17,6 +17,10 @@ _KEY_SHAPES = re.compile(
 )
 
 
+#: A shorter piece of base64 could stand in any picture by chance.
+_SHORTEST_BASE64: Final = 12
+
+
 class ApiKey:
     """Holds the key; printing, formatting or logging it shows a mask, and pickling it is refused."""
 
@@ -51,17 +55,13 @@ def read_key(environment: Mapping[str, str], variable: str) -> ApiKey:
 
 
 class Redactor:
-    """Replaces the key, in every spelling it may come back in, and anything that looks like a key."""
+    """Replaces the key, in every spelling it may come back in, and anything that looks like a key.
 
-    def __init__(self, key: ApiKey) -> None:
-        value = key.reveal()
-        spellings = {
-            value,
-            quote(value, safe=""),
-            quote(value, safe="").lower(),
-            json.dumps(value)[1:-1],
-            base64.b64encode(value.encode()).decode().rstrip("="),
-        }
+    Without a key (the simulator takes any) only the latter.
+    """
+
+    def __init__(self, key: ApiKey | None) -> None:
+        spellings = _spellings(key.reveal()) if key is not None else set()
         self._spellings = sorted((spelling for spelling in spellings if len(spelling) >= 4), key=len, reverse=True)
 
     def text(self, text: str) -> str:
@@ -73,3 +73,16 @@ class Redactor:
         for spelling in self._spellings:
             data = data.replace(spelling.encode(), MASK.encode())
         return data
+
+
+def _spellings(value: str) -> set[str]:
+    """The key as it stands in URLs, in JSON and, wherever it begins in the encoded text, in base64."""
+    quoted = quote(value, safe="")
+    spellings = {value, quoted, re.sub("%..", lambda escape: escape[0].lower(), quoted), json.dumps(value)[1:-1]}
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + value.encode())
+        # Only the characters that depend on nothing but the key.
+        inner = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6].decode()
+        if len(inner) >= _SHORTEST_BASE64:
+            spellings |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return spellings
