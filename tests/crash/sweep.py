@@ -151,7 +151,9 @@ def _ran(command: list[str]) -> Ran:
     ended = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=_RUN_SECONDS, check=False
     )
-    return Ran(ended.returncode, ended.stdout.splitlines(), ended.stderr)
+    # A traceback's exit code is 1 as well, and must not pass for "some jobs failed".
+    code = -1 if "Traceback" in ended.stderr else ended.returncode
+    return Ran(code, ended.stdout.splitlines(), ended.stderr)
 
 
 # ---- one point -------------------------------------------------------------------------------------------------
@@ -241,9 +243,12 @@ class Bench:
 
 
 def _error_ending(fault: Fault, ran: Ran) -> list[str]:
-    """P22: an error ends the run with 73 or 74, or was none that matters and the run ended as usual."""
-    allowed = (73, 74, EXIT) if fault.kind in ("unlink", "close") else (73, 74)
-    if ran.code in allowed:
+    """P22: an error ends the run with 73 or 74, or was none that matters and the run ended as usual.
+
+    Files that cannot be removed are swept later; a picture whose sync fails once is written once more.
+    """
+    harmless = fault.kind in ("unlink", "close") or (fault.kind == "fsync" and not fault.lasting)
+    if ran.code in (73, 74) or (harmless and ran.code == EXIT):
         return []
     return [f"P22: ended with {ran.code} after {fault}: {ran.lines[-1:]} {ran.errors[-500:]}"]
 
@@ -266,7 +271,8 @@ class StraceKill:
 
     def words(self) -> list[str]:
         inject = f"inject={self.call}:signal=KILL:when={self.number}"
-        return ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject]
+        # Without --seccomp-bpf: with it, strace 6.1 commits no fault after the first call.
+        return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject]
 
 
 def strace_points(manifest: Path, output: Path) -> list[StraceKill]:

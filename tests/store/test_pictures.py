@@ -1,0 +1,191 @@
+"""From answers to named files: which names, what is refused, what is only remarked upon."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.errors import StorageError, Unusable
+from batch.providers.base import Answer, Blob, Picture
+from batch.store.pictures import store_pictures
+from batch.store.spool import AttemptSpool
+
+
+@pytest.fixture
+def keep(tmp_path: Path, make: Any) -> Any:
+    """Stores pictures as the store would, each call a new attempt."""
+    for name in ("images", "spool"):
+        (tmp_path / name).mkdir()
+    numbers = iter(range(1, 100))
+
+    def keep(*pictures: bytes, version: int = 0, decode: bool = False, job: Any = None, answer: Any = None) -> Any:
+        job = job or make.job()
+        spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}")
+        if answer is None:
+            _, answer = make.receive(spool, *pictures)
+        return store_pictures(tmp_path, job, answer.pictures, spool, version=version, decode=decode)
+
+    return keep
+
+
+def names(tmp_path: Path) -> list[str]:
+    return sorted(os.listdir(tmp_path / "images"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("PNG", "shirt.png"), ("JPEG", "shirt.jpg"), ("WEBP", "shirt.webp")])
+def test_the_bytes_decide_the_extension(keep: Any, make: Any, tmp_path: Path, kind: str, name: str) -> None:
+    """Never the declared type, never a name from outside."""
+    data = make.picture(kind)
+
+    (image,), warnings = keep(data)
+
+    assert names(tmp_path) == [name]
+    assert (tmp_path / image.path).read_bytes() == data
+    assert (image.width, image.height, image.size_bytes) == (512, 512, len(data))
+    assert (image.sha256, warnings) == (hashlib.sha256(data).hexdigest(), ())
+
+
+def test_the_last_of_several_pictures_is_the_result(keep: Any, make: Any, tmp_path: Path) -> None:
+    """Earlier ones are kept under numbers: they were paid for too."""
+    pictures = [make.picture(color=color) for color in ("red", "green", "blue")]
+
+    images, _ = keep(*pictures)
+
+    assert [image.path for image in images] == ["images/shirt~1.png", "images/shirt~2.png", "images/shirt.png"]
+    assert (tmp_path / "images/shirt.png").read_bytes() == pictures[-1]
+
+
+def test_a_later_version_gets_a_name_of_its_own(keep: Any, make: Any, tmp_path: Path) -> None:
+    """P13: the old picture stays."""
+    keep(make.picture(color="red"))
+
+    keep(make.picture(color="blue"), version=1)
+    keep(make.picture(color="green"), version=2)
+
+    assert names(tmp_path) == ["shirt.png", "shirt~v2.png", "shirt~v3.png"]
+
+
+def test_a_name_taken_by_something_else_is_left_alone(keep: Any, make: Any, tmp_path: Path) -> None:
+    """P14: the next free name is used and recorded."""
+    (tmp_path / "images/shirt.png").write_bytes(b"somebody's own")
+    (tmp_path / "images/shirt~x2.png").symlink_to("/nowhere")
+
+    (image,), _ = keep(make.picture())
+
+    assert image.path == "images/shirt~x3.png"
+    assert (tmp_path / "images/shirt.png").read_bytes() == b"somebody's own"
+
+
+def test_the_same_picture_under_the_name_is_taken_as_ours(keep: Any, make: Any, tmp_path: Path) -> None:
+    """An earlier run named it and died before the ledger knew."""
+    data = make.picture()
+    keep(data)
+
+    (image,), _ = keep(data)
+
+    assert image.path == "images/shirt.png"
+    assert names(tmp_path) == ["shirt.png"]
+
+
+def test_a_damaged_result_is_unusable_and_nothing_is_named(keep: Any, make: Any, tmp_path: Path) -> None:
+    """P2: not even the whole ones that came with it."""
+    with pytest.raises(Unusable, match="damaged") as caught:
+        keep(make.picture(), make.picture()[:-20])
+
+    assert (caught.value.code, names(tmp_path)) == ("bad_image", [])
+
+
+def test_a_damaged_companion_is_only_remarked_upon(keep: Any, make: Any) -> None:
+    """The result is whole, and that was bought."""
+    images, warnings = keep(make.picture()[:-20], make.picture())
+
+    assert [image.path for image in images] == ["images/shirt.png"]
+    assert warnings[0].startswith("picture 1 of 2 is damaged")
+
+
+@pytest.mark.parametrize(("blob", "words"), [({"broken": "not base64 after 9 bytes"}, "not base64 after"),
+                                             ({"is_base64": False}, "its data is not base64")])  # fmt: skip
+def test_what_could_not_be_decoded_is_unusable(
+    keep: Any, make: Any, tmp_path: Path, blob: dict[str, Any], words: str
+) -> None:
+    """Even if what was decoded happens to be a whole picture."""
+    (tmp_path / "blob").write_bytes(make.picture())
+    answer = Answer(pictures=(Picture(blob=Blob(file=str(tmp_path / "blob"), size_bytes=1, **blob)),))
+
+    with pytest.raises(Unusable, match=words):
+        keep(answer=answer)
+
+
+def test_another_size_than_asked_for_is_a_warning(keep: Any, make: Any) -> None:
+    """A paid picture is kept; the user is told."""
+    (_,), warnings = keep(make.picture(size=(300, 300)))
+
+    assert warnings == ("asked for 512, got 300x300",)
+
+
+def test_a_wrong_declaration_and_bytes_after_the_end_are_warnings(keep: Any, make: Any, tmp_path: Path) -> None:
+    """Odd, but whole."""
+    (tmp_path / "blob").write_bytes(make.picture("JPEG") + b"junk")
+    blob = Blob(file=str(tmp_path / "blob"), size_bytes=1)
+
+    _, warnings = keep(answer=Answer(pictures=(Picture(blob=blob, declared_mime="image/png"),)))
+
+    assert warnings == ("declared image/png, is image/jpeg", "4 bytes follow the picture's end")
+
+
+def test_a_short_picture_inside_the_answer_is_stored_too(keep: Any, make: Any, tmp_path: Path) -> None:
+    """Not every picture is long enough for a file of its own while it arrives."""
+    data = make.picture(size=(8, 8))
+
+    keep(answer=Answer(pictures=(Picture(data=data),)))
+
+    assert (tmp_path / "images/shirt.png").read_bytes() == data
+
+
+def test_a_picture_whose_sync_fails_is_written_once_more(
+    keep: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W8: to a new file, for syncing the old one again would prove nothing."""
+    data, synced, real = make.picture(), [], os.fsync
+
+    def fail_once(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        if len(synced) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    keep(data)
+
+    assert (tmp_path / "images/shirt.png").read_bytes() == data
+    assert (tmp_path / "images/shirt.png").stat().st_ino == synced[1] != synced[0]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_goes_on_failing_is_a_storage_error(
+    keep: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """P22: no name is given to what is not durable."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(StorageError, match="cannot store a picture"):
+        keep(make.picture())
+    assert names(tmp_path) == []
+
+
+def test_decoding_is_done_where_it_is_asked_for(keep: Any, make: Any) -> None:
+    """`verify: decode` finds what structure does not show."""
+    data = bytearray(make.picture("WEBP", quality=80))
+    data[30:60] = b"\xa5" * 30
+
+    with pytest.raises(Unusable, match="cannot be decoded"):
+        keep(bytes(data), decode=True)
