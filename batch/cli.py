@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from batch.errors import BatchError, ExitCode, InputError
 if TYPE_CHECKING:
     from batch.events import Listener
     from batch.model import Summary
+    from batch.runner import RunControl
 
 _EXIT_CODES: Final = """\b
 Exit codes:
@@ -107,7 +109,7 @@ def run(
 
     _start_log(log_file)
     summary = _run_until_signal(manifest, output, ChangedPolicy(on_changed), _listener(quiet=quiet))
-    _report_run(summary, str(manifest), as_json=as_json, quiet=quiet)
+    _report_run(summary, _command(manifest, output, on_changed), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         _die_by(summary.exit - 128)
     sys.exit(summary.exit)
@@ -182,14 +184,18 @@ def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, list
     from batch.runner import RunControl
     from batch.runner import run as run_batch
 
+    # Those ignored from outside stay so: nohup and a shell's background jobs count on it.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
     async def with_signals() -> Summary:
-        control = RunControl()
-        restore = _handle_signals(control)
+        control = RunControl(opening=lambda: _drain_on(heard, control))
         try:
             return await run_batch(manifest, output=output, on_changed=on_changed, listener=listener, control=control)
         finally:
-            restore()
+            _die_at_once_on(heard)
 
+    # While everything is checked nothing is written or sent, so a signal may simply end us.
+    _die_at_once_on(heard)
     try:
         return asyncio.run(with_signals())
     finally:
@@ -198,28 +204,30 @@ def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, list
             close()
 
 
-def _handle_signals(control: Any) -> Callable[[], None]:
+def _drain_on(numbers: Iterable[signal.Signals], control: RunControl) -> None:
     """First signal: finish what is in flight. A later one: cut it. Further ones: die as usual."""
     import asyncio
 
     loop = asyncio.get_running_loop()
     first_at: list[float] = []
 
-    def restore() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
     def received(number: signal.Signals) -> None:
         if not first_at:
             first_at.append(loop.time())
             control.drain(int(number), number.name)
         elif loop.time() - first_at[0] > _ABORT_AFTER_SECONDS:
-            restore()
+            for each in numbers:
+                loop.remove_signal_handler(each)
+            _die_at_once_on(numbers)
             control.abort()
 
-    for number in _SIGNALS:
+    for number in numbers:
         loop.add_signal_handler(number, received, number)
-    return restore
+
+
+def _die_at_once_on(numbers: Iterable[signal.Signals]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _die_by(number: int) -> None:
@@ -243,13 +251,21 @@ def _listener(*, quiet: bool) -> Listener:
     return Lines(SystemClock(), _say)
 
 
-def _report_run(summary: Summary, manifest: str, *, as_json: bool, quiet: bool) -> None:
+def _command(manifest: Path, output: Path | None, on_changed: str) -> str:
+    """What was typed, to be typed again."""
+    words = ["imagebatch", "run", str(manifest)]
+    words += ["-o", str(output)] if output is not None else []
+    words += ["--on-changed", on_changed] if on_changed != "refuse" else []
+    return shlex.join(words)
+
+
+def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -> None:
     from batch.report.text import last_line, summary_lines
 
     if as_json:
         _print_json(asdict(summary))
     if not quiet or summary.exit:
-        for line in summary_lines(summary, manifest):
+        for line in summary_lines(summary, command):
             _say(line)
     if summary.exit:
         _say(last_line(summary))

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """What a run is about to do. `to_do` of `jobs` will be sent; prices in USD are the least and the most."""
+    """What a run is about to do. `to_do` of `jobs` will be sent; `expected_usd` is their list price."""
 
     name: str
     output: str
@@ -28,6 +28,7 @@ class RunStart:
     done: int
     to_do: int
     concurrency: int
+    requests_per_minute: int | None
     expected_usd: float
 
 
@@ -41,7 +42,8 @@ class Listener:
         """A request goes out; `in_flight` counts it."""
 
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
-        """A request ended without a picture; it will be repeated after `retry_seconds`, or not (None)."""
+        """A request of a kind that may be repeated ended without a picture; repeated after `retry_seconds`, or not
+        (None)."""
 
     def gate_closed(self, seconds: float, reason: str) -> None:
         """The provider asked everybody to wait."""

@@ -179,3 +179,5 @@ class Summary:
     not_before: str | None = None
     message: str | None = None
     failures_by_cause: Mapping[str, int] = field(default_factory=dict)
+    #: Of the failed, how many a new run sends again; the others failed for good.
+    worth_retrying: int = 0

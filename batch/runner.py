@@ -9,7 +9,8 @@ import math
 import os
 import resource
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random, SystemRandom
@@ -41,9 +42,13 @@ _FILES_BESIDE: Final = 64
 
 
 class RunControl:
-    """The handle by which somebody outside stops a run: first `drain`, and if that takes too long, `abort`."""
+    """The handle by which somebody outside stops a run: first `drain`, and if that takes too long, `abort`.
 
-    def __init__(self) -> None:
+    `opening` is called when everything is checked, before anything is written or sent.
+    """
+
+    def __init__(self, opening: Callable[[], None] | None = None) -> None:
+        self.opening = opening or (lambda: None)
         self._scheduler: Scheduler | None = None
         self._asked: Interrupted | None = None
 
@@ -52,7 +57,7 @@ class RunControl:
         if self._asked is not None:
             scheduler.stop(self._asked, str(self._asked))
 
-    def drain(self, signal_number: int, name: str) -> None:
+    def drain(self, signal_number: int = signal.SIGINT, name: str = "the caller") -> None:
         """Send nothing new, wait for what is in flight and record it."""
         self._asked = Interrupted(signal_number, name)
         if self._scheduler is not None:
@@ -60,6 +65,8 @@ class RunControl:
 
     def abort(self) -> None:
         """Do not wait for what is in flight: it is recorded as unknown, maybe paid."""
+        if self._asked is None:
+            self.drain()
         if self._scheduler is not None:
             self._scheduler.abort()
 
@@ -82,6 +89,7 @@ async def run(
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
+    control = control or RunControl()
     listener = Listeners([listener] if listener is not None else [])
     manifest = load_manifest(Path(manifest_path))
     settings = manifest.settings
@@ -96,6 +104,7 @@ async def run(
         _refuse_what_is_in_the_way(plan, manifest, folder, policies)
         key = _read_key(endpoint, os.environ if environment is None else environment)
         _allow_open_files(settings.limits.concurrency)
+        control.opening()
         async with (
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
             _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
@@ -108,7 +117,7 @@ async def run(
             return await _Run(manifest, plan, policies, store, buyer, prices, clock, listener).carry_out(
                 _scheduler(settings, plan, store, buyer, clock, random or SystemRandom(), listener),
                 endpoint,
-                control or RunControl(),
+                control,
             )
 
 
@@ -162,6 +171,7 @@ class _Run:
         self._started = clock.monotonic()
         self._usd_before = store.history.usd
         self._maybe_usd_before = store.history.maybe_usd
+        self._requests_before = store.history.requests
 
     async def carry_out(self, scheduler: Scheduler, endpoint: Endpoint, control: RunControl) -> Summary:
         await self._finish_open_attempts()
@@ -211,6 +221,7 @@ class _Run:
             done=self._plan.jobs - self._plan.to_do,
             to_do=self._plan.to_do,
             concurrency=self._manifest.settings.limits.concurrency,
+            requests_per_minute=self._manifest.settings.limits.requests_per_minute,
             expected_usd=self._plan.usd,
         )
 
@@ -224,26 +235,26 @@ class _Run:
                 yield decision
 
     async def _report(self, scheduler: Scheduler) -> Summary:
-        summary = self._summary(scheduler, scheduler.stopped_by)
+        summary = self._summary(scheduler)
         try:
             await self._write_end(summary)
         except StorageError as error:
-            return self._summary(scheduler, scheduler.stopped_by or error)
+            return self._summary(scheduler, error)
         return summary
 
-    def _summary(self, scheduler: Scheduler, stopped_by: BaseException | None) -> Summary:
+    def _summary(self, scheduler: Scheduler, at_the_end: StorageError | None = None) -> Summary:
         history = self._store.history
         totals = count_jobs(self._plan.order, history)
         spent = Spent(
             usd_before=self._usd_before,
             maybe_usd_before=self._maybe_usd_before,
-            requests=scheduler.requests,
+            requests=history.requests - self._requests_before,
             resent=self._buyer.resent,
             seconds=self._clock.monotonic() - self._started,
         )
         return conclude(
-            self._manifest.settings.name, str(self._store.output), totals, history, spent, stopped_by,
-            self._prices.picture_usd,
+            self._manifest.settings.name, str(self._store.output), totals, history, spent,
+            (scheduler.stopped_by, scheduler.bug, at_the_end), self._prices.picture_usd,
         )  # fmt: skip
 
     async def _write_end(self, summary: Summary) -> None:

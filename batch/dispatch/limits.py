@@ -1,6 +1,7 @@
-"""What holds a request back: the rate, and the gate that closes when the provider says so.
+"""What holds requests back: the rate, and the gate that closes when the provider says so.
 
-Slots (requests in flight) are a plain semaphore and live in the scheduler.
+Both concern everybody, so both stand in one place, the turnstile, which requests pass one after the other. Slots
+(requests in flight) are a plain semaphore and live in the scheduler.
 """
 
 from __future__ import annotations
@@ -12,53 +13,41 @@ from typing import Final
 
 from batch.clock import Clock
 
-_MINUTE_SECONDS: Final = 60.0
+#: A minute, and a little: what leaves here a minute apart may arrive there a bit less than a minute apart.
+_WINDOW_SECONDS: Final = 60.5
 
 
-class RateLimit:
-    """At most so many requests in any 60 seconds, first come first served.
+class Turnstile:
+    """Lets requests out, first come first served: none while the gate is closed, and never more than
+    `requests_per_minute` in any 60 seconds, however the minute is laid. None: no limit.
 
-    A sliding window: never more than the number, however the window is laid. No limit if None.
+    `told(seconds, reason)` hears of every closing.
     """
 
-    def __init__(self, requests_per_minute: int | None, clock: Clock) -> None:
+    def __init__(self, requests_per_minute: int | None, clock: Clock, told: Callable[[float, str], None]) -> None:
         self._most = requests_per_minute
         self._clock = clock
-        self._sent: deque[float] = deque(maxlen=requests_per_minute)
+        self._told = told
+        self._let_out: deque[float] = deque(maxlen=requests_per_minute or 0)
+        self._opens_at = float("-inf")
         self._turn = asyncio.Lock()
 
-    async def admit(self) -> None:
-        """Wait until one more request fits. A waiter that is cancelled takes nothing away."""
-        if self._most is None:
-            return
+    async def pass_through(self) -> None:
+        """Wait for the turn of one more request and take it. A waiter that is cancelled takes nothing away."""
         async with self._turn:
-            if len(self._sent) == self._most:
-                wait_seconds = self._sent[0] + _MINUTE_SECONDS - self._clock.monotonic()
-                if wait_seconds > 0:
-                    await self._clock.sleep(wait_seconds)
-            self._sent.append(self._clock.monotonic())
-
-
-class Gate:
-    """One gate for all requests. Closed while the provider wants nothing from anybody."""
-
-    def __init__(self, clock: Clock, closed: Callable[[float, str], None]) -> None:
-        self._clock = clock
-        self._tell = closed
-        self._opens_at = 0.0
+            # Looked at again after every wait: the gate may have been closed for longer meanwhile.
+            while (wait_seconds := self._free_at() - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait_seconds)
+            self._let_out.append(self._clock.monotonic())
 
     def close_for(self, seconds: float, reason: str) -> None:
         """Keep everybody back for so long, unless the gate is closed longer already."""
         opens_at = self._clock.monotonic() + seconds
         if opens_at > self._opens_at:
             self._opens_at = opens_at
-            self._tell(seconds, reason)
+            self._told(seconds, reason)
 
-    @property
-    def is_open(self) -> bool:
-        return self._clock.monotonic() >= self._opens_at
-
-    async def passed(self) -> None:
-        """Wait until the gate is open; it may have been closed again meanwhile."""
-        while (wait_seconds := self._opens_at - self._clock.monotonic()) > 0:
-            await self._clock.sleep(wait_seconds)
+    def _free_at(self) -> float:
+        if self._most is None or len(self._let_out) < self._most:
+            return self._opens_at
+        return max(self._opens_at, self._let_out[0] + _WINDOW_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RunStopper, Unavailable, Unusable
+from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
 
 #: Requests cut this many times at the same elapsed time are cut by something with a timer.
 _SAME_CUTS: Final = 3
@@ -14,6 +14,8 @@ _SAME_SECONDS: Final = 1.0
 _SHORTEST_LIMIT_SECONDS: Final = 5.0
 _UNREADABLE_ANSWERS: Final = 3
 _JOBS_WITHOUT_SERVICE: Final = 10
+#: Jobs in a row told the same words: it is not the jobs that are malformed.
+_SAME_REFUSALS: Final = 5
 
 
 class Patterns:
@@ -22,11 +24,17 @@ class Patterns:
     def __init__(self) -> None:
         self._cut_seconds: deque[float] = deque(maxlen=_SAME_CUTS)
         self._unreadable = 0
-        self._given_up = 0
+        self._without_service = 0
+        self._refusals = 0
+        self._refused_with = ""
 
-    def succeeded(self) -> None:
+    def succeeded(self, seconds: float) -> None:
+        """After an attempt that took so long and brought a picture."""
         self._unreadable = 0
-        self._given_up = 0
+        self._without_service = 0
+        self._refusals = 0
+        if self._cut_seconds and seconds > max(self._cut_seconds) + _SAME_SECONDS:
+            self._cut_seconds.clear()  # nothing cuts at that time
 
     def attempt_failed(self, error: AttemptError) -> RunStopper | None:
         """After each failed attempt."""
@@ -46,17 +54,30 @@ class Patterns:
         """After a job's last attempt of this run failed."""
         if error.code == "no_channel":
             return RunStopper("no_channel", f"the relay has no channel for this model: {error.message}")
-        if not isinstance(error, (NotSent, Unavailable)):
-            self._given_up = 0
-            return None
-        self._given_up += 1
-        if self._given_up < _JOBS_WITHOUT_SERVICE:
+        if isinstance(error, (NotSent, Unavailable)):
+            return self._no_service(error)
+        self._without_service = 0
+        if isinstance(error, Refused) and error.code == "invalid_request":
+            return self._same_refusal(error)
+        return None
+
+    def _no_service(self, error: AttemptError) -> RunStopper | None:
+        self._without_service += 1
+        if self._without_service < _JOBS_WITHOUT_SERVICE:
             return None
         return RunStopper(
             "no_service",
-            f"{self._given_up} jobs in a row got no service; the last: {error.message}",
+            f"{self._without_service} jobs in a row got no service; the last: {error.message}",
             stop_code=ExitCode.TEMPORARY,
         )
+
+    def _same_refusal(self, error: AttemptError) -> RunStopper | None:
+        self._refusals = self._refusals + 1 if error.message == self._refused_with else 1
+        self._refused_with = error.message
+        if self._refusals < _SAME_REFUSALS:
+            return None
+        return RunStopper("all_refused", f"{self._refusals} jobs in a row were refused with the same words: "
+                                         f"{error.message}")  # fmt: skip
 
     def _cut(self, error: OutcomeUnknown) -> RunStopper | None:
         if error.elapsed_seconds < _SHORTEST_LIMIT_SECONDS:

@@ -73,7 +73,7 @@ def worth_another(error: AttemptError, rejected: int, policy: RetryPolicy) -> bo
 
 
 def _throttled(error: RateLimited, times: int, policy: RetryPolicy, random: Random) -> float | None:
-    if times > policy.throttles:
+    if times > policy.throttles or (error.wait_seconds or 0) > policy.longest_server_wait_seconds:
         return None
     if error.wait_seconds is not None:
         jitter = min(_TOLD_JITTER_SECONDS, error.wait_seconds * _TOLD_JITTER_SHARE)

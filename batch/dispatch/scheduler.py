@@ -1,9 +1,9 @@
 """Runs jobs: as many at once as allowed, each with its retries, until done or told to stop.
 
-An attempt is `retry( gate( slots( rate( buy ) ) ) )`, in this order for these reasons: a job that waits for its
-retry holds no slot, so others go on; every attempt passes the gate and the rate, so retries are paid for from
-the same quota; and the slot is given back only when the attempt is recorded, so what can be lost or remembered
-at any instant is bounded by the number of slots.
+An attempt is `retry( slot( turnstile( buy ) ) )`, in this order for these reasons: a job that waits for its retry
+holds no slot, so others go on; every attempt passes gate and rate, so retries are paid for from the same quota and
+nothing leaves while the provider wants nothing; and the slot is given back only when the attempt is recorded, so
+what can be lost or remembered at any instant is bounded by the number of slots.
 
 Stopping never cancels a request that may have been sent: jobs that wait are let go, those in flight finish.
 """
@@ -19,18 +19,19 @@ from random import Random
 from typing import Final
 
 from batch.clock import Clock
-from batch.dispatch.limits import Gate, RateLimit
+from batch.dispatch.limits import Turnstile
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.retry import decide_retry, with_retries
 from batch.errors import (
     AttemptError,
     ExitCode,
+    NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
     RunStopper,
     StorageError,
-    Undelivered,
+    Unavailable,
 )
 from batch.events import Listener
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 #: Jobs alive per slot: those beyond the slots wait for a retry, the gate or a slot.
 _JOBS_PER_SLOT: Final = 3
 _INTERNAL_ERRORS: Final = 3
+#: Jobs that need nothing, passed over between two looks at everything else: a plan may skip a million in a row.
+_SKIPS_AT_ONCE: Final = 100
 
 
 class ResendBudget:
@@ -85,101 +88,120 @@ class Scheduler:
         self._random = random
         self._listener = listener
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._alive = asyncio.Semaphore(limits.concurrency * _JOBS_PER_SLOT + 1)
-        self._rate = RateLimit(limits.requests_per_minute, clock)
-        self._gate = Gate(clock, listener.gate_closed)
+        self._room = asyncio.Semaphore(limits.concurrency * _JOBS_PER_SLOT)
+        self._turnstile = Turnstile(limits.requests_per_minute, clock, listener.gate_closed)
         self._patterns = Patterns()
+        #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._feeding: asyncio.Task[None] | None = None
-        self._internal_errors = 0
-        #: Why the run stops before its end: an error, or a reason in words from outside (a signal).
-        self.stopped_by: RunStopper | StorageError | BaseException | None = None
-        self.requests = 0
+        self._jobs: dict[asyncio.Task[Outcome], Job] = {}
+        self._in_flight: set[asyncio.Task[Outcome] | None] = set()
+        self._bugs = 0
+        self._stopping = False
+        #: Why the run stopped before its end: an error of the run, or a reason from outside (a signal).
+        self.stopped_by: BaseException | None = None
+        #: The first error of one job that is nobody's fault but ours.
+        self.bug: Exception | None = None
 
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
 
     @asynccontextmanager
-    async def outcomes(self, todo: Iterator[ToDo]) -> AsyncIterator[AsyncIterator[Outcome]]:
-        """Start on the jobs and hand out their outcomes as they come. Leaving the block waits for everything."""
-        self._feeding = asyncio.create_task(self._feed(todo))
+    async def outcomes(self, todo: Iterator[ToDo | None]) -> AsyncIterator[AsyncIterator[Outcome]]:
+        """Start on the jobs and hand out their outcomes as they come; None in `todo` stands for a job to pass over.
+
+        Leaving the block starts nothing more and waits for what is in flight.
+        """
+        running = asyncio.create_task(self._run(todo))
         try:
             yield self._next_outcomes()
         finally:
-            self._feeding.cancel()
+            self._stopping = True
             self._let_waiting_go()
-            await asyncio.gather(self._feeding, *self._tasks, return_exceptions=True)
+            await self._all_ended(running)
 
     def stop(self, reason: BaseException, words: str) -> None:
         """Send nothing new; finish and record what is in flight. Only the first reason counts."""
         if self.stopped_by is not None:
             return
         self.stopped_by = reason
+        self._stopping = True
         self._listener.stopping(words, self.in_flight)
-        if self._feeding is not None:
-            self._feeding.cancel()
         self._let_waiting_go()
 
+    async def _all_ended(self, running: asyncio.Task[None]) -> None:
+        """Wait for what is in flight. Whoever cancels this wait as well means it: then nothing is waited for."""
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError:
+            self.abort()
+            await asyncio.wait([running])
+            raise
+        await running
+
     def abort(self) -> None:
-        """Cut what is in flight as well. Those attempts stay open in the ledger: maybe paid."""
-        for task in list(self._tasks):
+        """After `stop`: cut what is in flight as well. Those attempts stay open in the ledger: maybe paid."""
+        for task in self._jobs:
             task.cancel()
 
     def _let_waiting_go(self) -> None:
-        for task in self._tasks - self._in_flight:
-            task.cancel()
+        # A job that stops the run is on its way to its own outcome; it must not be cancelled over it.
+        spared = {*self._in_flight, _this_task()}
+        for task in self._jobs:
+            if task not in spared:
+                task.cancel()
 
     async def _next_outcomes(self) -> AsyncIterator[Outcome]:
         while (outcome := await self._outcomes.get()) is not None:
             yield outcome
 
-    async def _feed(self, todo: Iterator[ToDo]) -> None:
-        """Take jobs from the plan only as room appears, so that a long plan costs no memory."""
+    async def _run(self, todo: Iterator[ToDo | None]) -> None:
         try:
-            for entry in todo:
-                await self._alive.acquire()
-                task = asyncio.create_task(self._settle(entry))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-            while self._tasks:
-                await asyncio.wait(self._tasks)
-        except asyncio.CancelledError:
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            await self._feed(todo)
         except Exception as error:  # noqa: BLE001  (the plan's own error: stop, and let the run report it)
             self.stop(error, str(error))
-            while self._tasks:
-                await asyncio.wait(self._tasks)
-        finally:
-            self._outcomes.put_nowait(None)
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+        self._outcomes.put_nowait(None)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._alive.release()
+    async def _feed(self, todo: Iterator[ToDo | None]) -> None:
+        """Take jobs from the plan only as room appears, so that a long plan costs no memory."""
+        if self._stopping:
+            return
+        for number, entry in enumerate(todo):
+            if entry is not None:
+                self._start(entry)
+                await self._room.acquire()
+            elif number % _SKIPS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if self._stopping:
+                return
 
-    async def _settle(self, entry: ToDo) -> None:
-        """Bring one job to its outcome. Nothing but the outcome leaves this function."""
+    def _start(self, entry: ToDo) -> None:
+        task = asyncio.create_task(self._settle(entry))
+        self._jobs[task] = entry.job
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Outcome]) -> None:
+        """Every job's way ends here, also that of a task cancelled before its first step."""
+        job = self._jobs.pop(task)
+        self._room.release()
+        self._outcomes.put_nowait(Pending(job=job) if task.cancelled() else task.result())
+
+    async def _settle(self, entry: ToDo) -> Outcome:
+        """Bring one job to its outcome. Only a cancellation leaves this function: the job was let go."""
         try:
-            outcome: Outcome = await self._with_retries(entry)
+            return await self._with_retries(entry)
         except RunStopper as error:
             self.stop(error, error.message)
-            outcome = Pending(job=entry.job)
+            return Pending(job=entry.job)
         except StorageError as error:
             self.stop(error, str(error))
-            outcome = Pending(job=entry.job)
-        except Undelivered as error:
-            self._listener.attempt_failed(entry.job, error, None)
-            outcome = Pending(job=entry.job)
+            return Pending(job=entry.job)
         except AttemptError as error:
-            outcome = self._given_up(entry.job, error)
-        except asyncio.CancelledError:
-            outcome = Pending(job=entry.job)
+            return self._given_up(entry.job, error)
         except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
-            outcome = self._bug(entry.job, error)
-        self._outcomes.put_nowait(outcome)
+            return self._our_bug(entry.job, error)
 
     async def _with_retries(self, entry: ToDo) -> Done:
         seen: Counter[type[AttemptError]] = Counter()
@@ -196,70 +218,67 @@ class Scheduler:
             return self._after_failure(entry.job, error, seen)
 
         done = await with_retries(attempt, ask, self._clock)
-        self._patterns.succeeded()
+        self._patterns.succeeded(done.attempt.seconds)
         return done
 
     async def _attempt(self, job: Job, why: str) -> Done:
-        """One attempt, when gate, slot and rate allow it."""
-        while True:
-            await self._gate.passed()
-            async with self._slots:
-                if not self._gate.is_open:
-                    continue
-                await self._rate.admit()
-                return await self._in_flight_attempt(job, why)
-
-    async def _in_flight_attempt(self, job: Job, why: str) -> Done:
-        task = asyncio.current_task()
-        assert task is not None
-        self._in_flight.add(task)
-        self.requests += 1
-        self._listener.attempt_started(job, self.in_flight)
-        try:
-            return await self._buy(job, why)
-        finally:
-            self._in_flight.discard(task)
+        async with self._slots:
+            await self._turnstile.pass_through()
+            # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
+            task = _this_task()
+            self._in_flight.add(task)
+            try:
+                self._listener.attempt_started(job, self.in_flight)
+                return await self._buy(job, why)
+            finally:
+                self._in_flight.discard(task)
 
     def _after_failure(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
         seen[type(error)] += 1
-        stopper = self._patterns.attempt_failed(error)
-        if stopper is not None:
-            self.stop(stopper, stopper.message)
-        if self.stopped_by is not None:
-            return None
-        rejected, resends = self._past(job)
-        wait_seconds = decide_retry(
-            error, seen, self._policy, self._random, rejected_before=rejected,
-            may_resend=lambda: self._may_resend(resends),
-        )  # fmt: skip
+        self._stop_if(self._patterns.attempt_failed(error))
+        wait_seconds = None if self._stopping else self._wait_seconds(job, error, seen)
         if isinstance(error, RateLimited) and wait_seconds is not None:
-            self._gate.close_for(wait_seconds, error.message)
+            self._turnstile.close_for(wait_seconds, error.message)
         self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
 
-    def _may_resend(self, resends: int) -> bool:
-        return self._policy.unknown is UnknownPolicy.RESEND and resends == 0 and self._budget.take()
+    def _wait_seconds(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
+        rejected, resends = self._past(job)
+
+        def may_resend() -> bool:
+            return self._policy.unknown is UnknownPolicy.RESEND and resends == 0 and self._budget.take()
+
+        return decide_retry(
+            error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
+        )
 
     def _given_up(self, job: Job, error: AttemptError) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
         if isinstance(error, RateLimited):
-            self.stop(
-                RunStopper("rate_limited", error.message, stop_code=ExitCode.TEMPORARY),
-                "the provider keeps asking for fewer requests",
-            )
+            words = f"the provider keeps asking for fewer requests: {error.message}"
+            self._stop_if(RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY))
             return Pending(job=job)
-        if self.stopped_by is None:
-            stopper = self._patterns.job_given_up(error)
-            if stopper is not None:
-                self.stop(stopper, stopper.message)
+        if self._stopping and isinstance(error, (NotSent, Unavailable)):
+            return Pending(job=job)  # it would have been tried again
+        self._stop_if(self._patterns.job_given_up(error))
         return Failed(job=job, error=error)
 
-    def _bug(self, job: Job, error: Exception) -> Outcome:
+    def _stop_if(self, stopper: RunStopper | None) -> None:
+        if stopper is not None:
+            self.stop(stopper, stopper.message)
+
+    def _our_bug(self, job: Job, error: Exception) -> Outcome:
         log.error("internal error in job %s", job.id, exc_info=error)
-        self._internal_errors += 1
-        if self._internal_errors >= _INTERNAL_ERRORS:
+        self.bug = self.bug or error
+        self._bugs += 1
+        if self._bugs >= _INTERNAL_ERRORS:
             self.stop(error, "too many internal errors")
         message = f"internal error ({type(error).__name__}); its answer, if one came, is kept for the next run"
         return Failed(job=job, error=Refused("internal", message))
+
+
+def _this_task() -> asyncio.Task[Outcome] | None:
+    """The job's task we are in; None outside of one, as in a signal's handler."""
+    return asyncio.current_task()

@@ -27,12 +27,16 @@ class _Counts(Listener):
         self._usd = 0.0
         self._in_flight = 0
         self._concurrency = 0
+        self._per_minute: int | None = None
+        self._to_do = 0
         self._gate_until = 0.0
         self._gate_reason = ""
         self._stopping = False
 
     def run_started(self, start: RunStart) -> None:
         self._concurrency = start.concurrency
+        self._per_minute = start.requests_per_minute
+        self._to_do = start.to_do
 
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
         self._in_flight = in_flight
@@ -57,6 +61,17 @@ class _Counts(Listener):
             case Pending():
                 pass
 
+    def _tell_trouble(self, outcome: Outcome) -> None:
+        """Say what went wrong with a job, as long as it is not the same story too often."""
+        if not isinstance(outcome, (Failed, Unknown)):
+            return
+        told = self._counts["failed"] + self._counts["unknown"]
+        if told <= _FAILURES_SHOWN:
+            word = "failed" if isinstance(outcome, Failed) else "unknown, maybe paid"
+            self.message(f"{outcome.job.id}: {word}: {outcome.error.code}: {printable(outcome.error.message)}")
+        elif told == _FAILURES_SHOWN + 1:
+            self.message("... more like these are counted, not shown; manifest.jsonl has them all")
+
     def limited_by(self) -> str:
         """What holds the run back at this moment, in words."""
         gate_seconds = self._gate_until - self._clock.monotonic()
@@ -65,8 +80,16 @@ class _Counts(Listener):
         if gate_seconds > 0:
             return f"the provider asks to wait {duration(gate_seconds)}"
         if self._in_flight >= self._concurrency:
-            return f"concurrency {self._concurrency}"
+            return f"limited by concurrency {self._concurrency}"
+        if self._per_minute is not None and self._in_flight < self._left():
+            return f"limited by {self._per_minute:,} requests per minute"
         return f"{self._in_flight} in flight"
+
+    def _left(self) -> int:
+        return self._to_do - self._ended()
+
+    def _ended(self) -> int:
+        return sum(self._counts[word] for word in ("done", "failed", "unknown"))
 
 
 class Bar(_Counts):
@@ -99,8 +122,7 @@ class Bar(_Counts):
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         super().job_ended(outcome, in_flight)
-        if isinstance(outcome, Failed) and self._counts["failed"] <= _FAILURES_SHOWN:
-            self.message(_failure(outcome))
+        self._tell_trouble(outcome)
         if self._bar is not None and not isinstance(outcome, Pending):
             self._bar.update()
         self._refresh()
@@ -124,12 +146,10 @@ class Lines(_Counts):
     def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:
         super().__init__(clock)
         self._say = say
-        self._to_do = 0
         self._next_line_at = 0.0
 
     def run_started(self, start: RunStart) -> None:
         super().run_started(start)
-        self._to_do = start.to_do
         self._next_line_at = self._clock.monotonic() + _LINE_EVERY_SECONDS
         if start.to_do:
             self._say(
@@ -152,17 +172,11 @@ class Lines(_Counts):
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         super().job_ended(outcome, in_flight)
-        if isinstance(outcome, Failed) and self._counts["failed"] <= _FAILURES_SHOWN:
-            self._say(_failure(outcome))
+        self._tell_trouble(outcome)
         if self._clock.monotonic() >= self._next_line_at:
             self._next_line_at = self._clock.monotonic() + _LINE_EVERY_SECONDS
-            ended = sum(self._counts[word] for word in ("done", "failed", "unknown"))
-            failed = f"{self._counts['failed']:,} failed"
-            self._say(f"{ended:,} of {self._to_do:,}: {failed}, {usd(self._usd)}; {self.limited_by()}")
+            bad = "".join(f", {self._counts[word]:,} {word}" for word in ("failed", "unknown") if self._counts[word])
+            self._say(f"{self._ended():,} of {self._to_do:,}{bad}, {usd(self._usd)}; {self.limited_by()}")
 
     def message(self, text: str) -> None:
         self._say(text)
-
-
-def _failure(outcome: Failed) -> str:
-    return f"{outcome.job.id}: failed, {outcome.error.code}: {printable(outcome.error.message)}"

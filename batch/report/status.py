@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batch.errors import OutputError
+from batch.errors import ExitCode, OutputError
+from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger import read_record
 
@@ -64,7 +66,7 @@ def read_status(output: Path) -> Status:
         last_end=_last_end(run, end if ended else None, is_running=running is not None),
         last_exit=end["exit"] if ended and end is not None else None,
         not_before=end["not_before"] if ended and end is not None else None,
-        next_command=None if running else _next_command(run, end if ended else None, counts),
+        next_command=None if running else _next_command(output, run, end if ended else None, counts),
         failures_by_cause=dict(causes.most_common()),
     )
 
@@ -94,15 +96,28 @@ def _record(output: Path, offset: int) -> dict[str, Any] | None:
 
 
 def _running(output: Path) -> str | None:
-    """Who works on the folder, judged by whether that process is alive; the lock itself is not touched."""
+    """Who works on the folder, judged by whether that process lives and holds the lock; the lock is not touched."""
     try:
         owner = json.loads((output / ".lock-owner").read_text("ascii"))
-        if owner["host"] != socket.gethostname():
+        pid, host = int(owner["pid"]), owner["host"]
+        if host != socket.gethostname() or not _is_locked(output / ".lock"):
             return None
-        os.kill(owner["pid"], 0)
+        os.kill(pid, 0)
+    except PermissionError:
+        pass  # it lives, and is somebody else's
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return f"a run is on (process {owner['pid']})"
+    return f"a run is on (process {pid})"
+
+
+def _is_locked(lock: Path) -> bool:
+    """Whether anybody holds the lock, by the kernel's own list: taking it to see would turn a new run away."""
+    inode = str(lock.stat().st_ino)
+    try:
+        held = Path("/proc/locks").read_text("ascii").splitlines()
+    except OSError:
+        return True  # no such list here; the living process must do
+    return any(field.rpartition(":")[2] == inode for line in held if "FLOCK" in line for field in line.split())
 
 
 def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_running: bool) -> str | None:
@@ -114,9 +129,14 @@ def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_runn
     return f"started {run['at']} and did not end by itself"
 
 
-def _next_command(run: dict[str, Any] | None, end: dict[str, Any] | None, counts: Counter[Standing]) -> str | None:
+def _next_command(
+    output: Path, run: dict[str, Any] | None, end: dict[str, Any] | None, counts: Counter[Standing]
+) -> str | None:
     manifest = (run or {}).get("manifest", "MANIFEST")
+    words = [shlex.quote(path(manifest))]
+    if output.absolute() != Path("output").absolute() / Path(manifest).stem:
+        words += ["-o", shlex.quote(path(str(output)))]
     left = counts[Standing.UNKNOWN] + counts[Standing.PENDING]
-    if end is None or end["pending"] or left:
-        return f"imagebatch run {manifest}"
-    return f"imagebatch plan {manifest}" if counts[Standing.FAILED] else None
+    if end is None or end["exit"] == ExitCode.TEMPORARY or end["pending"] or left:
+        return f"imagebatch run {' '.join(words)}"
+    return f"imagebatch plan {' '.join(words)}" if counts[Standing.FAILED] else None

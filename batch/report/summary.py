@@ -9,7 +9,7 @@ from typing import Final
 
 from batch.errors import BatchError, ExitCode, RunStopper
 from batch.model import Job, Summary
-from batch.store.history import History, Standing
+from batch.store.history import History, Standing, State
 
 #: If several things went wrong, the one that most needs a person decides the exit code.
 _PRECEDENCE: Final = (
@@ -46,19 +46,22 @@ class Totals:
     pending: int
     missing: int
     causes: Counter[str]
+    #: Of the failed, how many a new run sends again.
+    worth_retrying: int = 0
 
 
 def count_jobs(order: bytes | bytearray, history: History) -> Totals:
     """Count the manifest's jobs (their 16-byte keys in a row) by their standing."""
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = 0
+    missing = worth_retrying = 0
     for start in range(0, len(order), 16):
         past = history.of(bytes(order[start : start + 16]))
         standing = past.standing
         standings[standing] += 1
         if standing is Standing.FAILED:
             causes[past.code] += 1
+            worth_retrying += past.state is State.RETRYABLE
         elif standing is Standing.DONE and past.missing:
             missing += 1
     return Totals(
@@ -68,6 +71,7 @@ def count_jobs(order: bytes | bytearray, history: History) -> Totals:
         pending=standings[Standing.PENDING],
         missing=missing,
         causes=causes,
+        worth_retrying=worth_retrying,
     )
 
 
@@ -88,11 +92,13 @@ def conclude(
     totals: Totals,
     history: History,
     spent: Spent,
-    stopped_by: BaseException | None,
+    ended_by: Sequence[BaseException | None],
     price_usd: Callable[[Job], float],
 ) -> Summary:
-    """The run's summary with its exit code."""
-    exit_code, reason = _verdict(totals, stopped_by)
+    """The run's summary with its exit code. `ended_by` holds what stopped the run or went wrong beside the jobs,
+    in the order it happened."""
+    errors = [error for error in ended_by if error is not None]
+    exit_code, reason = _verdict(totals, errors)
     return Summary(
         name=name,
         output=output,
@@ -109,28 +115,41 @@ def conclude(
         seconds=round(spent.seconds, 3),
         exit=exit_code,
         reason=reason,
-        not_before=stopped_by.not_before if isinstance(stopped_by, RunStopper) else None,
-        message=str(stopped_by) if stopped_by is not None else None,
+        not_before=next((error.not_before for error in errors if isinstance(error, RunStopper)), None),
+        message=_words(errors[0]) if errors else None,
         failures_by_cause=dict(totals.causes.most_common()),
+        worth_retrying=totals.worth_retrying,
     )
 
 
-def _verdict(totals: Totals, stopped_by: BaseException | None) -> tuple[int, str]:
+def _verdict(totals: Totals, errors: Sequence[BaseException]) -> tuple[int, str]:
     """The exit code and a stable word for why."""
-    if isinstance(stopped_by, Interrupted) and totals.pending + totals.unknown > 0:
-        return 128 + stopped_by.signal_number, "interrupted"
+    left = totals.pending + totals.unknown + totals.worth_retrying
+    for error in errors:
+        if isinstance(error, Interrupted) and left:
+            return 128 + error.signal_number, "interrupted"
     found: dict[ExitCode, str] = {ExitCode.OK: "done"}
-    if totals.failed:
+    if totals.failed > totals.worth_retrying:
         found[ExitCode.FAILED_JOBS] = "failed_jobs"
+    if totals.worth_retrying or totals.pending:
+        found[ExitCode.TEMPORARY] = "pending_jobs" if totals.pending else "failed_for_now"
     if totals.unknown or totals.missing:
         found[ExitCode.UNKNOWN_OUTCOME] = "unknown_outcome" if totals.unknown else "missing_files"
-    if totals.pending:
-        found[ExitCode.TEMPORARY] = "pending_jobs"
-    if isinstance(stopped_by, RunStopper):
-        found[stopped_by.stop_code] = stopped_by.code
-    elif isinstance(stopped_by, BatchError) and not isinstance(stopped_by, Interrupted):
-        found[stopped_by.exit_code] = type(stopped_by).__name__.removesuffix("Error").lower()
-    elif stopped_by is not None and not isinstance(stopped_by, Interrupted):
-        found[ExitCode.SOFTWARE] = "internal"
+    for error in errors:
+        if not isinstance(error, Interrupted):
+            code, reason = _verdict_of(error)
+            found[code] = reason
     worst = next(code for code in _PRECEDENCE if code in found)
     return int(worst), found[worst]
+
+
+def _verdict_of(error: BaseException) -> tuple[ExitCode, str]:
+    if isinstance(error, RunStopper):
+        return error.stop_code, error.code
+    if isinstance(error, BatchError):
+        return error.exit_code, type(error).__name__.removesuffix("Error").lower()
+    return ExitCode.SOFTWARE, "internal"
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, BatchError) else f"a bug in imagebatch: {type(error).__name__}: {error}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from batch.errors import ExitCode
 from batch.model import Summary
 from batch.plan import Plan
 from batch.report.status import Status
-from batch.report.words import causes, count, duration, printable, usd
+from batch.report.words import causes, count, duration, path, printable, usd
 
 _PLAN_WORDS: Final = {
     "to do: new": "new",
@@ -26,33 +24,39 @@ _PLAN_WORDS: Final = {
 }
 
 
-def summary_lines(summary: Summary, manifest: str) -> Iterator[str]:
-    """The last words of a run: how many, how much, where to look, what to type next."""
+def summary_lines(summary: Summary, command: str) -> Iterator[str]:
+    """The last words of a run: how many, how much, where to look. `command` is what to type to go on."""
     total = summary.done + summary.failed + summary.unknown + summary.pending
     parts = [f"{summary.done:,} of {count(total, 'job')} done"]
     parts += [f"{number:,} {word}" for number, word in _not_done(summary)]
     yield f"{summary.name}: {', '.join(parts)}"
-    yield (
-        f"  this run   {count(summary.requests, 'request')}, {usd(summary.cost_usd)} at list price, "
-        f"{duration(summary.seconds)}"
-    )
+    if summary.requests:
+        yield (
+            f"  this run   {count(summary.requests, 'request')}, {usd(summary.cost_usd)} at list price, "
+            f"{duration(summary.seconds)}"
+        )
+    elif not summary.pending:
+        yield "  this run   nothing was left to send"
     if summary.failures_by_cause:
         yield f"  failed     {causes(summary.failures_by_cause)}"
     if summary.maybe_cost_usd:
         yield f"  unknown    requests without an answer may have cost up to {usd(summary.maybe_cost_usd)} more"
     if summary.possibly_paid_twice:
-        twice = f"{summary.possibly_paid_twice}, at most {usd(summary.possibly_paid_twice_usd)}"
+        twice = f"{summary.possibly_paid_twice:,}, at most {usd(summary.possibly_paid_twice_usd)}"
         yield f"  possibly paid twice: {twice}"
     if summary.missing:
         yield f"  missing    {count(summary.missing, 'picture')} bought earlier no longer in the folder"
-    yield f"  pictures   {summary.output}/images/"
-    yield f"  captions   {summary.output}/manifest.jsonl"
+    if summary.done:
+        yield f"  pictures   {path(summary.output)}/images/"
+    if summary.done or summary.failed:
+        yield f"  captions   {path(summary.output)}/manifest.jsonl"
     if summary.message:
         yield f"  stopped    {printable(summary.message, 500)}"
     if summary.not_before:
         yield f"  not before {summary.not_before}"
-    if summary.pending:
-        yield f"  next       imagebatch run {shlex.quote(manifest)}   (goes on with the {summary.pending:,} pending)"
+    again = summary.pending + summary.worth_retrying
+    if again:
+        yield f"  next       {command}   (goes on with {count(again, 'job')})"
 
 
 def last_line(summary: Summary) -> str:
@@ -65,7 +69,7 @@ def last_line(summary: Summary) -> str:
 
 def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
     """What would be sent, and why, and what it would cost."""
-    yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to do, output in {output}"
+    yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
     for name, words in _PLAN_WORDS.items():
         if plan.counts[name]:
             yield f"  {plan.counts[name]:>9,}  {words}"
@@ -74,13 +78,15 @@ def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
     if plan.removed:
         yield f"  {plan.removed:>9,}  in the output folder but no longer in the manifest (left alone)"
     if plan.changed:
-        yield f"  changed: {', '.join(plan.changed)}"
+        more = plan.counts["skip: changed"] - len(plan.changed)
+        yield f"  changed: {', '.join(plan.changed)}{f' and {more:,} more' if more else ''}"
+        yield "  a run refuses to start until you choose: --on-changed keep, or --on-changed rerun to buy them again"
     if not plan.to_do:
         yield "nothing to send"
         return
-    yield f"would send {count(plan.to_do, 'request')}, {usd(plan.usd)} at list price; retries of refused answers on top"
+    yield f"would send {count(plan.to_do, 'request')} for {usd(plan.usd)} at list price, plus any repeats"
     if seconds is not None:
-        yield f"takes at least {duration(seconds)} under the limits of the manifest"
+        yield f"takes at least {duration(seconds)} at the manifest's requests_per_minute"
     for example in plan.examples:
         yield f"  {example.because:<8} {example.job.id}: {printable(example.job.prompt, 100)}"
     if plan.to_do > len(plan.examples):
@@ -90,7 +96,7 @@ def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
 def status_lines(status: Status) -> Iterator[str]:
     """Where an output folder stands."""
     yield (
-        f"{status.output}: {count(status.done, 'job')} done, {status.failed:,} failed, {status.unknown:,} unknown"
+        f"{path(status.output)}: {count(status.done, 'job')} done, {status.failed:,} failed, {status.unknown:,} unknown"
         + (f", {status.pending:,} pending" if status.pending else "")
     )
     yield f"  money      {usd(status.cost_usd)} at list price for {count(status.requests, 'request')}"
@@ -114,18 +120,11 @@ def status_lines(status: Status) -> Iterator[str]:
 
 
 def _not_done(summary: Summary) -> Iterator[tuple[int, str]]:
+    again = f" ({summary.worth_retrying:,} for now)" if summary.worth_retrying else ""
     for number, word in (
-        (summary.failed, "failed"),
+        (summary.failed, f"failed{again}"),
         (summary.unknown, "unknown"),
         (summary.pending, "pending"),
     ):
         if number:
             yield number, word
-
-
-def exit_words(code: int) -> str:
-    """The name of an exit code, for messages."""
-    try:
-        return ExitCode(code).name.lower().replace("_", "-")
-    except ValueError:
-        return f"signal {code - 128}"

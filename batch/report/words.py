@@ -1,34 +1,49 @@
-"""Numbers and foreign text as people read them. No layout here, only words."""
+"""Numbers, paths and foreign text as people read them. No layout here, only words."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Final
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Control characters, line ends of every kind, and what turns text around. Joiners stay: emoji and Persian need them.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 _LONGEST: Final = 200
 
 
 def printable(text: str, limit: int = _LONGEST) -> str:
     """Text from a manifest or a server on one line of a terminal: control and bidi characters shown as escapes."""
-    shown = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else "\ufffd", text)
+    shown = _UNPRINTABLE.sub(_escape, text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
 def usd(amount: float) -> str:
-    """Dollars, with cents' fractions where they are all there is."""
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3f}"
+    """Dollars and cents; below a dollar also tenths of a cent where they are not nought."""
+    if 0 < amount < 0.0005:
+        return "less than $0.001"
+    shown = f"${amount:,.2f}" if amount >= 1 else f"${amount:.3f}"
+    return shown[:-1] if amount < 1 and shown.endswith("0") else shown
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min 04 s`, `3 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    """`4.2 s`, `45 s`, `12 min 04 s`, `3 h 05 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def count(number: int, noun: str) -> str:
@@ -39,3 +54,12 @@ def count(number: int, noun: str) -> str:
 def causes(counts: Mapping[str, int]) -> str:
     """`12 image_safety, 3 no_image`, the most frequent first."""
     return ", ".join(f"{number:,} {code}" for code, number in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def path(name: str) -> str:
+    """A path as one would type it: relative if it lies below the current folder."""
+    try:
+        below = os.path.relpath(name)
+    except OSError:  # the current folder is gone
+        return name
+    return name if below.startswith("..") else below
