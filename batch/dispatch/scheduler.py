@@ -32,6 +32,7 @@ from batch.errors import (
     RunStopper,
     StorageError,
     Unavailable,
+    Undelivered,
 )
 from batch.events import Listener
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
@@ -256,6 +257,9 @@ class Scheduler:
     def _given_up(self, job: Job, error: AttemptError) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
+        if isinstance(error, Undelivered):
+            self._listener.attempt_failed(job, error, None)
+            return Pending(job=job)  # bought; the next run fetches it
         if isinstance(error, RateLimited):
             words = f"the provider keeps asking for fewer requests: {error.message}"
             self._stop_if(RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY))
