@@ -8,6 +8,7 @@ import json
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def resends(state: State) -> list[str]:
             wrong.append(f"P6: the attempts of {job} are not counted up")
         if sum(record["why"] == "resend" for record in tries) > 1:
             wrong.append(f"P6: {job} was sent again twice after an unknown outcome")
-        for earlier, later in zip(tries, tries[1:], strict=False):
+        for earlier, later in pairwise(tries):
             end = ended.get(attempt_of(earlier), {"t": "nothing", "paid": "maybe"})
             free = end["t"] == "fail" and end["paid"] == "no"
             allowed = end["t"] == "unk" and later["why"] == "resend"

@@ -356,20 +356,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sweep-") as temporary:
         folder = options.keep or Path(temporary)
         points = _choose(options, folder)
-        print(f"{len(points)} points")
+        say(f"{len(points)} points")
         totals: Counter[str] = Counter()
         for result in sweep(points, folder, options.workers, keep=options.keep is not None):
             totals.update(points=1, hit=result.hit, wrong=bool(result.wrong), resent=result.resent, kept=result.kept,
                           never_arrived=result.never_arrived)  # fmt: skip
             for words in result.wrong:
-                print(f"  {result.point}: {words}", flush=True)
-    print(
+                say(f"  {result.point}: {words}")
+    say(
         f"{totals['points']} points, {totals['hit']} of them hit, in {time.monotonic() - started:.0f} s: "
         f"{totals['wrong']} broke a promise. {totals['kept']} received answers were kept across the crash, "
         f"{totals['resent']} requests were sent again after an unknown outcome; {totals['never_arrived']} unknown "
         "attempts had never reached the provider whole"
     )
     return 1 if totals["wrong"] or not totals["hit"] else 0
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  (this is a program)
 
 
 def _choose(options: argparse.Namespace, folder: Path) -> list[Fault | StraceKill]:

@@ -75,7 +75,8 @@ class LedgerText:
 
 
 def tried(job: Job, number: int = 1, why: str = "new") -> dict[str, Any]:
-    return try_record(job, number, why=why, attempt_id=f"run.{job.id}.{number}", run="run", at="2026-01-01T00:00:00.000Z")
+    attempt_id = f"run.{job.id}.{number}"
+    return try_record(job, number, why=why, attempt_id=attempt_id, run="run", at="2026-01-01T00:00:00.000Z")
 
 
 def done(job: Job, number: int = 1, images: Any = (), caption: str | None = "so it is") -> dict[str, Any]:

@@ -161,7 +161,8 @@ def test_the_run_and_its_end_are_found_again(make: Any) -> None:
     assert history.published.bytes == 12
 
 
-steps = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.sampled_from("done unk text blocked off open".split())))
+endings = st.sampled_from(["done", "unk", "text", "blocked", "off", "open"])
+steps = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), endings))
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

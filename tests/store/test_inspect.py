@@ -31,8 +31,7 @@ def thumbnail() -> bytes:
     """EXIF with a whole JPEG inside, end marker and all."""
     exif = Image.Exif()
     exif[0x010E] = "a note \u00ff\u00d9"
-    inner = drawing("JPEG")
-    return exif.tobytes()[:6] + exif.tobytes()[6:] + inner
+    return exif.tobytes() + drawing("JPEG")
 
 
 PICTURES: dict[str, tuple[str, bytes]] = {
@@ -160,7 +159,7 @@ def test_decoding_finds_what_the_structure_does_not_show(look: Any) -> None:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    start=st.sampled_from([data[:30] for _, data in PICTURES.values()] + [b"\xff\xd8\xff", b"RIFF\xff\xff\xff\x7fWEBP"]),
+    start=st.sampled_from([data[:30] for _, data in PICTURES.values()] + [b"RIFF\xff\xff\xff\x7fWEBP"]),
     rest=st.binary(max_size=300),
 )
 def test_any_bytes_give_facts_or_bad_picture(look: Any, start: bytes, rest: bytes) -> None:

@@ -40,7 +40,7 @@ def test_an_attempt_without_an_answer_loads_as_none(spool: AttemptSpool) -> None
 
 
 def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
-    """A kill or a power cut in the middle of the write leaves an attempt that is unknown, not a run that cannot start."""
+    """A crash in the middle of the write leaves an attempt that is unknown, not a run that cannot start."""
     make.receive(spool, b"picture", body=b'{"some":"body"}')
     path = tmp_path / "shirt.v2~1.answer"
     data = path.read_bytes()

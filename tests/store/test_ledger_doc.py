@@ -1,0 +1,106 @@
+"""docs/ledger.md names exactly what the code writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.runner import run
+from batch.store.ledger import VERSION, is_valid
+
+DOC = (Path(__file__).parents[2] / "docs/ledger.md").read_text("utf-8")
+KINDS = ["run", "try", "done", "fail", "unk", "end"]
+MANIFEST = """\
+name: doc
+provider:
+  profile: simulator
+  simulator:
+    pictures: plain
+    faults: [{fault: text_only, prompt: words}, {fault: cut, prompt: boat}]
+retry: {unusable_retries: 0, unknown: hold}
+defaults: {image_size: 512, modalities: [TEXT, IMAGE]}
+jobs:
+  - {id: mug, prompt: a mug, references: [mug.png]}
+  - {id: poster, prompt: a poster of words}
+  - {id: boat, prompt: a boat}
+"""
+
+
+def paths(value: Any, before: str = "") -> set[str]:
+    """The names of all fields, inner ones as `images[].path`. `usage` is the provider's own and not looked into."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return set().union(*(paths(item, before + "[]") for item in value))
+    if not isinstance(value, dict) or before == "usage":
+        return {before}
+    prefix = before + "." if before else ""
+    return set().union(*(paths(item, prefix + name) for name, item in value.items()))
+
+
+def named_in(text: str) -> set[str]:
+    """The fields in the first column of a section's tables."""
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def section(kind: str) -> str:
+    found = re.search(rf"^### `{kind}`.*?(?=^##)", DOC, re.MULTILINE | re.DOTALL)
+    assert found is not None, kind
+    return found[0]
+
+
+def documented(kind: str) -> set[str]:
+    general, attempt = re.findall(r"(?:^\|.*\n)+", DOC[DOC.index("## A line") : DOC.index("### `run`")], re.MULTILINE)
+    common = named_in(general) | (named_in(attempt) if kind not in ("run", "end") else set())
+    return common | named_in(section(kind))
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a real run."""
+    folder = tmp_path_factory.mktemp("doc")
+    shutil.copy(Path(__file__).parents[2] / "jobs/pictures/mug.png", folder)
+    (folder / "doc.yaml").write_text(MANIFEST)
+    asyncio.run(run(folder / "doc.yaml", output=folder / "out"))
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def written(output: Path) -> dict[str, dict[str, Any]]:
+    """One record of each kind."""
+    records = [json.loads(line) for line in (output / "ledger.jsonl").read_bytes().splitlines()]
+    return {record["t"]: record for record in records if record["t"] != "try" or record["job"] == "mug"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_names_exactly_the_fields_that_are_written(written: dict[str, Any], kind: str) -> None:
+    """Not one more, not one less."""
+    assert documented(kind) == paths(written[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pages_examples_are_real_lines(kind: str) -> None:
+    """With the right checksum and the documented fields."""
+    (example,) = re.findall(r"```json\n(.*)\n```", section(kind))
+
+    assert is_valid(example.encode("ascii"))
+    assert (json.loads(example)["t"], json.loads(example)["v"]) == (kind, VERSION)
+    assert paths(json.loads(example)) == documented(kind)
+
+
+def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
+    """A run with a picture, a failure and an unknown outcome writes them all."""
+    assert sorted(written) == sorted(KINDS)
+
+
+def test_the_page_names_every_file_of_the_folder(output: Path) -> None:
+    """And only one that a good run does not leave: a torn end."""
+    table = {name.rstrip("/") for name in named_in(DOC[: DOC.index("## A line")])}
+
+    assert table == {*os.listdir(output), "ledger.torn-<run>"}
