@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,6 +24,7 @@ def _umask() -> int:
 #: Permissions of what is meant to be seen by others, if the user's umask agrees. The umask can only be read by
 #: setting it, which is not for a time when threads create files.
 PUBLIC_MODE: Final = 0o666 & ~_umask()
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -36,11 +37,20 @@ def storage_errors(what: str) -> Iterator[None]:
         raise StorageError(f"cannot {what}: {error.strerror or error}") from error
 
 
-def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
-    """Write everything, however little the kernel takes at a time."""
+def write_all(
+    descriptor: int, data: bytes | bytearray | memoryview, *, make_room: Callable[[], bool] = lambda: False
+) -> None:
+    """Write everything, however little the kernel takes at a time.
+
+    When the disk is full, `make_room` says whether it is worth going on from there.
+    """
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except OSError as error:
+            if error.errno not in _FULL or not make_room():
+                raise
 
 
 def sync_folder(path: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from batch.errors import StorageError
 from batch.providers.base import Blob, Received
+from batch.store.ballast import Ballast
 from batch.store.durable import create_file, forget, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"
@@ -28,8 +29,9 @@ def attempt_stem(job_id: str, number: int) -> str:
 class SpoolFile:
     """One long string or download being written, unbuffered: what was written survives the process."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, ballast: Ballast) -> None:
         self.file = path
+        self._ballast = ballast
         with storage_errors("write the spool"):
             forget(path)
             self._descriptor: int | None = create_file(path)
@@ -37,7 +39,7 @@ class SpoolFile:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self._descriptor is not None
         with storage_errors("write the spool"):
-            write_all(self._descriptor, data)
+            write_all(self._descriptor, data, make_room=self._ballast.spend)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -49,7 +51,8 @@ class SpoolFile:
 class AttemptSpool:
     """The spool of one attempt. Implements `providers.base.Spool`."""
 
-    def __init__(self, folder: str, stem: str) -> None:
+    def __init__(self, folder: str, stem: str, ballast: Ballast) -> None:
+        self._ballast = ballast
         self._base = os.path.join(folder, stem)
         self._count = 0
         self._sealed = False
@@ -67,7 +70,7 @@ class AttemptSpool:
     def new_blob(self) -> SpoolFile:
         path = f"{self._base}.{self._count}"
         self._count += 1
-        return SpoolFile(path)
+        return SpoolFile(path, self._ballast)
 
     def seal(self, received: Received) -> None:
         """From here a crash of the process cannot lose the answer: it is one write, and nothing before it can wait.
@@ -87,7 +90,7 @@ class AttemptSpool:
             forget(path)
             descriptor = create_file(path)
             try:
-                write_all(descriptor, data)
+                write_all(descriptor, data, make_room=self._ballast.spend)
             finally:
                 os.close(descriptor)
         self._sealed = True

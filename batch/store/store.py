@@ -13,7 +13,7 @@ import platform
 import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
 from batch.model import AttemptFacts, Done, Image, Job
 from batch.providers.base import Answer, Received
+from batch.store.ballast import Ballast
 from batch.store.commit import Committer
 from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
 from batch.store.history import History, OpenAttempt, replay
@@ -52,7 +53,15 @@ class Store:
     """An output folder, locked and open for one run. Made by `OutputFolder.open`."""
 
     def __init__(
-        self, output: Path, run_id: str, clock: Clock, ledger: LedgerFile, history: History, *, decode: bool
+        self,
+        output: Path,
+        run_id: str,
+        clock: Clock,
+        ledger: LedgerFile,
+        history: History,
+        ballast: Ballast,
+        *,
+        decode: bool,
     ) -> None:
         self.output = output
         self.history = history
@@ -62,10 +71,12 @@ class Store:
         self._clock = clock
         self._ledger = ledger
         self._committer = Committer(ledger, history)
+        self._ballast = ballast
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
     async def begin(self, job: Job, *, why: str) -> Ticket:
-        """Write down, durably, that this job is about to be sent."""
+        """Write down, durably, that this job is about to be sent. Raises `StorageError` if the disk is full."""
+        self._ballast.check()
         number = self.history.of(job.key()).attempts + 1
         attempt_id = f"{self._run}.{job.id}.{number}"
         record = try_record(
@@ -136,7 +147,7 @@ class Store:
         return ticket, spool.load()
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
-        return AttemptSpool(str(self.output / "spool"), attempt_stem(job_id, number))
+        return AttemptSpool(str(self.output / "spool"), attempt_stem(job_id, number), self._ballast)
 
     def _store_pictures(
         self, ticket: Ticket, answer: Answer, version: int
@@ -160,7 +171,6 @@ class Store:
         self._committer.close()
         self._threads.shutdown(wait=True)
         self.published.close()
-        self._ledger.close()
 
 
 class OutputFolder:
@@ -191,14 +201,14 @@ class OutputFolder:
         if self._lock.acquire() and (self.path / "ledger.jsonl").exists():
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._lock.write_owner(run_id)
-        ledger = LedgerFile(str(self.path / "ledger.jsonl"))
-        if self._tail.torn:
-            ledger.cut_tail(self._tail, str(self.path / f"ledger.torn-{run_id}"))
-        store = Store(self.path, run_id, clock, ledger, self.history, decode=decode)
-        try:
-            yield store
-        finally:
-            await store.aclose()
+        with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
+            if self._tail.torn:
+                ledger.cut_tail(self._tail, str(self.path / f"ledger.torn-{run_id}"))
+            store = Store(self.path, run_id, clock, ledger, self.history, ballast, decode=decode)
+            try:
+                yield store
+            finally:
+                await store.aclose()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from batch.errors import StorageError, Unusable
 from batch.providers.base import Answer, Blob, Picture
+from batch.store.ballast import Ballast
 from batch.store.pictures import store_pictures
 from batch.store.spool import AttemptSpool
 
@@ -25,7 +26,7 @@ def keep(tmp_path: Path, make: Any) -> Any:
 
     def keep(*pictures: bytes, version: int = 0, decode: bool = False, job: Any = None, answer: Any = None) -> Any:
         job = job or make.job()
-        spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}")
+        spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}", Ballast(str(tmp_path)))
         if answer is None:
             _, answer = make.receive(spool, *pictures)
         return store_pictures(tmp_path, job, answer.pictures, spool, version=version, decode=decode)

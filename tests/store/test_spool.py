@@ -12,17 +12,18 @@ import pytest
 
 from batch.errors import StorageError
 from batch.providers.base import Received
+from batch.store.ballast import Ballast
 from batch.store.spool import AttemptSpool, attempt_stem, sweep
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> AttemptSpool:
-    return AttemptSpool(str(tmp_path), attempt_stem("shirt.v2", 1))
+    return AttemptSpool(str(tmp_path), attempt_stem("shirt.v2", 1), Ballast(str(tmp_path)))
 
 
 def again(spool: AttemptSpool) -> AttemptSpool:
     """The same attempt, as a later run sees it."""
-    return AttemptSpool(os.path.dirname(spool._base), os.path.basename(spool._base))
+    return AttemptSpool(os.path.dirname(spool._base), os.path.basename(spool._base), spool._ballast)
 
 
 def test_a_sealed_answer_is_loaded_as_it_was(spool: AttemptSpool, make: Any) -> None:
