@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Final
 
 from batch.model import job_key
 from batch.store.ledger import Line, Published, Tail, read_ledger
+
+_ROWS_AT_ONCE: Final = 1024
 
 
 class State(IntEnum):
@@ -176,15 +179,20 @@ class History:
             self._ended(key, row, offset, line)
 
     def _add(self, key: bytes) -> int:
-        row = self._rows[key] = len(self._state)
+        row = self._rows[key] = len(self._rows)
+        if row == len(self._state):
+            self._grow()
+        return row
+
+    def _grow(self) -> None:
+        """Add rows to every column, many at once: a million calls for each of them would cost seconds."""
         for column in (self._state, self._attempts, self._rejected, self._resends, self._versions, self._missing,
                        self._code, self._usd):  # fmt: skip
-            column.append(0)
+            column.extend([0] * _ROWS_AT_ONCE)
         for offsets in (self._try_offset, self._last_offset, self._bought_offset, self._bought_try_offset):
-            offsets.append(-1)
-        self._spec += bytes(16)
-        self._bought_spec += bytes(16)
-        return row
+            offsets.extend([-1] * _ROWS_AT_ONCE)
+        self._spec += bytes(16 * _ROWS_AT_ONCE)
+        self._bought_spec += bytes(16 * _ROWS_AT_ONCE)
 
     def _tried(self, key: bytes, row: int, offset: int, line: Line) -> None:
         self.requests += 1
