@@ -1,0 +1,92 @@
+"""What is seen only across jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from batch.dispatch.patterns import Patterns
+from batch.errors import AttemptError, NotSent, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
+
+
+def cut(seconds: float) -> OutcomeUnknown:
+    return OutcomeUnknown("cut", "the connection was cut", elapsed_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stops"),
+    [
+        ([60.0, 60.3, 59.9], True),
+        ([60.0, 61.9, 60.5], True),
+        ([60.0, 63.0, 60.5], False),
+        ([10.0, 60.0, 60.1, 60.2], True),
+        ([60.0, 60.0], False),
+        ([0.1, 0.1, 0.1, 0.1], False),
+    ],
+)
+def test_cuts_at_a_constant_time(seconds: list[float], stops: bool) -> None:
+    """Three cuts within two seconds of each other are a timer's; early ones are a bad connection's."""
+    patterns = Patterns()
+    stoppers = [patterns.attempt_failed(cut(each)) for each in seconds]
+    assert stoppers[:-1] == [None] * (len(seconds) - 1)
+    assert (stoppers[-1] is not None) is stops
+    if stops:
+        assert (stoppers[-1].code, stoppers[-1].stop_code) == ("cut_at_constant_time", 76)
+
+
+@pytest.mark.parametrize(("longer", "stops"), [(90.0, False), (30.0, True)])
+def test_a_longer_answer_is_proof_against_a_timer(longer: float, stops: bool) -> None:
+    """An answer that took longer than the cuts shows that nothing cuts there; a short one shows nothing."""
+    patterns = Patterns()
+    patterns.attempt_failed(cut(60.0))
+    patterns.attempt_failed(cut(60.0))
+    patterns.succeeded(longer)
+    assert (patterns.attempt_failed(cut(60.0)) is not None) is stops
+
+
+@pytest.mark.parametrize("code", ["not_json", "error_in_answer"])
+def test_unreadable_answers(code: str) -> None:
+    """Three answers in a row that nobody can read: this is not the API we think it is."""
+    patterns = Patterns()
+    error = Unusable(code, "no JSON")
+    assert [patterns.attempt_failed(error), patterns.attempt_failed(error)] == [None, None]
+    stopper = patterns.attempt_failed(error)
+    assert stopper is not None
+    assert (stopper.code, stopper.stop_code) == ("unreadable_answers", 76)
+
+
+NO_SERVICE = [NotSent("no_connection", "refused"), Unavailable("unavailable", "503")]
+SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "exit_code"),
+    [
+        (NO_SERVICE * 5, "no_service", 75),
+        ([SAME] * 5, "all_refused", 77),
+        ([Unavailable("no_channel", "no channel for this model")], "no_channel", 77),
+        (NO_SERVICE * 4 + [SAME] + NO_SERVICE * 4, None, None),
+        ([Refused("invalid_request", f"bad {n}") for n in range(20)], None, None),
+        ([Refused("image_safety", "blocked")] * 20, None, None),
+        ([Unusable("no_image", "words only")] * 20, None, None),
+    ],
+)
+def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit_code: int | None) -> None:
+    """Ten jobs in a row without service, five told the same words: one cause, not bad jobs. Blocked ones are."""
+    patterns = Patterns()
+    stoppers: list[RunStopper | None] = [patterns.job_given_up(error) for error in errors]
+    assert stoppers[:-1] == [None] * (len(errors) - 1)
+    last = stoppers[-1]
+    assert (last and last.code, last and last.stop_code) == (code, exit_code)
+
+
+def test_a_picture_ends_every_row() -> None:
+    """One success, and counting starts anew."""
+    patterns = Patterns()
+    for _ in range(20):
+        for _ in range(4):
+            assert patterns.job_given_up(SAME) is None
+        for _ in range(9):
+            assert patterns.job_given_up(NO_SERVICE[0]) is None
+        for _ in range(2):
+            assert patterns.attempt_failed(Unusable("not_json", "")) is None
+        patterns.succeeded(5.0)

@@ -1,0 +1,200 @@
+"""Whether and when a failed attempt is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from fakes import FakeClock, job
+
+from batch.dispatch.retry import REPEATABLE, decide_retry, with_retries, worth_another
+from batch.errors import (
+    AttemptError,
+    BatchError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RunStopper,
+    StorageError,
+    Unavailable,
+    Unusable,
+)
+from batch.settings import RetryPolicy
+
+POLICY = RetryPolicy()
+
+
+def decide(error: AttemptError, times: int, *, rejected: int = 0, resend: bool = False, seed: int = 1) -> float | None:
+    seen = Counter({type(error): times})
+    return decide_retry(error, seen, POLICY, Random(seed), rejected_before=rejected, may_resend=lambda: resend)
+
+
+def told(seconds: float | None) -> RateLimited:
+    return RateLimited("rate_limited", "slow down", wait_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "more", "expected"),
+    [
+        (NotSent("no_connection", ""), 1, {}, (0, 1.0)),
+        (NotSent("no_connection", ""), 4, {}, (0, 8.0)),
+        (NotSent("no_connection", ""), 5, {}, None),
+        (Unavailable("unavailable", ""), 1, {}, (0, 2.0)),
+        (Unavailable("unavailable", ""), 2, {}, (0, 4.0)),
+        (Unavailable("unavailable", ""), 3, {}, None),
+        (told(30.0), 1, {}, (30.0, 33.0)),
+        (told(200.0), 1, {}, (200.0, 205.0)),
+        (told(301.0), 1, {}, None),
+        (told(None), 1, {}, (5.0, 15.0)),
+        (told(None), 10, {}, (5.0, 65.0)),
+        (told(1.0), 30, {}, (1.0, 1.1)),
+        (told(1.0), 31, {}, None),
+        (Unusable("no_image", "", retries=1), 1, {"rejected": 1}, (0, 2.0)),
+        (Unusable("no_image", "", retries=1), 1, {"rejected": 2}, None),
+        (Unusable("image_other", "", retries=9), 1, {"rejected": 2}, (0, 4.0)),
+        (Unusable("image_other", "", retries=9), 1, {"rejected": 3}, None),
+        (Unusable("max_tokens", "", retries=0), 1, {"rejected": 1}, None),
+        (OutcomeUnknown("timeout", ""), 1, {"resend": True}, (0, 2.0)),
+        (OutcomeUnknown("timeout", ""), 1, {"resend": False}, None),
+        (Refused("image_safety", ""), 1, {"resend": True}, None),
+        (RunStopper("bad_key", ""), 1, {"resend": True}, None),
+    ],
+)
+def test_decision(
+    error: AttemptError, times: int, more: dict[str, Any], expected: tuple[float, float] | None
+) -> None:
+    """Each class has its own number of attempts and its own wait; None is the end."""
+    for seed in range(20):
+        wait_seconds = decide(error, times, seed=seed, **more)
+        if expected is None:
+            assert wait_seconds is None
+        else:
+            assert wait_seconds is not None
+            assert expected[0] <= wait_seconds <= expected[1]
+
+
+def test_waits_differ_between_jobs() -> None:
+    """A crowd that failed together does not come back together."""
+    waits = {decide(Unavailable("unavailable", ""), 2, seed=seed) for seed in range(50)}
+    assert len(waits) == 50
+
+
+def test_budget_is_asked_only_for_unknown_outcomes() -> None:
+    """A place among the jobs that may be paid twice is not taken by an error that was not paid."""
+    asked: list[bool] = []
+    for error in (NotSent("a", ""), Unavailable("b", ""), told(1.0), Unusable("c", ""), Refused("d", "")):
+        decide_retry(error, Counter({type(error): 1}), POLICY, Random(1), rejected_before=1,
+                     may_resend=lambda: asked.append(True) or True)  # fmt: skip
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "rejected", "expected"),
+    [
+        (Unusable("no_image", "", retries=1), 1, True),
+        (Unusable("no_image", "", retries=1), 2, False),
+        (Unavailable("unavailable", ""), 0, True),
+        (NotSent("no_connection", ""), 0, True),
+        (Refused("image_safety", ""), 1, False),
+        (Refused("reference_changed", "", may_work_later=True), 0, True),
+    ],
+)
+def test_worth_another_run(error: AttemptError, rejected: int, expected: bool) -> None:
+    """A later run sends a job again if that costs nothing, or costs no more than the policy allows over its life."""
+    assert worth_another(error, rejected, POLICY) is expected
+
+
+async def call(errors: list[BaseException | None], ask: Any = lambda error: 1.0) -> tuple[list[BaseException], int]:
+    """Attempts that end with these errors in turn; what came out at the end, and how many calls were made."""
+    clock, calls, out = FakeClock(), 0, []
+
+    async def attempt() -> str:
+        nonlocal calls
+        calls += 1
+        error = errors[min(calls, len(errors)) - 1]
+        await clock.sleep(1)
+        if error is not None:
+            raise error
+        return "picture"
+
+    try:
+        assert await with_retries(attempt, ask, clock) == "picture"
+    except BaseException as error:
+        out.append(error)
+    return out, calls
+
+
+async def test_goes_on_until_a_picture_comes() -> None:
+    """Repeatable errors are repeated as long as the decision says so."""
+    out, calls = await call([NotSent("a", ""), Unavailable("b", ""), told(3.0), None])
+    assert (out, calls) == ([], 4)
+
+
+async def test_gives_up_with_the_last_error_itself() -> None:
+    """What comes out is the attempt's own error, not a wrapper of the retry library."""
+    last = Unavailable("b", "")
+    waits = iter([1.0, None])
+    out, calls = await call([NotSent("a", ""), last], lambda error: next(waits))
+    assert out == [last]
+    assert calls == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bug"), OSError(28, "disk full"), TimeoutError(), asyncio.CancelledError(), KeyError("x"),
+        BatchError("other"), StorageError("disk"), RunStopper("bad_key", ""), Refused("blocked", ""),
+        AttemptError("new", "a class nobody has placed yet"),
+    ],
+)  # fmt: skip
+async def test_anything_else_is_never_repeated(error: BaseException) -> None:
+    """The list of what is repeated is positive: an exception that is not on it comes out after one call."""
+    out, calls = await call([error])
+    assert out == [error]
+    assert calls == 1
+
+
+def test_the_positive_list() -> None:
+    """A new class of error is not repeated until somebody puts it on the list."""
+    assert {error.__name__ for error in REPEATABLE} == {
+        "NotSent", "Unavailable", "RateLimited", "OutcomeUnknown", "Unusable"
+    }  # fmt: skip
+
+
+async def test_attempts_end_even_if_the_decision_never_does() -> None:
+    """There is a bound beyond every policy's own numbers."""
+    out, calls = await call([told(1.0)], lambda error: 0.0)
+    assert isinstance(out[0], RateLimited)
+    assert calls == 100
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_cancelled_at_any_point(steps: int) -> None:
+    """Wherever a retrying job is cancelled, the cancellation comes out and no call is made after it."""
+    calls = 0
+    calls_when_cancelled = -1
+
+    async def attempt() -> str:
+        nonlocal calls
+        calls += 1
+        for _ in range(3):
+            await asyncio.sleep(0)
+        raise NotSent("no_connection", job().id)
+
+    class Clock(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(with_retries(attempt, lambda error: 1.0, Clock()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    calls_when_cancelled = calls
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert calls == calls_when_cancelled

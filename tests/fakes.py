@@ -1,0 +1,194 @@
+"""Small stand-ins shared by tests: a clock whose time costs nothing, and a buyer that needs no network."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+from typing import Any
+
+from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.errors import AttemptError
+from batch.events import Listener
+from batch.model import AttemptFacts, Done, Job, Outcome
+from batch.plan import ToDo
+from batch.settings import Limits, RetryPolicy
+
+
+class FakeClock:
+    """Virtual time: when every task waits, it jumps to the moment the first sleeper wakes."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = count()
+        self._driving = False
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=self.time)
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+        heapq.heappush(self._sleepers, (self.time + seconds, next(self._order), woken))
+        if not self._driving:
+            self._driving = True
+            loop.call_soon(self._advance)
+        await woken
+
+    def _advance(self) -> None:
+        """Runs as long as anybody sleeps; moves time only when nothing else is ready to run."""
+        loop: Any = asyncio.get_running_loop()
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        if not self._sleepers:
+            self._driving = False
+            return
+        if not loop._ready:
+            wakes_at, _, woken = heapq.heappop(self._sleepers)
+            self.time = max(self.time, wakes_at)
+            woken.set_result(None)
+        loop.call_soon(self._advance)
+
+
+class QuickClock(FakeClock):
+    """For tests over real sockets: real time goes on by itself, and sleeping takes none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._skipped = 0.0
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time() + self._skipped
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        self._skipped += seconds
+        await asyncio.sleep(0)
+
+
+class Recorder(Listener):
+    """Remembers what it was told, as tuples that begin with the event's name."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def attempt_started(self, job: Job, in_flight: int) -> None:
+        self.events.append(("started", job.id, in_flight))
+
+    def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
+        self.events.append(("failed", job.id, error.code, retry_seconds))
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        self.events.append(("gate", seconds))
+
+    def stopping(self, reason: str, in_flight: int) -> None:
+        self.events.append(("stopping", reason, in_flight))
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        self.events.append(("ended", outcome.job.id, type(outcome).__name__))
+
+    def message(self, text: str) -> None:
+        self.events.append(("message", text))
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [event for event in self.events if event[0] == name]
+
+
+def job(job_id: str = "cup", **fields: Any) -> Job:
+    return Job(**{"id": job_id, "prompt": f"a picture of {job_id}", "model": "gemini-3.1-flash-image", **fields})
+
+
+def done(job: Job, *, seconds: float = 5.0) -> Done:
+    return Done(job=job, attempt=AttemptFacts(number=1, seconds=seconds, cost_usd=0.067), images=())
+
+
+class Seller:
+    """Stands where `Buyer.buy` stands. `answers(job, n)` gives the n-th answer to a job: an error to raise, None for
+    a picture, or seconds that the picture takes."""
+
+    def __init__(self, clock: FakeClock, answers: Callable[[Job, int], Any] = lambda job, n: None) -> None:
+        self.clock = clock
+        self.answers = answers
+        self.calls: list[tuple[float, str, str]] = []
+        self.recorded: list[str] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.rejected: Counter[str] = Counter()
+        self.resends: Counter[str] = Counter()
+
+    def times(self, job_id: str) -> int:
+        return sum(called == job_id for _, called, _ in self.calls)
+
+    def past(self, job: Job) -> tuple[int, int]:
+        return self.rejected[job.id], self.resends[job.id]
+
+    async def buy(self, job: Job, why: str) -> Done:
+        self.calls.append((self.clock.monotonic(), job.id, why))
+        self.resends[job.id] += why == "resend"
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            answer = self.answers(job, self.times(job.id))
+            await self.clock.sleep(answer if isinstance(answer, (int, float)) else 1.0)
+            if isinstance(answer, BaseException):
+                self.rejected[job.id] += getattr(answer, "paid", "") == "yes"
+                raise answer
+            self.recorded.append(job.id)
+            return done(job)
+        finally:
+            self.in_flight -= 1
+
+
+def scheduler(
+    seller: Seller,
+    *,
+    concurrency: int = 2,
+    per_minute: int | None = None,
+    policy: RetryPolicy | None = None,
+    budget: int = 10,
+    listener: Listener | None = None,
+) -> Scheduler:
+    return Scheduler(
+        seller.buy,
+        limits=Limits(concurrency=concurrency, requests_per_minute=per_minute),
+        policy=policy or RetryPolicy(),
+        budget=ResendBudget(budget),
+        past=seller.past,
+        clock=seller.clock,
+        random=Random(1),
+        listener=listener or Listener(),
+    )
+
+
+def todo(number: int, because: str = "new") -> Iterator[ToDo]:
+    return (ToDo(job=job(f"job-{n}"), because=because) for n in range(number))
+
+
+async def carry_out(
+    scheduler: Scheduler, entries: Iterable[ToDo | None], each: Callable[[Outcome], None] = lambda outcome: None
+) -> dict[str, Outcome]:
+    """Run to the end; the outcomes by job. No job may have two, and no task may be left behind."""
+    found: dict[str, Outcome] = {}
+    before = asyncio.all_tasks()
+    async with scheduler.outcomes(iter(entries)) as outcomes:
+        async for outcome in outcomes:
+            assert outcome.job.id not in found
+            found[outcome.job.id] = outcome
+            each(outcome)
+    assert asyncio.all_tasks() <= before
+    return found
+
+
+def kinds(outcomes: dict[str, Outcome]) -> Counter[str]:
+    return Counter(type(outcome).__name__ for outcome in outcomes.values())
