@@ -66,4 +66,4 @@ def host_may_be_public(host: str) -> bool:
     try:
         return is_public_address(host)
     except ValueError:
-        return any(character.isalpha() for character in host) and ":" not in host
+        return host != "localhost" and any(character.isalpha() for character in host) and ":" not in host

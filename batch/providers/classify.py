@@ -60,9 +60,9 @@ _QUOTA_ZERO = re.compile(r"\blimit: 0\b")
 _MANY_PER_MINUTES = re.compile(
     r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次"
 )
-_WAIT_WORDS = re.compile(r"(?:retry|reset) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[hms]))+)", re.IGNORECASE)
+_WAIT_WORDS = re.compile(r"(?:retry|reset) (?:in|after) ((?:[0-9]+(?:\.[0-9]+)?(?:ms|[hms]))+)", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[hms])")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import httpx
@@ -33,6 +33,8 @@ from batch.settings import Auth, Timeouts
 
 #: What an answer may measure in all, after inflating. A 4K picture is 24 MB; some answers bring a second one.
 MAX_BODY_BYTES: Final = 64 << 20
+#: Links to a picture are often sent on once, to a storage service.
+_REDIRECTS: Final = 3
 _PIECE_BYTES: Final = 64 << 10
 _INFLATE_BYTES: Final = 256 << 10
 
@@ -146,19 +148,38 @@ class DownloadClient:
         await self._public.aclose()
 
     async def get(self, url: str, consumer: Consumer) -> None:
-        """Stream the picture into `consumer`. Raises `Unusable` with the reason; its text names only the host."""
+        """Stream the picture into `consumer`, following a few redirects, each checked like the first address.
+
+        Raises `Undelivered` if it may work later and `Unusable` if it never will; their text names only the host.
+        """
+        place: str | None = url
+        for _ in range(_REDIRECTS + 1):
+            if place is None:
+                return
+            place = await self._fetch(place, consumer)
+        if place is not None:
+            raise _gone(urlsplit(url).hostname, "is redirected again and again")
+
+    async def _fetch(self, url: str, consumer: Consumer) -> str | None:
+        """One request; where it is redirected to, if it is."""
         client = self._client_for(url)
         host = urlsplit(url).hostname
         deadline = _Deadline(self._timeouts)
         try:
             async with deadline, client.stream("GET", url) as response:
+                if response.status_code in (301, 302, 303, 307, 308) and "location" in response.headers:
+                    return urljoin(url, response.headers["location"])
                 if response.status_code != 200:
                     raise _download_refused(response.status_code, host)
                 await _pump(response, consumer, deadline, MAX_BODY_BYTES)
-                return
+                return None
         except TimeoutError:
             reason = "no answer in time"
-        except (httpx.HTTPError, BodyTooLarge, zlib.error) as error:
+        except _NotPublic:
+            raise _unsafe("not a public host") from None
+        except BodyTooLarge as error:
+            raise _gone(host, f"is no picture: {error}") from None
+        except (httpx.HTTPError, zlib.error) as error:
             reason = str(error) or type(error).__name__
         raise Undelivered("download_failed", f"the picture's URL at {host} could not be read: {reason}")
 
@@ -171,26 +192,35 @@ class DownloadClient:
         if problem is None and not host_may_be_public(urlsplit(url).hostname or ""):
             problem = "not a public host"
         if problem is not None:
-            message = f"the picture came as a URL that is not safe to open: {problem}"
-            raise Unusable("download_refused", message, retries=0)
+            raise _unsafe(problem)
         return self._public
 
 
 def _download_refused(status: int, host: str | None) -> Undelivered | Unusable:
     """A link that is gone stays gone; anything else may work later, and the picture is paid for."""
-    message = f"the picture's URL at {host} answered {status}"
     if 400 <= status < 500 and status not in (408, 425, 429):
-        return Unusable("download_gone", message, retries=0)
-    return Undelivered("download_failed", message)
+        return _gone(host, f"answered {status}")
+    return Undelivered("download_failed", f"the picture's URL at {host} answered {status}")
+
+
+def _gone(host: str | None, what: str) -> Unusable:
+    return Unusable("download_gone", f"the picture's URL at {host} {what}", retries=0)
+
+
+def _unsafe(problem: str) -> Unusable:
+    message = f"the picture came as a URL that is not safe to open: {problem}"
+    return Unusable("download_refused", message, retries=0)
 
 
 def _parse_problem(url: str) -> str | None:
     """Why the HTTP library would refuse a URL, or read it differently than the checks did."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        readable = parsed.host  # httpx looks at it, and fails for a name that is no valid international one
+    except (httpx.InvalidURL, ValueError):
         return "not a URL"
-    return None if parsed.host == urlsplit(url).hostname else "an odd host name"
+    as_checked = urlsplit(url).hostname
+    return None if as_checked in (readable, parsed.raw_host.decode("ascii")) else "an odd host name"
 
 
 def _head(response: httpx.Response) -> Head:
@@ -331,6 +361,10 @@ def _meaning(failure: _Failure, *, fully_sent: bool, head: Head | None, elapsed_
         elapsed_seconds=elapsed_seconds,
         http_status=head.status if head is not None else None,
     )
+
+
+class _NotPublic(httpx.ConnectError):
+    """A name from outside leads to an address that is not on the public internet."""
 
 
 class _TlsRefused(httpx.ConnectError):
@@ -474,7 +508,7 @@ class _PublicResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
         if not all(is_public_address(result["host"]) for result in found):
-            raise OSError(None, "the name resolves to an address that is not public")
+            raise _NotPublic("the name resolves to an address that is not public")
         return found
 
     async def close(self) -> None:

@@ -29,10 +29,14 @@ _LOOK_BYTES: Final = 1024
 REFERENCE_PREFIX: Final = "spool://"
 
 _DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=.-]+)*;base64,")
-_ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|\\u00(?:2[bBfF]|3[dD]))*")
+#: A letter of base64, or white space, written as its number. JSON allows that for every character.
+_LETTER_ESCAPE: Final = (
+    rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
+)
+_ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?")
 _WHITE_SPACE_ESCAPE = re.compile(rb"\\[rnt]")
-_CHARACTER_ESCAPE = re.compile(rb"\\u00(2[bBfF]|3[dD])")
+_CHARACTER_ESCAPE = re.compile(_LETTER_ESCAPE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b" \t\r\n"
 
@@ -242,12 +246,13 @@ class _LongString:
             self._break(rest + stray, "not base64")
 
     def _accept(self, decoded: bytearray, characters: int) -> None:
-        if self._padded and characters:
+        if not characters:
+            return
+        if self._padded:
             self._break(bytes(decoded), "base64 goes on after its padding")
             return
         self._padded = len(decoded) * 4 < characters * 3
-        if decoded:
-            self._write(decoded)
+        self._write(decoded)
 
     def _break(self, rest: bytes, why: str) -> None:
         """From here on keep the characters as they come: nothing that was paid for is thrown away."""
@@ -264,7 +269,7 @@ def _clean_base64(data: bytes) -> tuple[bytes, bytes, bytes]:
     clean, rest = data[: match.end()], data[match.end() :]
     if b"\\" in clean:
         clean = _WHITE_SPACE_ESCAPE.sub(b"", clean).replace(b"\\/", b"/")
-        clean = _CHARACTER_ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), clean)
+        clean = _CHARACTER_ESCAPE.sub(lambda escape: bytes([int(escape[0][-2:], 16)]), clean)
     clean = clean.translate(_URL_SAFE, _WHITE_SPACE)
     if _CUT_ESCAPE.fullmatch(rest):
         return clean, rest, b""
