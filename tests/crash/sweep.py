@@ -245,10 +245,10 @@ class Bench:
 def _error_ending(fault: Fault, ran: Ran) -> list[str]:
     """P22: an error ends the run with 73 or 74, or was none that matters and the run ended as usual.
 
-    Files that cannot be removed are swept later, a picture whose sync fails once is written once more, and an answer
-    that finds the disk full goes to the space kept back for it.
+    Files that cannot be removed are swept later, a picture that cannot be opened or synced is written once more, and
+    an answer that finds the disk full goes to the space kept back for it.
     """
-    harmless = fault.kind in ("unlink", "close") or (fault.kind in ("fsync", "write") and not fault.lasting)
+    harmless = fault.kind in ("unlink", "close") or (fault.kind in ("open", "fsync", "write") and not fault.lasting)
     if ran.code in (73, 74) or (harmless and ran.code == EXIT):
         return []
     return [f"P22: ended with {ran.code} after {fault}: {ran.lines[-1:]} {ran.errors[-500:]}"]
