@@ -50,6 +50,8 @@ CASES: Final = {
 #: The pool is widened only where its bound of 100 is felt.
 _ONLY_LATENCY: Final = frozenset({"sdk-wide"})
 
+_KEPT: Final = "kept-to-the-end"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -111,6 +113,7 @@ def prepare_answers(folder: Path) -> dict[str, Answer]:
 def compare(bench: Bench, cases: list[Case]) -> Iterator[Run]:
     """Runs everything, yielding each run as it ends."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_swept(bench.workdir / _KEPT))
         servers: dict[str, Server] = {}
         if any(not case.delay_seconds for case in cases):
             prefix = bench.workdir / "nginx"
@@ -145,7 +148,8 @@ def _run(bench: Bench, case: Case, server: Server, contestant: Contestant, round
         ideal_seconds=images / case.concurrency * case.delay_seconds,
         answer_bytes=answer.json_bytes,
     )
-    with empty_folder(bench.workdir / "run") as folder:
+    kept = bench.workdir / _KEPT / f"{case.name}-{contestant.name}-{round_number}-{images}"
+    with empty_folder(bench.workdir / "run", keep_as=kept) as folder:
         task = Task(
             answer=answer,
             images=images,
@@ -187,15 +191,39 @@ def _own_requests(stats: ServerStats) -> int:
 
 
 @contextlib.contextmanager
-def empty_folder(folder: Path) -> Iterator[Path]:
-    """A folder for one run, gone afterwards, with no write-back left over for the next run to wait for."""
+def empty_folder(folder: Path, *, keep_as: Path | None = None) -> Iterator[Path]:
+    """A folder for one run, gone afterwards, with no write-back left over for the next run to wait for.
+
+    `keep_as` moves it away, its files emptied, instead of removing it.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder.resolve()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep_as is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            for file in folder.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    os.truncate(file, 0)
+            folder.rename(keep_as)
         os.sync()
+
+
+@contextlib.contextmanager
+def _swept(folder: Path) -> Iterator[None]:
+    """The emptied files of earlier runs stay in this folder to the end of the comparison.
+
+    For a minute after many files were removed ext4 is slow to make new ones: it passes over every inode just freed.
+    The next run would pay for that, and the dearer the more files the run before it had left.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def tell(run: Run) -> None:
