@@ -81,8 +81,8 @@ class GeminiProvider:
     def _error_in_200(self, received: Received) -> AttemptError | None:
         """Some relays answer 200 and put the error, or their own web page, into the body."""
         kind = received.headers.get("content-type", "").lower()
-        start = received.body.lstrip()[:1]
-        if kind.startswith("text/html") or start == b"<":
+        looks_like_a_page = "json" not in kind and received.body.lstrip()[:1] == b"<"
+        if kind.startswith("text/html") or looks_like_a_page:
             return RunStopper(
                 "html_answer",
                 "the endpoint answered with a web page; base_url does not point at the API",

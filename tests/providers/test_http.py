@@ -41,7 +41,7 @@ GOOD = {
     "chunked": CHUNKED,
     "until the end": b"HTTP/1.0 200 OK\r\n\r\n" + BODY,
     "extra bytes": b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + BODY + b"HTTP/1.1 500 Stray\r\n\r\n",
-    "interim": b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 50 + b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + BODY,
+    "interim": b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 50 + CHUNKED,
     "gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(BODY),
     "x-gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\nConnection: close\r\n\r\n" + gzip.compress(BODY),
     "deflate": b"HTTP/1.1 200 OK\r\nContent-Encoding: Deflate\r\nConnection: close\r\n\r\n" + DEFLATED,
@@ -71,7 +71,7 @@ async def test_the_request_is_what_was_meant(raw_server: Any, paid: Any, tools: 
         b"host", b"accept", b"connection", b"accept-encoding", b"user-agent", b"x-client-request-id",
         b"content-type", b"content-length", b"x-goog-api-key",
     }  # fmt: skip
-    assert lines[b"accept-encoding"] == b"accept-encoding: identity".replace(b"accept-e", lines[b"accept-encoding"][:8])
+    assert lines[b"accept-encoding"].endswith(b": identity")
 
 
 AUTH = {
@@ -406,7 +406,7 @@ def _made(kind: type[BaseException]) -> BaseException | None:
     for arguments in ((_Key(), OSError(errno.EIO, "words")),) if connecting else usual:
         try:
             return kind(*arguments)
-        except Exception:  # noqa: BLE001, S112, PERF203  (the next arguments may fit)
+        except Exception:  # noqa: BLE001  (the next arguments may fit)
             continue
     return None
 
@@ -472,7 +472,7 @@ async def test_cancelling_at_any_point_leaves_nothing_behind(raw_server: Any, pa
         await asyncio.gather(task, return_exceptions=True)
     assert bytes((await post(client, tools)).body) == BODY
     gc.collect()
-    while len(asyncio.all_tasks()) > before:  # the server's own tasks end when they see the connection close
+    while len(asyncio.all_tasks()) > before:  # noqa: ASYNC110  (the server's tasks end when they see the end)
         await asyncio.sleep(0.005)
     assert client._client._transport._inner._session.connector._acquired == set()
 

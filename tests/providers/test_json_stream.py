@@ -135,7 +135,7 @@ def test_bodies_without_long_strings_pass_unchanged(tools: Any, body: bytes, siz
 @pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
 def test_a_body_that_ends_within_a_picture_is_no_json(tools: Any, size: int, missing: int) -> None:
     """The end of a connection within a long string must not look like a whole answer."""
-    skeleton, (blob,), (data,) = fed(tools, b'{"data":"' + DATA[:-missing].encode(), size)
+    skeleton, _, (data,) = fed(tools, b'{"data":"' + DATA[:-missing].encode(), size)
     with pytest.raises(ValueError, match="Unterminated"):
         json.loads(skeleton)
     assert PICTURE.startswith(data[: len(PICTURE) - 6])

@@ -1,0 +1,277 @@
+"""The provider as a whole: what it sends is what the official SDK sends, and what it keeps is what came."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from batch.errors import NotSent, Refused, RunStopper, Unusable
+from batch.model import Reference
+from batch.providers.gemini import build_request
+from batch.providers.references import EncodedReference, ReferenceEncoder
+from batch.settings import Auth
+
+PICTURE = b"\x89PNG picture " * 4000
+
+
+def picture(format_name: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, format_name)
+    return out.getvalue()
+
+
+def reference(folder: Path, data: bytes, mime: str = "image/png", name: str = "r") -> Reference:
+    file = folder / name
+    file.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Reference(name=name, file=file, sha256=sha256, mime=mime, size_bytes=len(data))
+
+
+# ---- what is sent -----------------------------------------------------------------------------------------
+
+
+def one_spelling(value: Any) -> Any:
+    """Names in camelCase, whatever mixture they came in."""
+    if isinstance(value, dict):
+        return {re.sub("_(.)", lambda m: m[1].upper(), name): one_spelling(item) for name, item in value.items()}
+    return [one_spelling(item) for item in value] if isinstance(value, list) else value
+
+
+def body_of(request: bytes) -> Any:
+    return one_spelling(json.loads(request.partition(b"\r\n\r\n")[2]))
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "text": {"modalities": ("TEXT", "IMAGE")},
+    "picture only": {"modalities": ("IMAGE",), "image_size": "4K"},
+    "ratio and size": {"aspect_ratio": "16:9", "image_size": "2K"},
+    "a prompt of all kinds": {"prompt": 'a "quoted" \\ 山\n\x07 é \U0001f600'},
+    "references": {"references": 2, "aspect_ratio": "1:1"},
+}
+
+
+def ask_the_sdk(url: str, job: Any) -> None:
+    """The same request by the official SDK's blocking client."""
+    genai = pytest.importorskip("google.genai")
+    types = genai.types
+    parts = [
+        types.Part.from_bytes(data=reference.file.read_bytes(), mime_type=reference.mime)
+        for reference in job.references
+    ]
+    options = types.HttpOptions(base_url=url, api_version="v1beta", timeout=10_000)
+    with genai.Client(api_key="K", http_options=options) as client:
+        client.models.generate_content(
+            model=job.model,
+            contents=[job.prompt, *parts],
+            config=types.GenerateContentConfig(
+                response_modalities=list(job.modalities),
+                image_config=types.ImageConfig(aspect_ratio=job.aspect_ratio, image_size=job.image_size),
+            ),
+        )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("profile", ["anyfast", "google"])
+@pytest.mark.parametrize("call", CALLS)
+async def test_the_request_is_the_official_sdks(
+    call: str, profile: str, raw_server: Any, provider: Any, tools: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """After the names are brought to one spelling, both clients send the same JSON to the same path."""
+    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    facts = dict(CALLS[call])
+    widths = range(1, 1 + facts.get("references", 0))
+    facts["references"] = tuple(reference(tmp_path, picture(size=(w, 4)), name=str(w)) for w in widths)
+    job = tools.job(**facts)
+    peer = await raw_server(tools.answer(b"{}", "200 OK", "Content-Type: application/json"))
+    speaker = provider(peer.url, profile=profile)
+    await speaker.send(await speaker.prepare(job), "run.a.1", tools.MemorySpool())
+    await asyncio.to_thread(ask_the_sdk, peer.url, job)
+    ours, theirs = peer.requests
+    assert body_of(ours) == body_of(theirs)
+    assert ours.partition(b" HTTP/")[0].partition(b"?")[0] == theirs.partition(b" HTTP/")[0]
+    assert b"\r\nx-client-request-id: run.a.1\r\n" in ours.lower()
+
+
+def test_anyfast_gets_the_spelling_it_documents(tools: Any) -> None:
+    """inline_data and mime_type in its requests; Google's are camelCase."""
+
+
+    encoded = [EncodedReference(mime="image/png", base64=b"QUJD")]
+    snake = b"".join(build_request(tools.job(), encoded, snake_case=True).pieces)
+    camel = b"".join(build_request(tools.job(), encoded, snake_case=False).pieces)
+    assert b'{"inline_data":{"mime_type":"image/png","data":"QUJD"}}' in snake
+    assert b'{"inlineData":{"mimeType":"image/png","data":"QUJD"}}' in camel
+
+
+# ---- what comes back --------------------------------------------------------------------------------------
+
+
+def whole_answer(tools: Any, *headers: str, **more: Any) -> Any:
+    data = base64.b64encode(PICTURE).decode()
+    parts = [{"text": "words"}, {"inlineData": {"mimeType": "image/png", "data": data}}]
+    tree = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}], **more}
+    return tools.answer(json.dumps(tree).encode(), "200 OK", *headers)
+
+
+async def test_a_picture_streams_into_the_spool_and_is_found_again(
+    raw_server: Any, provider: Any, tools: Any
+) -> None:
+    """Sealed once, decoded once; interpreting needs nothing but what was sealed."""
+    peer = await raw_server(whole_answer(tools, "X-Request-Id: r-7"))
+    speaker, spool = provider(peer.url), tools.MemorySpool()
+    received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
+    answer = speaker.interpret(received)
+    assert spool.sealed == [received]
+    assert [bytes(file.data) for file in spool.files] == [PICTURE]
+    assert (answer.caption, answer.request_id, answer.pictures[0].blob) == ("words", "r-7", received.blobs[0])
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
+async def test_an_answer_that_ends_within_its_picture_is_sealed_and_unusable(
+    missing: int, raw_server: Any, provider: Any, tools: Any
+) -> None:
+    """Without a length nobody but the JSON says that the end is missing; it was charged all the same."""
+    body = b'{"candidates":[{"content":{"parts":[{"inlineData":{"data":"' + base64.b64encode(PICTURE)[:-missing]
+    peer = await raw_server(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+    speaker, spool = provider(peer.url), tools.MemorySpool()
+    received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
+    with pytest.raises(Unusable) as caught:
+        speaker.interpret(received)
+    assert caught.value.code == "not_json"
+    assert all(file.closed for file in spool.files)
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", ""])
+async def test_a_web_page_stops_the_run(content_type: str, raw_server: Any, provider: Any, tools: Any) -> None:
+    """base_url does not point at the API; no further request can work."""
+    peer = await raw_server(tools.answer(b"\n<!doctype html>", "200 OK", f"Content-Type: {content_type}"))
+    speaker = provider(peer.url)
+    received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", tools.MemorySpool())
+    with pytest.raises(RunStopper, match="web page"):
+        speaker.interpret(received)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"code": 503, "message": "x"}, "error_in_answer"),
+        ({"code": 401, "message": "Invalid token"}, "bad_key"),
+        ({"code": 402, "message": "x"}, "no_credit"),
+        ("words", "error_in_answer"),
+    ],
+)
+async def test_an_error_inside_a_200_keeps_its_meaning(error: Any, code: str, provider: Any, tools: Any) -> None:
+    """What stops a run stops it here too; everything else counts as a charged answer."""
+    with pytest.raises((Unusable, RunStopper)) as caught:
+        provider("http://127.0.0.1:1").interpret(tools.received({"error": error}))
+    assert caught.value.code == code
+
+
+async def test_a_cut_answer_closes_its_files(raw_server: Any, provider: Any, tools: Any) -> None:
+    """A connection that breaks within a picture leaves no open file."""
+    peer = await raw_server(whole_answer(tools)[:-5000])
+    speaker, spool = provider(peer.url), tools.MemorySpool()
+    with pytest.raises(Exception, match="no whole answer"):
+        await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
+    assert [file.closed for file in spool.files] == [True]
+    assert spool.sealed == []
+
+
+@pytest.mark.parametrize("auth", Auth)
+async def test_no_error_shows_the_key(auth: Auth, raw_server: Any, provider: Any, tools: Any) -> None:
+    """Not where the server sends it back as a header, as words or escaped, and not in what was raised on the way."""
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in tools.KEY)
+    echo = b'{"error":{"message":"key %s, %s"}}' % (tools.KEY.encode(), escaped.encode())
+    replies = [
+        tools.answer(echo, "403 Forbidden"),
+        tools.answer(b"", "307 Moved", f"Location: http://elsewhere/?key={tools.KEY}"),
+        b"",
+    ]
+    for reply in replies:
+        peer = await raw_server(reply)
+        speaker = provider(peer.url, auth=auth)
+        request = await speaker.prepare(tools.job())
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            await speaker.send(request, "run.a.1", tools.MemorySpool())
+        assert tools.KEY.encode() in peer.requests[0] or auth is Auth.QUERY
+        assert caught.value.__context__ is None
+        assert "canary" not in f"{caught.value!r} {caught.value} {vars(caught.value)}"
+
+
+async def test_nothing_listens(provider: Any, tools: Any) -> None:
+    """The provider's errors are those of the client beneath."""
+    speaker = provider("http://127.0.0.1:1")
+    with pytest.raises(NotSent):
+        await speaker.send(await speaker.prepare(tools.job()), "run.a.1", tools.MemorySpool())
+
+
+# ---- references -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format_name", "mode"),
+    [("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB"), ("TIFF", "CMYK"), ("TIFF", "RGBA"), ("TIFF", "L"), ("GIF", "1")],
+)
+async def test_formats_the_api_does_not_take_become_png(format_name: str, mode: str, tmp_path: Path) -> None:
+    """The picture goes out as PNG of the same size, declared as what it is."""
+    given = reference(tmp_path, picture(format_name, mode), f"image/{format_name.lower()}")
+    encoded = await ReferenceEncoder().encode(given)
+    with Image.open(io.BytesIO(base64.b64decode(encoded.base64))) as sent:
+        assert (sent.format, sent.size) == ("PNG", (6, 4))
+    assert encoded.mime == "image/png"
+
+
+@pytest.mark.parametrize("mime", ["image/png", "image/jpeg", "image/webp"])
+async def test_formats_the_api_takes_go_out_as_they_are(mime: str, tmp_path: Path) -> None:
+    """Not one byte is changed."""
+    data = picture(mime.removeprefix("image/").upper())
+    encoded = await ReferenceEncoder().encode(reference(tmp_path, data, mime))
+    assert (encoded.mime, base64.b64decode(encoded.base64)) == (mime, data)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [("rewrite", "reference_changed"), ("remove", "reference_unreadable")]
+)
+async def test_a_reference_that_changed_since_it_was_checked_is_not_sent(
+    change: str, code: str, tmp_path: Path
+) -> None:
+    """The job was planned with other bytes; a later run may plan it anew."""
+    given = reference(tmp_path, picture())
+    given.file.unlink()
+    if change == "rewrite":
+        given.file.write_bytes(picture(size=(9, 9)))
+    with pytest.raises(Refused) as caught:
+        await ReferenceEncoder().encode(given)
+    assert (caught.value.code, caught.value.may_work_later) == (code, True)
+
+
+async def test_a_reference_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
+    """Half a GIF fails its own job and nothing else."""
+    data = picture("GIF", "P", (300, 300))
+    with pytest.raises(Refused, match="cannot be converted"):
+        await ReferenceEncoder().encode(reference(tmp_path, data[: len(data) // 2], "image/gif"))
+
+
+async def test_the_cache_of_references_is_bounded(tmp_path: Path) -> None:
+    """The least recently used go first, one that is too large is not kept at all, and a hit reads no file."""
+    encoder = ReferenceEncoder(cache_bytes=2500)
+    given = [reference(tmp_path, bytes([number]) * 750, name=str(number)) for number in range(4)]
+    for one in (*given[:2], given[0], *given[2:]):
+        await encoder.encode(one)
+    assert list(encoder._cache) == [given[2].sha256, given[3].sha256]
+    await encoder.encode(reference(tmp_path, b"x" * 9000, name="large"))
+    assert encoder._held == sum(len(kept.base64) for kept in encoder._cache.values()) <= 2500
+    given[3].file.unlink()
+    assert (await encoder.encode(given[3])).mime == "image/png"
