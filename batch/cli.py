@@ -11,11 +11,12 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -166,7 +167,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _despite_broken_output(error.show)
         sys.exit(ExitCode.USAGE)
     except InputError as error:
         _say_problems(error)
@@ -176,6 +177,12 @@ def main() -> None:
 
         _say(f"error: {printable(str(error), 2000)}")
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # `imagebatch ... | head`
+        _drop_output(sys.stdout)
+        sys.exit(ExitCode.OK)
+    except Exception as error:  # noqa: BLE001  (the last place to say anything)
+        _say(f"{traceback.format_exc()}a bug in imagebatch: {type(error).__name__}; please report the lines above")
+        sys.exit(ExitCode.SOFTWARE)
 
 
 def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, listener: Listener) -> Summary:
@@ -201,7 +208,7 @@ def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, list
     finally:
         close = getattr(listener, "close", None)
         if close is not None:
-            close()
+            _despite_broken_output(close)
 
 
 def _drain_on(numbers: Iterable[signal.Signals], control: RunControl) -> None:
@@ -233,7 +240,7 @@ def _die_at_once_on(numbers: Iterable[signal.Signals]) -> None:
 def _die_by(number: int) -> None:
     """End as the signal would have ended us, so that shells and systemd see what happened."""
     for stream in (sys.stdout, sys.stderr):
-        _ignore_broken_pipe(stream.flush)
+        _despite_broken_output(stream.flush)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -282,14 +289,30 @@ def _say_problems(error: InputError) -> None:
 def _start_log(path: Path | None) -> None:
     for name in ("httpx", "httpcore", "aiohttp", "asyncio", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if path is not None:
-        logging.basicConfig(
-            filename=path, level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+    if path is None:
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--log-file") from None
+    logging.basicConfig(
+        handlers=[handler], level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
 
 
 def _make_output_safe() -> None:
-    """Prompts in any language must not break a terminal or a log that knows fewer characters."""
+    """Nothing that happens to our words may touch the batch.
+
+    A closed stream is opened to nowhere, or the ledger could get its number and receive other people's messages.
+    Prompts in any language must not break a terminal or a log that knows fewer characters.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -298,20 +321,31 @@ def _make_output_safe() -> None:
 
 def _print(lines: Iterable[str]) -> None:
     text = "\n".join(lines)
-    _ignore_broken_pipe(lambda: print(text, flush=True))  # noqa: T201
+    _despite_broken_output(lambda: print(text, flush=True))  # noqa: T201
 
 
 def _print_json(value: Any) -> None:
-    _ignore_broken_pipe(lambda: print(json.dumps(value, ensure_ascii=False), flush=True))  # noqa: T201
+    _despite_broken_output(lambda: print(json.dumps(value, ensure_ascii=False), flush=True))  # noqa: T201
 
 
 def _say(text: str) -> None:
-    _ignore_broken_pipe(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    _despite_broken_output(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
 
 
-def _ignore_broken_pipe(act: Callable[[], Any]) -> None:
+def _despite_broken_output(act: Callable[[], Any]) -> None:
     """Whoever read our words may be gone; the batch goes on and the exit code still says how it ended."""
     try:
         act()
     except OSError:
-        return
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                _drop_output(stream)
+
+
+def _drop_output(stream: IO[str]) -> None:
+    """Send what is left in a broken stream's buffer nowhere, or Python would fail over it at the very end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

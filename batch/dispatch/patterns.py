@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
@@ -16,6 +17,8 @@ _UNREADABLE_ANSWERS: Final = 3
 _JOBS_WITHOUT_SERVICE: Final = 10
 #: Jobs in a row told the same words: it is not the jobs that are malformed.
 _SAME_REFUSALS: Final = 5
+#: Relays put each request's own id into their words.
+_REQUEST_ID: Final = re.compile(r"request[ _-]?id\W+\S+", re.IGNORECASE)
 
 
 class Patterns:
@@ -72,8 +75,9 @@ class Patterns:
         )
 
     def _same_refusal(self, error: AttemptError) -> RunStopper | None:
-        self._refusals = self._refusals + 1 if error.message == self._refused_with else 1
-        self._refused_with = error.message
+        words = _REQUEST_ID.sub("", error.message)
+        self._refusals = self._refusals + 1 if words == self._refused_with else 1
+        self._refused_with = words
         if self._refusals < _SAME_REFUSALS:
             return None
         return RunStopper("all_refused", f"{self._refusals} jobs in a row were refused with the same words: "

@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 from tqdm import tqdm
 
 from batch.clock import Clock
-from batch.errors import AttemptError
+from batch.errors import AttemptError, RateLimited
 from batch.events import Listener, RunStart
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
 from batch.report.words import count, duration, printable, usd
@@ -166,6 +166,8 @@ class Lines(_Counts):
         self._say(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
 
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
+        if isinstance(error, RateLimited):
+            return  # told once for everybody, as the gate closed
         if retry_seconds is not None and self._counts["retried"] < _FAILURES_SHOWN:
             self._counts["retried"] += 1
             self._say(f"{job.id}: {printable(error.message)}; again in {duration(retry_seconds)}")

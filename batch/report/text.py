@@ -42,8 +42,8 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     if summary.maybe_cost_usd:
         yield f"  unknown    requests without an answer may have cost up to {usd(summary.maybe_cost_usd)} more"
     if summary.possibly_paid_twice:
-        twice = f"{summary.possibly_paid_twice:,}, at most {usd(summary.possibly_paid_twice_usd)}"
-        yield f"  possibly paid twice: {twice}"
+        twice = f"{count(summary.possibly_paid_twice, 'job')}, at most {usd(summary.possibly_paid_twice_usd)}"
+        yield f"  twice      possibly paid twice: {twice}"
     if summary.missing:
         yield f"  missing    {count(summary.missing, 'picture')} bought earlier no longer in the folder"
     if summary.done:

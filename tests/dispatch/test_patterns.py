@@ -63,6 +63,7 @@ SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
     [
         (NO_SERVICE * 5, "no_service", 75),
         ([SAME] * 5, "all_refused", 77),
+        ([Refused("invalid_request", f"bad size (request id: 2026{n})") for n in range(5)], "all_refused", 77),
         ([Unavailable("no_channel", "no channel for this model")], "no_channel", 77),
         (NO_SERVICE * 4 + [SAME] + NO_SERVICE * 4, None, None),
         ([Refused("invalid_request", f"bad {n}") for n in range(20)], None, None),

@@ -123,7 +123,7 @@ async def call(errors: list[BaseException | None], ask: Any = lambda error: 1.0)
 
     try:
         assert await with_retries(attempt, ask, clock) == "picture"
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         out.append(error)
     return out, calls
 
