@@ -36,7 +36,7 @@ KINDS: Final = {
     "send": ("send", "sendall", "sendto", "sendmsg"),
     "recv": ("recv", "recv_into", "recvfrom"),
 }
-_SOCKET_KINDS: Final = ("send", "recv")
+SOCKET_KINDS: Final = ("send", "recv")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Injector:
 
     def install(self) -> None:
         for kind, names in KINDS.items():
-            owner: Any = socket.socket if kind in _SOCKET_KINDS else os
+            owner: Any = socket.socket if kind in SOCKET_KINDS else os
             for name in names:
                 setattr(owner, name, self._wrapped(kind, getattr(owner, name)))
 
@@ -88,7 +88,7 @@ class Injector:
         return wrapper
 
     def _is_watched(self, kind: str, first: Any) -> bool:
-        if kind in _SOCKET_KINDS:
+        if kind in SOCKET_KINDS:
             return bool(first.family in (socket.AF_INET, socket.AF_INET6))
         try:
             path = _readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else os.path.abspath(first)

@@ -33,7 +33,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from tests.crash import oracle
-from tests.crash.injector import KINDS, Fault
+from tests.crash.injector import KINDS, SOCKET_KINDS, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 CONCURRENCY = 3
@@ -305,7 +305,7 @@ def own_points(counts: dict[str, int], kinds: Sequence[str], actions: Sequence[s
             for action in actions:
                 if action == "KILL":
                     points += [Fault(kind, number, when) for when in ("before", "after")]
-                else:
+                elif kind not in SOCKET_KINDS:  # the network's errors are the simulator's business
                     points += [Fault(kind, number, "before", action, lasting) for lasting in (False, True)]
     return points
 
