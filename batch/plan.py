@@ -60,7 +60,7 @@ def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
         return ToDo(job=job, because="changed" if past.versions else "new")
     if past.state is State.FAILED:
         return Skip(job=job, because="failed")
-    if past.state is State.RETRYABLE:
+    if past.state in (State.RETRYABLE, State.WAITING):
         return ToDo(job=job, because="again")
     if past.state is State.UNKNOWN:
         may_resend = policies.unknown is UnknownPolicy.RESEND and past.resends == 0

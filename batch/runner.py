@@ -105,6 +105,8 @@ async def run(
         key = _read_key(endpoint, os.environ if environment is None else environment)
         _allow_open_files(settings.limits.concurrency)
         control.opening()
+        if folder.torn_bytes:
+            listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
         async with (
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
             _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
@@ -225,14 +227,13 @@ class _Run:
             expected_usd=self._plan.usd,
         )
 
-    def _todo(self) -> Iterator[ToDo]:
-        """The jobs again, streamed, each decided by what is known of it now."""
+    def _todo(self) -> Iterator[ToDo | None]:
+        """The jobs again, streamed, each decided by what is known of it now; None for those that need nothing."""
         if self._plan.to_do == 0 and not self._plan.counts["skip: open"]:
             return
         for job in self._manifest.jobs():
             decision = decide(job, self._store.history.of(job.key()), self._policies)
-            if isinstance(decision, ToDo):
-                yield decision
+            yield decision if isinstance(decision, ToDo) else None
 
     async def _report(self, scheduler: Scheduler) -> Summary:
         summary = self._summary(scheduler)

@@ -71,7 +71,7 @@ class RetryPolicy:
     """How often an attempt is repeated within one run, by what it cost.
 
     `unsent` and `unavailable` count attempts in all; a charged answer without a picture is asked for again
-    `unusable_retries` times over the job's whole life at most. Waits are full jitter
+    `unusable_retries` times at most, in all runs since the job was last edited. Waits are full jitter
     `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`.
     Numbers and their sources: docs/architecture.md, "Retries".
     """

@@ -65,7 +65,7 @@ def worth_another(error: AttemptError, rejected: int, policy: RetryPolicy) -> bo
     """Whether the job may be sent again, in this run or a later one.
 
     `rejected` counts the job's charged answers without a picture so far, this one included: those cost money
-    every time, so they are counted over the job's whole life.
+    every time, so they are counted in all runs since the job was last edited.
     """
     if isinstance(error, Unusable):
         return rejected <= min(error.retries, policy.unusable_retries)

@@ -65,7 +65,7 @@ class ResendBudget:
 class Scheduler:
     """Carries out the jobs it is given.
 
-    `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts over the job's life: charged answers
+    `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged answers
     without a picture, and requests sent again after an unknown outcome.
     """
 

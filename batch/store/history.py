@@ -29,6 +29,7 @@ class State(IntEnum):
     FAILED = 3
     RETRYABLE = 4
     UNKNOWN = 5
+    WAITING = 6
 
 
 class Standing(StrEnum):
@@ -223,7 +224,7 @@ class History:
             self.usd += line.usd
             if line.paid == "yes":
                 self._rejected[row] = min(self._rejected[row] + 1, 255)
-            self._state[row] = State.RETRYABLE if line.again else State.FAILED
+            self._state[row] = _state_after_failure(line)
 
     def _bought(self, row: int, offset: int, line: Line) -> None:
         self._state[row] = State.DONE
@@ -249,6 +250,12 @@ class History:
             number = self._codes[code] = len(self._code_names)
             self._code_names.append(code)
         return number
+
+
+def _state_after_failure(line: Line) -> State:
+    if not line.settled:
+        return State.WAITING
+    return State.RETRYABLE if line.again else State.FAILED
 
 
 def replay(output: Path) -> tuple[History, Tail]:

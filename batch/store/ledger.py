@@ -40,6 +40,7 @@ class Line(msgspec.Struct, gc=False):
     code: str = ""
     paid: str = "no"
     again: bool = True
+    settled: bool = True
     usd: float = 0.0
     images: list[StoredFile] | None = None
     published: Published | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from batch.errors import AttemptError
+from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.model import AttemptFacts, Image, Job, Reference
 
 
@@ -52,7 +52,10 @@ def done_record(
 def fail_record(
     job: Job, facts: AttemptFacts, error: AttemptError, *, again: bool, kept: Sequence[str], run: str, at: str
 ) -> dict[str, Any]:
-    """An attempt without a picture whose end is known. `kept` names files in rejected/."""
+    """An attempt without a picture whose end is known. `kept` names files in rejected/.
+
+    What stops the run or asks everybody to wait says nothing about the job: such an end does not settle it.
+    """
     return {
         **_head("fail", job, facts.number, run, at),
         **_cost(facts),
@@ -61,6 +64,7 @@ def fail_record(
         "http_status": error.http_status,
         "paid": str(error.paid),
         "again": again,
+        "settled": not isinstance(error, (RunStopper, RateLimited)),
         "kept": list(kept),
     }
 

@@ -191,6 +191,11 @@ class OutputFolder:
                 return f"images/{job.id}.{extension}"
         return None
 
+    @property
+    def torn_bytes(self) -> int:
+        """How much of the ledger's end a crash tore; opening sets it aside."""
+        return len(self._tail.torn)
+
     @asynccontextmanager
     async def open(self, run_id: str, clock: Clock, *, decode: bool = False) -> AsyncIterator[Store]:
         """Open it for writing: folders made, a torn end of the ledger set aside.

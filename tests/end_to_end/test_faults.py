@@ -64,7 +64,8 @@ def unavailable(code: str = "unavailable", requests: int = 3) -> Expected:
 
 
 def stopped(reason: str, exit_code: int = 77, requests: int = 1, **params: Any) -> Expected:
-    return Expected("failed", reason, exit_code, reason, requests, params)
+    """Not this job's fault: it is left for a later run."""
+    return Expected("pending", reason, exit_code, reason, requests, params)
 
 
 def unknown(code: str, requests: int = 2, **params: Any) -> Expected:
@@ -73,7 +74,7 @@ def unknown(code: str, requests: int = 2, **params: Any) -> Expected:
 
 def throttled(**params: Any) -> Expected:
     """A limit that never ends: the run gives up for now."""
-    return Expected("failed", "rate_limited", 75, "rate_limited", 31, params)
+    return Expected("pending", "rate_limited", 75, "rate_limited", 31, params)
 
 
 FINAL_FINISHES = (
@@ -148,7 +149,7 @@ EXPECTED: dict[str, Expected] = {
         "user_limit", "user_limit_zh", "saturated", "upstream_429", "rate_limit", "rate_limit_error",
         "code_mismatch")},
     "relay_upstream_429_day": stopped("daily_quota", 75),
-    "relay_no_channel": stopped("no_channel", requests=3),
+    "relay_no_channel": Expected("failed", "no_channel", 77, "no_channel", 3),
     **{f"relay_{name}": unavailable() for name in (
         "get_channel_failed", "do_request_failed", "no_available_key", "channel_error", "bad_response_body",
         "empty_response", "bad_response", "price_error", "count_token_failed", "query_data_error",
