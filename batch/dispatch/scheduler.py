@@ -65,8 +65,8 @@ class ResendBudget:
 class Scheduler:
     """Carries out the jobs it is given.
 
-    `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged answers
-    without a picture, and requests sent again after an unknown outcome.
+    `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
+    answers without a picture, and requests sent again after an unknown outcome.
     """
 
     def __init__(

@@ -119,6 +119,7 @@ class Bar(_Counts):
     def stopping(self, reason: str, in_flight: int) -> None:
         super().stopping(reason, in_flight)
         self.message(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
+        self._refresh()
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         super().job_ended(outcome, in_flight)

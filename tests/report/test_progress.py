@@ -1,0 +1,175 @@
+"""What is shown while a run is on."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from fakes import FakeClock, done, job
+
+from batch.errors import NotSent, OutcomeUnknown, RateLimited, Refused
+from batch.events import Listener, Listeners, RunStart
+from batch.model import Failed, Outcome, Pending, Unknown
+from batch.report.progress import Bar, Lines
+
+START = RunStart(
+    name="m", output="/out/m", endpoint="https://relay.example", jobs=50, done=10, to_do=40, concurrency=3,
+    requests_per_minute=60, expected_usd=2.68,
+)  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def failed(name: str = "cup", message: str = "blocked") -> Failed:
+    return Failed(job=job(name), error=Refused("image_safety", message))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def plain(clock: FakeClock, said: list[str]) -> Lines:
+    lines = Lines(clock, said.append)
+    lines.run_started(START)
+    return lines
+
+
+def test_the_start_is_one_line(plain: Lines, said: list[str]) -> None:
+    """How many, where, for how much; a run with nothing to do says nothing."""
+    assert said == ["m: 40 of 50 jobs to do at https://relay.example, $2.68 at list price"]
+
+
+def test_nothing_to_do_is_nothing_to_say(clock: FakeClock, said: list[str]) -> None:
+    """A finished batch is silent until its summary."""
+    Lines(clock, said.append).run_started(RunStart(**{**vars_of(START), "to_do": 0}))
+    assert said == []
+
+
+def vars_of(start: RunStart) -> dict[str, Any]:
+    return {name: getattr(start, name) for name in RunStart.__slots__}
+
+
+def test_a_line_every_half_minute(plain: Lines, said: list[str], clock: FakeClock) -> None:
+    """Not one per picture."""
+    for _ in range(30):
+        clock.time += 4
+        plain.job_ended(done(job()), 3)
+    assert len(said) == 1 + 3
+    assert said[-1] == "24 of 40, $1.61; limited by concurrency 3"
+
+
+@pytest.mark.parametrize("kind", [Bar, Lines])
+def test_failures_are_shown_but_not_all(kind: type[Any], clock: FakeClock) -> None:
+    """The first twenty with their cause, then a word that the rest is counted."""
+    stream = Terminal()
+    shows = kind(clock, stream) if kind is Bar else kind(clock, lambda text: stream.write(text + "\n"))
+    shows.run_started(START)
+    for number in range(30):
+        shows.job_ended(failed(f"job-{number}", "blocked\x1b[31m\nby policy"), 1)
+    text = stream.getvalue()
+    assert len(re.findall(r"job-\d+: failed: image_safety: blocked\\x1b\[31m\\x0aby policy", text)) == 20
+    assert text.count("more like these are counted") == 1
+
+
+def test_an_unknown_outcome_is_shown(plain: Lines, said: list[str]) -> None:
+    """It may have cost money, so it is named."""
+    plain.job_ended(Unknown(job=job(), error=OutcomeUnknown("cut", "the connection was cut")), 1)
+    assert said[-1] == "cup: unknown, maybe paid: cut: the connection was cut"
+
+
+def test_waiting_is_said_once(plain: Lines, said: list[str]) -> None:
+    """A closed gate is told for everybody, not once per job; other repeats name their job."""
+    plain.gate_closed(30.0, "HTTP 429: slow down")
+    plain.attempt_failed(job(), RateLimited("r", "HTTP 429: slow down", wait_seconds=30), 30.0)
+    plain.attempt_failed(job(), NotSent("no_connection", "connection refused"), 2.0)
+    plain.attempt_failed(job(), NotSent("no_connection", "connection refused"), None)
+    assert said[1:] == [
+        "the provider asks everybody to wait 30 s: HTTP 429: slow down",
+        "cup: connection refused; again in 2.0 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "ended", "gate", "stopping", "words"),
+    [
+        (3, 0, 0, False, "limited by concurrency 3"),
+        (1, 0, 0, False, "limited by 60 requests per minute"),
+        (1, 39, 0, False, "1 in flight"),
+        (3, 0, 12, False, "the provider asks to wait 12 s"),
+        (2, 0, 12, True, "stopping, 2 in flight"),
+    ],
+)
+def test_what_limits_now(plain: Lines, in_flight: int, ended: int, gate: float, stopping: bool, words: str) -> None:
+    """The one thing that holds the run back at this moment."""
+    for _ in range(ended):
+        plain.job_ended(done(job()), in_flight)
+    plain.attempt_started(job(), in_flight)
+    if gate:
+        plain.gate_closed(gate, "")
+    if stopping:
+        plain.stopping("asked to", in_flight)
+    assert plain.limited_by() == words
+
+
+def test_the_bar(clock: FakeClock) -> None:
+    """Name, number, money and trouble on one line; messages stand above it; closing leaves it on the screen."""
+    stream = Terminal()
+    bar = Bar(clock, stream)
+    bar.run_started(START)
+    outcomes: list[Outcome] = [done(job())] * 20 + [failed()] + [Pending(job=job())]
+    for outcome in outcomes:
+        bar.job_ended(outcome, 2)
+    bar.stopping("stopped by SIGINT", 2)
+    bar.close()
+    last = stream.getvalue().rstrip("\n").split("\r")[-1]
+    assert last.startswith("m:  52%")
+    assert "21/40" in last
+    assert "$1.34, 1 failed, stopping, 2 in flight" in last
+    assert "stopping: stopped by SIGINT; 2 requests in flight are waited for\n" in stream.getvalue()
+    assert stream.getvalue().endswith("\n")
+
+
+def test_no_bar_without_work(clock: FakeClock) -> None:
+    """A finished batch shows no empty bar; messages still come."""
+    stream = Terminal()
+    bar = Bar(clock, stream)
+    bar.run_started(RunStart(**{**vars_of(START), "to_do": 0}))
+    bar.message("something")
+    bar.close()
+    assert stream.getvalue() == "something\n"
+
+
+def test_a_broken_listener_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The others hear everything, and the log has the error."""
+
+    class Broken(Listener):
+        def message(self, text: str) -> None:
+            raise OSError("terminal gone")
+
+    heard: list[str] = []
+
+    class Hears(Listener):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    Listeners([Broken(), Hears()]).message("something")
+    assert heard == ["something"]
+    assert "a listener failed in message" in caplog.text
+
+
+def test_every_event_reaches_every_listener() -> None:
+    """A new event that `Listeners` does not pass on would be heard by nobody."""
+    events = {name for name in vars(Listener) if not name.startswith("_")}
+    assert events <= set(vars(Listeners))

@@ -1,0 +1,155 @@
+"""How a run ended, as a code, a word and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import job
+
+from batch.errors import ExitCode, InputError, Problem, RunStopper, StorageError
+from batch.model import Summary
+from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
+from batch.report.text import last_line, summary_lines
+from batch.store.history import NOTHING, History, JobHistory, State
+
+ALL_DONE = Totals(done=9, failed=0, unknown=0, pending=0, missing=0, causes=Counter())
+SPENT = Spent(usd_before=0.0, maybe_usd_before=0.0, requests=9, resent=(), seconds=61.0)
+
+
+def totals(**fields: int) -> Totals:
+    return replace(ALL_DONE, **fields)
+
+
+def concluded(totals: Totals, *errors: BaseException, spent: Spent = SPENT) -> Summary:
+    return conclude("m", "/out/m", totals, History(), spent, (None, *errors), lambda job: 0.067)
+
+
+TERM = Interrupted(15, "SIGTERM")
+DISK = StorageError("disk full")
+KEY = RunStopper("bad_key", "401", stop_code=ExitCode.NO_PERMISSION)
+QUOTA = RunStopper("daily_quota", "429", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+ROW = InputError([Problem(message="row 3 is gone")])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "errors", "expected"),
+    [
+        ({}, (), (0, "done")),
+        ({"failed": 1}, (), (1, "failed_jobs")),
+        ({"failed": 1, "worth_retrying": 1}, (), (75, "failed_for_now")),
+        ({"failed": 2, "worth_retrying": 1}, (), (75, "failed_for_now")),
+        ({"pending": 1, "failed": 1}, (), (75, "pending_jobs")),
+        ({"unknown": 1, "failed": 1, "pending": 1}, (), (3, "unknown_outcome")),
+        ({"missing": 1}, (), (3, "missing_files")),
+        ({"missing": 1, "unknown": 1}, (), (3, "unknown_outcome")),
+        ({"pending": 5}, (QUOTA,), (75, "daily_quota")),
+        ({"pending": 5, "unknown": 1}, (QUOTA,), (3, "unknown_outcome")),
+        ({"pending": 5, "unknown": 1}, (KEY,), (77, "bad_key")),
+        ({"pending": 5}, (DISK,), (74, "storage")),
+        ({"pending": 5}, (ROW,), (65, "input")),
+        ({"pending": 5}, (ValueError("bug"),), (70, "internal")),
+        ({}, (DISK,), (74, "storage")),
+        ({"pending": 5}, (KEY, DISK), (74, "storage")),
+        ({"pending": 5}, (DISK, ValueError("bug")), (70, "internal")),
+        ({"pending": 5}, (TERM,), (143, "interrupted")),
+        ({"unknown": 5}, (TERM,), (143, "interrupted")),
+        ({"failed": 5, "worth_retrying": 5}, (TERM,), (143, "interrupted")),
+        ({"pending": 5}, (TERM, ValueError("bug")), (143, "interrupted")),
+        ({}, (TERM,), (0, "done")),
+        ({"failed": 1}, (TERM,), (1, "failed_jobs")),
+    ],
+)
+def test_verdict(numbers: dict[str, int], errors: tuple[BaseException, ...], expected: tuple[int, str]) -> None:
+    """If several things are true, the exit code is the one that most needs a person."""
+    summary = concluded(totals(**numbers), *errors)
+    assert (summary.exit, summary.reason) == expected
+
+
+def test_numbers() -> None:
+    """The summary speaks of this run: money since its start, and jobs that may have been paid twice in it."""
+    history = History()
+    history.usd, history.maybe_usd = 10.0, 1.0
+    spent = Spent(usd_before=9.33, maybe_usd_before=0.933, requests=11, resent=(job("a"), job("b")), seconds=1.23456)
+    summary = conclude("m", "/out/m", ALL_DONE, history, spent, (), lambda job: 0.067)
+    assert (summary.cost_usd, summary.maybe_cost_usd, summary.seconds) == (0.67, 0.067, 1.235)
+    assert (summary.possibly_paid_twice, summary.possibly_paid_twice_usd) == (2, 0.134)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "not_before"),
+    [
+        (QUOTA, "429", "2026-02-01T08:00:00Z"),
+        (TERM, "stopped by SIGTERM", None),
+        (KeyError("x"), "a bug in imagebatch: KeyError: 'x'", None),
+    ],
+)
+def test_words_of_what_stopped_it(error: BaseException, message: str, not_before: str | None) -> None:
+    """What stopped the run is said in a sentence."""
+    summary = concluded(totals(pending=1), error)
+    assert (summary.message, summary.not_before) == (message, not_before)
+
+
+def test_counting_jobs() -> None:
+    """The manifest's jobs by where they stand, those the ledger does not know included."""
+    rows = {
+        "a": replace(NOTHING, state=State.DONE, versions=1),
+        "b": replace(NOTHING, state=State.DONE, versions=1, missing=True),
+        "c": replace(NOTHING, state=State.FAILED, code="image_safety"),
+        "d": replace(NOTHING, state=State.RETRYABLE, code="unavailable"),
+        "e": replace(NOTHING, state=State.UNKNOWN),
+        "f": replace(NOTHING, state=State.SENT),
+    }
+    known = {job(name).key(): row for name, row in rows.items()}
+
+    class Known(History):
+        def of(self, key: bytes) -> JobHistory:
+            return known.get(key, NOTHING)
+
+    found = count_jobs(b"".join(job(name).key() for name in "abcdefg"), Known())
+    assert (found.done, found.failed, found.unknown, found.pending, found.missing) == (2, 2, 1, 2, 1)
+    assert (found.worth_retrying, found.causes) == (1, {"image_safety": 1, "unavailable": 1})
+
+
+def lines(summary: Summary, **fields: Any) -> list[str]:
+    return list(summary_lines(replace(summary, **fields), "imagebatch run m.yaml"))
+
+
+def test_a_full_success_in_words() -> None:
+    """Four lines: how many, how much, and where the pictures and captions are."""
+    assert lines(concluded(ALL_DONE), cost_usd=0.603) == [
+        "m: 9 of 9 jobs done",
+        "  this run   9 requests, $0.603 at list price, 1 min 01 s",
+        "  pictures   /out/m/images/",
+        "  captions   /out/m/manifest.jsonl",
+    ]
+
+
+def test_everything_that_can_be_said() -> None:
+    """Trouble in words, foreign text made harmless, and the command to type next."""
+    found = lines(
+        concluded(totals(failed=3, unknown=1, pending=5, missing=1, worth_retrying=2, causes=Counter(a=2, b=1)),
+                  RunStopper("daily_quota", "day\x1b[31m", not_before="2026-02-01T08:00:00Z")),
+        maybe_cost_usd=0.067, possibly_paid_twice=1, possibly_paid_twice_usd=0.067,
+    )  # fmt: skip
+    assert found[0] == "m: 9 of 18 jobs done, 3 failed (2 for now), 1 unknown, 5 pending"
+    assert found[2:5] == [
+        "  failed     2 a, 1 b",
+        "  unknown    requests without an answer may have cost up to $0.067 more",
+        "  twice      possibly paid twice: 1 job, at most $0.067",
+    ]
+    assert found[-3:] == [
+        r"  stopped    day\x1b[31m",
+        "  not before 2026-02-01T08:00:00Z",
+        "  next       imagebatch run m.yaml   (goes on with 7 jobs)",
+    ]
+
+
+def test_the_last_line() -> None:
+    """One line with code, cause, how many are left, and when to come back."""
+    summary = concluded(totals(pending=3), QUOTA)
+    assert last_line(summary) == (
+        "imagebatch: 75 daily_quota: 3 of 12 left; earliest 2026-02-01T08:00:00Z; out=/out/m"
+    )

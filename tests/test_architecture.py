@@ -1,0 +1,172 @@
+"""Which module may know which. Reads the imports; a failure says why the arrow is not wanted."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "batch"
+
+#: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
+#: that is not wholly open, one module may be named.
+GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices")
+ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
+    "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
+    "providers": (GROUND, "a provider speaks HTTP and judges answers; what is done about them is not its business"),
+    "store": ((*GROUND, "providers.base"), "the store keeps what a provider returned; it may know the contract, not "
+                                           "one provider, nor who sends or shows"),
+    "plan": ((*GROUND, "store.history"), "a plan is pure: jobs and their history in, decisions out"),
+    "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
+    "attempt": ((*GROUND, "providers.base", "store.store"), "an attempt works with any provider that keeps the "
+                                                            "contract, and knows nothing of when it is made"),
+    "report": ((*GROUND, "plan", "store.history", "store.ledger"), "reports read what happened; they make nothing "
+                                                                   "happen"),
+    "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
+    "runner": ((*GROUND, "manifest", "providers", "store", "plan", "dispatch", "attempt", "report", "simulator"),
+               "the runner joins the stages; nothing but the command line stands above it"),
+    "cli": ((*GROUND, "runner", "report", "simulator"), "the command line parses, calls the runner and prints"),
+    "__init__": ((*GROUND, "runner"), "the front door names what callers use"),
+    "__main__": (("cli",), "`python -m batch` is the command"),
+}  # fmt: skip
+
+#: Libraries that one place knows, and why only there.
+LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
+    "httpx": (("providers.http",), "one place decides whether a request was sent"),
+    "aiohttp": (("providers.http", "simulator"), "one place decides whether a request was sent"),
+    "tenacity": (("dispatch.retry",), "exactly one layer retries; a second would pay twice"),
+    "yaml": (("manifest", "simulator.command"), "nothing behind the manifest knows how it was written"),
+    "pydantic": (("manifest",), "inner code gets checked values, not shapes to check"),
+    "jinja2": (("manifest.templates",), "a prompt is rendered once, when its job is made"),
+    "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
+    "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
+    "filelock": (("store.lock",), "one place knows how the folder is locked"),
+    "msgspec": (("store.ledger",), "one place knows how a ledger's line is read"),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """Module `importer` (without `batch.`) imports `imported`; `late`: inside a function, or for types only."""
+
+    importer: str
+    imported: str
+    line: int
+    late: bool
+
+    def __str__(self) -> str:
+        return f"batch.{self.importer}, line {self.line}, imports {self.imported}"
+
+
+def imports() -> Iterator[Import]:
+    for file in sorted(ROOT.rglob("*.py")):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        name = name.removesuffix(".__init__")
+        tree = ast.parse(file.read_text("utf-8"))
+        soon = set(top_level(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield Import(name, alias.name, node.lineno, node not in soon)
+            elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+                assert node.level == 0, f"batch.{name}, line {node.lineno}: imports are written in full"
+                for alias in node.names:
+                    yield Import(name, module_of(node.module or "", alias.name), node.lineno, node not in soon)
+
+
+def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Statements that run on import: not inside functions, not for type checkers only."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+
+
+def module_of(module: str, name: str) -> str:
+    """`from batch.manifest import fields` imports the module batch.manifest.fields."""
+    path = ROOT.parent / module.replace(".", "/")
+    return f"{module}.{name}" if (path / f"{name}.py").exists() or (path / name).is_dir() else module
+
+
+ALL = list(imports())
+OURS = [each for each in ALL if each.imported.split(".")[0] == "batch"]
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def within(module: str, allowed: tuple[str, ...]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in allowed)
+
+
+def test_every_part_has_its_place() -> None:
+    """A new folder or file says here what it may know."""
+    parts = {part_of(".".join(file.relative_to(ROOT).with_suffix("").parts)) for file in ROOT.rglob("*.py")}
+    assert parts == set(ARROWS)
+
+
+@pytest.mark.parametrize("part", sorted(ARROWS))
+def test_arrows(part: str) -> None:
+    """Each part imports only what stands before it."""
+    allowed, reason = ARROWS[part]
+    for each in OURS:
+        if part_of(each.importer) != part:
+            continue
+        target = each.imported.removeprefix("batch").lstrip(".") or "__init__"
+        assert part_of(target) == part or within(target, allowed), f"{each}; not wanted: {reason}"
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+def test_libraries(library: str) -> None:
+    """Each foreign library is known in one place."""
+    homes, reason = LIBRARIES[library]
+    users = [each for each in ALL if each.imported.split(".")[0] == library]
+    assert users, f"nobody uses {library}; take it out of the list and of pyproject.toml"
+    for each in users:
+        assert within(each.importer, homes), f"{each}; not wanted: {reason}"
+
+
+def test_nobody_else_starts_the_simulator() -> None:
+    """Only the runner and the command line know the simulator, or it could not be the judge."""
+    users = {each.importer for each in OURS if each.imported.startswith("batch.simulator")}
+    assert {user for user in users if part_of(user) != "simulator"} <= {"runner", "cli"}
+
+
+def test_no_cycles() -> None:
+    """Every module can be read after those it imports."""
+    graph: dict[str, set[str]] = {}
+    for each in OURS:
+        if not each.late and each.imported != "batch":
+            graph.setdefault(f"batch.{each.importer}", set()).add(each.imported)
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"a cycle: {' -> '.join((*way, module))}; what both need belongs below them"
+        if module not in done:
+            for imported in graph.get(module, ()):
+                if imported != module:
+                    visit(imported, (*way, module))
+            done.add(module)
+
+    for module in list(graph):
+        visit(module, ())
+
+
+def test_only_known_libraries() -> None:
+    """Every foreign import is a dependency that pyproject.toml names."""
+    text = (ROOT.parent / "pyproject.toml").read_text("utf-8").lower()
+    named = {"yaml": "pyyaml", "PIL": "pillow", "pydantic_core": "pydantic", "yarl": "aiohttp", "markupsafe": "jinja2"}
+    for each in ALL:
+        top = each.imported.split(".")[0]
+        if top != "batch" and top not in sys.stdlib_module_names:
+            assert f'"{named.get(top, top)}' in text, f"{each}, which is no dependency"
