@@ -55,13 +55,13 @@ class RunControl:
     def attach(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         if self._asked is not None:
-            scheduler.stop(self._asked, str(self._asked))
+            scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")
 
     def drain(self, signal_number: int = signal.SIGINT, name: str = "the caller") -> None:
         """Send nothing new, wait for what is in flight and record it."""
         self._asked = Interrupted(signal_number, name)
         if self._scheduler is not None:
-            self._scheduler.stop(self._asked, str(self._asked))
+            self._scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")
 
     def abort(self) -> None:
         """Do not wait for what is in flight: it is recorded as unknown, maybe paid."""

@@ -289,7 +289,8 @@ def test_one_signal_finishes_what_is_in_flight(folder: Folder, number: signal.Si
     assert process.returncode == -number
     assert kinds.count("try") == kinds.count("done") <= 4
     assert kinds[-1] == "end"
-    assert f"stopped by {number.name}" in stderr
+    assert f"stopping: asked to by {number.name} (" in stderr
+    assert f"  stopped    asked to by {number.name}\n" in stderr
     assert f"imagebatch: {128 + number} interrupted" in stderr.splitlines()[-1]
     assert folder.manifest(40).call("run", "-q", "m.yaml").returncode == 0
 

@@ -118,7 +118,7 @@ class Bar(_Counts):
 
     def stopping(self, reason: str, in_flight: int) -> None:
         super().stopping(reason, in_flight)
-        self.message(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
+        self.message(_stopping_words(reason, in_flight))
         self._refresh()
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
@@ -164,7 +164,7 @@ class Lines(_Counts):
 
     def stopping(self, reason: str, in_flight: int) -> None:
         super().stopping(reason, in_flight)
-        self._say(f"stopping: {printable(reason)}; {count(in_flight, 'request')} in flight are waited for")
+        self._say(_stopping_words(reason, in_flight))
 
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
         if isinstance(error, RateLimited):
@@ -183,3 +183,8 @@ class Lines(_Counts):
 
     def message(self, text: str) -> None:
         self._say(text)
+
+
+def _stopping_words(reason: str, in_flight: int) -> str:
+    waited = f"; {count(in_flight, 'request')} in flight, waiting for the answer" if in_flight else ""
+    return f"stopping: {printable(reason)}{waited}"

@@ -32,7 +32,7 @@ class Interrupted(BatchError):
     """A signal asked the run to end. What was in flight was waited for."""
 
     def __init__(self, signal_number: int, name: str) -> None:
-        super().__init__(f"stopped by {name}")
+        super().__init__(f"asked to by {name}")
         self.signal_number = signal_number
 
 

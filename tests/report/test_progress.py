@@ -137,7 +137,7 @@ def test_the_bar(clock: FakeClock) -> None:
     assert last.startswith("m:  52%")
     assert "21/40" in last
     assert "$1.34, 1 failed, stopping, 2 in flight" in last
-    assert "stopping: stopped by SIGINT; 2 requests in flight are waited for\n" in stream.getvalue()
+    assert "stopping: stopped by SIGINT; 2 requests in flight, waiting for the answer\n" in stream.getvalue()
     assert stream.getvalue().endswith("\n")
 
 

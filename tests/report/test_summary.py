@@ -82,7 +82,7 @@ def test_numbers() -> None:
     ("error", "message", "not_before"),
     [
         (QUOTA, "429", "2026-02-01T08:00:00Z"),
-        (TERM, "stopped by SIGTERM", None),
+        (TERM, "asked to by SIGTERM", None),
         (KeyError("x"), "a bug in imagebatch: KeyError: 'x'", None),
     ],
 )
