@@ -30,6 +30,7 @@ class RunStart:
     concurrency: int
     requests_per_minute: int | None
     expected_usd: float
+    simulated: bool = False
 
 
 class Listener:

@@ -181,3 +181,5 @@ class Summary:
     failures_by_cause: Mapping[str, int] = field(default_factory=dict)
     #: Of the failed, how many a new run sends again; the others failed for good.
     worth_retrying: int = 0
+    #: The built-in simulator answered: the money is what it would have cost.
+    simulated: bool = False

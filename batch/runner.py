@@ -12,6 +12,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Final
@@ -116,11 +117,12 @@ async def run(
             buyer = Buyer(
                 provider, store, prices, clock, lambda error, rejected: worth_another(error, rejected, settings.retry)
             )
-            return await _Run(manifest, plan, policies, store, buyer, prices, clock, listener).carry_out(
-                _scheduler(settings, plan, store, buyer, clock, random or SystemRandom(), listener),
-                endpoint,
-                control,
-            )
+            scheduler = _scheduler(settings, plan, store, buyer, clock, random or SystemRandom(), listener)
+            opened = _Run(
+                manifest=manifest, plan=plan, policies=policies, endpoint=endpoint, store=store, buyer=buyer,
+                prices=prices, clock=clock, listener=listener,
+            )  # fmt: skip
+            return await opened.carry_out(scheduler, control)
 
 
 def run_sync(manifest_path: str | Path, **options: object) -> Summary:
@@ -148,53 +150,51 @@ def output_path(manifest: Manifest, output: str | Path | None) -> Path:
     return chosen.absolute()
 
 
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One run with everything open."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        plan: Plan,
-        policies: Policies,
-        store: Store,
-        buyer: Buyer,
-        prices: PriceTable,
-        clock: Clock,
-        listener: Listener,
-    ) -> None:
-        self._manifest = manifest
-        self._plan = plan
-        self._policies = policies
-        self._store = store
-        self._buyer = buyer
-        self._prices = prices
-        self._clock = clock
-        self._listener = listener
-        self._started = clock.monotonic()
-        self._usd_before = store.history.usd
-        self._maybe_usd_before = store.history.maybe_usd
-        self._requests_before = store.history.requests
+    manifest: Manifest
+    plan: Plan
+    policies: Policies
+    endpoint: Endpoint
+    store: Store
+    buyer: Buyer
+    prices: PriceTable
+    clock: Clock
+    listener: Listener
 
-    async def carry_out(self, scheduler: Scheduler, endpoint: Endpoint, control: RunControl) -> Summary:
+    _started: float = field(init=False)
+    _usd_before: float = field(init=False)
+    _maybe_usd_before: float = field(init=False)
+    _requests_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock.monotonic()
+        self._usd_before = self.store.history.usd
+        self._maybe_usd_before = self.store.history.maybe_usd
+        self._requests_before = self.store.history.requests
+
+    async def carry_out(self, scheduler: Scheduler, control: RunControl) -> Summary:
         await self._finish_open_attempts()
-        self._listener.run_started(self._start(endpoint))
+        self.listener.run_started(self._start())
         control.attach(scheduler)
         async with scheduler.outcomes(self._todo()) as outcomes:
             async for outcome in outcomes:
                 self._publish(outcome, scheduler)
-                self._listener.job_ended(outcome, scheduler.in_flight)
+                self.listener.job_ended(outcome, scheduler.in_flight)
         await self._close_open_attempts()
         return await self._report(scheduler)
 
     async def _finish_open_attempts(self) -> None:
         """Answers that had arrived before a crash become pictures now, without a request; the rest is unknown."""
         finished = 0
-        attempts = self._store.open_attempts()
+        attempts = self.store.open_attempts()
         for ticket, received in attempts:
-            finished += await self._buyer.finish(ticket, received) is not None
-        self._store.sweep_spool()
+            finished += await self.buyer.finish(ticket, received) is not None
+        self.store.sweep_spool()
         if attempts:
-            self._listener.message(
+            self.listener.message(
                 f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
                 f"arrived and are kept, {len(attempts) - finished} got no usable answer"
             )
@@ -203,36 +203,37 @@ class _Run:
         if isinstance(outcome, Pending):
             return
         try:
-            self._store.published.append(self._store.history.of(outcome.job.key()))
+            self.store.published.append(self.store.history.of(outcome.job.key()))
         except StorageError as error:
             scheduler.stop(error, str(error))
 
     async def _close_open_attempts(self) -> None:
         """After an abort: what was cut off is unknown. Answers that did arrive wait in the spool."""
-        await self._store.settle()
-        for ticket, received in self._store.open_attempts():
+        await self.store.settle()
+        for ticket, received in self.store.open_attempts():
             if received is None:
-                await self._buyer.finish(ticket, None)
+                await self.buyer.finish(ticket, None)
 
-    def _start(self, endpoint: Endpoint) -> RunStart:
+    def _start(self) -> RunStart:
         return RunStart(
-            name=self._manifest.settings.name,
-            output=str(self._store.output),
-            endpoint=endpoint.base_url or endpoint.name,
-            jobs=self._plan.jobs,
-            done=self._plan.jobs - self._plan.to_do,
-            to_do=self._plan.to_do,
-            concurrency=self._manifest.settings.limits.concurrency,
-            requests_per_minute=self._manifest.settings.limits.requests_per_minute,
-            expected_usd=self._plan.usd,
+            name=self.manifest.settings.name,
+            output=str(self.store.output),
+            endpoint=self.endpoint.base_url or self.endpoint.name,
+            jobs=self.plan.jobs,
+            done=self.plan.jobs - self.plan.to_do,
+            to_do=self.plan.to_do,
+            concurrency=self.manifest.settings.limits.concurrency,
+            requests_per_minute=self.manifest.settings.limits.requests_per_minute,
+            expected_usd=self.plan.usd,
+            simulated=self.endpoint.embedded,
         )
 
     def _todo(self) -> Iterator[ToDo | None]:
         """The jobs again, streamed, each decided by what is known of it now; None for those that need nothing."""
-        if self._plan.to_do == 0 and not self._plan.counts["skip: open"]:
+        if self.plan.to_do == 0 and not self.plan.counts["skip: open"]:
             return
-        for job in self._manifest.jobs():
-            decision = decide(job, self._store.history.of(job.key()), self._policies)
+        for job in self.manifest.jobs():
+            decision = decide(job, self.store.history.of(job.key()), self.policies)
             yield decision if isinstance(decision, ToDo) else None
 
     async def _report(self, scheduler: Scheduler) -> Summary:
@@ -244,27 +245,28 @@ class _Run:
         return summary
 
     def _summary(self, scheduler: Scheduler, at_the_end: StorageError | None = None) -> Summary:
-        history = self._store.history
-        totals = count_jobs(self._plan.order, history)
+        history = self.store.history
+        totals = count_jobs(self.plan.order, history)
         spent = Spent(
             usd_before=self._usd_before,
             maybe_usd_before=self._maybe_usd_before,
             requests=history.requests - self._requests_before,
-            resent=self._buyer.resent,
-            seconds=self._clock.monotonic() - self._started,
+            resent=self.buyer.resent,
+            seconds=self.clock.monotonic() - self._started,
+            simulated=self.endpoint.embedded,
         )
         return conclude(
-            self._manifest.settings.name, str(self._store.output), totals, history, spent,
-            (scheduler.stopped_by, scheduler.bug, at_the_end), self._prices.picture_usd,
+            self.manifest.settings.name, str(self.store.output), totals, history, spent,
+            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prices.picture_usd,
         )  # fmt: skip
 
     async def _write_end(self, summary: Summary) -> None:
-        history = self._store.history
+        history = self.store.history
         published = history.published
-        if not self._store.published.is_current(self._plan.order, history):
-            published = await asyncio.to_thread(self._store.published.write, self._plan.order, history)
+        if not self.store.published.is_current(self.plan.order, history):
+            published = await asyncio.to_thread(self.store.published.write, self.plan.order, history)
         assert published is not None
-        await self._store.note(
+        await self.store.note(
             "end",
             exit=summary.exit,
             reason=summary.reason,

@@ -136,7 +136,7 @@ def test_a_run_says_where_things_are(folder: Folder) -> None:
     first, second = folder.manifest().call("run", "m.yaml"), folder.call("run", "m.yaml")
     assert (first.returncode, first.stdout) == (0, "")
     assert "m: 3 of 3 jobs done" in first.stderr
-    assert "3 requests, $0.135 at list price" in first.stderr
+    assert ", $0.135 at list price (simulated: nothing is charged)\n  pictures" in first.stderr
     assert "  pictures   output/m/images/\n" in first.stderr
     assert second.returncode == 0
     assert "nothing was left to send" in second.stderr

@@ -12,7 +12,7 @@ from batch.clock import Clock
 from batch.errors import AttemptError, RateLimited
 from batch.events import Listener, RunStart
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
-from batch.report.words import count, duration, printable, usd
+from batch.report.words import at_list_price, count, duration, printable, usd
 
 _LINE_EVERY_SECONDS: Final = 30.0
 _FAILURES_SHOWN: Final = 20
@@ -155,7 +155,7 @@ class Lines(_Counts):
         if start.to_do:
             self._say(
                 f"{start.name}: {start.to_do:,} of {count(start.jobs, 'job')} to do at {start.endpoint}, "
-                f"{usd(start.expected_usd)} at list price"
+                f"{at_list_price(start.expected_usd, simulated=start.simulated)}"
             )
 
     def gate_closed(self, seconds: float, reason: str) -> None:

@@ -84,6 +84,7 @@ class Spent:
     requests: int
     resent: Sequence[Job]
     seconds: float
+    simulated: bool = False
 
 
 def conclude(
@@ -119,6 +120,7 @@ def conclude(
         message=_words(errors[0]) if errors else None,
         failures_by_cause=dict(totals.causes.most_common()),
         worth_retrying=totals.worth_retrying,
+        simulated=spent.simulated,
     )
 
 

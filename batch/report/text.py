@@ -8,7 +8,7 @@ from typing import Final
 from batch.model import Summary
 from batch.plan import Plan
 from batch.report.status import Status
-from batch.report.words import causes, count, duration, path, printable, usd
+from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
 
 _PLAN_WORDS: Final = {
     "to do: new": "new",
@@ -32,8 +32,8 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     yield f"{summary.name}: {', '.join(parts)}"
     if summary.requests:
         yield (
-            f"  this run   {count(summary.requests, 'request')}, {usd(summary.cost_usd)} at list price, "
-            f"{duration(summary.seconds)}"
+            f"  this run   {count(summary.requests, 'request')} in {duration(summary.seconds)}, "
+            f"{at_list_price(summary.cost_usd, simulated=summary.simulated)}"
         )
     elif not summary.pending:
         yield "  this run   nothing was left to send"

@@ -33,6 +33,11 @@ def usd(amount: float) -> str:
     return shown[:-1] if amount < 1 and shown.endswith("0") else shown
 
 
+def at_list_price(amount: float, *, simulated: bool) -> str:
+    """What something costs, and that it does not if only the simulator is asked."""
+    return f"{usd(amount)} at list price{' (simulated: nothing is charged)' if simulated else ''}"
+
+
 def duration(seconds: float) -> str:
     """`4.2 s`, `45 s`, `12 min 04 s`, `3 h 05 min`."""
     if seconds < 9.95:

@@ -121,7 +121,7 @@ def test_a_full_success_in_words() -> None:
     """Four lines: how many, how much, and where the pictures and captions are."""
     assert lines(concluded(ALL_DONE), cost_usd=0.603) == [
         "m: 9 of 9 jobs done",
-        "  this run   9 requests, $0.603 at list price, 1 min 01 s",
+        "  this run   9 requests in 1 min 01 s, $0.603 at list price",
         "  pictures   /out/m/images/",
         "  captions   /out/m/manifest.jsonl",
     ]
