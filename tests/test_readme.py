@@ -1,0 +1,46 @@
+"""The README says what is true: its files exist, its manifest works, its exit codes are the real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from batch.errors import ExitCode
+from batch.manifest import load_manifest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_file_it_names_is_there() -> None:
+    """Links and the quick start's manifest lead somewhere, in the README and in every page of docs/."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        missing = [link for link in links if not (page.parent / link).exists()]
+        assert not missing, f"{page.name} names {missing}"
+    assert (ROOT / "jobs/quickstart.yaml").is_file()
+
+
+def test_its_manifest_makes_a_job_per_product(tmp_path: Path) -> None:
+    """The catalog manifest of the first minute, copied as it stands, over two rows of one product."""
+    example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    (tmp_path / "my.yaml").write_text(example[1], encoding="utf-8")
+    (tmp_path / "products.csv").write_text("Handle,Title\nmug,Mug\nmug,\n", encoding="utf-8")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/mug.jpg")
+
+    jobs = list(load_manifest(tmp_path / "my.yaml").check())
+
+    assert [job.id for job in jobs] == ["mug"]
+
+
+def test_its_exit_codes_are_the_real_ones() -> None:
+    """Every code the program may end with stands in the table, and no other."""
+    table = README[README.index("## Exit codes") : README.index("## Documentation")]
+    rows = re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+    listed = {int(code) for row in rows for code in row.split(",")}
+
+    assert listed == {int(code) for code in ExitCode} | {129, 130, 143}
