@@ -14,7 +14,7 @@ from typing import Final
 from batch.errors import InputError, Problem
 from batch.manifest.entries import Entry, Text
 from batch.manifest.ids import id_key
-from batch.manifest.making import BadEntry, JobMaker
+from batch.manifest.making import JobMaker
 from batch.manifest.parameters import Offer
 from batch.manifest.problems import Problems, Report, did_you_mean, show
 from batch.manifest.references import References
@@ -86,11 +86,10 @@ class Expansion:
     def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
         for entry in self.entries:
-            try:
-                yield JobMaker(entry, columns, self.offer, self.references)
-            except BadEntry as bad:
-                for text, message in bad.problems:
-                    report(self._at(text, message, entry))
+            maker = JobMaker(entry, columns, self.offer, self.references)
+            for text, message in maker.problems:
+                report(self._at(text, message, entry))
+            yield maker
 
     def _first_rows(self, columns: Columns, report: Report) -> Callable[[Row, Place], bool] | None:
         """A question to ask of every row: is it the first with its value in the `unique` column?"""

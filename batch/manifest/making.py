@@ -7,7 +7,7 @@ that a row costs microseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from batch.errors import Problem
 from batch.manifest.entries import Entry, Text
@@ -26,16 +26,15 @@ _DIGITS_WITH_ROWS: Final = 16
 Fill: TypeAlias = Callable[[Row], str]
 
 
-class BadEntry(Exception):  # carries sentences to the report
-    """Texts of an entry that are wrong for every row, each with what is wrong."""
-
-    def __init__(self, problems: list[tuple[Text, str]]) -> None:
-        super().__init__()
-        self.problems = problems
+T = TypeVar("T")
 
 
 class JobMaker:
-    """One entry, ready to be filled from row after row. What cannot vary was checked when it was read."""
+    """One entry, ready to be filled from row after row. What cannot vary was checked when it was read.
+
+    `problems` are texts that are wrong for every row, each with what is wrong. Such an entry makes no job, but its
+    rows are still looked at for everything else.
+    """
 
     def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
         self.entry = entry
@@ -53,21 +52,22 @@ class JobMaker:
         self._parameters_vary = any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
         )
-        compiler.raise_if_any()
+        self.problems = compiler.problems
         self._said: set[str] = set()
         self._prompt_column = compiler.only_column(entry.prompt)
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
         """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
-        job_id = ""
-        try:
-            job_id = self._checked_id(row)
-            prompt = self._checked_prompt(row)
-            model, size, ratio = self._checked_parameters(row)
-            references = self._checked_references(row) if self._reference_sources else ()
-        except _BadRow as bad:
-            self._report(bad, job_id, place, report)
+        wrong: list[_BadRow] = []
+        job_id = _tried(self._checked_id, row, wrong) or ""
+        prompt = _tried(self._checked_prompt, row, wrong)
+        parameters = _tried(self._checked_parameters, row, wrong)
+        references = self._checked_references(row, wrong) if self._reference_sources else ()
+        if wrong or prompt is None or parameters is None:
+            for bad in wrong:
+                self._report(bad, job_id, place, report)
             return ()
+        model, size, ratio = parameters
         entry = self.entry
         if not job_id:
             names = [reference.name for reference in references]
@@ -89,7 +89,7 @@ class JobMaker:
         ]
 
     def _report(self, bad: _BadRow, job_id: str, place: Place, report: Report) -> None:
-        if bad.once and bad.message in self._said:
+        if not bad.message or (bad.once and bad.message in self._said):
             return
         if bad.once:
             self._said.add(bad.message)
@@ -138,16 +138,33 @@ class JobMaker:
             return self._references.get(text.text)
         except ReferenceProblem as problem:
             compiler.problems.append((text, str(problem)))
-            return compiler.fill(text)
+            return _already_said
 
-    def _checked_references(self, row: Row) -> tuple[Reference, ...]:
-        try:
-            return tuple(
-                source if isinstance(source, Reference) else self._references.get(_filled("references", source, row))
-                for source in self._reference_sources
-            )
-        except ReferenceProblem as problem:
-            raise _BadRow(str(problem)) from problem
+    def _checked_references(self, row: Row, wrong: list[_BadRow]) -> tuple[Reference, ...]:
+        found = []
+        for source in self._reference_sources:
+            reference = source if isinstance(source, Reference) else _tried(self._looked_up(source), row, wrong)
+            if reference is not None:
+                found.append(reference)
+        return tuple(found)
+
+    def _looked_up(self, source: Fill) -> Callable[[Row], Reference]:
+        def look_up(row: Row) -> Reference:
+            try:
+                return self._references.get(_filled("references", source, row))
+            except ReferenceProblem as problem:
+                raise _BadRow(str(problem)) from problem
+
+        return look_up
+
+
+def _tried(check: Callable[[Row], T], row: Row, wrong: list[_BadRow]) -> T | None:
+    """What a check of the row returns; None if it fails, with the reason added to `wrong`."""
+    try:
+        return check(row)
+    except _BadRow as bad:
+        wrong.append(bad)
+        return None
 
 
 class _BadRow(Exception):  # never leaves this file
@@ -176,12 +193,8 @@ class _Compiler:
             template = self._templates[id(text)] = Template(text.text, self._columns)
         except TemplateProblem as problem:
             self.problems.append((text, str(problem)))
-            return lambda _: literal
+            return _already_said
         return template.fill
-
-    def raise_if_any(self) -> None:
-        if self.problems:
-            raise BadEntry(self.problems)
 
     def only_column(self, text: Text) -> str | None:
         """The one column a text is made of, to be named when the result is no good."""
@@ -189,6 +202,11 @@ class _Compiler:
         if template is None or self._columns is None or len(template.columns) != 1:
             return None
         return show(self._columns.names[template.columns[0]])
+
+
+def _already_said(_: Row) -> str:
+    """Stands for a text that is wrong for every row: said once, at its place in the manifest."""
+    raise _BadRow("")
 
 
 def _filled(field: str, fill: Fill, row: Row) -> str:

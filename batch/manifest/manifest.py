@@ -85,8 +85,22 @@ def load_manifest(path: Path) -> Manifest:
         reader.check_folder(shape.reference_root)
     if not shape.jobs:
         reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
+    if problems.places() and not problems.has_at(*document.at("rows", "file")):
+        _add_what_the_jobs_show(manifest, problems)
     problems.raise_if_any()
     return manifest
+
+
+def _add_what_the_jobs_show(manifest: Manifest, problems: Problems) -> None:
+    """What is wrong in rows, ids and references belongs into the same report: nobody wants it after the next try."""
+    said = problems.places() | {(line, None) for line, _ in problems.places()}
+    try:
+        for _ in manifest.check():
+            pass
+    except InputError as error:
+        for problem in error.problems:
+            if problem.file != str(manifest.path) or (problem.line, problem.column) not in said:
+                problems.add(problem)
 
 
 def _read(path: Path) -> bytes:

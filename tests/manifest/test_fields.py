@@ -140,6 +140,8 @@ MODELS = [
 @pytest.mark.parametrize(("profile", "fields", "expected"), MODELS)
 def test_what_the_model_cannot_do_is_refused(folder: Folder, profile: str, fields: str, expected: str) -> None:
     """Ratios, sizes and references are checked against the model and the provider of the job."""
+    for name in "abcdefghijklmno":
+        folder.picture(name)
     [problem] = folder.problems(f"provider: {profile}\njobs: [{{prompt: x, {fields}}}]")
 
     assert problem.partition(": ")[2] == expected

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from tests.manifest.conftest import Folder
 
 
+def test_jobs_are_looked_at_even_if_the_text_is_wrong(folder: Folder) -> None:
+    """A misspelt field does not hide a missing picture, a double id or a bad row: one report has them all."""
+    folder.write("t.csv", "Name,Text\nmug,a mug\nMug,\n")
+    manifest = "rows: t.csv\nlimits: {concurency: 4}\njobs: [{id: '{{ Name }}', prompt: '{{ Text }}', references: [no.png]}]"
+
+    assert folder.problems(manifest) == [
+        'm.yaml:2:10: unknown field "concurency"; did you mean concurrency?',
+        "m.yaml:3:62: reference no.png does not exist",
+        't.csv:3: column "Text": job "Mug": prompt is empty; write what the picture shows',
+    ]
+
+
 def test_smallest_manifest_makes_one_job(folder: Folder) -> None:
     """One prompt is enough; everything else has a default, and nothing is paid."""
     manifest = load_manifest(folder.write("first.yaml", "jobs: [{prompt: a mountain at sunset}]"))
