@@ -45,6 +45,7 @@ Exit codes:
  130, 143, 129  stopped by Ctrl-C, SIGTERM, SIGHUP after finishing what was in flight
 """
 _ERRORS_SHOWN: Final = 20
+_CHANGES_SHOWN: Final = 3
 _ABORT_AFTER_SECONDS: Final = 0.5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -126,20 +127,41 @@ def plan(manifest: Path, output: Path | None, *, as_json: bool) -> None:
     Sends nothing, writes nothing, needs no key.
     """
     from batch.report.text import plan_lines
+    from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    found, loaded, path = plan_only(manifest, output=output)
-    per_minute = loaded.settings.limits.requests_per_minute
+    planned = plan_only(manifest, output=output)
+    found, path, settings = planned.plan, planned.output, planned.manifest.settings
+    per_minute = settings.limits.requests_per_minute
     seconds = found.to_do / per_minute * 60 if per_minute else None
     if as_json:
         _print_json({
-            "name": loaded.settings.name, "output": str(path), "jobs": found.jobs, "to_do": found.to_do,
+            "name": settings.name, "output": str(path), "jobs": found.jobs, "to_do": found.to_do,
             "counts": dict(found.counts), "removed": found.removed, "cost_usd": round(found.usd, 6),
-            "least_seconds": seconds, "failures_by_cause": dict(found.failed_causes), "changed": found.changed,
+            "least_seconds": seconds, "failures_by_cause": dict(found.failed_causes),
+            "changed": [job.id for job in found.changed], "changed_cost_usd": round(found.changed_usd, 6),
             "examples": [{"id": e.job.id, "because": e.because, "prompt": e.job.prompt} for e in found.examples],
         })  # fmt: skip
     else:
-        _print(plan_lines(found, str(path), seconds))
+        shown = found.changed[:_CHANGES_SHOWN]
+        how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
+        _print(plan_lines(found, str(path), seconds, how))
+
+
+@cli.command(short_help="Show why one job will be sent, or will not.")
+@click.argument("manifest", type=Manifest)
+@click.argument("job_id", metavar="ID")
+@_output_option
+def why(manifest: Path, job_id: str, output: Path | None) -> None:
+    """Show why the job ID of MANIFEST will be sent, or will not: what was changed, and every attempt so far.
+
+    Sends nothing, writes nothing, needs no key.
+    """
+    from batch.report.why import why_lines
+    from batch.runner import plan_only
+
+    planned = plan_only(manifest, output=output)
+    _print(why_lines(*planned.decision_on(job_id), planned.output))
 
 
 @cli.command(short_help="Show where an output folder stands.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from batch.model import Job
+from batch.model import Job, Reference
 from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import History, JobHistory, State
 
@@ -68,12 +68,47 @@ def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
     return ToDo(job=job, because="new")
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was asked differently before: the field's name and both values as words."""
+
+    field: str
+    old: str
+    new: str
+
+
+def changes(asked: Job, job: Job) -> tuple[Change, ...]:
+    """What is different between a job as it was asked and as it stands now, in everything that decides a picture."""
+    pairs = [
+        ("prompt", asked.prompt, job.prompt),
+        ("model", asked.model, job.model),
+        ("aspect_ratio", asked.aspect_ratio or "free", job.aspect_ratio or "free"),
+        ("image_size", asked.image_size, job.image_size),
+        ("modalities", "+".join(asked.modalities), "+".join(job.modalities)),
+        ("references", *_references(asked, job)),
+        ("sample", str(asked.sample), str(job.sample)),
+    ]
+    return tuple(Change(name, old, new) for name, old, new in pairs if old != new)
+
+
+def _references(asked: Job, job: Job) -> tuple[str, str]:
+    """Reference pictures as words; the same name with other bytes is told apart by them."""
+    same_bytes = [ref.sha256 for ref in asked.references] == [ref.sha256 for ref in job.references]
+    if same_bytes:
+        return "", ""
+
+    def words(references: tuple[Reference, ...]) -> str:
+        return ", ".join(f"{ref.name} ({ref.sha256[:8]})" for ref in references) or "none"
+
+    return words(asked.references), words(job.references)
+
+
 @dataclass(slots=True, kw_only=True)
 class Plan:
     """The count of every decision, and what it will cost. `order` holds the jobs' 16-byte keys in a row.
 
     `counts` is keyed by `to do: new`, `skip: done` and so on. `usd` is the list price of one picture for each
-    job to do.
+    job to do, `changed_usd` that of the changed jobs that are skipped; `changed` names the first of them.
     """
 
     jobs: int = 0
@@ -81,7 +116,8 @@ class Plan:
     usd: float = 0.0
     order: bytearray = field(default_factory=bytearray)
     examples: list[ToDo] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
+    changed: list[Job] = field(default_factory=list)
+    changed_usd: float = 0.0
     failed_causes: Counter[str] = field(default_factory=Counter)
     removed: int = 0
 
@@ -117,5 +153,7 @@ def _count(plan: Plan, decision: Decision, past: JobHistory, price_usd: Callable
     plan.counts[f"skip: {decision.because}"] += 1
     if decision.because == "failed":
         plan.failed_causes[past.code] += 1
+    if decision.because == "changed":
+        plan.changed_usd += price_usd(decision.job)
     if decision.because == "changed" and len(plan.changed) < _NAMED_JOBS:
-        plan.changed.append(decision.job.id)
+        plan.changed.append(decision.job)

@@ -13,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Final
@@ -25,7 +26,7 @@ from batch.errors import ConfigError, InputError, OutputError, Problem, StorageE
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job, Outcome, Pending, Summary
-from batch.plan import Plan, Policies, ToDo, decide, make_plan
+from batch.plan import Decision, Plan, Policies, ToDo, decide, make_plan
 from batch.prices import PriceTable, load_prices
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import Endpoint, resolve_endpoint
@@ -33,13 +34,15 @@ from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy, Settings
 from batch.simulator import SimulatorOptionsError, SimulatorSettings, serve, settings_from
-from batch.store.history import replay
+from batch.store.history import History, JobHistory, replay
 from batch.store.store import OutputFolder, Store, machine, output_folder
 
 _RESEND_SHARE: Final = 0.01
 _SIMULATOR_KEY: Final = "simulator"
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
+#: Looking for a similar id among a million takes longer than anybody waits.
+_NAMES_COMPARED: Final = 20_000
 
 
 class RunControl:
@@ -130,9 +133,33 @@ def run_sync(manifest_path: str | Path, **options: object) -> Summary:
     return asyncio.run(run(manifest_path, **options))  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run would do, with everything needed to explain it. Nothing was sent or written."""
+
+    manifest: Manifest
+    output: Path
+    history: History
+    policies: Policies
+    plan: Plan
+
+    def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
+        """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
+        names: list[str] = []
+        for job in self.manifest.jobs():
+            if job.id == job_id:
+                past = self.history.of(job.key())
+                return decide(job, past, self.policies), past
+            if len(names) < _NAMES_COMPARED:
+                names.append(job.id)
+        close = get_close_matches(job_id, names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError([Problem(message=f"no job {job_id!r}{hint}", file=str(self.manifest.path))])
+
+
 def plan_only(
     manifest_path: str | Path, *, output: str | Path | None = None, on_changed: ChangedPolicy = ChangedPolicy.KEEP
-) -> tuple[Plan, Manifest, Path]:
+) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
     manifest = load_manifest(Path(manifest_path))
     endpoint = resolve_endpoint(manifest.settings.provider)
@@ -141,7 +168,8 @@ def plan_only(
     history, _ = replay(path)
     prices = load_prices(manifest.settings.prices)
     policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed)
-    return make_plan(manifest.check(), history, policies, prices.picture_usd), manifest, path
+    plan = make_plan(manifest.check(), history, policies, prices.picture_usd)
+    return Planned(manifest=manifest, output=path, history=history, policies=policies, plan=plan)
 
 
 def output_path(manifest: Manifest, output: str | Path | None) -> Path:
@@ -364,10 +392,10 @@ def _refuse_what_is_in_the_way(plan: Plan, manifest: Manifest, folder: OutputFol
     file = str(manifest.path)
     changed = plan.counts["skip: changed"]
     if changed and policies.changed is ChangedPolicy.REFUSE:
-        names = ", ".join(plan.changed) + (", ..." if changed > len(plan.changed) else "")
+        names = ", ".join(job.id for job in plan.changed) + (", ..." if changed > len(plan.changed) else "")
         message = (
             f"{changed} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
-            "the old pictures) or --on-changed rerun (buy new ones beside them)"
+            f"the old pictures) or --on-changed rerun (buy new ones beside them, ${plan.changed_usd:,.2f})"
         )
         raise InputError([Problem(message=message, file=file)])
     if plan.to_do == 0 or not (folder.path / "images").is_dir():

@@ -25,8 +25,8 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
     "attempt": ((*GROUND, "providers.base", "store.store"), "an attempt works with any provider that keeps the "
                                                             "contract, and knows nothing of when it is made"),
-    "report": ((*GROUND, "plan", "store.history", "store.ledger"), "reports read what happened; they make nothing "
-                                                                   "happen"),
+    "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.records"),
+               "reports read what happened; they make nothing happen"),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
     "runner": ((*GROUND, "manifest", "providers", "store", "plan", "dispatch", "attempt", "report", "simulator"),
                "the runner joins the stages; nothing but the command line stands above it"),

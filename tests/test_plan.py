@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import job
 
 from batch.errors import InputError, Problem
-from batch.model import Job
-from batch.plan import Policies, Skip, ToDo, decide, make_plan
+from batch.model import Job, Reference
+from batch.plan import Policies, Skip, ToDo, changes, decide, make_plan
 from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import NOTHING, History, JobHistory, State
 
@@ -121,7 +122,7 @@ def test_examples_are_few() -> None:
     )
     names = [f"job-{n}" for n in range(50)]
     changed = make_plan(map(job, names), KnownJobs({name: bought(OTHER) for name in names}), KEEP, lambda _: 0)
-    assert changed.changed == names[:20]
+    assert [job.id for job in changed.changed] == names[:20]
     assert changed.counts == {"skip: changed": 50}
 
 
@@ -134,3 +135,21 @@ def test_jobs_are_streamed() -> None:
 
     with pytest.raises(InputError, match="row 101"):
         make_plan(jobs(), History(), REFUSE, lambda _: 0.1)
+
+
+def test_changes_name_what_decides_the_picture_and_nothing_else() -> None:
+    """Prompt, parameters and the references' bytes count; a reference's new name does not."""
+    old = replace(CUP, references=(reference("a.png", "1" * 64),), image_size="1K")
+    moved = replace(old, references=(reference("b/a.png", "1" * 64),))
+    other = replace(old, references=(reference("a.png", "2" * 64),), image_size="2K", aspect_ratio="16:9")
+
+    assert changes(old, moved) == ()
+    assert [(change.field, change.old, change.new) for change in changes(old, other)] == [
+        ("aspect_ratio", "free", "16:9"),
+        ("image_size", "1K", "2K"),
+        ("references", "a.png (11111111)", "a.png (22222222)"),
+    ]
+
+
+def reference(name: str, sha256: str) -> Reference:
+    return Reference(name=name, file=Path(name), sha256=sha256, mime="image/png", size_bytes=1)

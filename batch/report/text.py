@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from batch.model import Summary
@@ -67,8 +67,13 @@ def last_line(summary: Summary) -> str:
     return f"imagebatch: {summary.exit} {summary.reason}: {left:,} of {total:,} left{earliest}; out={summary.output}"
 
 
-def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
-    """What would be sent, and why, and what it would cost."""
+def plan_lines(
+    plan: Plan, output: str, seconds: float | None, changed_how: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """What would be sent, and why, and what it would cost.
+
+    `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now.
+    """
     yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
     for name, words in _PLAN_WORDS.items():
         if plan.counts[name]:
@@ -79,8 +84,12 @@ def plan_lines(plan: Plan, output: str, seconds: float | None) -> Iterator[str]:
         yield f"  {plan.removed:>9,}  in the output folder but no longer in the manifest (left alone)"
     if plan.changed:
         more = plan.counts["skip: changed"] - len(plan.changed)
-        yield f"  changed: {', '.join(plan.changed)}{f' and {more:,} more' if more else ''}"
-        yield "  a run refuses to start until you choose: --on-changed keep, or --on-changed rerun to buy them again"
+        yield f"  changed: {', '.join(job.id for job in plan.changed)}{f' and {more:,} more' if more else ''}"
+        for job_id, lines in changed_how.items():
+            yield f"  {job_id}:"
+            yield from (f"  {line}" for line in lines)
+        rerun = f"--on-changed rerun to buy them again for {usd(plan.changed_usd)}"
+        yield f"  a run refuses to start until you choose: --on-changed keep, or {rerun}"
     if not plan.to_do:
         yield "nothing to send"
         return

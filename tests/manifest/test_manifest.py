@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def test_jobs_are_looked_at_even_if_the_text_is_wrong(folder: Folder) -> None:
     """A misspelt field does not hide a missing picture, a double id or a bad row: one report has them all."""
     folder.write("t.csv", "Name,Text\nmug,a mug\nMug,\n")
-    manifest = "rows: t.csv\nlimits: {concurency: 4}\njobs: [{id: '{{ Name }}', prompt: '{{ Text }}', references: [no.png]}]"
+    job = "{id: '{{ Name }}', prompt: '{{ Text }}', references: [no.png]}"
+    manifest = f"rows: t.csv\nlimits: {{concurency: 4}}\njobs: [{job}]"
 
     assert folder.problems(manifest) == [
         'm.yaml:2:10: unknown field "concurency"; did you mean concurrency?',

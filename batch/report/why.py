@@ -1,0 +1,82 @@
+"""Why a job will be sent, or will not: its past from the ledger beside what the manifest says now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from batch.model import Job
+from batch.plan import Decision, ToDo, changes
+from batch.report.words import printable, usd
+from batch.store.history import JobHistory
+from batch.store.ledger import read_record
+from batch.store.records import job_of
+
+_REASONS: Final = {
+    "to do: new": "will be sent: it never was, as it stands now",
+    "to do: again": "will be sent again: its last attempt failed and is worth another",
+    "to do: resend": "will be sent once more: its last request got no answer, so it may be paid twice",
+    "to do: changed": "will be bought again: it was edited after its picture was bought",
+    "skip: done": "will not be sent: its picture is there",
+    "skip: failed": "will not be sent: it failed for good; edit it to try again",
+    "skip: held": "will not be sent: its request got no answer and may be paid; it was sent again once, or is held",
+    "skip: changed": "was edited after its picture was bought; --on-changed decides",
+    "skip: missing": "will not be sent: it was bought, but its file is gone",
+    "skip: open": "was sent by a run that did not end; the next run settles that first, from what arrived",
+}
+
+
+def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[str]:
+    """The decision in words, what was changed, and every line of the ledger about the job."""
+    kind = "to do" if isinstance(decision, ToDo) else "skip"
+    yield f"{decision.job.id}: {_REASONS[f'{kind}: {decision.because}']}"
+    if decision.job.place is not None:
+        yield f"  written at {decision.job.place}"
+    yield f"  prompt     {printable(decision.job.prompt)}"
+    if decision.because == "changed" and past.versions:
+        yield from change_lines(asked_before(output, past), decision.job)
+    for record in _records_of(output, decision.job.id):
+        yield f"  {record['at']}  {_record_words(record)}"
+
+
+def change_lines(asked: Job, job: Job) -> Iterator[str]:
+    """What was asked before and what is asked now, one line per difference."""
+    for change in changes(asked, job):
+        yield f"  {change.field:<12} {printable(change.old, 90)}  ->  {printable(change.new, 90)}"
+
+
+def asked_before(output: Path, past: JobHistory) -> Job:
+    """The job as it was when its picture was bought."""
+    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return job_of(read_record(descriptor, past.bought_try_offset))
+    finally:
+        os.close(descriptor)
+
+
+def _records_of(output: Path, job_id: str) -> Iterator[dict[str, Any]]:
+    """Every whole line of the ledger about one job, oldest first."""
+    path = output / "ledger.jsonl"
+    if not path.is_file():
+        return
+    needle = b'"job":' + json.dumps(job_id).encode("ascii")
+    with path.open("rb") as ledger:
+        for line in ledger:
+            if needle in line and line.endswith(b"\n"):
+                record = json.loads(line)
+                if record.get("job") == job_id:
+                    yield record
+
+
+def _record_words(record: dict[str, Any]) -> str:
+    if record["t"] == "try":
+        return f"attempt {record['att']} ({record['why']})"
+    took = f"after {record['seconds']:.1f} s"
+    if record["t"] == "done":
+        return f"done {took}, {usd(record['usd'])}: {', '.join(image['path'] for image in record['images'])}"
+    paid = {"no": "not charged", "yes": f"charged {usd(record['usd'])}", "maybe": f"maybe charged {usd(record['usd'])}"}
+    word = "unknown" if record["t"] == "unk" else "failed"
+    return f"{word} {took}, {paid[record['paid']]}: {record['code']}: {printable(record['message'])}"
