@@ -89,9 +89,17 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def _retry_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--retry", metavar="CAUSES", default="", callback=lambda _ctx, _param, value: tuple(value.split(",")),
+        help="Send again what failed for good with these causes, such as no_image,text_only, or all. Charged again.",
+    )(function)  # fmt: skip
+
+
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
+@_retry_option
 @click.option("--on-changed", type=click.Choice(["refuse", "keep", "rerun"]), default="refuse", show_default=True,
               help="Jobs edited after their picture was bought: refuse to start, keep the old picture, or buy a new "
                    "one beside it.")  # fmt: skip
@@ -99,7 +107,14 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append a debug log to this file.")
 def run(
-    manifest: Path, output: Path | None, on_changed: str, *, as_json: bool, quiet: bool, log_file: Path | None
+    manifest: Path,
+    output: Path | None,
+    retry: tuple[str, ...],
+    on_changed: str,
+    *,
+    as_json: bool,
+    quiet: bool,
+    log_file: Path | None,
 ) -> None:
     """Buy every picture of MANIFEST that is not bought yet.
 
@@ -107,10 +122,8 @@ def run(
     recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash: it goes on
     where it stopped, and a finished batch sends nothing.
     """
-    from batch.settings import ChangedPolicy
-
     _start_log(log_file)
-    summary = _run_until_signal(manifest, output, ChangedPolicy(on_changed), _listener(quiet=quiet))
+    summary = _run_until_signal(manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry)
     _report_run(summary, _command(manifest, output, on_changed), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         _die_by(summary.exit - 128)
@@ -120,8 +133,9 @@ def run(
 @cli.command(short_help="Show what a run would send, and why.")
 @click.argument("manifest", type=Manifest)
 @_output_option
+@_retry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(manifest: Path, output: Path | None, *, as_json: bool) -> None:
+def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json: bool) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key.
@@ -130,7 +144,7 @@ def plan(manifest: Path, output: Path | None, *, as_json: bool) -> None:
     from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output)
+    planned = plan_only(manifest, output=output, retry=retry)
     found, path, settings = planned.plan, planned.output, planned.manifest.settings
     per_minute = settings.limits.requests_per_minute
     seconds = found.to_do / per_minute * 60 if per_minute else None
@@ -207,7 +221,7 @@ def main() -> None:
         sys.exit(ExitCode.SOFTWARE)
 
 
-def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, listener: Listener) -> Summary:
+def _run_until_signal(manifest: Path, listener: Listener, **options: Any) -> Summary:
     import asyncio
 
     from batch.runner import RunControl
@@ -219,7 +233,7 @@ def _run_until_signal(manifest: Path, output: Path | None, on_changed: Any, list
     async def with_signals() -> Summary:
         control = RunControl(opening=lambda: _drain_on(heard, control))
         try:
-            return await run_batch(manifest, output=output, on_changed=on_changed, listener=listener, control=control)
+            return await run_batch(manifest, listener=listener, control=control, **options)
         finally:
             _die_at_once_on(heard)
 

@@ -13,6 +13,7 @@ from batch.store.history import History, JobHistory, State
 
 _EXAMPLES: Final = 5
 _NAMED_JOBS: Final = 20
+ALL_CAUSES: Final = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Policies:
 
     unknown: UnknownPolicy = UnknownPolicy.RESEND
     changed: ChangedPolicy = ChangedPolicy.REFUSE
+    #: Causes of failures for good that are worth another request all the same; "all" for any.
+    retry: frozenset[str] = frozenset()
 
 
 def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
@@ -59,7 +62,8 @@ def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
         # What was asked before was another picture: its failures say nothing about this one.
         return ToDo(job=job, because="changed" if past.versions else "new")
     if past.state is State.FAILED:
-        return Skip(job=job, because="failed")
+        wanted = past.code in policies.retry or ALL_CAUSES in policies.retry
+        return ToDo(job=job, because="again") if wanted else Skip(job=job, because="failed")
     if past.state in (State.RETRYABLE, State.WAITING):
         return ToDo(job=job, because="again")
     if past.state is State.UNKNOWN:

@@ -10,7 +10,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -80,6 +80,7 @@ async def run(
     *,
     output: str | Path | None = None,
     on_changed: ChangedPolicy | str = ChangedPolicy.REFUSE,
+    retry: Iterable[str] = (),
     listener: Listener | None = None,
     environment: Mapping[str, str] | None = None,
     clock: Clock | None = None,
@@ -90,6 +91,7 @@ async def run(
 
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
+    `retry` names causes of jobs that failed for good and are to be sent again ("all" for any).
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
@@ -100,7 +102,7 @@ async def run(
     endpoint = resolve_endpoint(settings.provider)
     simulator = _simulator_settings(manifest, endpoint)
     prices = load_prices(settings.prices)
-    policies = Policies(unknown=settings.retry.unknown, changed=ChangedPolicy(on_changed))
+    policies = Policies(unknown=settings.retry.unknown, changed=ChangedPolicy(on_changed), retry=frozenset(retry))
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
     with output_folder(output_path(manifest, output)) as folder:
@@ -158,7 +160,11 @@ class Planned:
 
 
 def plan_only(
-    manifest_path: str | Path, *, output: str | Path | None = None, on_changed: ChangedPolicy = ChangedPolicy.KEEP
+    manifest_path: str | Path,
+    *,
+    output: str | Path | None = None,
+    on_changed: ChangedPolicy = ChangedPolicy.KEEP,
+    retry: Iterable[str] = (),
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
     manifest = load_manifest(Path(manifest_path))
@@ -167,7 +173,7 @@ def plan_only(
     path = output_path(manifest, output)
     history, _ = replay(path)
     prices = load_prices(manifest.settings.prices)
-    policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed)
+    policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed, retry=frozenset(retry))
     plan = make_plan(manifest.check(), history, policies, prices.picture_usd)
     return Planned(manifest=manifest, output=path, history=history, policies=policies, plan=plan)
 

@@ -189,6 +189,18 @@ def test_plan_writes_nothing(folder: Folder) -> None:
     assert (found["to_do"], found["counts"], found["cost_usd"]) == (8, {"to do: new": 8}, 0.36)
 
 
+def test_retry_sends_what_failed_for_good_once_more(folder: Folder) -> None:
+    """Only the causes named, and only when asked: each is charged again."""
+    faults = {"faults": [{"fault": "finish_image_safety", "prompt": "3", "times": 1}]}
+    assert folder.manifest(4, simulator=faults).call("run", "m.yaml").returncode == 1
+    assert "1  failed for good" in folder.call("plan", "m.yaml", "--retry", "no_image").stdout
+    assert "1 to send" in folder.call("plan", "m.yaml", "--retry", "no_image,image_safety").stdout
+    folder.manifest(4)
+    assert folder.call("run", "m.yaml").returncode == 1
+    result = folder.call("run", "m.yaml", "--retry", "image_safety", "--json")
+    assert (result.returncode, json.loads(result.stdout)["requests"]) == (0, 1)
+
+
 def test_status(folder: Folder) -> None:
     """Where a folder stands, in words and as JSON."""
     folder.manifest(4, simulator={"faults": [{"fault": "finish_image_safety", "prompt": "3"}]}).call("run", "m.yaml")

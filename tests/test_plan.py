@@ -21,6 +21,7 @@ SAME, OTHER = CUP.spec_hash(), job("cup", prompt="another").spec_hash()
 
 REFUSE, KEEP, RERUN = (Policies(changed=policy) for policy in ChangedPolicy)
 HOLD = Policies(unknown=UnknownPolicy.HOLD)
+RETRY, RETRY_ALL = Policies(retry=frozenset({"no_image", "text_only"})), Policies(retry=frozenset({"all"}))
 
 
 def past(state: State, spec: str = SAME, **fields: Any) -> JobHistory:
@@ -51,6 +52,10 @@ def bought(spec: str = SAME, state: State = State.DONE, **fields: Any) -> JobHis
         (bought(SAME, State.FAILED, last_spec=OTHER), REFUSE, "skip: done"),
         (bought(SAME, State.UNKNOWN, last_spec=OTHER), REFUSE, "skip: done"),
         (past(State.FAILED), REFUSE, "skip: failed"),
+        (past(State.FAILED, code="no_image"), RETRY, "to do: again"),
+        (past(State.FAILED, code="image_safety"), RETRY, "skip: failed"),
+        (past(State.FAILED, code="image_safety"), RETRY_ALL, "to do: again"),
+        (bought(OTHER, State.FAILED, last_spec=SAME, code="no_image"), RETRY, "skip: changed"),
         (past(State.FAILED, OTHER), REFUSE, "to do: new"),
         (past(State.RETRYABLE), REFUSE, "to do: again"),
         (past(State.RETRYABLE), HOLD, "to do: again"),
