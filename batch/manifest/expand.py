@@ -19,7 +19,8 @@ from batch.manifest.parameters import Offer
 from batch.manifest.problems import Problems, Report, did_you_mean, show
 from batch.manifest.references import References
 from batch.manifest.rows import Table
-from batch.manifest.templates import Columns, Row
+from batch.manifest.table_reader import Row
+from batch.manifest.templates import Columns
 from batch.model import Job, Place
 
 #: Ids whose double use is looked up and named; the rest is counted.
@@ -74,7 +75,7 @@ class Expansion:
         with reader:
             if not reader.read_header(report):
                 return
-            columns = Columns(reader.columns)
+            columns = Columns(reader.columns, gaps=reader.has_gaps)
             first_of_its_kind = self._first_rows(columns, report)
             makers = list(self._makers(columns, report))
             for line, row in reader.rows(report):
@@ -104,11 +105,12 @@ class Expansion:
         seen: set[bytes] = set()
 
         def is_first(row: Row, place: Place) -> bool:
-            if not row[index].strip():
+            cell = row[index]
+            if not isinstance(cell, str) or not cell.strip():
                 message = "is empty; unique needs a value in every row"
                 report(Problem(message=message, file=place.file, line=place.line, field=show(column)))
                 return False
-            key = hashlib.blake2b(row[index].encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            key = hashlib.blake2b(cell.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             before = len(seen)
             seen.add(key)
             return len(seen) > before

@@ -15,7 +15,8 @@ from batch.manifest.ids import derived_id, id_problem, sample_id
 from batch.manifest.parameters import Offer, prompt_problem
 from batch.manifest.problems import Report, show
 from batch.manifest.references import ReferenceProblem, References
-from batch.manifest.templates import Columns, Row, Template, TemplateProblem
+from batch.manifest.table_reader import Row
+from batch.manifest.templates import Columns, RowProblem, Template, TemplateProblem
 from batch.model import Job, Place, Reference
 
 #: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
@@ -213,4 +214,4 @@ def _filled(field: str, fill: Fill, row: Row) -> str:
     try:
         return fill(row)
     except TemplateProblem as problem:
-        raise _BadRow(f"{field}: {problem}", once=True) from problem
+        raise _BadRow(f"{field}: {problem}", once=not isinstance(problem, RowProblem)) from problem

@@ -17,7 +17,7 @@ from batch.manifest.ids import name_problem
 from batch.manifest.parameters import Offer
 from batch.manifest.problems import Problems, show_path
 from batch.manifest.references import References
-from batch.manifest.rows import Table, format_problem, usual_delimiter
+from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
 from batch.model import Job
@@ -150,12 +150,15 @@ class _TopReader:
         rows = self.shape.rows
         if rows is None:
             return None
-        wrong = format_problem(rows.file, delimiter_given=rows.delimiter is not None)
+        delimiter_given = rows.delimiter is not None
+        kind = kind_of(rows.file, rows.format, delimiter_given=delimiter_given)
+        wrong = rows_problem(rows.file, kind, delimiter_given=delimiter_given)
         if wrong is not None:
-            self.add(wrong, self.document.at("rows", "file"))
+            self.add(wrong[1], self.document.at("rows", wrong[0]))
         file = self.path.parent / rows.file
-        delimiter = rows.delimiter or usual_delimiter(rows.file)
-        return Table(file=file, shown=show_path(file), encoding=rows.encoding, delimiter=delimiter)
+        return Table(
+            file=file, shown=show_path(file), kind=kind or "csv", encoding=rows.encoding, delimiter=rows.delimiter
+        )
 
     def unique(self) -> Text | None:
         if self.shape.unique is None:

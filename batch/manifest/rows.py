@@ -1,24 +1,39 @@
-"""The table whose rows make jobs: CSV or TSV, streamed, every cell kept as the text it is.
+"""The table whose rows make jobs: which format a file has, and opening it for one pass after the other.
 
-A row that does not fit the header is a problem with its line, never silently filled up. The same file must
-stay the same while a run goes through it more than once.
+The same file must stay the same while a run goes through it more than once.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+import gzip
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from batch.errors import InputError, Problem
-from batch.manifest.files import FileProblem, open_regular, reason, signature
-from batch.manifest.problems import Report, show
+from batch.manifest.csv_rows import CsvReader
+from batch.manifest.files import FileProblem, open_regular, signature
+from batch.manifest.jsonl_rows import JsonlReader
+from batch.manifest.parquet_rows import MISSING, ParquetReader, is_available
+from batch.manifest.problems import show
+from batch.manifest.table_reader import TableReader
 
-_DELIMITERS: Final = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
-FORMATS: Final = ".csv and .tsv"
+if TYPE_CHECKING:
+    from io import FileIO
+
+_BY_ENDING: Final = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+
+#: Endings that a `delimiter` does not turn into text.
+_NO_TEXT: Final = (".zip", ".zst", ".bz2", ".xz", ".json", ".xlsx", ".xls", ".ods")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,9 +42,11 @@ class Table:
 
     file: Path
     shown: str
+    kind: str
     encoding: str
-    delimiter: str
+    delimiter: str | None
     _signature: tuple[int, ...] | None = None
+    _known_columns: list[str] = field(default_factory=list)
 
     def read(self) -> TableReader:
         """Start a pass; raises InputError if the file cannot be read or is not what it was before."""
@@ -44,138 +61,50 @@ class Table:
             stream.close()
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
-        return TableReader(self, stream)
+        return self._reader(_unpacked(stream) if _is_packed(self.file.name) else stream)
+
+    def _reader(self, stream: BinaryIO) -> TableReader:
+        if self.kind == "parquet":
+            return ParquetReader(stream, self.shown)
+        if self.kind == "jsonl":
+            return JsonlReader(stream, self.shown, self.encoding, self._known_columns)
+        return CsvReader(stream, self.shown, self.encoding, self.delimiter or _DELIMITERS[self.kind])
 
 
-def format_problem(file: str, *, delimiter_given: bool) -> str | None:
-    """Why a file's name says that it cannot be read as rows."""
-    ending = Path(file).suffix.lower()
-    packed = (
-        ".gz",
-        ".zip",
-        ".zst",
-        ".bz2",
-        ".xz",
-        ".parquet",
-        ".jsonl",
-        ".ndjson",
-        ".json",
-        ".xlsx",
-        ".xls",
-        ".ods",
-    )
-    if ending in _DELIMITERS or (delimiter_given and ending not in packed):
-        return None
-    return f"rows are read from {FORMATS} files; got {show(ending or Path(file).name)}, save the table as .csv"
+def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
+    """The format of a table: as given, else by the file's name; None if neither says."""
+    ending = _ending(file)
+    if given is None and delimiter_given and ending not in _NO_TEXT and ending not in _BY_ENDING:
+        return "csv"
+    return given or _BY_ENDING.get(ending)
 
 
-def usual_delimiter(file: str) -> str:
-    """What separates the cells, by the file's name."""
-    return _DELIMITERS.get(Path(file).suffix.lower(), ",")
+def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple[str, str] | None:
+    """Why a table cannot be read as it is described: the field of `rows` that is wrong, and a sentence."""
+    if kind is None:
+        ending = _ending(file) or Path(file).name
+        known = "rows are read from .csv, .tsv, .jsonl and .parquet files"
+        return "file", f"{known}; got {show(ending)}, save the table as .csv, or say its format"
+    if kind == "parquet" and _is_packed(file):
+        return "file", "a parquet table is packed already; unpack the .gz file"
+    if kind == "parquet" and not is_available():
+        return "file", MISSING
+    if delimiter_given and kind not in _DELIMITERS:
+        return "delimiter", f"a {kind} table has no delimiter; remove it"
+    return None
 
 
-class TableReader:
-    """One pass over a table. Use as a context manager."""
-
-    def __init__(self, table: Table, stream: BinaryIO) -> None:
-        self._table = table
-        self._stream = stream
-        text = io.TextIOWrapper(stream, encoding=table.encoding, newline="")
-        self._reader = csv.reader(text, delimiter=table.delimiter, strict=True)
-        self._text = text
-        self.columns: tuple[str, ...] = ()
-        self._broken = False
-
-    def __enter__(self) -> TableReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._text.close()
-
-    def read_header(self, report: Report) -> bool:
-        """Read the column names; False (and a problem) if there are none to work with."""
-        for _, header in self._records(report):
-            self.columns = tuple(name.strip() for name in header)
-            break
-        if not any(self.columns):
-            if not self._broken:
-                report(self._problem("has no header line; the first line names the columns", 1))
-            return False
-        if len(self.columns) == 1 and (found := set(self.columns[0]) & set(";\t|,")):
-            words = {"\t": "tab"}
-            wanted = " or ".join(f'"{words.get(character, character)}"' for character in sorted(found))
-            report(self._problem(f"the header is one cell; name the delimiter in rows, perhaps {wanted}", 1))
-            return False
-        doubled = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
-        for name in doubled:
-            report(self._problem(f'the column "{show(name)}" is named twice; rename one', 1))
-        return not doubled
-
-    def rows(self, report: Report) -> Iterator[tuple[int, list[str]]]:
-        """Every row with the line it starts on. Empty rows (spreadsheets leave some behind) are skipped."""
-        width = len(self.columns)
-        empty = True
-        for line, row in self._records(report):
-            empty = False
-            if len(row) == width:
-                yield line, row
-            else:
-                report(self._wrong_width(row, line))
-        if empty and not self._broken:
-            report(self._problem("has no rows; write at least one under the header", 1))
-
-    def _records(self, report: Report) -> Iterator[tuple[int, list[str]]]:
-        reader = self._reader
-        line = reader.line_num + 1
-        try:
-            for row in reader:
-                if row and any(row):
-                    yield line, row
-                line = reader.line_num + 1
-        except csv.Error as error:
-            self._give_up(f"the row cannot be read: {_csv_words(error)}", line, report)
-        except UnicodeDecodeError:
-            name = self._table.encoding.removesuffix("-sig")
-            message = f"not {name}; save the table as UTF-8 or name its encoding in rows"
-            self._give_up(message, self._undecodable_line() or line, report)
-        except (UnicodeError, OSError) as error:
-            why = reason(error) if isinstance(error, OSError) else f"it is not {self._table.encoding}"
-            self._give_up(f"the table cannot be read: {why}", line, report)
-
-    def _give_up(self, message: str, line: int, report: Report) -> None:
-        """Nothing after this can be told apart from its consequences."""
-        self._broken = True
-        report(self._problem(message, line))
-
-    def _wrong_width(self, row: list[str], line: int) -> Problem:
-        width = len(self.columns)
-        first_missing = self.columns[len(row)] if len(row) < width else None
-        message = f"the row has {len(row)} cells and the header {width}; quote cells that hold the delimiter"
-        return self._problem(message, line, first_missing)
-
-    def _problem(self, message: str, line: int, column: str | None = None) -> Problem:
-        field = None if column is None else show(column)
-        return Problem(message=message, file=self._table.shown, line=line, field=field)
-
-    def _undecodable_line(self) -> int | None:
-        """The decoder works ahead of the rows, so the line is looked up again, in the bytes."""
-        if self._table.encoding.startswith("utf-16"):
-            return None
-        self._stream.seek(0)
-        for number, content in enumerate(self._stream, start=1):
-            try:
-                content.decode(self._table.encoding)
-            except UnicodeDecodeError:
-                return number
-        return None
+def _ending(file: str) -> str:
+    """What a file's name says about its content, whether or not it is packed."""
+    path = Path(file.lower())
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
-def _csv_words(error: csv.Error) -> str:
-    words = str(error)
-    if "unexpected end of data" in words:
-        return "a quoted cell is never closed"
-    if "expected after" in words:
-        return 'something follows a closing quote; write " inside a quoted cell as ""'
-    if "field larger" in words:
-        return "a cell is larger than 131,072 characters, or a quote before it is never closed"
-    return show(words)
+def _is_packed(file: str) -> bool:
+    return file.lower().endswith(".gz")
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    packed = gzip.GzipFile(fileobj=stream, mode="rb")
+    packed.myfileobj = cast("FileIO", stream)  # closed along with it
+    return cast("BinaryIO", packed)

@@ -60,6 +60,7 @@ class RowsShape(_Shape):
     """The table whose rows make the jobs."""
 
     file: Annotated[str, PlainValidator(fields.one_line)]
+    format: Annotated[str | None, fields.word("csv", "tsv", "jsonl", "parquet")] = None
     encoding: Annotated[str, PlainValidator(fields.encoding)] = "utf-8-sig"
     delimiter: Annotated[str | None, PlainValidator(fields.delimiter)] = None
 

@@ -18,16 +18,16 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, UndefinedError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batch.manifest.ids import slug
 from batch.manifest.problems import did_you_mean, show
+from batch.manifest.table_reader import Row
 
 MAX_RENDERED_CHARACTERS: Final = 1_000_000
 
-Row: TypeAlias = Sequence[str]
 Filter: TypeAlias = Callable[[str], str]
 
 #: Filters a prompt may need. Those that pad or format to a width are left out: a typing error there asks
@@ -51,6 +51,10 @@ _RESERVED_WORDS: Final = frozenset(keyword.kwlist) | {
 
 class TemplateProblem(Exception):  # carries a sentence to the report, it is no failure of ours
     """A template that cannot be used, or cannot be filled from this row."""
+
+
+class RowProblem(TemplateProblem):
+    """A template that this row cannot fill, though others may."""
 
 
 def strip_html(text: str) -> str:
@@ -85,9 +89,23 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return attr not in padding and super().is_safe_attribute(obj, attr, value)
 
 
+def _written(value: Any) -> Any:
+    """A value on its way into the text: Python's writing of an object would be nobody's prompt."""
+    if isinstance(value, dict | list | tuple | bytes):
+        raise TemplateProblem(f"{_kind(value)} cannot be written into a text; {_ADVICE}")
+    return value
+
+
+_ADVICE: Final = 'pick a value of it, such as row["Column"]["key"]'
+
+
+def _kind(value: object) -> str:
+    return "an object" if isinstance(value, dict) else "binary data" if isinstance(value, bytes) else "a list"
+
+
 def _sandbox() -> _Sandbox:
     # The text of a prompt is nobody's HTML, so nothing is escaped.
-    environment = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=_written)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in _JINJA_FILTERS} | dict(_OWN_FILTERS)
     return environment
@@ -102,10 +120,11 @@ def is_template(text: str) -> bool:
 
 
 class Columns:
-    """The names under which a table's columns can be used."""
+    """The names under which a table's columns can be used. `gaps`: cells may be missing or hold more than text."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, gaps: bool = False) -> None:
         self.names = tuple(names)
+        self.gaps = gaps
         self._index = {name: index for index, name in enumerate(names) if name}
         forms = Counter(underscored(name) for name in self._index if not _is_variable(name))
         self._variables = {
@@ -131,9 +150,9 @@ class Columns:
         known = self._variables if self._variables else self._index
         raise TemplateProblem(f'no column "{show(variable)}"; {did_you_mean(variable, known, "columns")}')
 
-    def by_name(self, row: Row) -> dict[str, str]:
+    def by_name(self, row: Row) -> dict[str, Any]:
         """The whole row, as `row` in a template."""
-        return {name: row[index] for name, index in self._index.items()}
+        return {name: row[index] for name, index in self._index.items() if row[index] is not None}
 
 
 def underscored(column: str) -> str:
@@ -167,19 +186,30 @@ class Template:
     def fill(self, row: Row) -> str:
         """The text for one row."""
         if self._parts is not None:
+            if self._columns.gaps:
+                self._check_cells(row)
             filled = "".join([part if part.__class__ is str else _cell(part, row) for part in self._parts])
             if len(filled) > MAX_RENDERED_CHARACTERS:
                 raise _too_long()
             return filled
         return self._filled_by_jinja(row)
 
+    def _check_cells(self, row: Row) -> None:
+        for index in self.columns:
+            cell = row[index]
+            if cell.__class__ is not str:
+                name = show(self._columns.names[index])
+                if cell is None:
+                    raise RowProblem(f'this row has no "{name}"')
+                raise RowProblem(f'"{name}" is {_kind(cell)} here; {_ADVICE}')
+
     def _filled_by_jinja(self, row: Row) -> str:
-        values: dict[str, Any] = {name: row[index] for name, index in self._variables.items()}
+        values: dict[str, Any] = {name: row[index] for name, index in self._variables.items() if row[index] is not None}
         if self._whole_row:
             values["row"] = self._columns.by_name(row)
         pieces: list[str] = []
         length = 0
-        with _as_problem("cannot be filled"):
+        with _as_problem("cannot be filled", rows_differ=self._columns.gaps):
             for piece in self._generate(values):
                 pieces.append(piece)
                 length += len(piece)
@@ -201,12 +231,15 @@ def _cell(part: Any, row: Row) -> str:
 
 
 @contextmanager
-def _as_problem(what: str) -> Iterator[None]:
+def _as_problem(what: str, *, rows_differ: bool = False) -> Iterator[None]:
     """Whatever Jinja, or an expression it runs, raises becomes one sentence."""
     try:
         yield
     except TemplateProblem:
         raise
+    except UndefinedError as error:
+        kind = RowProblem if rows_differ else TemplateProblem
+        raise kind(f"the template {what}: {show(error.message or '?')}") from error
     except TemplateSyntaxError as error:
         raise TemplateProblem(f"the template {what} (its line {error.lineno}): {show(error.message or '?')}") from error
     except TemplateError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +54,8 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     table = "Handle,Title,Body (HTML),Variant SKU,Ratio\nkite,Red Kite,<p>light</p>,K-1,4:3\n"
     folder.write("products.csv", table)
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
+    line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
+    folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
     folder.picture("photos/K-1.png")
 
     assert folder.jobs(example)

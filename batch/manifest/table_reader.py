@@ -1,0 +1,110 @@
+"""What all kinds of tables have in common: names of columns, rows with their lines, problems with places.
+
+A cell is text. Only formats with types of their own (JSON lines, Parquet) may hold more: `None` for a value the
+row does not have, and objects and lists, from which a template picks a text.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Final, TypeAlias
+
+from batch.errors import Problem
+from batch.manifest.files import reason
+from batch.manifest.problems import Report, show
+
+Row: TypeAlias = Sequence[Any]
+
+#: What reading a file may raise, packed or not.
+READ_ERRORS: Final = (OSError, EOFError, zlib.error)
+
+
+class TableReader(ABC):
+    """One pass over a table. Use as a context manager; read the header before the rows."""
+
+    #: Whether cells may be missing or hold more than text.
+    has_gaps = False
+
+    def __init__(self, stream: BinaryIO, shown: str) -> None:
+        self._stream = stream
+        self._shown = shown
+        self._broken = False
+        self.columns: tuple[str, ...] = ()
+
+    def __enter__(self) -> TableReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    @abstractmethod
+    def read_header(self, report: Report) -> bool:
+        """Read the column names; False (and a problem) if there are none to work with."""
+
+    @abstractmethod
+    def rows(self, report: Report) -> Iterator[tuple[int, Row]]:
+        """Every good row with the line it starts on."""
+
+    def _names_differ(self, report: Report) -> bool:
+        doubled = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
+        for name in doubled:
+            report(self._problem(f'the column "{show(name)}" is named twice; rename one', 1))
+        return not doubled
+
+    def _give_up(self, message: str, line: int, report: Report) -> None:
+        """Nothing after this can be told apart from its consequences."""
+        self._broken = True
+        report(self._problem(message, line))
+
+    def _problem(self, message: str, line: int, column: str | None = None) -> Problem:
+        field = None if column is None else show(column)
+        return Problem(message=message, file=self._shown, line=line, field=field)
+
+    def _not_decodable(self, encoding: str, line: int) -> tuple[str, int]:
+        """What to say of bytes that are not in the encoding, and where they stand."""
+        name = encoding.removesuffix("-sig")
+        found = _undecodable_line(self._stream, encoding)
+        return f"not {name}; save the table as UTF-8 or name its encoding in rows", found or line
+
+
+def unreadable(error: BaseException) -> str:
+    """Why a file stopped being readable, as a sentence."""
+    if isinstance(error, EOFError):
+        return "the table cannot be read: the .gz file is cut off"
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return "the table cannot be read: it is damaged, or no .gz file"
+    return f"the table cannot be read: {reason(error) if isinstance(error, OSError) else show(str(error))}"
+
+
+def as_cell(value: Any) -> Any:
+    """A typed value as text; nothing is the empty text; objects and lists keep their form."""
+    if isinstance(value, str | bytes):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return {str(key): as_cell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_cell(item) for item in value]
+    return str(value)
+
+
+def _undecodable_line(stream: BinaryIO, encoding: str) -> int | None:
+    """The decoder works ahead of the rows, so the line is looked up again, in the bytes."""
+    if encoding.startswith("utf-16"):
+        return None
+    try:
+        stream.seek(0)
+        for number, content in enumerate(stream, start=1):
+            try:
+                content.decode(encoding)
+            except UnicodeDecodeError:
+                return number
+    except READ_ERRORS:
+        return None
+    return None
