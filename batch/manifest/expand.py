@@ -6,8 +6,7 @@ job but sixteen bytes to find out whether an id comes twice, so a million rows n
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +15,10 @@ from batch.manifest.entries import Entry, Text
 from batch.manifest.ids import id_key
 from batch.manifest.making import JobMaker
 from batch.manifest.parameters import Offer
-from batch.manifest.problems import Problems, Report, did_you_mean, show
+from batch.manifest.picking import Choice, Picker
+from batch.manifest.problems import Problems, Report, show
 from batch.manifest.references import References
 from batch.manifest.rows import Table
-from batch.manifest.table_reader import Row
 from batch.manifest.templates import Columns
 from batch.model import Job, Place
 
@@ -36,7 +35,7 @@ class Expansion:
     offer: Offer
     references: References
     table: Table | None
-    unique: Text | None
+    choice: Choice
 
     def check(self) -> Iterator[Job]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
@@ -76,13 +75,12 @@ class Expansion:
             if not reader.read_header(report):
                 return
             columns = Columns(reader.columns, gaps=reader.has_gaps)
-            first_of_its_kind = self._first_rows(columns, report)
             makers = list(self._makers(columns, report))
-            for line, row in reader.rows(report):
+            picker = Picker(self.choice, columns, self.file, table.shown, report)
+            for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
-                if first_of_its_kind is None or first_of_its_kind(row, place):
-                    for maker in makers:
-                        yield from maker.jobs(row, place, report)
+                for maker in makers:
+                    yield from maker.jobs(row, place, report)
 
     def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
@@ -91,31 +89,6 @@ class Expansion:
             for text, message in maker.problems:
                 report(self._at(text, message, entry))
             yield maker
-
-    def _first_rows(self, columns: Columns, report: Report) -> Callable[[Row, Place], bool] | None:
-        """A question to ask of every row: is it the first with its value in the `unique` column?"""
-        if self.unique is None:
-            return None
-        if self.unique.text not in columns.names:
-            hint = did_you_mean(self.unique.text, filter(None, columns.names), "columns")
-            report(self._at(self.unique, f'no column "{show(self.unique.text)}"; {hint}'))
-            return None
-        column = self.unique.text
-        index = columns.index_of(column)
-        seen: set[bytes] = set()
-
-        def is_first(row: Row, place: Place) -> bool:
-            cell = row[index]
-            if not isinstance(cell, str) or not cell.strip():
-                message = "is empty; unique needs a value in every row"
-                report(Problem(message=message, file=place.file, line=place.line, field=show(column)))
-                return False
-            key = hashlib.blake2b(cell.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            before = len(seen)
-            seen.add(key)
-            return len(seen) > before
-
-        return is_first
 
     def _at(self, text: Text, message: str, entry: Entry | None = None) -> Problem:
         given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)
@@ -145,7 +118,7 @@ class Expansion:
             message = f"this id is also used on {where}; give different ids"
         else:
             message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
-        if self.table is not None and self.unique is None:
+        if self.table is not None and self.choice.unique is None:
             message += ", or name a column in unique to take the first row of each kind"
         return Problem(message=message, file=place.file, line=place.line, job=second.id)
 

@@ -83,6 +83,12 @@ def word(*words: str) -> PlainValidator:
     return PlainValidator(check)
 
 
+def yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong("must be true or false", value)
+    return value
+
+
 def any_text(value: object) -> str:
     if not isinstance(value, str):
         raise _wrong("must be text; quote it", value)

@@ -15,6 +15,7 @@ from batch.manifest.expand import Expansion
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
 from batch.manifest.parameters import Offer
+from batch.manifest.picking import Choice, Sort
 from batch.manifest.problems import Problems, show_path
 from batch.manifest.references import References
 from batch.manifest.rows import Table, kind_of, rows_problem
@@ -78,7 +79,7 @@ def load_manifest(path: Path) -> Manifest:
             offer=offer,
             references=References(path.parent, path.parent / (shape.reference_root or ".")),
             table=reader.table(),
-            unique=reader.unique(),
+            choice=reader.choice(),
         ),
     )
     if shape.reference_root is not None:
@@ -160,13 +161,24 @@ class _TopReader:
             file=file, shown=show_path(file), kind=kind or "csv", encoding=rows.encoding, delimiter=rows.delimiter
         )
 
-    def unique(self) -> Text | None:
-        if self.shape.unique is None:
-            return None
-        at = self.document.at("unique")
-        if "rows" not in self.document.value:
-            self.add("unique picks rows; name a table in rows, or remove it", at)
-        return Text(self.shape.unique, at)
+    def choice(self) -> Choice:
+        shape = self.shape
+        for name in ("where", "unique", "sort", "limit"):
+            if getattr(shape, name) is not None and "rows" not in self.document.value:
+                self.add(f"{name} picks rows; name a table in rows, or remove it", self.document.at(name))
+        sort = shape.sort
+        return Choice(
+            where=None if shape.where is None else Text(shape.where, self.document.at("where")),
+            unique=None if shape.unique is None else Text(shape.unique, self.document.at("unique")),
+            sort=None
+            if sort is None
+            else Sort(
+                by=Text(sort.by, self.document.at("sort", "by")),
+                descending=sort.order == "desc",
+                numeric=sort.numeric,
+            ),
+            limit=shape.limit,
+        )
 
     def check_folder(self, reference_root: str) -> None:
         """References are looked up later; a folder that is not there is one problem, not one per picture."""

@@ -65,6 +65,14 @@ class RowsShape(_Shape):
     delimiter: Annotated[str | None, PlainValidator(fields.delimiter)] = None
 
 
+class SortShape(_Shape):
+    """`sort: Column`, or a mapping to sort numbers or the other way round."""
+
+    by: Annotated[str, PlainValidator(fields.one_line)]
+    order: Annotated[str, fields.word("asc", "desc")] = "asc"
+    numeric: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
+
+
 class ParametersShape(_Shape):
     """What a job and the defaults have in common. Whether a field was given matters (`model_fields_set`)."""
 
@@ -97,7 +105,10 @@ class ManifestShape(_Shape):
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
     defaults: ParametersShape = ParametersShape()
     rows: Annotated[RowsShape | None, fields.short_form("file")] = None
+    where: Annotated[str | None, PlainValidator(fields.filled)] = None
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    sort: Annotated[SortShape | None, fields.short_form("by")] = None
+    limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
     jobs: list[Any]
 
@@ -111,6 +122,7 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("retry",): RetryShape,
     ("defaults",): ParametersShape,
     ("rows",): RowsShape,
+    ("sort",): SortShape,
     ("jobs",): JobShape,
 }
 

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError, UndefinedError
 from jinja2.meta import find_undeclared_variables
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batch.manifest.ids import slug
@@ -168,19 +169,20 @@ def _is_variable(name: str) -> bool:
 class Template:
     """A text to be filled from rows. `columns` are the positions it reads, where that is known."""
 
-    def __init__(self, text: str, columns: Columns) -> None:
-        with _as_problem("cannot be read"):
-            tree = _ENVIRONMENT.parse(text)
+    def __init__(self, text: str | nodes.Template, columns: Columns) -> None:
+        with _as_problem("the template cannot be read"):
+            tree = _ENVIRONMENT.parse(text) if isinstance(text, str) else text
             _refuse_other_files(tree)
             variables = find_undeclared_variables(tree)
         self._columns = columns
+        self._what = "the template" if isinstance(text, str) else "the expression"
         self._whole_row = "row" in variables
         self._variables = {name: columns.index_of_variable(name) for name in sorted(variables - {"row"})}
         by_key = [columns.index_of(name) for name in _keys_of_row(tree)]
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
         self._parts = _plain_parts(tree, columns)
         if self._parts is None:
-            with _as_problem("cannot be read"):
+            with _as_problem(f"{self._what} cannot be read"):
                 self._generate = _compiled(tree).generate
 
     def fill(self, row: Row) -> str:
@@ -209,13 +211,64 @@ class Template:
             values["row"] = self._columns.by_name(row)
         pieces: list[str] = []
         length = 0
-        with _as_problem("cannot be filled", rows_differ=self._columns.gaps):
+        with _as_problem(f"{self._what} cannot be filled", rows_differ=self._columns.gaps):
             for piece in self._generate(values):
                 pieces.append(piece)
                 length += len(piece)
                 if length > MAX_RENDERED_CHARACTERS:
                     raise _too_long()
         return "".join(pieces)
+
+
+class Condition:
+    """An expression over columns that is true for some rows: `Published == "true" and Vendor != ""`."""
+
+    def __init__(self, text: str, columns: Columns) -> None:
+        self._template = Template(_condition(text), columns)
+
+    def holds(self, row: Row) -> bool:
+        """Whether it is true for this row."""
+        return bool(self._template.fill(row))
+
+
+def _condition(text: str) -> nodes.Template:
+    """A template that writes something where the expression is true."""
+    if is_template(text):
+        raise TemplateProblem("this is an expression already; write it without {{ }}")
+    hint = "; write == to compare" if re.search(r"(?<![=!<>])=(?!=)", text) else ""
+    try:
+        parser = Parser(_ENVIRONMENT, text, state="variable")
+        expression = parser.parse_expression()
+        rest = parser.stream.current
+        if not parser.stream.eos:
+            raise TemplateProblem(f'the expression cannot be read: "{show(str(rest.value))}" is not expected{hint}')
+    except TemplateSyntaxError as error:
+        raise TemplateProblem(f"the expression cannot be read: {show(error.message or '?')}{hint}") from error
+    except RecursionError as error:
+        raise TemplateProblem("the expression cannot be read: it is nested too deep") from error
+    for comparison in [expression, *expression.find_all(nodes.Compare)]:
+        if isinstance(comparison, nodes.Compare):
+            _refuse_comparing_cells_with_other_than_text(comparison)
+    yes = nodes.Output([nodes.TemplateData("1", lineno=1)], lineno=1)
+    tree = nodes.Template([nodes.If(expression, [yes], [], [], lineno=1)], lineno=1)
+    tree.set_environment(_ENVIRONMENT)
+    return tree
+
+
+def _refuse_comparing_cells_with_other_than_text(comparison: nodes.Compare) -> None:
+    """`Published == true` would be false for every row, and nobody would see why."""
+    sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
+    if not any(isinstance(side, nodes.Name) or _is_cell(side) for side in sides):
+        return
+    for side in sides:
+        if isinstance(side, nodes.Const) and not isinstance(side.value, str):
+            value = str(side.value).lower()
+            advice = "" if isinstance(side.value, bool) or side.value is None else ", or compare Column | float"
+            raise TemplateProblem(f'cells are text, which {value} is not; write "{value}"{advice}')
+
+
+def _is_cell(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Getitem) and _is_row(node.node)
 
 
 #: A literal, or a column with the filters it goes through.
@@ -239,13 +292,13 @@ def _as_problem(what: str, *, rows_differ: bool = False) -> Iterator[None]:
         raise
     except UndefinedError as error:
         kind = RowProblem if rows_differ else TemplateProblem
-        raise kind(f"the template {what}: {show(error.message or '?')}") from error
+        raise kind(f"{what}: {show(error.message or '?')}") from error
     except TemplateSyntaxError as error:
-        raise TemplateProblem(f"the template {what} (its line {error.lineno}): {show(error.message or '?')}") from error
+        raise TemplateProblem(f"{what} (its line {error.lineno}): {show(error.message or '?')}") from error
     except TemplateError as error:
-        raise TemplateProblem(f"the template {what}: {show(error.message or '?')}") from error
+        raise TemplateProblem(f"{what}: {show(error.message or '?')}") from error
     except Exception as error:  # wrong types, division by zero, Python's own limits on nesting and numbers
-        raise TemplateProblem(f"the template {what}: {show(str(error))}") from error
+        raise TemplateProblem(f"{what}: {show(str(error))}") from error
 
 
 def _refuse_other_files(tree: nodes.Template) -> None:
