@@ -193,6 +193,42 @@ def status(directory: Path, *, as_json: bool) -> None:
         _print(status_lines(found))
 
 
+@cli.command(short_help="Write a first manifest, for a table.")
+@click.argument("table", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "manifest", type=click.Path(path_type=Path), metavar="MANIFEST",
+              help="The file to write; never over one that exists.  [default: TABLE's name with .yaml]")  # fmt: skip
+@click.option("--provider", type=click.Choice(["simulator", "anyfast", "google"]), default="simulator",
+              show_default=True, help="Who is to make the pictures.")  # fmt: skip
+def init(table: Path | None, manifest: Path | None, provider: str) -> None:
+    """Write a commented manifest for TABLE (.csv, .tsv): which column is the id, which says what to show.
+
+    It is checked to the last row before it is written, so it works as it stands. Without TABLE: three example jobs.
+    """
+    from batch.manifest.starter import write_starter
+
+    try:
+        starter = write_starter(table, manifest, provider=provider)
+    except InputError as error:
+        _say_problems(error, "nothing was written")
+        sys.exit(error.exit_code)
+    _say(f"wrote {starter.path}: {starter.jobs:,} {'job' if starter.jobs == 1 else 'jobs'}; read its comments, then")
+    _print(f"  {command}" for command in starter.next_commands)
+
+
+@cli.command(short_help="Print the manifest's JSON Schema, for editors.")
+def schema() -> None:
+    """Print the JSON Schema of a manifest: with it an editor completes keys and marks mistakes.
+
+    \b
+      imagebatch schema > manifest.schema.json
+    and as the manifest's first line
+      # yaml-language-server: $schema=manifest.schema.json
+    """
+    from batch.manifest.json_schema import manifest_json_schema
+
+    _print([json.dumps(manifest_json_schema(), ensure_ascii=False, indent=2)])
+
+
 def main() -> None:
     """The `imagebatch` command: every error of ours becomes a sentence and an exit code."""
     _make_output_safe()
@@ -314,12 +350,12 @@ def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -
         _say(last_line(summary))
 
 
-def _say_problems(error: InputError) -> None:
+def _say_problems(error: InputError, ending: str = "nothing was sent") -> None:
     for problem in error.problems[:_ERRORS_SHOWN]:
         _say(f"error: {problem}")
     if len(error.problems) > _ERRORS_SHOWN:
         _say(f"... and {len(error.problems) - _ERRORS_SHOWN} more")
-    _say("nothing was sent")
+    _say(ending)
 
 
 def _start_log(path: Path | None) -> None:

@@ -30,7 +30,8 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
     "runner": ((*GROUND, "manifest", "providers", "store", "plan", "dispatch", "attempt", "report", "simulator"),
                "the runner joins the stages; nothing but the command line stands above it"),
-    "cli": ((*GROUND, "runner", "report", "simulator"), "the command line parses, calls the runner and prints"),
+    "cli": ((*GROUND, "runner", "report", "simulator", "manifest.json_schema", "manifest.starter"),
+            "the command line parses, calls the runner and prints; a first manifest needs no runner"),
     "__init__": ((*GROUND, "runner"), "the front door names what callers use"),
     "__main__": (("cli",), "`python -m batch` is the command"),
 }  # fmt: skip

@@ -95,6 +95,8 @@ def folder(tmp_path: Path) -> Folder:
         (["plan", "--help"], ["MANIFEST", "--output", "--json", "Sends nothing"]),
         (["status", "--help"], ["DIRECTORY", "--json"]),
         (["simulate", "--help"], ["--port", "--fault"]),
+        (["init", "--help"], ["TABLE", "MANIFEST", "--provider", "three example jobs"]),
+        (["schema", "--help"], ["JSON Schema", "yaml-language-server"]),
         (["--version"], ["imagebatch"]),
     ],
 )

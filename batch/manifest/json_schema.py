@@ -1,0 +1,246 @@
+"""The manifest's shape as JSON Schema, for editors: they complete keys and words, and mark what is wrong.
+
+It is made from the same definitions that read a manifest (`schema`, `fields`), so the two cannot say different
+things. What pydantic cannot see, our own checks of single values, is translated here, check by check; and here
+stand the sentences an editor shows. A key without either still works: the editor then knows only its name.
+
+The schema keeps to what draft-07 and draft 2020-12 have in common, because editors stand on either side.
+It is looser than the runner: what depends on several fields or on a table (`plan` tells) is left open.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from batch.capabilities import ASPECT_RATIOS, IMAGE_SIZES, MODALITIES, MODELS
+from batch.manifest import fields
+from batch.manifest.schema import JobShape, ManifestShape
+
+_Schema: TypeAlias = dict[str, Any]
+
+#: Draft-07 is what editors document. `$defs` is a plain folder to it; references lead there all the same.
+_DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+
+#: A text to be filled from a row may become anything.
+_TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%#]"}
+_FILLED: Final = {"type": "string", "pattern": r"\S"}
+_ONE_LINE: Final = {"type": "string", "pattern": r"^[^\n\t]*[^\n\t\s][^\n\t]*$"}
+
+#: What each named check of `fields` accepts, in the words of JSON Schema.
+_CHECKS: Final[Mapping[str, _Schema]] = {
+    "any_text": {"type": "string"},
+    "yes_or_no": {"type": "boolean"},
+    "filled": _FILLED,
+    "one_line": _ONE_LINE,
+    "job_id": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$|\{[{%#]"},
+    "run_name": {"type": "string", "pattern": r'^[^.~ /\\:*?"<>|-][^/\\:*?"<>|]*$'},
+    "image_size": {"anyOf": [{"enum": [*IMAGE_SIZES, 512]}, _TEMPLATE]},
+    "aspect_ratio": {"anyOf": [{"enum": [*ASPECT_RATIOS, None]}, _TEMPLATE]},
+    "modalities": {
+        "type": "array",
+        "items": {"enum": sorted({word for words in MODALITIES for word in words})},
+        "contains": {"const": "IMAGE"},
+        "maxItems": 2,
+        "uniqueItems": True,
+    },
+    "reference_name": {"type": "string", "pattern": r"^(?![A-Za-z][A-Za-z0-9+.-]*://|data:)[\s\S]*\S"},
+    "base_url": {"type": "string", "pattern": r"^https?://[^\s\\?#@]+$"},
+    "key_env": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"},
+    "encoding": {"anyOf": [{"enum": list(fields.ENCODINGS)}, {"type": "string", "pattern": r"^[\w.: -]+$"}]},
+    "delimiter": {
+        "anyOf": [
+            {"enum": ["tab", "comma", "semicolon", "pipe"]},
+            {"type": "string", "pattern": r'^[^"\n\rA-Za-z0-9]$'},
+        ]
+    },
+    "prices": {
+        "type": "object",
+        "properties": {size: {"type": "number", "minimum": 0, "maximum": 100} for size in IMAGE_SIZES},
+        "additionalProperties": False,
+    },
+}
+
+#: Names are completed, others pass: an endpoint of one's own may serve any model.
+_MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
+
+#: What an editor shows beside a key. A shape is named as in `schema`, without "Shape".
+DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Manifest": {
+        "name": "Names the output folder, output/<name>. Default: the file's name without .yaml.",
+        "output": "Folder for the results, relative to this file. Default: output/<name> under the current folder.",
+        "provider": "Who makes the pictures: anyfast, google, or simulator (no key, nothing is paid). "
+        "A mapping names another endpoint of the same kind. Default: simulator.",
+        "model": "The model for all jobs. Another name than those offered needs provider.base_url.",
+        "limits": "How much at once and how fast.",
+        "timeouts": "Seconds an attempt may take. A request cut off may have been paid, so these are long.",
+        "retry": "What is tried again, and how often.",
+        "prices": "US dollars per picture by size, such as {1K: 0.067}; overrides the list price in estimates.",
+        "verify": "How closely an answer's pictures are looked at. structure: whole by their structure; "
+        "decode: every pixel is read, slower.",
+        "defaults": "Parameters for every job that does not say otherwise.",
+        "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
+        "unique": "A column: only the first row of each of its values is taken (exports have one row per variant).",
+        "reference_root": "The folder references must lie in, for they are uploaded. Default: this file's folder.",
+        "jobs": "The pictures to buy. With rows, every entry is filled once per row.",
+        "where": 'A condition on the columns, such as Vendor == "Acme"; rows for which it is not true are left out.',
+        "sort": "The order in which rows are taken: a column, or a mapping for numbers or the other way round.",
+        "limit": "Rows taken at most, after where, unique and sort.",
+        "matrix": "Names with a list of values each; every job is made once per combination of them.",
+    },
+    "Job": {
+        "id": "Names the picture and the job for ever: letters, digits, dot, _ and -. "
+        "Left out, the prompt names the job.",
+        "prompt": "What the picture shows, in any language; sent exactly as written.",
+    },
+    "Parameters": {
+        "model": "The model to ask. Another name than those offered needs provider.base_url.",
+        "aspect_ratio": "Width to height. null leaves it to the model. AnyFast takes 1:1, 4:3, 3:4, 16:9 and 9:16.",
+        "image_size": "Resolution: 512, 1K, 2K or 4K. The price follows it. Default: 1K.",
+        "modalities": "[IMAGE], or [TEXT, IMAGE] for a caption as well. Default: [IMAGE].",
+        "samples": "So many pictures of the same prompt. Default: 1.",
+        "references": "Picture files sent along, for editing or as examples; relative to this file.",
+    },
+    "Provider": {
+        "profile": "Whose way of speaking the endpoint has.",
+        "base_url": "Where requests go: https only, except to this machine. Default: the profile's own address.",
+        "auth": "How the key travels: in the address, in a header of its own, or as a bearer token. "
+        "Default: the profile's own way.",
+        "key_env": "The NAME of the environment variable that holds the key; never the key itself.",
+        "simulator": "Options of the built-in simulator, such as faults and latency_seconds "
+        "(imagebatch simulate --help).",
+    },
+    "Limits": {
+        "concurrency": "Requests in flight at most.",
+        "requests_per_minute": "Attempts in any 60 seconds. Default: no limit of our own.",
+    },
+    "Timeouts": {
+        "connect_seconds": "Until the connection stands. Default: 15.",
+        "write_seconds": "Until the request is sent. Default: 60.",
+        "read_seconds": "Between two parts of the answer. Default: 300.",
+        "total_seconds": "For the whole attempt. Default: 600.",
+    },
+    "Retry": {
+        "unknown": "A request without an answer may be paid. resend: send it once more; hold: leave it to you. "
+        "Default: resend.",
+        "unavailable_attempts": "Tries in all while the provider cannot serve. Default: 3.",
+        "unusable_retries": "More tries after a paid answer without a usable picture. Default: 2.",
+    },
+    "Rows": {
+        "file": "The table, relative to this file.",
+        "encoding": "How its text is encoded. Default: utf-8.",
+        "delimiter": "What separates its cells: one character such as ; or the word tab. Default: by the file's name.",
+        "format": "What kind of file it is. Default: by the file's name.",
+    },
+    "Sort": {
+        "by": "The column to sort by.",
+        "order": "asc: from small to large; desc: from large to small. Default: asc.",
+        "numeric": "Compare the cells as numbers, not as text. Default: false.",
+    },
+}
+
+
+def manifest_json_schema() -> _Schema:
+    """The JSON Schema of a job manifest."""
+    _, found = models_json_schema(
+        [(ManifestShape, "validation"), (JobShape, "validation")], schema_generator=_Generator
+    )
+    shapes: dict[str, _Schema] = {name.removesuffix("Shape"): shape for name, shape in found["$defs"].items()}
+    for name, shape in shapes.items():
+        _dress(name, shape)
+    top = shapes.pop("Manifest")
+    # The reader takes the jobs one by one, so their list says nothing about them.
+    top["properties"]["jobs"] |= {"items": {"$ref": "#/$defs/JobShape"}, "minItems": 1}
+    whole: _Schema = {
+        "$schema": _DRAFT,
+        "title": "imagebatch job manifest",
+        "description": "What pictures to make, and how. Explained in docs/manifest.md.",
+        **top,
+        "$defs": shapes,
+    }
+    return {key: _with_short_references(part) for key, part in whole.items()}
+
+
+def _dress(name: str, shape: _Schema) -> None:
+    """Replace what is said to maintainers by what is said to users."""
+    shape.pop("title", None)
+    shape.pop("description", None)
+    words = DESCRIPTIONS.get(name, {})
+    if name == "Job":
+        words = {**DESCRIPTIONS["Parameters"], **words}
+    for key, value in shape.get("properties", {}).items():
+        # An absent key is not the same as an empty one; only a plain default is worth inserting.
+        if not isinstance(value.get("default"), str | int | float) or isinstance(value.get("default"), bool):
+            value.pop("default", None)
+        if key == "model":
+            value |= copy.deepcopy(_MODEL)
+            value.pop("type", None)
+            value.pop("pattern", None)
+        if key in words:
+            shape["properties"][key] = {"description": words[key], **value}
+
+
+def _with_short_references(value: Any) -> Any:
+    """`#/$defs/LimitsShape` is our name for it; the file says `#/$defs/Limits`."""
+    if isinstance(value, dict):
+        return {
+            key: part.removesuffix("Shape") if key == "$ref" else _with_short_references(part)
+            for key, part in value.items()
+        }
+    return [_with_short_references(part) for part in value] if isinstance(value, list) else value
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's own, which asks us about the checks it cannot look into."""
+
+    # Keys in the order of the definitions: that is the order in which an editor offers them.
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002
+        return value
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        return copy.deepcopy(_accepted_by(schema["function"]["function"]))
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        check = schema["function"]["function"]
+        choices: list[_Schema] = inner.get("anyOf", [inner])
+        shape = next((choice["$ref"] for choice in choices if "$ref" in choice), None)
+        if _made_by(check) is not fields.short_form or shape is None:
+            return inner
+        whole = self.get_schema_from_definitions(shape) or {}
+        short = dict(whole.get("properties", {}).get(_captured(check)["key"], {"type": "string"}))
+        short.pop("default", None)
+        return {"anyOf": [copy.deepcopy(short), *choices]}
+
+
+def _accepted_by(check: Callable[..., Any]) -> _Schema:
+    """What one of our checks accepts; an unknown check is taken to accept everything."""
+    maker, captured = _made_by(check), _captured(check)
+    if maker is fields.whole:
+        return {"type": "integer", "minimum": captured["lowest"], "maximum": captured["highest"]}
+    if maker is fields.number:
+        return {"type": "number", "minimum": captured["lowest"], "maximum": captured["highest"]}
+    if maker is fields.word:
+        return {"enum": list(captured["words"])}
+    if maker is fields.optional:
+        return {"anyOf": [_accepted_by(captured["check"]), {"type": "null"}]}
+    return _CHECKS.get(getattr(check, "__name__", ""), {})
+
+
+def _made_by(check: Callable[..., Any]) -> Any:
+    """The function of `fields` that returned this check, if one did: `whole(1, 9)` was made by `whole`."""
+    maker, inside, _ = getattr(check, "__qualname__", "").partition(".<locals>.")
+    return getattr(fields, maker, None) if inside else None
+
+
+def _captured(check: Callable[..., Any]) -> Mapping[str, Any]:
+    """The arguments its maker was called with."""
+    return inspect.getclosurevars(check).nonlocals if inspect.isfunction(check) else {}
