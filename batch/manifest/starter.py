@@ -201,7 +201,8 @@ def _folded(name: str) -> str:
 class _Values:
     """What a column holds over all rows, as far as it matters for an id. Forgets what cannot be one any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_unique: bool) -> None:
+        self._only_unique = only_unique
         self.complete = True
         self.repeats = False
         self.fits = True
@@ -220,6 +221,7 @@ class _Values:
             return
         if value in self._seen:
             self.repeats = True
+            self._lost = self._only_unique
             return
         self._seen.add(value)
         self.decimals = self.decimals and _DECIMAL.fullmatch(value) is not None
@@ -230,9 +232,8 @@ class _Values:
             self._slugs.add(id_key(short))
         if self.fits:
             self._ids.add(id_key(value))
-        elif not self._slugs_fit:
-            self._ids.clear()
-            self._slugs.clear()
+        elif self._only_unique and not self._slugs_fit:
+            self._lost = True
 
     @property
     def is_id(self) -> bool:
@@ -300,30 +301,37 @@ class _Guesser:
     def _named(self, names: Iterable[str]) -> list[int]:
         return [self._by_name[name] for name in names if name in self._by_name]
 
-    def _find_id(self) -> _Id | None:
-        columns = {index: _Values() for index in self._usable}
+    def _values(self, indices: Sequence[int], *, only_unique: bool = False) -> dict[int, _Values]:
+        columns = {index: _Values(only_unique=only_unique) for index in indices}
         for row in self._table.rows():
             for index, values in columns.items():
                 values.add(row[index])
+        return columns
+
+    def _find_id(self) -> _Id | None:
         titles = self._named(_TITLE_NAMES)
-        for index in [*self._named(_ID_NAMES), *titles]:
-            found = _as_id(index, columns[index])
+        named = self._values([*self._named(_ID_NAMES), *titles])
+        for index, values in named.items():
+            found = _as_id(index, values)
             if found is not None:
                 return found
-        rest = [
-            index for index, values in columns.items()
-            if not (values.repeats or values.decimals or _MEASURE.search(_folded(self.name(index))))
-        ]  # fmt: skip
-        for index in rest:
-            if columns[index].is_id:
+        others = [index for index in self._usable if not _MEASURE.search(_folded(self.name(index)))]
+        unique = {
+            index: values
+            for index, values in self._values(others, only_unique=True).items()
+            if not (values.repeats or values.decimals)
+        }
+        for index, values in unique.items():
+            if values.is_id:
                 return _Id(index, "", repeats=False)
-        for index in rest:
-            if columns[index].is_id_as_slug:
+        for index, values in unique.items():
+            if values.is_id_as_slug:
                 return _Id(index, " | slug", repeats=False)
         # Titles in a script without an ASCII form name no file; the prompt does.
-        for index in (*titles, *self._named(_PROMPT_NAMES), *self._usable):
-            if columns[index].complete and columns[index].repeats and not columns[index].decimals:
-                return _as_id(index, columns[index]) or _Id(index, "-", repeats=True)
+        for index in (*titles, *self._named(_PROMPT_NAMES), *others):
+            values = self._values([index])[index]
+            if values.complete and values.repeats and not values.decimals:
+                return _as_id(index, values) or _Id(index, "-", repeats=True)
         return None
 
     def _rows(self, found: _Id | None) -> Iterator[list[str]]:
