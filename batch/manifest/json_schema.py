@@ -36,6 +36,7 @@ _ONE_LINE: Final = {"type": "string", "pattern": r"^[^\n\t]*[^\n\t\s][^\n\t]*$"}
 _CHECKS: Final[Mapping[str, _Schema]] = {
     "any_text": {"type": "string"},
     "yes_or_no": {"type": "boolean"},
+    "mapping": {"type": "object"},
     "filled": _FILLED,
     "one_line": _ONE_LINE,
     "job_id": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$|\{[{%#]"},
