@@ -13,10 +13,11 @@ from typing import Any, Final
 from batch.capabilities import DEFAULT_MODEL, DEFAULT_SIZE
 from batch.errors import Problem
 from batch.manifest.ids import id_problem
+from batch.manifest.matrix import Matrix, Variant
 from batch.manifest.parameters import Offer, prompt_problem
 from batch.manifest.problems import Problems
 from batch.manifest.schema import JobShape, ManifestShape, job_named
-from batch.manifest.templates import is_template
+from batch.manifest.templates import is_template, variables_of
 from batch.manifest.yaml_text import At, Document
 
 _DEFAULT_MODALITIES: Final = ("IMAGE",)
@@ -45,6 +46,7 @@ class Entry:
     image_size: Text
     modalities: tuple[str, ...]
     samples: int
+    variant: Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,36 +59,52 @@ class EntryReader:
     file: str
     offer: Offer
     problems: Problems
+    matrix: Matrix | None
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries with the right shape, in the order written."""
         entries = []
         for index, job in enumerate(self.jobs):
             if job is not None:
-                entry = self._entry(index, job)
-                self._check(entry, index)
-                entries.append(entry)
+                made = [self._entry(index, job, variant) for variant in self._variants()]
+                for entry in made:
+                    self._check(entry, index)
+                # What is the same for all variants or rows is told once, not again as doubled ids of every row.
+                differ = self._variants_differ(made[0], job, index)
+                if self._rows_differ(made[0]):
+                    entries.extend(made if differ else made[:1])
         return tuple(entries)
 
-    def _entry(self, index: int, job: JobShape) -> Entry:
+    def _variants(self) -> Sequence[Variant]:
+        return (Variant(),) if self.matrix is None else self.matrix.variants
+
+    def _entry(self, index: int, job: JobShape, variant: Variant) -> Entry:
         here: tuple[str | int, ...] = ("jobs", index)
-        model = self._setting(index, job, "model") or self._text(self.shape.model, "model")
+        model = self._setting(index, job, "model", variant) or self._text(self.shape.model, "model")
+        size = self._setting(index, job, "image_size", variant)
+        modalities = variant.overrides.get("modalities")
         return Entry(
             at=self.document.at(*here),
             id=None if job.id is None else self._text(job.id, *here, "id"),
             prompt=self._text(job.prompt, *here, "prompt"),
             references=self._references(index, job),
             model=model or Text(DEFAULT_MODEL, self.document.at(*here)),
-            aspect_ratio=self._setting(index, job, "aspect_ratio"),
-            image_size=self._setting(index, job, "image_size") or Text(DEFAULT_SIZE, self.document.at(*here)),
-            modalities=job.modalities or self.shape.defaults.modalities or _DEFAULT_MODALITIES,
+            aspect_ratio=self._setting(index, job, "aspect_ratio", variant),
+            image_size=size or Text(DEFAULT_SIZE, self.document.at(*here)),
+            modalities=job.modalities
+            or (modalities.value if modalities is not None else None)
+            or self.shape.defaults.modalities
+            or _DEFAULT_MODALITIES,
             samples=job.samples or self.shape.defaults.samples or 1,
+            variant=variant,
         )
 
-    def _setting(self, index: int, job: JobShape, field: str) -> Any:
-        """A parameter from the job, else from the defaults, with the place where it was written."""
+    def _setting(self, index: int, job: JobShape, field: str, variant: Variant) -> Any:
+        """A parameter from the job, else from the variant, else from the defaults, with its place."""
         if field in job.model_fields_set:
             return self._text(getattr(job, field), "jobs", index, field)
+        if field in variant.overrides:
+            return Text(variant.overrides[field].value, variant.overrides[field].at, shared=True)
         return self._text(getattr(self.shape.defaults, field), "defaults", field)
 
     def _references(self, index: int, job: JobShape) -> tuple[Text, ...]:
@@ -99,28 +117,66 @@ class EntryReader:
     def _text(self, text: str | None, *path: str | int) -> Any:
         if text is None:
             return None
-        varies = self.shape.rows is not None and is_template(text)
+        varies = (self.shape.rows is not None or self.shape.matrix is not None) and is_template(text)
         return Text(text, self.document.at(*path), varies, shared=path[0] != "jobs")
 
     def _check(self, entry: Entry, index: int) -> None:
         self._check_id(entry, index)
         if not entry.prompt.varies:
             self._note(prompt_problem(entry.prompt.text), entry.prompt, index)
-        if self.shape.rows is not None and not any(text.varies for text in _texts(entry)):
+        if not self._rows_differ(entry, by_id=False):
             message = "no field uses a column, so all rows make one job; write {{ Column }} in the prompt"
             self._note(message, Text("", entry.at), index)
         self._check_parameters(entry, index)
 
     def _check_id(self, entry: Entry, index: int) -> None:
-        if entry.id is None or entry.id.varies:
+        if entry.id is None or self._differs_by_row(entry.id):
             return
         if not self.document.reads_as_text_everywhere("jobs", index, "id"):
             message: str | None = "id must be a string; quote it"
         elif self.shape.rows is not None:
             message = "id is the same for every row; use a column in it or leave it out"
         else:
-            message = id_problem(entry.id.text, samples=entry.samples)
+            message = None if entry.id.varies else id_problem(entry.id.text, samples=entry.samples)
         self._note(message, entry.id, index)
+
+    def _rows_differ(self, entry: Entry, *, by_id: bool = True) -> bool:
+        """Whether the entry makes another job of every row; `by_id`: and gives it another id."""
+        if self.shape.rows is None:
+            return True
+        if by_id and entry.id is not None and not self._differs_by_row(entry.id):
+            return False
+        return any(map(self._differs_by_row, _texts(entry)))
+
+    def _differs_by_row(self, text: Text) -> bool:
+        if not text.varies or self.shape.rows is None:
+            return False
+        names = None if self.matrix is None else variables_of(text.text)
+        return names is None or self.matrix is None or not names <= set(self.matrix.names)
+
+    def _variants_differ(self, entry: Entry, job: JobShape, index: int) -> bool:
+        """Whether the job uses what its variants differ in, in some field and in its id."""
+        matrix = self.matrix
+        if matrix is None:
+            return True
+        used = {
+            override.name
+            for variant in matrix.variants
+            for parameter, override in variant.overrides.items()
+            if parameter not in job.model_fields_set
+        }
+        for text in _texts(entry):
+            used |= (variables_of(text.text) or set()) if text.varies else set()
+        if unused := matrix.alike(used):
+            message = f"no field uses {_listed(matrix, unused)}, so several variants make one job; use it in the prompt"
+            self._note(message, Text("", entry.at), index)
+        elif entry.id is not None:
+            named = (variables_of(entry.id.text) or set()) if entry.id.varies else set()
+            unused = matrix.alike(named)
+            if unused:
+                message = f"id is the same for several variants; use {_listed(matrix, unused)} in the id"
+                self._note(message, entry.id, index)
+        return not unused
 
     def _check_parameters(self, entry: Entry, index: int) -> None:
         model = entry.model.text
@@ -142,6 +198,10 @@ class EntryReader:
             return
         job = None if text.shared else job_named(self.document, ("jobs", index))
         self.problems.add(Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=job))
+
+
+def _listed(matrix: Matrix, names: Sequence[str]) -> str:
+    return " and ".join(map(matrix.written, names))
 
 
 def _texts(entry: Entry) -> list[Text]:

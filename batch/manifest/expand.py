@@ -14,6 +14,7 @@ from batch.errors import InputError, Problem
 from batch.manifest.entries import Entry, Text
 from batch.manifest.ids import id_key
 from batch.manifest.making import JobMaker
+from batch.manifest.matrix import Matrix
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Picker
 from batch.manifest.problems import Problems, Report, show
@@ -36,6 +37,7 @@ class Expansion:
     references: References
     table: Table | None
     choice: Choice
+    matrix: Matrix | None
 
     def check(self) -> Iterator[Job]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
@@ -75,6 +77,7 @@ class Expansion:
             if not reader.read_header(report):
                 return
             columns = Columns(reader.columns, gaps=reader.has_gaps)
+            self._report_hidden(columns, report)
             makers = list(self._makers(columns, report))
             picker = Picker(self.choice, columns, self.file, table.shown, report)
             for line, row in picker.pick(reader.rows(report)):
@@ -85,10 +88,23 @@ class Expansion:
     def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
         for entry in self.entries:
-            maker = JobMaker(entry, columns, self.offer, self.references)
+            maker = JobMaker(entry, self._names(columns, entry), self.offer, self.references)
             for text, message in maker.problems:
                 report(self._at(text, message, entry))
             yield maker
+
+    def _names(self, columns: Columns | None, entry: Entry) -> Columns | None:
+        """What the entry's templates can use."""
+        if self.matrix is None:
+            return columns
+        names, gaps = ((), False) if columns is None else (columns.names, columns.gaps)
+        return Columns(names, gaps=gaps, constants=entry.variant.values, fields=self.matrix.fields)
+
+    def _report_hidden(self, columns: Columns, report: Report) -> None:
+        if self.matrix is not None:
+            for name in columns.hidden(self.matrix.names):
+                message = f'the table has a column "{show(name)}" too; rename it in the matrix'
+                report(self._at(Text(name, self.matrix.places[name]), message))
 
     def _at(self, text: Text, message: str, entry: Entry | None = None) -> Problem:
         given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)

@@ -89,6 +89,13 @@ def yes_or_no(value: object) -> bool:
     return value
 
 
+def mapping(value: object) -> dict[str, object]:
+    """A mapping whose inside is read elsewhere."""
+    if not isinstance(value, dict):
+        raise _wrong("must be a mapping (key: value)", value)
+    return value
+
+
 def any_text(value: object) -> str:
     if not isinstance(value, str):
         raise _wrong("must be text; quote it", value)

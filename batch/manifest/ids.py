@@ -66,11 +66,14 @@ def id_key(job_id: str) -> bytes:
     return hashlib.blake2b(folded.casefold().encode(), digest_size=16).digest()
 
 
-def derived_id(prompt: str, content: Iterable[object], *, digits: int) -> str:
+def derived_id(prompt: str, content: Iterable[object], *, digits: int, variant: tuple[str, ...] = ()) -> str:
     """A readable name that depends on nothing but what the job asks for, so reordering changes no id."""
+    if variant:
+        content = [*content, variant]
     facts = json.dumps([prompt, *content], ensure_ascii=True, separators=(",", ":"))
     digest = hashlib.blake2b(facts.encode("ascii"), digest_size=16).hexdigest()[:digits]
-    return f"{shortened_slug(prompt) or 'picture'}-{digest}"
+    words = [shortened_slug(prompt) or "picture", shortened_slug(" ".join(variant)), digest]
+    return "-".join(filter(None, words))
 
 
 def shortened_slug(text: str) -> str:

@@ -42,7 +42,7 @@ class JobMaker:
         self._offer = offer
         self._references = references
         self._columns = columns
-        self._digits = _DIGITS if columns is None else _DIGITS_WITH_ROWS
+        self._digits = _DIGITS if columns is None or not columns.names else _DIGITS_WITH_ROWS
         compiler = _Compiler(columns)
         self._id = None if entry.id is None else compiler.fill(entry.id)
         self._prompt = compiler.fill(entry.prompt)
@@ -72,7 +72,8 @@ class JobMaker:
         entry = self.entry
         if not job_id:
             names = [reference.name for reference in references]
-            job_id = derived_id(prompt, (model, ratio, size, entry.modalities, names), digits=self._digits)
+            content = (model, ratio, size, entry.modalities, names)
+            job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
         ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
         return [
             Job(

@@ -14,6 +14,7 @@ from batch.manifest.entries import EntryReader, Text
 from batch.manifest.expand import Expansion
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
+from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Sort
 from batch.manifest.problems import Problems, show_path
@@ -64,8 +65,10 @@ def load_manifest(path: Path) -> Manifest:
         raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
     shape, jobs = read_shapes(document, file, problems)
     offer = Offer(profile=shape.provider.profile, own_address=shape.provider.base_url is not None)
+    matrix_reader = MatrixReader(document, file, problems)
+    matrix = None if shape.matrix is None else matrix_reader.read(shape.matrix)
     entries = EntryReader(
-        shape=shape, jobs=jobs, document=document, file=file, offer=offer, problems=problems
+        shape=shape, jobs=jobs, document=document, file=file, offer=offer, problems=problems, matrix=matrix
     ).entries()
     reader = _TopReader(path, shape, document, problems)
     manifest = Manifest(
@@ -80,13 +83,14 @@ def load_manifest(path: Path) -> Manifest:
             references=References(path.parent, path.parent / (shape.reference_root or ".")),
             table=reader.table(),
             choice=reader.choice(),
+            matrix=matrix,
         ),
     )
     if shape.reference_root is not None:
         reader.check_folder(shape.reference_root)
     if not shape.jobs:
         reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
-    if problems.places() and not problems.has_at(*document.at("rows", "file")):
+    if problems.places() and not matrix_reader.broken and not problems.has_at(*document.at("rows", "file")):
         _add_what_the_jobs_show(manifest, problems)
     problems.raise_if_any()
     return manifest

@@ -109,6 +109,7 @@ class ManifestShape(_Shape):
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
     sort: Annotated[SortShape | None, fields.short_form("by")] = None
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
+    matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
     jobs: list[Any]
 

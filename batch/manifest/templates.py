@@ -13,7 +13,7 @@ import html
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -121,17 +121,29 @@ def is_template(text: str) -> bool:
 
 
 class Columns:
-    """The names under which a table's columns can be used. `gaps`: cells may be missing or hold more than text."""
+    """The names a template can use: a table's columns, and the constants of a matrix.
 
-    def __init__(self, names: Sequence[str], *, gaps: bool = False) -> None:
+    `gaps`: cells may be missing or hold more than text. `fields`: what the mappings among the constants may hold.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        gaps: bool = False,
+        constants: Mapping[str, str | dict[str, str]] | None = None,
+        fields: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self.names = tuple(names)
         self.gaps = gaps
+        self.constants = constants or {}
+        self._fields = fields or {}
         self._index = {name: index for index, name in enumerate(names) if name}
-        forms = Counter(underscored(name) for name in self._index if not _is_variable(name))
+        forms = Counter(underscored(name) for name in self._index if not is_variable(name))
         self._variables = {
             underscored(name): index for name, index in self._index.items() if forms[underscored(name)] == 1
         }
-        self._variables |= {name: index for name, index in self._index.items() if _is_variable(name)}
+        self._variables |= {name: index for name, index in self._index.items() if is_variable(name)}
         self._ambiguous = {form for form, count in forms.items() if count > 1} - set(self._variables)
 
     def index_of(self, column: str) -> int:
@@ -148,12 +160,54 @@ class Columns:
             same = [name for name in self._index if underscored(name) == variable]
             choice = " or ".join(f'row["{show(name)}"]' for name in same)
             raise TemplateProblem(f'"{show(variable)}" could be several columns; write {choice}')
-        known = self._variables if self._variables else self._index
-        raise TemplateProblem(f'no column "{show(variable)}"; {did_you_mean(variable, known, "columns")}')
+        known = [*self.constants, *(self._variables or self._index)]
+        what = "column" if not self.constants else "column or matrix name" if self.names else "matrix name"
+        raise TemplateProblem(f'no {what} "{show(variable)}"; {did_you_mean(variable, known, f"{what}s")}')
+
+    def hidden(self, constants: Iterable[str]) -> list[str]:
+        """Those of the constants that have the name of a column."""
+        return [name for name in constants if name in self._variables]
+
+    def check_fields(self, tree: nodes.Template) -> None:
+        """Refuse `style.nmae` if no mapping called `style` has it."""
+        node: nodes.Getattr | nodes.Getitem
+        for node in tree.find_all((nodes.Getattr, nodes.Getitem)):  # type: ignore[assignment]
+            name = node.node.name if isinstance(node.node, nodes.Name) else ""
+            key = _constant_key(node)
+            known = self._fields.get(name)
+            if known and key is not None and key not in known and not hasattr(dict, key):
+                raise TemplateProblem(f'{name} has no "{show(key)}"; {did_you_mean(key, sorted(known), "fields")}')
+
+    def literal(self, node: nodes.Node) -> str | None:
+        """The text of `scene` or `style.name`; None for anything but a text of a constant."""
+        if isinstance(node, nodes.Name):
+            value = self.constants.get(node.name)
+        elif isinstance(node, nodes.Getattr | nodes.Getitem) and isinstance(node.node, nodes.Name):
+            above = self.constants.get(node.node.name)
+            value = above.get(_constant_key(node) or "") if isinstance(above, dict) else None
+        else:
+            value = None
+        return value if isinstance(value, str) else None
 
     def by_name(self, row: Row) -> dict[str, Any]:
         """The whole row, as `row` in a template."""
         return {name: row[index] for name, index in self._index.items() if row[index] is not None}
+
+
+def _constant_key(node: nodes.Node) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return node.arg.value
+    return None
+
+
+def variables_of(text: str) -> set[str] | None:
+    """The names a template uses; None if it cannot be read, which is told elsewhere."""
+    try:
+        return find_undeclared_variables(_ENVIRONMENT.parse(text))
+    except (TemplateError, RecursionError, ValueError):
+        return None
 
 
 def underscored(column: str) -> str:
@@ -162,7 +216,8 @@ def underscored(column: str) -> str:
     return f"_{form}" if form[:1].isdigit() else form
 
 
-def _is_variable(name: str) -> bool:
+def is_variable(name: str) -> bool:
+    """Whether a template can write it as `{{ name }}`."""
     return name.isidentifier() and name not in _RESERVED_WORDS
 
 
@@ -175,9 +230,13 @@ class Template:
             _refuse_other_files(tree)
             variables = find_undeclared_variables(tree)
         self._columns = columns
+        self._constants = dict(columns.constants)
         self._what = "the template" if isinstance(text, str) else "the expression"
         self._whole_row = "row" in variables
-        self._variables = {name: columns.index_of_variable(name) for name in sorted(variables - {"row"})}
+        self._variables = {
+            name: columns.index_of_variable(name) for name in sorted(variables - {"row"} - columns.constants.keys())
+        }
+        columns.check_fields(tree)
         by_key = [columns.index_of(name) for name in _keys_of_row(tree)]
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
         self._parts = _plain_parts(tree, columns)
@@ -206,7 +265,8 @@ class Template:
                 raise RowProblem(f'"{name}" is {_kind(cell)} here; {_ADVICE}')
 
     def _filled_by_jinja(self, row: Row) -> str:
-        values: dict[str, Any] = {name: row[index] for name, index in self._variables.items() if row[index] is not None}
+        values: dict[str, Any] = dict(self._constants)
+        values |= {name: row[index] for name, index in self._variables.items() if row[index] is not None}
         if self._whole_row:
             values["row"] = self._columns.by_name(row)
         pieces: list[str] = []
@@ -341,6 +401,13 @@ def _plain_cell(node: nodes.Node, columns: Columns) -> _Part | None:
             return None
         filters.insert(0, _OWN_FILTERS[node.name])
         node = node.node
+    literal = columns.literal(node)
+    if literal is not None:
+        for apply in filters:
+            literal = apply(literal)
+        return literal
+    if isinstance(node, nodes.Name) and node.name in columns.constants:
+        return None
     if isinstance(node, nodes.Name) and node.name != "row":
         return columns.index_of_variable(node.name), tuple(filters)
     if isinstance(node, nodes.Getitem) and _is_row(node.node) and isinstance(node.arg, nodes.Const):

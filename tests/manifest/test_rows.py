@@ -125,7 +125,7 @@ def test_two_entries_with_one_id_meet_in_every_row(folder: Folder) -> None:
 
 def test_entries_that_cannot_differ_by_row_are_refused(folder: Folder) -> None:
     """A fixed id or a job without any column would be the same for every row."""
-    folder.write("t.csv", "Handle\na\n")
+    folder.write("t.csv", "Handle\na\nb\n")
 
     assert folder.problems('rows: t.csv\njobs: [{prompt: x}, {id: a, prompt: "{{ Handle }}"}]') == [
         "m.yaml:2:8: no field uses a column, so all rows make one job; write {{ Column }} in the prompt",
