@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks import measure
 from benchmarks.answers import KINDS, write_answer
 from benchmarks.compare import Case, empty_folder
 from benchmarks.contestants import Task, runner
 from benchmarks.servers import delay_server, nginx
+
+#: The sampler itself and the start before it are the rest.
+_ENOUGH: Final = 0.75
 
 
 def profile(case: Case, *, images: int, workdir: Path, timeout: float) -> str:
@@ -40,10 +43,14 @@ def profile(case: Case, *, images: int, workdir: Path, timeout: float) -> str:
 
 
 def _tables(found: dict[str, Any], usage: measure.Usage, images: int) -> str:
+    share = found["put_down_seconds"] / usage.cpu_seconds
     lines = [
         f"{images} pictures: wall {usage.wall_seconds:.2f} s, user {usage.user_seconds:.2f} s, "
         f"system {usage.system_seconds:.2f} s, peak {usage.peak_mb:.0f} MB (sampler included)",
+        f"put down below: {share:.0%} of the CPU; failed samples: {found['failed_samples'] or 'none'}",
     ]
+    if share < _ENOUGH:
+        lines.append("TOO LITTLE of the CPU was seen for the shares below to mean anything: run again.")
     for title, entries in found.items():
         if not isinstance(entries, list):
             continue

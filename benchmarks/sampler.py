@@ -28,6 +28,7 @@ class Sampler(threading.Thread):
         super().__init__(name="sampler", daemon=True)
         self._package = f"{os.sep}{package}{os.sep}"
         self._clocks: dict[int, float] = {}
+        self.errors: dict[str, float] = defaultdict(float)
         self.threads: dict[str, float] = defaultdict(float)
         self.functions: dict[str, float] = defaultdict(float)
         self.own: dict[str, float] = defaultdict(float)
@@ -36,7 +37,10 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         while True:
             time.sleep(_INTERVAL_SECONDS)
-            self._sample()
+            try:
+                self._sample()
+            except Exception as error:  # noqa: BLE001 - threads come and go meanwhile; one sample less, and it is told
+                self.errors[repr(error)] += 1
 
     def _sample(self) -> None:
         names = {thread.ident: thread.name for thread in threading.enumerate()}
@@ -74,6 +78,8 @@ class Sampler(threading.Thread):
         return {
             "user_seconds": used.user,
             "system_seconds": used.system,
+            "put_down_seconds": sum(self.threads.values()),
+            "failed_samples": dict(self.errors),
             "threads": _most(self.threads, 12),
             "nearest own function": _most(self.own, 30),
             "own function and all below": _most(self.inclusive, 30),
