@@ -70,6 +70,19 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
 #: Names are completed, others pass: an endpoint of one's own may serve any model.
 _MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
 
+#: Lists under names of the user's own; two names are taken.
+_MATRIX: Final = {
+    "type": "object",
+    "properties": {
+        "include": {"type": "array", "items": {"type": "object"}},
+        "exclude": {"type": "array", "items": {"type": "object"}},
+    },
+    "additionalProperties": {"type": "array", "minItems": 1},
+}
+
+#: Keys of which more can be said than their check does.
+_KEYS: Final[Mapping[str, _Schema]] = {"model": _MODEL, "matrix": _MATRIX}
+
 #: What an editor shows beside a key. A shape is named as in `schema`, without "Shape".
 DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Manifest": {
@@ -92,7 +105,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "where": 'A condition on the columns, such as Vendor == "Acme"; rows for which it is not true are left out.',
         "sort": "The order in which rows are taken: a column, or a mapping for numbers or the other way round.",
         "limit": "Rows taken at most, after where, unique and sort.",
-        "matrix": "Names with a list of values each; every job is made once per combination of them.",
+        "matrix": "Names with a list of values each; every job is made once per combination. "
+        "{{ name }} stands for the value; include adds combinations, exclude takes some out.",
     },
     "Job": {
         "id": "Names the picture and the job for ever: letters, digits, dot, _ and -. "
@@ -178,10 +192,10 @@ def _dress(name: str, shape: _Schema) -> None:
         # An absent key is not the same as an empty one; only a plain default is worth inserting.
         if not isinstance(value.get("default"), str | int | float) or isinstance(value.get("default"), bool):
             value.pop("default", None)
-        if key == "model":
-            value |= copy.deepcopy(_MODEL)
-            value.pop("type", None)
-            value.pop("pattern", None)
+        if key in _KEYS:
+            for said_before in ("type", "pattern", "anyOf"):
+                value.pop(said_before, None)
+            value |= copy.deepcopy(_KEYS[key])
         if key in words:
             shape["properties"][key] = {"description": words[key], **value}
 

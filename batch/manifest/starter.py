@@ -121,7 +121,7 @@ def _read(table: Path) -> _Table:
     ending = table.suffix.lower()
     usual = _USUAL_DELIMITER.get(ending)
     if usual is None:
-        raise _wrong(table, f"a table is a .csv or .tsv file; got {show(ending or table.name)}, save it as .csv")
+        raise _wrong(table, f"init reads .csv or .tsv; got {show(ending or table.name)}, save the table as .csv")
     try:
         with open_regular(table) as stream:
             data = stream.read()
