@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
@@ -64,6 +65,13 @@ def strip_html(text: str) -> str:
     return " ".join(html.unescape(text).split())
 
 
+def words(text: str, count: int) -> str:
+    """The first so many words, joined by single spaces. What is short enough keeps its words, all of them."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise TemplateProblem(f"words({show(count)}) is no number of words; write words(30)")
+    return " ".join(str(text).split(None, count)[:count])
+
+
 _OWN_FILTERS: Final[Mapping[str, Filter]] = {"slug": lambda text: slug(str(text)), "strip_html": strip_html}
 
 
@@ -109,6 +117,7 @@ def _sandbox() -> _Sandbox:
     environment = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=_written)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in _JINJA_FILTERS} | dict(_OWN_FILTERS)
+    environment.filters["words"] = words
     return environment
 
 
@@ -354,6 +363,10 @@ def _as_problem(what: str, *, rows_differ: bool = False) -> Iterator[None]:
         kind = RowProblem if rows_differ else TemplateProblem
         raise kind(f"{what}: {show(error.message or '?')}") from error
     except TemplateSyntaxError as error:
+        unknown = re.match("No filter named '(.*)'", error.message or "")
+        if unknown is not None:
+            hint = did_you_mean(unknown[1], sorted(_ENVIRONMENT.filters), "filters")
+            raise TemplateProblem(f'{what}: no filter "{show(unknown[1])}"; {hint}') from error
         raise TemplateProblem(f"{what} (its line {error.lineno}): {show(error.message or '?')}") from error
     except TemplateError as error:
         raise TemplateProblem(f"{what}: {show(error.message or '?')}") from error
@@ -396,10 +409,10 @@ def _plain_parts(tree: nodes.Template, columns: Columns) -> list[_Part] | None:
 def _plain_cell(node: nodes.Node, columns: Columns) -> _Part | None:
     filters: list[Filter] = []
     while isinstance(node, nodes.Filter):
-        simple = not (node.args or node.kwargs or node.dyn_args or node.dyn_kwargs)
-        if node.name not in _OWN_FILTERS or not simple or node.node is None:
+        plain_filter = _plain_filter(node)
+        if plain_filter is None or node.node is None:
             return None
-        filters.insert(0, _OWN_FILTERS[node.name])
+        filters.insert(0, plain_filter)
         node = node.node
     literal = columns.literal(node)
     if literal is not None:
@@ -413,6 +426,15 @@ def _plain_cell(node: nodes.Node, columns: Columns) -> _Part | None:
     if isinstance(node, nodes.Getitem) and _is_row(node.node) and isinstance(node.arg, nodes.Const):
         return columns.index_of(str(node.arg.value)), tuple(filters)
     return None
+
+
+def _plain_filter(node: nodes.Filter) -> Filter | None:
+    """One of our own filters, with nothing to compute."""
+    if node.kwargs or node.dyn_args or node.dyn_kwargs:
+        return None
+    if node.name == "words" and len(node.args) == 1 and isinstance(node.args[0], nodes.Const):
+        return partial(words, count=node.args[0].value)
+    return None if node.args else _OWN_FILTERS.get(node.name)
 
 
 def _is_row(node: nodes.Node) -> bool:

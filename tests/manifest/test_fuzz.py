@@ -35,6 +35,7 @@ FIELDS = st.sampled_from(
     [
         "jobs", "prompt", "id", "references", "samples", "model", "aspect_ratio", "image_size", "modalities", "rows",
         "limits", "provider", "profile", "base_url", "prices", "defaults", "unique", "file", "name", "retry",
+        "where", "sort", "limit", "matrix",
     ]
 )  # fmt: skip
 
@@ -86,3 +87,34 @@ def test_random_templates_and_tables_never_escape(folder: Folder, prompt: str, t
     """Expressions of every shape over rows of every shape."""
     manifest = json.dumps({"rows": "t.csv", "jobs": [{"prompt": "{{ a }}{{" + prompt + "}}"}]})
     load_all(folder, manifest.encode(), ("a,b\n" + table).encode())
+
+
+@FUZZED
+@given(where=st.text(st.sampled_from("ab|'\"()[]!=<>.*+-/1 andotrwi"), max_size=25), table=st.binary(max_size=40))
+def test_random_conditions_and_tables_never_escape(folder: Folder, where: str, table: bytes) -> None:
+    """Conditions of every shape over rows of every shape."""
+    choice = {"where": where, "sort": "a", "limit": 3}
+    manifest = json.dumps({"rows": "t.csv", "jobs": [{"prompt": "{{ a }}"}]} | choice)
+    load_all(folder, manifest.encode(), b"a,b\n1,2\n" + table)
+
+
+@FUZZED
+@given(
+    lines=st.lists(st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2).map(json.dumps) | st.text(max_size=12)),
+    template=st.sampled_from(["{{ a }}", "{{ a.b }}", "{{ row['a'][0] }}", "{{ a | default('x') }}{{ b | slug }}"]),
+)
+def test_random_json_lines_never_escape(folder: Folder, lines: list[str], template: str) -> None:
+    """Objects of every shape, and lines that are none."""
+    manifest = json.dumps({"rows": {"file": "t.csv", "format": "jsonl"}, "jobs": [{"prompt": template}]})
+    load_all(folder, manifest.encode(), "\n".join(lines).encode("utf-8", "surrogatepass"))
+
+
+@FUZZED
+@given(
+    axes=st.dictionaries(st.sampled_from(["a", "b", "image_size"]), st.lists(VALUES, max_size=3), max_size=3),
+    more=st.dictionaries(st.sampled_from(["include", "exclude"]), VALUES | st.lists(VALUES, max_size=2), max_size=2),
+)
+def test_random_matrices_never_escape(folder: Folder, axes: dict[str, object], more: dict[str, object]) -> None:
+    """Names, values, include and exclude of every shape."""
+    jobs = [{"prompt": "{{ a }} {{ b }} {{ a.name }}"}, {"prompt": "x"}]
+    load_all(folder, json.dumps({"matrix": axes | more, "jobs": jobs}).encode(), b"")

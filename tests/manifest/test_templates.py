@@ -22,6 +22,8 @@ def fill(text: str) -> str:
         ('{{ row["Body (HTML)"] }}', "<p>light &amp; fast</p>"),
         ("{{ Body_HTML | strip_html }}", "light & fast"),
         ("{{ Body_HTML | strip_html | slug }}", "light-fast"),
+        ("{{ Body_HTML | strip_html | words(2) | slug }}", "light"),
+        ("{{ (' a  b\\nc ') | words(2) }}{{ Title | words(9) }}", "a bRed Kite"),
         ("{{ Variant_SKU }} 100% {x} $5 %s", "K-1 100% {x} $5 %s"),
         ('{{ row["A B"] }}{{ row["A-B"] }}', "xy"),
         ('{{ row["if"] }}{{ row["row"] }}{{ _2nd }}', "condrsecond"),
@@ -36,7 +38,10 @@ def test_filled(text: str, expected: str) -> None:
     assert fill(text) == expected
 
 
-@pytest.mark.parametrize("text", ["{{ Title }}!", "{{ Body_HTML|slug }}", '{{ row["A B"] }}', "a\r\nb{{ Title }}\n\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["{{ Title }}!", "{{ Body_HTML|slug }}", "{{ Title|words(1) }}", '{{ row["A B"] }}', "a\r\nb{{ Title }}\n\n"],
+)
 def test_the_short_way_gives_what_jinja_gives(text: str) -> None:
     """Templates that only name columns skip Jinja, with the same result."""
     short = Template(text, COLUMNS)
@@ -63,7 +68,8 @@ def test_a_cell_is_never_a_template() -> None:
         ("{{ A_B }}", '"A_B" could be several columns; write row["A B"] or row["A-B"]'),
         ("{{ Title", "the template cannot be read (its line 1): unexpected end of template"),
         ("a\n{% for %}", "the template cannot be read (its line 2): "),
-        ("{{ Title | center(1000000000) }}", "the template cannot be read (its line 1): No filter named 'center'."),
+        ("{{ Title | center(1000000000) }}", 'the template cannot be read: no filter "center"; '),
+        ("{{ Title | slgu }}", 'the template cannot be read: no filter "slgu"; did you mean slug?'),
         ("{% include 'x' %}", "include, extends and import are not available"),
         ("{{ range(3) }}", 'no column "range"; '),
         ("{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "the template cannot be read"),
@@ -91,6 +97,9 @@ def test_found_before_the_first_row(text: str, expected: str) -> None:
         "{{ '{0:1000000000}'.format(1) }}",
         "{{ 1 / 0 }}",
         "{{ Title + 1 }}",
+        "{{ Title | words(0) }}",
+        "{{ Title | words('3') }}",
+        "{{ Title | words }}",
         "{{ Title.nothing }}",
         "{{ row[Title] }}",
         "{% for a in Title %}{% for b in Title %}{% for c in Title %}{% for d in Title %}{% for e in Title %}"
