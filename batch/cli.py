@@ -5,6 +5,7 @@ People read stderr, programs read stdout. Heavy imports happen inside the comman
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -263,6 +264,7 @@ def _run_until_signal(manifest: Path, listener: Listener, **options: Any) -> Sum
     from batch.runner import RunControl
     from batch.runner import run as run_batch
 
+    gc.freeze()  # what is imported by now stays: the collector need not look at it again and again
     # Those ignored from outside stay so: nohup and a shell's background jobs count on it.
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from batch.attempt import Buyer
 from batch.clock import Clock, SystemClock
@@ -33,9 +33,11 @@ from batch.providers.profiles import Endpoint, resolve_endpoint
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy, Settings
-from batch.simulator import SimulatorOptionsError, SimulatorSettings, serve, settings_from
 from batch.store.history import History, JobHistory, replay
 from batch.store.store import OutputFolder, Store, machine, output_folder
+
+if TYPE_CHECKING:
+    from batch.simulator import SimulatorSettings
 
 _RESEND_SHARE: Final = 0.01
 _SIMULATOR_KEY: Final = "simulator"
@@ -359,6 +361,8 @@ async def _address(endpoint: Endpoint, simulator: SimulatorSettings | None, stor
         assert endpoint.base_url is not None
         yield endpoint.base_url
         return
+    from batch.simulator import serve  # here: a server's libraries are no part of a run against the real thing
+
     async with serve(simulator, book_path=store.output / "simulator-book.jsonl") as running:
         yield running.base_url
 
@@ -366,6 +370,8 @@ async def _address(endpoint: Endpoint, simulator: SimulatorSettings | None, stor
 def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSettings | None:
     if not endpoint.embedded:
         return None
+    from batch.simulator import SimulatorOptionsError, settings_from
+
     try:
         return settings_from(manifest.settings.provider.simulator)
     except SimulatorOptionsError as error:

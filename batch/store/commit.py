@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ _GROUP_BYTES: Final = 512 << 10
 class _Waiting:
     line: bytes
     folders: tuple[str, ...]
+    after: Callable[[], None] | None
     written: asyncio.Future[None]
 
 
@@ -42,15 +44,18 @@ class Committer:
         self._next_n = history.last_n + 1
         self._error: Exception | None = None
 
-    async def commit(self, record: dict[str, Any], *, folders: tuple[str, ...] = ()) -> None:
+    async def commit(
+        self, record: dict[str, Any], *, folders: tuple[str, ...] = (), after: Callable[[], None] | None = None
+    ) -> None:
         """Return when the record is durable; `folders` are synced before it. Raises `StorageError`.
 
-        Cancelling the caller does not take the record back.
+        `after` is called once it is durable, in the writer's thread, and must not fail. Cancelling the caller does
+        not take the record back.
         """
         line = encode_line({"v": VERSION, "n": self._next_n, **record})
         self._next_n += 1
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(line, folders, written))
+        self._waiting.append(_Waiting(line, folders, after, written))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await asyncio.shield(written)
@@ -87,19 +92,20 @@ class Committer:
     async def _write_group(self, group: list[_Waiting]) -> None:
         if self._error is not None:
             return
-        lines = [waiting.line for waiting in group]
-        folders = {folder for waiting in group for folder in waiting.folders}
-        loop = asyncio.get_running_loop()
-        offsets = await loop.run_in_executor(self._thread, self._write, lines, folders)
-        for line, offset in zip(lines, offsets, strict=True):
-            self._history.apply(offset, decode_line(line))
+        offsets = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
+        for waiting, offset in zip(group, offsets, strict=True):
+            self._history.apply(offset, decode_line(waiting.line))
 
-    def _write(self, lines: list[bytes], folders: set[str]) -> list[int]:
-        """In the writer's own thread: names first, then the lines that speak of them."""
-        for folder in folders:
+    def _write(self, group: list[_Waiting]) -> list[int]:
+        """In the writer's own thread: names first, then the lines that speak of them, then what is no longer needed."""
+        for folder in {folder for waiting in group for folder in waiting.folders}:
             with storage_errors("make the pictures durable"):
                 sync_folder(folder)
-        return self._ledger.append(lines)
+        offsets = self._ledger.append([waiting.line for waiting in group])
+        for waiting in group:
+            if waiting.after is not None:
+                waiting.after()
+        return offsets
 
 
 def _settle(group: list[_Waiting], error: Exception | None) -> None:

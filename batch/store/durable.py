@@ -81,6 +81,15 @@ def create_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
+def create_anew(path: str) -> int:
+    """Like `create_file`, but an older file in the way goes; there hardly ever is one, so nobody looks for it first."""
+    try:
+        return create_file(path)
+    except FileExistsError:
+        forget(path)
+        return create_file(path)
+
+
 def give_name(source: str, target: str) -> bool:
     """Let a finished file appear under a second name, at once and whole; False if the name is taken.
 

@@ -16,7 +16,7 @@ from typing import Final
 from batch.errors import StorageError
 from batch.providers.base import Blob, Received
 from batch.store.ballast import Ballast
-from batch.store.durable import create_file, forget, storage_errors, write_all
+from batch.store.durable import create_anew, forget, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"
 
@@ -33,8 +33,7 @@ class SpoolFile:
         self.file = path
         self._ballast = ballast
         with storage_errors("write the spool"):
-            forget(path)
-            self._descriptor: int | None = create_file(path)
+            self._descriptor: int | None = create_anew(path)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self._descriptor is not None
@@ -87,8 +86,7 @@ class AttemptSpool:
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         path = self._base + ANSWER_SUFFIX
         with storage_errors("write the spool"):
-            forget(path)
-            descriptor = create_file(path)
+            descriptor = create_anew(path)
             try:
                 write_all(descriptor, data, make_room=self._ballast.spend)
             finally:

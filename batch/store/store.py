@@ -100,8 +100,7 @@ class Store:
             job, facts, images, caption=answer.caption, warnings=warnings, run=self._run,
             at=timestamp(self._clock),
         )  # fmt: skip
-        await self._committer.commit(record, folders=(str(self.output / "images"),))
-        ticket.spool.discard()
+        await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
     async def reject(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
@@ -110,14 +109,13 @@ class Store:
         record = fail_record(
             ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock)
         )
-        await self._committer.commit(record, folders=(str(self.output / "rejected"),) if kept else ())
-        ticket.spool.discard()
+        folders = (str(self.output / "rejected"),) if kept else ()
+        await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
     async def unknown(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts) -> None:
         """Record an attempt that was sent and got no usable answer."""
         record = unknown_record(ticket.job, facts, error, run=self._run, at=timestamp(self._clock))
-        await self._committer.commit(record)
-        ticket.spool.discard()
+        await self._committer.commit(record, after=ticket.spool.discard)
 
     async def note(self, kind: str, **fields: Any) -> None:
         """Record something about the run itself: its start, why it stopped, its end."""
