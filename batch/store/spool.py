@@ -1,14 +1,15 @@
 """The spool: answers on their way in, and answers received whole but not yet recorded.
 
 One attempt's files are `spool/<job>~<attempt>.<n>` for its long strings and `….answer` for the rest. The answer
-file begins with a line that says how long everything is. Once all of that is there the attempt counts as
-received, and a run that dies later finishes it at its next start without a request.
+file gets its name when it is whole, and begins with a line that says how long everything is. Once it is there the
+attempt counts as received, and a run that dies later finishes it at its next start without a request.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
@@ -47,14 +48,58 @@ class SpoolFile:
                 os.close(descriptor)
 
 
+class AnswerFiles:
+    """The files that answers are sealed in, used again and again.
+
+    Where many files were just removed, ext4 searches long for room for the next one: with a file made and removed
+    for every answer, making files was the dearest thing a run with many requests did. While a file is written it is
+    called `free.<n>`; a rename makes it an attempt's answer, and another one gives it back.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._made = 0
+        self._free: deque[tuple[int, str]] = deque()
+
+    def take(self) -> tuple[int, str]:
+        """An open file with its path. What it holds is of no use to anybody."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            self._made += 1
+            path = os.path.join(self._folder, f"free.{self._made}")
+            return create_anew(path), path
+
+    def give_back(self, descriptor: int, path: str, answer: str | None = None) -> None:
+        """Take a file back. One that has a second name (in rejected/) is never written again."""
+        if os.fstat(descriptor).st_nlink != 1:
+            os.close(descriptor)
+            forget(answer or path)
+            return
+        if answer is not None:
+            os.rename(answer, path)
+        self._free.append((descriptor, path))
+
+    def close(self) -> None:
+        """Remove those that are free. One that cannot be removed is swept by the next run."""
+        while self._free:
+            descriptor, path = self._free.pop()
+            with suppress(OSError):
+                os.close(descriptor)
+                forget(path)
+
+
 class AttemptSpool:
     """The spool of one attempt. Implements `providers.base.Spool`."""
 
-    def __init__(self, folder: str, stem: str, ballast: Ballast) -> None:
+    def __init__(self, folder: str, stem: str, ballast: Ballast, answers: AnswerFiles | None = None) -> None:
         self._ballast = ballast
         self._base = os.path.join(folder, stem)
         self._count = 0
         self._sealed = False
+        self._answers = answers or AnswerFiles(folder)
+        self._owns_answers = answers is None
+        self._answer_file: tuple[int, str] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -72,7 +117,7 @@ class AttemptSpool:
         return SpoolFile(path, self._ballast)
 
     def seal(self, received: Received) -> None:
-        """From here a crash of the process cannot lose the answer: it is one write, and nothing before it can wait.
+        """From here a crash of the process cannot lose the answer: nothing before the rename can wait.
 
         Not synced: that would cost every picture, and after a power cut an attempt is named by its `try` line.
         """
@@ -84,13 +129,12 @@ class AttemptSpool:
             "blobs": [{**asdict(blob), "file": os.path.basename(blob.file)} for blob in received.blobs],
         }
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
-        path = self._base + ANSWER_SUFFIX
         with storage_errors("write the spool"):
-            descriptor = create_anew(path)
-            try:
-                write_all(descriptor, data, make_room=self._ballast.spend)
-            finally:
-                os.close(descriptor)
+            self._answer_file = descriptor, path = self._answers.take()
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            write_all(descriptor, data, make_room=self._ballast.spend)
+            os.ftruncate(descriptor, len(data))
+            os.rename(path, self._base + ANSWER_SUFFIX)
         self._sealed = True
 
     def load(self) -> Received | None:
@@ -122,9 +166,21 @@ class AttemptSpool:
         The attempt is recorded by now, so a file that cannot be removed is no failure: the next run sweeps it.
         """
         with suppress(OSError):
-            for path in [self._base + ANSWER_SUFFIX, *(f"{self._base}.{number}" for number in range(self._count))]:
-                forget(path)
+            self._discard_answer()
+        with suppress(OSError):
+            for number in range(self._count):
+                forget(f"{self._base}.{number}")
         self._sealed, self._count = False, 0
+
+    def _discard_answer(self) -> None:
+        answer = self._base + ANSWER_SUFFIX if self._sealed else None
+        if self._answer_file is not None:
+            file, self._answer_file = self._answer_file, None
+            self._answers.give_back(*file, answer)
+        elif answer is not None:
+            forget(answer)  # an earlier run's
+        if self._owns_answers:
+            self._answers.close()
 
 
 def _is_whole(blob: Blob) -> bool:

@@ -31,7 +31,7 @@ from batch.store.lock import OutputLock
 from batch.store.pictures import store_pictures
 from batch.store.published import PublishedManifest
 from batch.store.records import done_record, fail_record, job_of, try_record, unknown_record
-from batch.store.spool import AttemptSpool, attempt_stem, sweep
+from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
 #: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
@@ -72,6 +72,7 @@ class Store:
         self._ledger = ledger
         self._committer = Committer(ledger, history)
         self._ballast = ballast
+        self._answer_files = AnswerFiles(str(output / "spool"))
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
     async def begin(self, job: Job, *, why: str) -> Ticket:
@@ -145,7 +146,8 @@ class Store:
         return ticket, spool.load()
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
-        return AttemptSpool(str(self.output / "spool"), attempt_stem(job_id, number), self._ballast)
+        stem = attempt_stem(job_id, number)
+        return AttemptSpool(str(self.output / "spool"), stem, self._ballast, self._answer_files)
 
     def _store_pictures(
         self, ticket: Ticket, answer: Answer, version: int
@@ -168,6 +170,7 @@ class Store:
         await self._committer.drain()
         self._committer.close()
         self._threads.shutdown(wait=True)
+        self._answer_files.close()
         self.published.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from batch.errors import StorageError
 from batch.providers.base import Received
 from batch.store.ballast import Ballast
-from batch.store.spool import AttemptSpool, attempt_stem, sweep
+from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 
 @pytest.fixture
@@ -170,3 +170,33 @@ def test_headers_in_odd_characters_survive(spool: AttemptSpool) -> None:
     assert loaded is not None
     assert loaded.headers == received.headers
     assert json.dumps(loaded.headers).isascii()
+
+
+def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
+    """A longer answer that stood in the file before leaves no trace in the next one."""
+    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
+    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    make.receive(first, body=b'{"long":"' + b"x" * 500 + b'"}')
+    first.discard()
+    received, _ = make.receive(second, body=b"{}")
+
+    assert again(second).load() == received
+    assert again(first).load() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["shirt~2.answer"]
+    second.discard()
+    files.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, make: Any) -> None:
+    """What was set aside in rejected/ is the same file until the spool lets go of it."""
+    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
+    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    make.receive(first, body=b'{"paid":"for"}')
+    os.link(tmp_path / "shirt~1.answer", tmp_path / "kept")
+    kept = (tmp_path / "kept").read_bytes()
+    first.discard()
+    make.receive(second, body=b'{"another":"one"}')
+
+    assert (tmp_path / "kept").read_bytes() == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "shirt~2.answer"]

@@ -46,7 +46,7 @@ async def test_a_kept_picture_is_named_recorded_and_leaves_the_spool(open_store:
     record = records(out)[-1]
     assert (record["t"], record["caption"], record["images"][0]["path"]) == ("done", "so it is", "images/shirt.png")
     assert done.images[0].path == "images/shirt.png"
-    assert os.listdir(out / "spool") == []
+    assert os.listdir(out / "spool") == ["free.1"]
     assert store.history.of(make.job().key()).state is State.DONE
 
 
