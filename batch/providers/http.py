@@ -17,6 +17,7 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit
@@ -35,6 +36,7 @@ from batch.settings import Auth, Timeouts
 MAX_BODY_BYTES: Final = 64 << 20
 #: Links to a picture are often sent on once, to a storage service.
 _REDIRECTS: Final = 3
+_OWN_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "imagebatch"}
 _PIECE_BYTES: Final = 64 << 10
 _INFLATE_BYTES: Final = 256 << 10
 
@@ -69,12 +71,12 @@ class PaidClient:
         self._timeouts = timeouts
         if _parse_problem(self.base_url) == "not a URL":
             raise ConfigError(f"the endpoint's address is not a URL: {self.base_url}")
-        self._client = httpx.AsyncClient(
+        self._client = _Client(
             transport=_KeyTransport(_AiohttpTransport(), self.base_url, auth, key),
             follow_redirects=False,
             timeout=None,  # _Deadline watches every phase and the total; httpx knows no total
-            headers={"Accept-Encoding": "identity", "User-Agent": "imagebatch"},
         )
+        self._urls: dict[str, httpx.URL] = {}  # one per model: parsing one costs more than sending to it
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -96,19 +98,7 @@ class PaidClient:
         head: Head | None = None
         failure: _Failure
         try:
-            async with (
-                deadline,
-                self._client.stream(
-                    "POST",
-                    self.base_url + path,
-                    content=body.stream(deadline),
-                    headers={
-                        **headers,
-                        "Content-Type": "application/json",
-                        "Content-Length": str(body.size_bytes),
-                    },
-                ) as response,
-            ):
+            async with deadline, self._answer(path, body.stream(deadline), headers, body.size_bytes) as response:
                 head = _head(response)
                 await _pump(response, begin(head), deadline, MAX_BODY_BYTES)
                 return head
@@ -124,6 +114,22 @@ class PaidClient:
         # everything the lower library knows of it.
         raise _meaning(failure, fully_sent=body.handed_over, head=head, elapsed_seconds=deadline.elapsed_seconds)
 
+    @asynccontextmanager
+    async def _answer(
+        self, path: str, body: AsyncIterator[bytes], headers: dict[str, str], size_bytes: int
+    ) -> AsyncIterator[httpx.Response]:
+        """The request built by hand: the client's own way merges URLs and headers that are the same every time."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self.base_url + path)
+        every = {"Content-Type": "application/json", "Content-Length": str(size_bytes)}
+        request = httpx.Request("POST", url, headers={**_OWN_HEADERS, **headers, **every}, content=body)
+        response = await self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
 
 class DownloadClient:
     """Fetches pictures that an answer names by URL: without a key, https and public hosts only.
@@ -138,10 +144,10 @@ class DownloadClient:
         options: dict[str, Any] = {
             "follow_redirects": False,
             "timeout": None,
-            "headers": {"Accept-Encoding": "identity", "User-Agent": "imagebatch"},
+            "headers": _OWN_HEADERS,
         }
-        self._trusted = httpx.AsyncClient(transport=_AiohttpTransport(), **options)
-        self._public = httpx.AsyncClient(transport=_AiohttpTransport(resolver=_PublicResolver()), **options)
+        self._trusted = _Client(transport=_AiohttpTransport(), **options)
+        self._public = _Client(transport=_AiohttpTransport(resolver=_PublicResolver()), **options)
 
     async def aclose(self) -> None:
         await self._trusted.aclose()
@@ -371,6 +377,28 @@ class _TlsRefused(httpx.ConnectError):
     """The peer's certificate does not belong to the host we meant."""
 
 
+class _NoCookies(httpx.Cookies):
+    """A cookie would tie later requests to earlier ones; looking for one costs as much as the rest of the client."""
+
+    def extract_cookies(self, response: httpx.Response) -> None: ...
+
+    def set_cookie_header(self, request: httpx.Request) -> None: ...
+
+
+class _Client(httpx.AsyncClient):
+    """httpx's client without a memory."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None: ...
+
+
+_NO_COOKIES: Final = _NoCookies()
+
+
 class _KeyTransport(httpx.AsyncBaseTransport):
     """Puts the key on requests to the configured origin, in a copy that nobody above ever sees."""
 
@@ -379,13 +407,14 @@ class _KeyTransport(httpx.AsyncBaseTransport):
         self._origin = origin(str(httpx.URL(base_url)))  # as httpx spells it: a host may be international
         self._auth = auth
         self._key = key
+        self._signed: dict[str, httpx.URL] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if origin(str(request.url)) != self._origin:
             raise httpx.UnsupportedProtocol("the key goes to the configured endpoint only")
         url, headers = request.url, request.headers.copy()
         if self._auth is Auth.QUERY:
-            url = url.copy_merge_params({"key": self._key.reveal()})
+            url = self._with_key(url)
         elif self._auth is Auth.HEADER:
             headers["x-goog-api-key"] = self._key.reveal()
         else:
@@ -394,6 +423,12 @@ class _KeyTransport(httpx.AsyncBaseTransport):
             request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
         )
         return await self._inner.handle_async_request(signed)
+
+    def _with_key(self, url: httpx.URL) -> httpx.URL:
+        found = self._signed.get(str(url))
+        if found is None:
+            found = self._signed[str(url)] = url.copy_merge_params({"key": self._key.reveal()})
+        return found
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -417,8 +452,7 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
             )
         return httpx.Response(
             response.status,
-            # A cookie would be kept by the client and tie later requests to this one.
-            headers=[(name, value) for name, value in response.raw_headers if name.lower() != b"set-cookie"],
+            headers=response.raw_headers,
             stream=_AiohttpBody(response),
         )
 

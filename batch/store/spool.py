@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from batch.errors import StorageError
 from batch.providers.base import Blob, Received
@@ -122,18 +123,20 @@ class AttemptSpool:
         Not synced: that would cost every picture, and after a power cut an attempt is named by its `try` line.
         """
         head = {
+            "attempt": os.path.basename(self._base),
             "status": received.status,
             "headers": dict(received.headers),
             "seconds": received.seconds,
             "body_bytes": len(received.body),
             "blobs": [{**asdict(blob), "file": os.path.basename(blob.file)} for blob in received.blobs],
         }
+        head["crc"] = _crc(head, received.body)
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         with storage_errors("write the spool"):
             self._answer_file = descriptor, path = self._answers.take()
             os.lseek(descriptor, 0, os.SEEK_SET)
+            # What an older, longer answer left behind the end is not cut off here: that would cost as much again.
             write_all(descriptor, data, make_room=self._ballast.spend)
-            os.ftruncate(descriptor, len(data))
             os.rename(path, self._base + ANSWER_SUFFIX)
         self._sealed = True
 
@@ -148,17 +151,28 @@ class AttemptSpool:
             raise StorageError(f"cannot read {self._base}{ANSWER_SUFFIX}: {error}") from error
         try:
             head = json.loads(first)
-        except ValueError:
+            body = body[: head["body_bytes"]]
+            is_ours = head.pop("crc") == _crc(head, body) and head["attempt"] == os.path.basename(self._base)
+        except (ValueError, LookupError, TypeError):
+            return None
+        if not is_ours:  # after a power cut a file may have its new name and still hold what stood in it before
             return None
         folder = os.path.dirname(self._base)
         blobs = tuple(Blob(**{**blob, "file": os.path.join(folder, blob["file"])}) for blob in head["blobs"])
-        if len(body) < head["body_bytes"] or not all(_is_whole(blob) for blob in blobs):
+        if not all(_is_whole(blob) for blob in blobs):
             return None
         self._sealed = True
         self._count = len(blobs)
         return Received(
             status=head["status"], headers=head["headers"], body=body, blobs=blobs, seconds=head["seconds"]
         )
+
+    def trim(self) -> None:
+        """Cut off what an older answer left behind this one's end, before somebody else reads the file."""
+        if self._sealed:
+            with open(self._base + ANSWER_SUFFIX, "r+b") as file:
+                first = file.readline()
+                file.truncate(len(first) + json.loads(first)["body_bytes"])
 
     def discard(self) -> None:
         """Remove this attempt's files: their content stands elsewhere, or was never whole.
@@ -181,6 +195,10 @@ class AttemptSpool:
             forget(answer)  # an earlier run's
         if self._owns_answers:
             self._answers.close()
+
+
+def _crc(head: dict[str, Any], body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(json.dumps(head, ensure_ascii=True).encode("ascii")))
 
 
 def _is_whole(blob: Blob) -> bool:

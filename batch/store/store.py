@@ -159,6 +159,7 @@ class Store:
     def _set_aside(self, ticket: Ticket) -> list[str]:
         kept = []
         with storage_errors("keep an unusable answer"):
+            ticket.spool.trim()
             for file in ticket.spool.files if ticket.spool.sealed else []:
                 name = os.path.basename(file)
                 sync_file(file)

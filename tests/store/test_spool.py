@@ -181,6 +181,10 @@ def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
     received, _ = make.receive(second, body=b"{}")
 
     assert again(second).load() == received
+    assert b"xxx" in (tmp_path / "shirt~2.answer").read_bytes()
+    second.trim()
+    assert again(second).load() == received
+    assert b"xxx" not in (tmp_path / "shirt~2.answer").read_bytes()
     assert again(first).load() is None
     assert [path.name for path in tmp_path.iterdir()] == ["shirt~2.answer"]
     second.discard()
@@ -200,3 +204,21 @@ def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, mak
 
     assert (tmp_path / "kept").read_bytes() == kept
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "shirt~2.answer"]
+
+
+def test_what_stood_in_a_file_before_is_never_taken_for_an_answer(tmp_path: Path, make: Any) -> None:
+    """After a power cut the name may be new and the content old, or the beginning new and the rest old."""
+    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
+    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    make.receive(first, body=b'{"first":"' + b"1" * 90 + b'"}')
+    old = (tmp_path / "shirt~1.answer").read_bytes()
+    first.discard()
+    make.receive(second, body=b'{"other":"' + b"2" * 90 + b'"}')
+    path = tmp_path / "shirt~2.answer"
+    new = path.read_bytes()
+
+    for kept in range(len(new)):
+        if new[:kept] + old[kept:] == new:
+            break
+        path.write_bytes(new[:kept] + old[kept:])
+        assert again(second).load() is None, kept
