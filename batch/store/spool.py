@@ -78,7 +78,11 @@ class AnswerFiles:
             forget(answer or path)
             return
         if answer is not None:
-            os.rename(answer, path)
+            try:
+                os.rename(answer, path)
+            except OSError:
+                os.close(descriptor)  # it keeps its name, and the next run sweeps it
+                raise
         self._free.append((descriptor, path))
 
     def close(self) -> None:

@@ -196,7 +196,8 @@ class Bench:
         ran = faulty_run(self.manifest, output, fault)
         result.hit = ran.hit
         if isinstance(fault, Fault) and fault.action != "KILL" and ran.hit:
-            result.wrong += _error_ending(fault, ran)
+            state = oracle.State.read(output, [])
+            result.wrong += _error_ending(fault, ran, all_ended=len(state.attempts()) == len(state.ended()))
         crashed = self._state(output, before)
         prefix = (output / "ledger.jsonl").read_bytes()[: crashed.ledger.good_bytes] if crashed.ledger.records else b""
         result.wrong += oracle.after_crash(crashed, ran.said_done, CONCURRENCY)
@@ -242,13 +243,16 @@ class Bench:
         return self._folder / f"out-{self._tried}"
 
 
-def _error_ending(fault: Fault, ran: Ran) -> list[str]:
+def _error_ending(fault: Fault, ran: Ran, *, all_ended: bool) -> list[str]:
     """P22: an error ends the run with 73 or 74, or was none that matters and the run ended as usual.
 
     Files that cannot be removed are swept later, a picture that cannot be opened or synced is written once more, and
-    an answer that finds the disk full goes to the space kept back for it.
+    an answer that finds the disk full goes to the space kept back for it. A rename may have been an answer's file on
+    its way back after the record, which matters to nobody; one that kept an answer from being sealed left its attempt
+    without an end.
     """
     harmless = fault.kind in ("unlink", "close") or (fault.kind in ("open", "fsync", "write") and not fault.lasting)
+    harmless = harmless or (fault.kind == "rename" and all_ended)
     if ran.code in (73, 74) or (harmless and ran.code == EXIT):
         return []
     return [f"P22: ended with {ran.code} after {fault}: {ran.lines[-1:]} {ran.errors[-500:]}"]
