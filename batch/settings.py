@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class Auth(StrEnum):
@@ -66,6 +66,10 @@ class Timeouts:
     total_seconds: float = 600.0
 
 
+#: A longer delay is no pause but the end of the run (gemini-cli draws the line at the same place).
+LONGEST_SERVER_WAIT_SECONDS: Final = 300.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How often an attempt is repeated within one run, by what it cost.
@@ -84,7 +88,7 @@ class RetryPolicy:
     unusable_retries: int = 2
     throttles: int = 30
     throttle_base_seconds: float = 5.0
-    longest_server_wait_seconds: float = 300.0
+    longest_server_wait_seconds: float = LONGEST_SERVER_WAIT_SECONDS
     unknown: UnknownPolicy = UnknownPolicy.RESEND
 
 

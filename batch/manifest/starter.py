@@ -55,7 +55,6 @@ _DELIMITER_WORDS: Final = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pi
 _SNIFFED_ROWS: Final = 50
 _LONG_TEXT: Final = 600
 _KEYS: Final = {"anyfast": "ANYFAST_API_KEY", "google": "GEMINI_API_KEY"}
-PROVIDERS: Final = ("simulator", "anyfast", "google")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,8 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
+from batch.settings import LONGEST_SERVER_WAIT_SECONDS
 
-#: A delay longer than this is no pause but the end of the run (gemini-cli draws the line at the same place).
-LONGEST_WAIT_SECONDS: Final = 300.0
 #: Google's day quotas start anew at midnight there.
 QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
@@ -173,7 +172,7 @@ def _rate_limit(
     if any(_PER_DAY.search(quota_id) for quota_id in error.quota_ids) or _PER_DAY.search(error.message):
         return RunStopper("daily_quota", text, stop_code=ExitCode.TEMPORARY,
                           not_before=_iso(next_quota_day(now)), **ids)
-    if told is not None and told > LONGEST_WAIT_SECONDS:
+    if told is not None and told > LONGEST_SERVER_WAIT_SECONDS:
         until = now + timedelta(seconds=min(told, 7 * 86400.0))
         return RunStopper("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
     if told is None and any("PerMinute" in quota_id for quota_id in error.quota_ids):

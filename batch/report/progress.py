@@ -30,7 +30,6 @@ class _Counts(Listener):
         self._per_minute: int | None = None
         self._to_do = 0
         self._gate_until = 0.0
-        self._gate_reason = ""
         self._stopping = False
 
     def run_started(self, start: RunStart) -> None:
@@ -41,9 +40,8 @@ class _Counts(Listener):
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
         self._in_flight = in_flight
 
-    def gate_closed(self, seconds: float, reason: str) -> None:
+    def gate_closed(self, seconds: float, reason: str) -> None:  # noqa: ARG002
         self._gate_until = self._clock.monotonic() + seconds
-        self._gate_reason = reason
 
     def stopping(self, reason: str, in_flight: int) -> None:  # noqa: ARG002
         self._stopping = True
