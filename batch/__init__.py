@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from batch.errors import BatchError, ConfigError, InputError, LockedError, OutputError
     from batch.events import Listener
     from batch.model import Job, Summary
+    from batch.plan import Selection
+    from batch.planning import Wishes
     from batch.runner import RunControl, run, run_sync
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "LockedError",
     "OutputError",
     "RunControl",
+    "Selection",
     "Summary",
+    "Wishes",
     "run",
     "run_sync",
 ]
@@ -40,7 +44,9 @@ _HOMES = {
     "LockedError": "errors",
     "OutputError": "errors",
     "RunControl": "runner",
+    "Selection": "plan",
     "Summary": "model",
+    "Wishes": "planning",
     "run": "runner",
     "run_sync": "runner",
 }

@@ -5,6 +5,7 @@ People read stderr, programs read stdout. Heavy imports happen inside the comman
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import logging
@@ -26,7 +27,11 @@ from batch.errors import BatchError, ExitCode, InputError
 if TYPE_CHECKING:
     from batch.events import Listener
     from batch.model import Summary
+    from batch.plan import Plan
+    from batch.planning import Prepared, Wishes
     from batch.runner import RunControl
+    from batch.settings import ChangedPolicy
+    from batch.store.history import History
 
 _EXIT_CODES: Final = """\b
 Exit codes:
@@ -90,42 +95,88 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
-def _retry_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--retry", metavar="CAUSES", default="", callback=lambda _ctx, _param, value: tuple(value.split(",")),
-        help="Send again what failed for good with these causes, such as no_image,text_only, or all. Charged again.",
-    )(function)  # fmt: skip
+def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What one run is to do differently. The command gets them as one value, `wishes`."""
+    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse")
+
+    @functools.wraps(function)
+    def with_wishes(*args: Any, canary: int | None = None, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in names}
+        return function(*args, wishes=_wishes(**given, canary=canary), **options)
+
+    for option in reversed(_WISHES_OPTIONS):
+        with_wishes = option(with_wishes)
+    return with_wishes
+
+
+_WISHES_OPTIONS: Final = (
+    click.option("--only", metavar="ID", multiple=True,
+                 help="Send only jobs with this id, or those that match a pattern such as 'tea-*'. May be repeated."),
+    click.option("--where", metavar="EXPR",
+                 help="Send only jobs whose row meets this, such as 'Vendor == \"Acme\" and scene == \"beach\"'."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send at most N jobs, the first ones."),
+    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Send N jobs drawn at random."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Another seed draws other jobs.  [default: 0]"),
+    click.option("--retry", metavar="CAUSES", default="",
+                 help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
+                      "'cause in (no_image, timeout) and attempts < 4', or all. Charged again."),
+    click.option("--on-changed", type=click.Choice(["ask", "refuse", "keep", "rerun"]), default="ask",
+                 show_default=True,
+                 help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
+                      "keep the old picture, or buy a new one beside it."),
+    click.option("--reuse", metavar="DIR", multiple=True, type=click.Path(file_okay=False, path_type=Path),
+                 help="Take pictures over from another output folder, where exactly the same was bought. May be "
+                      "repeated."),
+)  # fmt: skip
+
+
+def _wishes(
+    *,
+    on_changed: str,
+    retry: str,
+    only: tuple[str, ...],
+    where: str | None,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
+    reuse: tuple[Path, ...],
+    canary: int | None,
+) -> Wishes:
+    from batch.plan import Selection
+    from batch.planning import Wishes
+    from batch.settings import ChangedPolicy
+
+    if limit is not None and sample is not None:
+        raise click.UsageError("--limit and --sample exclude each other: the first N jobs, or N at random")
+    selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
+    return Wishes(
+        on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary
+    )
 
 
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
-@_retry_option
-@click.option("--on-changed", type=click.Choice(["refuse", "keep", "rerun"]), default="refuse", show_default=True,
-              help="Jobs edited after their picture was bought: refuse to start, keep the old picture, or buy a new "
-                   "one beside it.")  # fmt: skip
+@_wishes_options
+@click.option("--canary", type=click.IntRange(min=0), metavar="N",
+              help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append a debug log to this file.")
 def run(
-    manifest: Path,
-    output: Path | None,
-    retry: tuple[str, ...],
-    on_changed: str,
-    *,
-    as_json: bool,
-    quiet: bool,
-    log_file: Path | None,
+    manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool, quiet: bool, log_file: Path | None
 ) -> None:
     """Buy every picture of MANIFEST that is not bought yet.
 
-    Nothing is sent before everything is checked. Stop it with Ctrl-C: requests in flight are waited for and
-    recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash: it goes on
-    where it stopped, and a finished batch sends nothing.
+    Nothing is sent before everything is checked, whatever is selected. Stop it with Ctrl-C: requests in flight are
+    waited for and recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash:
+    it goes on where it stopped, and a finished batch sends nothing.
     """
     _start_log(log_file)
-    summary = _run_until_signal(manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry)
-    _report_run(summary, _command(manifest, output, on_changed), as_json=as_json, quiet=quiet)
+    summary = _run_until_signal(
+        manifest, _listener(quiet=quiet), asks=not quiet and _is_terminal(), output=output, wishes=wishes
+    )
+    _report_run(summary, _typed_again(), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         _die_by(summary.exit - 128)
     sys.exit(summary.exit)
@@ -134,40 +185,33 @@ def run(
 @cli.command(short_help="Show what a run would send, and why.")
 @click.argument("manifest", type=Manifest)
 @_output_option
-@_retry_option
+@_wishes_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json: bool) -> None:
+def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key.
     """
-    from batch.report.text import plan_lines
+    from batch.report.text import plan_as_json, plan_lines
     from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output, retry=retry)
-    found, path, settings = planned.plan, planned.output, planned.manifest.settings
-    per_minute = settings.limits.requests_per_minute
-    seconds = found.to_do / per_minute * 60 if per_minute else None
+    planned = plan_only(manifest, output=output, wishes=wishes)
+    found, path = planned.plan, planned.output
     if as_json:
-        _print_json({
-            "name": settings.name, "output": str(path), "jobs": found.jobs, "to_do": found.to_do,
-            "counts": dict(found.counts), "removed": found.removed, "cost_usd": round(found.usd, 6),
-            "least_seconds": seconds, "failures_by_cause": dict(found.failed_causes),
-            "changed": [job.id for job in found.changed], "changed_cost_usd": round(found.changed_usd, 6),
-            "examples": [{"id": e.job.id, "because": e.because, "prompt": e.job.prompt} for e in found.examples],
-        })  # fmt: skip
+        _print_json(plan_as_json(planned.manifest.settings.name, str(path), found, planned.forecast))
     else:
         shown = found.changed[:_CHANGES_SHOWN]
         how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
-        _print(plan_lines(found, str(path), seconds, how))
+        _print(plan_lines(found, str(path), planned.forecast, how))
 
 
 @cli.command(short_help="Show why one job will be sent, or will not.")
 @click.argument("manifest", type=Manifest)
 @click.argument("job_id", metavar="ID")
 @_output_option
-def why(manifest: Path, job_id: str, output: Path | None) -> None:
+@_wishes_options
+def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes) -> None:
     """Show why the job ID of MANIFEST will be sent, or will not: what was changed, and every attempt so far.
 
     Sends nothing, writes nothing, needs no key.
@@ -175,7 +219,7 @@ def why(manifest: Path, job_id: str, output: Path | None) -> None:
     from batch.report.why import why_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output)
+    planned = plan_only(manifest, output=output, wishes=wishes)
     _print(why_lines(*planned.decision_on(job_id), planned.output))
 
 
@@ -258,7 +302,7 @@ def main() -> None:
         sys.exit(ExitCode.SOFTWARE)
 
 
-def _run_until_signal(manifest: Path, listener: Listener, **options: Any) -> Summary:
+def _run_until_signal(manifest: Path, listener: Listener, *, asks: bool, **options: Any) -> Summary:
     import asyncio
 
     from batch.runner import RunControl
@@ -269,7 +313,11 @@ def _run_until_signal(manifest: Path, listener: Listener, **options: Any) -> Sum
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     async def with_signals() -> Summary:
-        control = RunControl(opening=lambda: _drain_on(heard, control))
+        control = RunControl(
+            opening=lambda: _drain_on(heard, control),
+            ask=_ask if asks else None,
+            choose_changed=_choose_changed if asks else None,
+        )
         try:
             return await run_batch(manifest, listener=listener, control=control, **options)
         finally:
@@ -332,12 +380,50 @@ def _listener(*, quiet: bool) -> Listener:
     return Lines(SystemClock(), _say)
 
 
-def _command(manifest: Path, output: Path | None, on_changed: str) -> str:
+def _typed_again() -> str:
     """What was typed, to be typed again."""
-    words = ["imagebatch", "run", str(manifest)]
-    words += ["-o", str(output)] if output is not None else []
-    words += ["--on-changed", on_changed] if on_changed != "refuse" else []
-    return shlex.join(words)
+    return shlex.join(["imagebatch", *sys.argv[1:]])
+
+
+def _is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+async def _ask(question: str) -> bool:
+    """Wait for an answer without holding up the run's signals; a stop cuts the waiting short."""
+    import asyncio
+
+    _say(f"{question} [y/N] ")
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        if not answer.done():
+            answer.set_result(sys.stdin.readline())
+
+    loop.add_reader(sys.stdin, read)
+    try:
+        return (await answer).strip().lower() in ("y", "yes")
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+def _choose_changed(plan: Plan, prepared: Prepared, history: History) -> ChangedPolicy:
+    """Show what was edited and ask what is to become of it. No answer means: do not start."""
+    from batch.report.why import asked_before, change_lines
+    from batch.report.words import count, usd
+    from batch.settings import ChangedPolicy
+
+    group = plan.groups["skip: changed"]
+    _say(f"{count(group.count, 'job')} edited after the picture was bought:")
+    for job in plan.changed[:_CHANGES_SHOWN]:
+        _say(f"  {job.id}")
+        for line in change_lines(asked_before(prepared.output, history.of(job.key())), job):
+            _say(f"  {line}")
+    _say(f"keep the old pictures (k), buy new ones beside them for {usd(group.price_usd)} (b), or stop here (s)?")
+    answer = sys.stdin.readline().strip().lower()[:1]
+    return {"k": ChangedPolicy.KEEP, "b": ChangedPolicy.RERUN}.get(answer, ChangedPolicy.REFUSE)
 
 
 def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -> None:

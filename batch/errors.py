@@ -8,6 +8,7 @@
     ├── OutputError           the output folder cannot be used                                exit 73
     ├── StorageError          a write failed while running (disk full, I/O error)             exit 74
     ├── LockedError           another run holds the output folder                             exit 75
+    ├── CanaryFailed          too many of the jobs sent first got no picture                  exit 1
     └── AttemptError          one attempt ended without a picture
         ├── NotSent           the request never left whole                    paid: no     soon again
         ├── Unavailable       the provider said it could not                  paid: no     later again
@@ -127,6 +128,12 @@ class LockedError(BatchError):
     """Another run is working on this output folder."""
 
     exit_code = ExitCode.TEMPORARY
+
+
+class CanaryFailed(BatchError):
+    """Too many of the jobs that were sent first got no picture, or a person said no after looking at them."""
+
+    exit_code = ExitCode.FAILED_JOBS
 
 
 class AttemptError(BatchError):

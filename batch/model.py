@@ -181,5 +181,11 @@ class Summary:
     failures_by_cause: Mapping[str, int] = field(default_factory=dict)
     #: Of the failed, how many a new run sends again; the others failed for good.
     worth_retrying: int = 0
+    #: Of the failed, how many are not sent by themselves any more, because they kept failing in the same way.
+    set_aside: int = 0
+    #: Jobs of the manifest that would have been sent but were not selected; in none of the counts above.
+    left_out: int = 0
+    #: Jobs that got a picture bought before, without a request.
+    adopted: int = 0
     #: The built-in simulator answered: the money is what it would have cost.
     simulated: bool = False

@@ -5,15 +5,14 @@ earlier run left open, dispatch the jobs, record each outcome, and report.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
@@ -21,42 +20,55 @@ from typing import TYPE_CHECKING, Final
 from batch.attempt import Buyer
 from batch.clock import Clock, SystemClock
 from batch.dispatch.retry import worth_another
-from batch.dispatch.scheduler import ResendBudget, Scheduler
-from batch.errors import ConfigError, InputError, OutputError, Problem, StorageError
+from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
+from batch.errors import CanaryFailed, ConfigError, InputError, OutputError, Problem, StorageError
 from batch.events import Listener, Listeners, RunStart
-from batch.manifest import Manifest, load_manifest
-from batch.model import Job, Outcome, Pending, Summary
-from batch.plan import Decision, Plan, Policies, ToDo, decide, make_plan
-from batch.prices import PriceTable, load_prices
+from batch.model import Done, Job, Outcome, Pending, Summary
+from batch.plan import MAY_SEND, Plan, ToDo, decide, find_examples, resend_places
+from batch.planning import Planned, Prepared, Wishes, prepare
 from batch.providers.gemini import GeminiProvider
-from batch.providers.profiles import Endpoint, resolve_endpoint
+from batch.providers.profiles import Endpoint
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
-from batch.settings import ChangedPolicy, Settings
-from batch.store.history import History, JobHistory, replay
+from batch.settings import ChangedPolicy
+from batch.store.history import History, replay
 from batch.store.store import OutputFolder, Store, machine, output_folder
+from batch.takeover import Takeover
 
 if TYPE_CHECKING:
     from batch.simulator import SimulatorSettings
 
-_RESEND_SHARE: Final = 0.01
 _SIMULATOR_KEY: Final = "simulator"
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
-#: Looking for a similar id among a million takes longer than anybody waits.
-_NAMES_COMPARED: Final = 20_000
 
 
 class RunControl:
-    """The handle by which somebody outside stops a run: first `drain`, and if that takes too long, `abort`.
+    """The handle by which somebody outside takes part in a run.
 
-    `opening` is called when everything is checked, before anything is written or sent.
+    `opening` is called when everything is checked, before anything is written or sent. `ask` puts a question that is
+    answered with yes or no while the run waits; `choose_changed` is told of jobs that were edited after they were
+    bought and returns what is to become of them. Without a person there is neither. To stop a run: first `drain`, and
+    if that takes too long, `abort`.
     """
 
-    def __init__(self, opening: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        opening: Callable[[], None] | None = None,
+        ask: Callable[[str], Awaitable[bool]] | None = None,
+        choose_changed: Callable[[Plan, Prepared, History], ChangedPolicy] | None = None,
+    ) -> None:
         self.opening = opening or (lambda: None)
+        self.ask = ask
+        self.choose_changed = choose_changed
         self._scheduler: Scheduler | None = None
+        self._aborted = False
         self._asked: Interrupted | None = None
+
+    @property
+    def aborted(self) -> bool:
+        """Whether somebody would not even wait for what is in flight."""
+        return self._aborted
 
     def attach(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -71,6 +83,7 @@ class RunControl:
 
     def abort(self) -> None:
         """Do not wait for what is in flight: it is recorded as unknown, maybe paid."""
+        self._aborted = True
         if self._asked is None:
             self.drain()
         if self._scheduler is not None:
@@ -81,8 +94,7 @@ async def run(
     manifest_path: str | Path,
     *,
     output: str | Path | None = None,
-    on_changed: ChangedPolicy | str = ChangedPolicy.REFUSE,
-    retry: Iterable[str] = (),
+    wishes: Wishes | None = None,
     listener: Listener | None = None,
     environment: Mapping[str, str] | None = None,
     clock: Clock | None = None,
@@ -93,43 +105,37 @@ async def run(
 
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
-    `retry` names causes of jobs that failed for good and are to be sent again ("all" for any).
+    `wishes` says what this one run is to do differently: which jobs, what of edited ones, what again.
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
     listener = Listeners([listener] if listener is not None else [])
-    manifest = load_manifest(Path(manifest_path))
-    settings = manifest.settings
-    endpoint = resolve_endpoint(settings.provider)
-    simulator = _simulator_settings(manifest, endpoint)
-    prices = load_prices(settings.prices)
-    policies = Policies(unknown=settings.retry.unknown, changed=ChangedPolicy(on_changed), retry=frozenset(retry))
+    prepared = prepare(Path(manifest_path), output, wishes or Wishes())
+    settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
-    with output_folder(output_path(manifest, output)) as folder:
-        plan = make_plan(manifest.check(), folder.history, policies, prices.picture_usd)
-        _refuse_what_is_in_the_way(plan, manifest, folder, policies)
-        key = _read_key(endpoint, os.environ if environment is None else environment)
+    with output_folder(prepared.output) as folder:
+        prepared, plan = _agreed_plan(prepared, folder.history, control)
+        _refuse_what_is_in_the_way(plan, prepared, folder)
+        key = _read_key(prepared.endpoint, os.environ if environment is None else environment)
         _allow_open_files(settings.limits.concurrency)
         control.opening()
         if folder.torn_bytes:
             listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
         async with (
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
-            _open_provider(endpoint, key, settings, simulator, store, clock) as provider,
+            _open_provider(prepared, key, store, clock) as provider,
         ):
-            about = {"manifest": str(manifest.path), "manifest_sha256": manifest.sha256, "endpoint": endpoint.name}
-            await store.note("run", **about, **machine())
+            await store.note("run", **_about(prepared))
             buyer = Buyer(
-                provider, store, prices, clock, lambda error, rejected: worth_another(error, rejected, settings.retry)
-            )
-            scheduler = _scheduler(settings, plan, store, buyer, clock, random or SystemRandom(), listener)
-            opened = _Run(
-                manifest=manifest, plan=plan, policies=policies, endpoint=endpoint, store=store, buyer=buyer,
-                prices=prices, clock=clock, listener=listener,
+                provider, store, prepared.prices, clock,
+                lambda error, rejected: worth_another(error, rejected, settings.retry),
             )  # fmt: skip
-            return await opened.carry_out(scheduler, control)
+            opened = _Run(
+                prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control
+            )
+            return await opened.carry_out(random or SystemRandom())
 
 
 def run_sync(manifest_path: str | Path, **options: object) -> Summary:
@@ -137,90 +143,92 @@ def run_sync(manifest_path: str | Path, **options: object) -> Summary:
     return asyncio.run(run(manifest_path, **options))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """What a run would do, with everything needed to explain it. Nothing was sent or written."""
-
-    manifest: Manifest
-    output: Path
-    history: History
-    policies: Policies
-    plan: Plan
-
-    def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
-        """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
-        names: list[str] = []
-        for job in self.manifest.jobs():
-            if job.id == job_id:
-                past = self.history.of(job.key())
-                return decide(job, past, self.policies), past
-            if len(names) < _NAMES_COMPARED:
-                names.append(job.id)
-        close = get_close_matches(job_id, names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError([Problem(message=f"no job {job_id!r}{hint}", file=str(self.manifest.path))])
-
-
-def plan_only(
-    manifest_path: str | Path,
-    *,
-    output: str | Path | None = None,
-    on_changed: ChangedPolicy = ChangedPolicy.KEEP,
-    retry: Iterable[str] = (),
-) -> Planned:
+def plan_only(manifest_path: str | Path, *, output: str | Path | None = None, wishes: Wishes | None = None) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
-    manifest = load_manifest(Path(manifest_path))
-    endpoint = resolve_endpoint(manifest.settings.provider)
-    _simulator_settings(manifest, endpoint)
-    path = output_path(manifest, output)
-    history, _ = replay(path)
-    prices = load_prices(manifest.settings.prices)
-    policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed, retry=frozenset(retry))
-    plan = make_plan(manifest.check(), history, policies, prices.picture_usd)
-    return Planned(manifest=manifest, output=path, history=history, policies=policies, plan=plan)
+    prepared = prepare(Path(manifest_path), output, wishes or Wishes())
+    history, _ = replay(prepared.output)
+    plan = prepared.plan(history)
+    find_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
+    return Planned(prepared=prepared, history=history, plan=plan)
 
 
-def output_path(manifest: Manifest, output: str | Path | None) -> Path:
-    """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
-    chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
-    return chosen.absolute()
+def _agreed_plan(prepared: Prepared, history: History, control: RunControl) -> tuple[Prepared, Plan]:
+    """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
+    plan = prepared.plan(history)
+    prepared.refuse_a_silent_replacement(plan)
+    policy = prepared.policies.changed
+    if not plan.count("skip: changed") or policy in (ChangedPolicy.KEEP, ChangedPolicy.RERUN):
+        return prepared, plan
+    if policy is ChangedPolicy.ASK and control.choose_changed is not None:
+        policy = control.choose_changed(plan, prepared, history)
+    if policy is ChangedPolicy.KEEP:
+        return prepared, plan
+    if policy is ChangedPolicy.RERUN:
+        prepared = prepared.with_changed(policy)
+        return prepared, prepared.plan(history)
+    raise InputError([_edited(plan, prepared)])
+
+
+def _edited(plan: Plan, prepared: Prepared) -> Problem:
+    group = plan.groups["skip: changed"]
+    names = ", ".join(job.id for job in plan.changed) + (", ..." if group.count > len(plan.changed) else "")
+    message = (
+        f"{group.count:,} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
+        f"the old pictures) or --on-changed rerun (buy new ones beside them, ${group.price_usd:,.2f})"
+    )
+    return Problem(message=message, file=str(prepared.manifest.path))
+
+
+def _about(prepared: Prepared) -> dict[str, object]:
+    manifest = prepared.manifest
+    return {
+        "manifest": str(manifest.path),
+        "manifest_sha256": manifest.sha256,
+        "endpoint": prepared.endpoint.name,
+        **machine(),
+    }
 
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
     """One run with everything open."""
 
-    manifest: Manifest
+    prepared: Prepared
     plan: Plan
-    policies: Policies
-    endpoint: Endpoint
     store: Store
     buyer: Buyer
-    prices: PriceTable
     clock: Clock
     listener: Listener
+    control: RunControl
 
     _started: float = field(init=False)
     _usd_before: float = field(init=False)
     _maybe_usd_before: float = field(init=False)
     _requests_before: int = field(init=False)
+    _takeover: Takeover = field(init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
         self._usd_before = self.store.history.usd
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
+        self._takeover = Takeover(
+            self.plan, self.prepared.manifest.jobs, self.store, self.prepared.reuse, self.listener
+        )
 
-    async def carry_out(self, scheduler: Scheduler, control: RunControl) -> Summary:
+    async def carry_out(self, random: Random) -> Summary:
         await self._finish_open_attempts()
+        await self._takeover.before_the_run()
+        scheduler = self._scheduler(random)
         self.listener.run_started(self._start())
-        control.attach(scheduler)
+        self.control.attach(scheduler)
         async with scheduler.outcomes(self._todo()) as outcomes:
             async for outcome in outcomes:
                 self._publish(outcome, scheduler)
                 self.listener.job_ended(outcome, scheduler.in_flight)
         await self._close_open_attempts()
-        return await self._report(scheduler)
+        failure = await self._settle_copies(scheduler)
+        return await self._report(scheduler, failure)
 
     async def _finish_open_attempts(self) -> None:
         """Answers that had arrived before a crash become pictures now, without a request; the rest is unknown."""
@@ -250,53 +258,111 @@ class _Run:
             if received is None:
                 await self.buyer.finish(ticket, None)
 
+    async def _settle_copies(self, scheduler: Scheduler) -> StorageError | None:
+        if self.control.aborted or isinstance(scheduler.stopped_by, StorageError):
+            return None
+        try:
+            await self._takeover.after_the_run()
+        except StorageError as error:
+            return error
+        return None
+
     def _start(self) -> RunStart:
+        settings, endpoint = self.prepared.manifest.settings, self.prepared.endpoint
         return RunStart(
-            name=self.manifest.settings.name,
+            name=settings.name,
             output=str(self.store.output),
-            endpoint=self.endpoint.base_url or self.endpoint.name,
+            endpoint=endpoint.base_url or endpoint.name,
             jobs=self.plan.jobs,
             done=self.plan.jobs - self.plan.to_do,
             to_do=self.plan.to_do,
-            concurrency=self.manifest.settings.limits.concurrency,
-            requests_per_minute=self.manifest.settings.limits.requests_per_minute,
+            concurrency=settings.limits.concurrency,
+            requests_per_minute=settings.limits.requests_per_minute,
             expected_usd=self.plan.usd,
-            simulated=self.endpoint.embedded,
+            simulated=endpoint.embedded,
         )
 
     def _todo(self) -> Iterator[ToDo | None]:
         """The jobs again, streamed, each decided by what is known of it now; None for those that need nothing."""
-        if self.plan.to_do == 0 and not self.plan.counts["skip: open"]:
+        if self.plan.to_do == 0 and not self.plan.count("skip: open"):
             return
-        for job in self.manifest.jobs():
-            decision = decide(job, self.store.history.of(job.key()), self.policies)
-            yield decision if isinstance(decision, ToDo) else None
+        for job, code in zip(self.prepared.manifest.jobs(), self.plan.decisions, strict=False):
+            if code < MAY_SEND:
+                decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
+                yield decision if isinstance(decision, ToDo) else None
+            else:
+                yield None
 
-    async def _report(self, scheduler: Scheduler) -> Summary:
-        summary = self._summary(scheduler)
+    def _scheduler(self, random: Random) -> Scheduler:
+        settings, history = self.prepared.manifest.settings, self.store.history
+
+        def past(job: Job) -> tuple[int, int]:
+            known = history.of(job.key())
+            return known.rejected, known.resends
+
+        return Scheduler(
+            self.buyer.buy,
+            limits=settings.limits,
+            policy=settings.retry,
+            budget=ResendBudget(resend_places(settings, self.plan)),
+            past=past,
+            clock=self.clock,
+            random=random,
+            listener=self.listener,
+            canary=self._canary(),
+        )
+
+    def _canary(self) -> Canary | None:
+        """The jobs to send first, if there are some and others to spare with them."""
+        wished = self.prepared.wishes.canary
+        settings = self.prepared.manifest.settings.canary
+        jobs = settings.jobs if wished is None else wished
+        if not 0 < jobs < self.plan.to_do:
+            return None
+
+        async def judge(ends: Counter[type[Outcome]]) -> CanaryFailed | None:
+            failed = jobs - ends[Done]
+            if self.control.ask is not None:
+                left = self.plan.to_do - jobs
+                words = f"{ends[Done]} of the first {jobs} jobs got a picture, see {self.store.output}/images. "
+                if await self.control.ask(f"{words}Send the other {left:,} jobs?"):
+                    return None
+                return CanaryFailed(f"you stopped it after the first {jobs} jobs; the others were not sent")
+            if failed <= settings.max_failed * jobs:
+                return None
+            return CanaryFailed(
+                f"{failed} of the first {jobs} jobs got no picture, and at most {settings.max_failed:.0%} may: the "
+                "others were not sent"
+            )
+
+        return Canary(jobs, judge)
+
+    async def _report(self, scheduler: Scheduler, failure: StorageError | None) -> Summary:
+        summary = self._summary(scheduler, failure)
         try:
-            await self._write_end(summary)
+            await self._write_end(summary, stopped=scheduler.stopped_by is not None)
         except StorageError as error:
             return self._summary(scheduler, error)
         return summary
 
     def _summary(self, scheduler: Scheduler, at_the_end: StorageError | None = None) -> Summary:
         history = self.store.history
-        totals = count_jobs(self.plan.order, history)
+        totals = count_jobs(self.plan, history)
         spent = Spent(
             usd_before=self._usd_before,
             maybe_usd_before=self._maybe_usd_before,
             requests=history.requests - self._requests_before,
             resent=self.buyer.resent,
             seconds=self.clock.monotonic() - self._started,
-            simulated=self.endpoint.embedded,
+            adopted=self._takeover.adopted,
+            simulated=self.prepared.endpoint.embedded,
         )
         return conclude(
-            self.manifest.settings.name, str(self.store.output), totals, history, spent,
-            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prices.picture_usd,
+            self.prepared.manifest.settings.name, str(self.store.output), totals, history, spent,
+            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prepared.prices.picture_usd,
         )  # fmt: skip
 
-    async def _write_end(self, summary: Summary) -> None:
+    async def _write_end(self, summary: Summary, *, stopped: bool) -> None:
         history = self.store.history
         published = history.published
         if not self.store.published.is_current(self.plan.order, history):
@@ -313,41 +379,18 @@ class _Run:
             pending=summary.pending,
             requests=summary.requests,
             cost_usd=summary.cost_usd,
+            stopped=stopped,
             published={"order": published.order, "through": published.through, "bytes": published.bytes},
         )
 
 
-def _scheduler(
-    settings: Settings, plan: Plan, store: Store, buyer: Buyer, clock: Clock, random: Random, listener: Listener
-) -> Scheduler:
-    def past(job: Job) -> tuple[int, int]:
-        known = store.history.of(job.key())
-        return known.rejected, known.resends
-
-    places = max(settings.limits.concurrency, math.ceil(plan.jobs * _RESEND_SHARE))
-    return Scheduler(
-        buyer.buy,
-        limits=settings.limits,
-        policy=settings.retry,
-        budget=ResendBudget(places),
-        past=past,
-        clock=clock,
-        random=random,
-        listener=listener,
-    )
-
-
 @asynccontextmanager
 async def _open_provider(
-    endpoint: Endpoint,
-    key: ApiKey,
-    settings: Settings,
-    simulator: SimulatorSettings | None,
-    store: Store,
-    clock: Clock,
+    prepared: Prepared, key: ApiKey, store: Store, clock: Clock
 ) -> AsyncIterator[GeminiProvider]:
-    async with _address(endpoint, simulator, store) as base_url:
-        provider = GeminiProvider(endpoint, base_url, key, settings.timeouts, clock)
+    async with _address(prepared.endpoint, prepared.simulator, store) as base_url:
+        timeouts = prepared.manifest.settings.timeouts
+        provider = GeminiProvider(prepared.endpoint, base_url, key, timeouts, clock)
         try:
             yield provider
         finally:
@@ -365,18 +408,6 @@ async def _address(endpoint: Endpoint, simulator: SimulatorSettings | None, stor
 
     async with serve(simulator, book_path=store.output / "simulator-book.jsonl") as running:
         yield running.base_url
-
-
-def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSettings | None:
-    if not endpoint.embedded:
-        return None
-    from batch.simulator import SimulatorOptionsError, settings_from
-
-    try:
-        return settings_from(manifest.settings.provider.simulator)
-    except SimulatorOptionsError as error:
-        problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
-        raise InputError(problems) from None
 
 
 def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
@@ -399,21 +430,11 @@ def _allow_open_files(concurrency: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _refuse_what_is_in_the_way(plan: Plan, manifest: Manifest, folder: OutputFolder, policies: Policies) -> None:
-    """What only a person can decide, found before anything is sent."""
-    file = str(manifest.path)
-    changed = plan.counts["skip: changed"]
-    if changed and policies.changed is ChangedPolicy.REFUSE:
-        names = ", ".join(job.id for job in plan.changed) + (", ..." if changed > len(plan.changed) else "")
-        message = (
-            f"{changed} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
-            f"the old pictures) or --on-changed rerun (buy new ones beside them, ${plan.changed_usd:,.2f})"
-        )
-        raise InputError([Problem(message=message, file=file)])
+def _refuse_what_is_in_the_way(plan: Plan, prepared: Prepared, folder: OutputFolder) -> None:
+    """Files that are not ours under names that our pictures would get, found before anything is sent."""
     if plan.to_do == 0 or not (folder.path / "images").is_dir():
         return
-    for job in manifest.jobs():
-        taken = folder.name_in_the_way(job)
+    for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False):
+        taken = folder.name_in_the_way(job) if code < MAY_SEND else None
         if taken is not None:
             raise OutputError(f"{folder.path / taken} exists and is not in the ledger; move it away (job {job.id!r})")
-

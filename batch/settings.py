@@ -29,6 +29,8 @@ class UnknownPolicy(StrEnum):
 class ChangedPolicy(StrEnum):
     """What to do with a job that was bought and has been edited since."""
 
+    #: On a terminal the caller asks; elsewhere this is `refuse`.
+    ASK = "ask"
     REFUSE = "refuse"
     KEEP = "keep"
     RERUN = "rerun"
@@ -75,7 +77,8 @@ class RetryPolicy:
     """How often an attempt is repeated within one run, by what it cost.
 
     `unsent` and `unavailable` count attempts in all; a charged answer without a picture is asked for again
-    `unusable_retries` times at most, in all runs since the job was last edited. Waits are full jitter
+    `unusable_retries` times at most, in all runs since the job was last edited. A job that `set_aside_after` runs in a
+    row left failed in the same way is not sent by itself any more. Waits are full jitter
     `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`.
     Numbers and their sources: docs/architecture.md, "Retries".
     """
@@ -90,6 +93,15 @@ class RetryPolicy:
     throttle_base_seconds: float = 5.0
     longest_server_wait_seconds: float = LONGEST_SERVER_WAIT_SECONDS
     unknown: UnknownPolicy = UnknownPolicy.RESEND
+    set_aside_after: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettings:
+    """The first `jobs` of a run are sent alone; it goes on if at most `max_failed` (0 to 1) of them got no picture."""
+
+    jobs: int = 0
+    max_failed: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,3 +118,5 @@ class Settings:
     retry: RetryPolicy = RetryPolicy()
     prices: Mapping[str, float] = field(default_factory=dict)
     verify: str = "structure"
+    canary: CanarySettings = CanarySettings()
+    dedupe: bool = False

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "batch"
 
 #: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
 #: that is not wholly open, one module may be named.
-GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices")
+GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices", "key_rows")
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
     "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
@@ -25,14 +25,19 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
     "attempt": ((*GROUND, "providers.base", "store.store"), "an attempt works with any provider that keeps the "
                                                             "contract, and knows nothing of when it is made"),
+    "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),
     "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.records"),
                "reports read what happened; they make nothing happen"),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
-    "runner": ((*GROUND, "manifest", "providers", "store", "plan", "dispatch", "attempt", "report", "simulator"),
+    "planning": ((*GROUND, "manifest", "providers.profiles", "store", "plan", "simulator"),
+                 "a plan needs no connection, no key and no writing; whoever plans cannot send"),
+    "runner": ((*GROUND, "manifest", "providers", "store", "plan", "planning", "dispatch", "attempt", "takeover",
+                "report", "simulator"),
                "the runner joins the stages; nothing but the command line stands above it"),
-    "cli": ((*GROUND, "runner", "report", "simulator", "manifest.json_schema", "manifest.starter"),
+    "cli": ((*GROUND, "runner", "planning", "plan", "report", "simulator", "store.history", "manifest.json_schema",
+             "manifest.starter"),
             "the command line parses, calls the runner and prints; a first manifest needs no runner"),
-    "__init__": ((*GROUND, "runner"), "the front door names what callers use"),
+    "__init__": ((*GROUND, "runner", "planning", "plan"), "the front door names what callers use"),
     "__main__": (("cli",), "`python -m batch` is the command"),
 }  # fmt: skip
 
@@ -138,9 +143,9 @@ def test_libraries(library: str) -> None:
 
 
 def test_nobody_else_starts_the_simulator() -> None:
-    """Only the runner and the command line know the simulator, or it could not be the judge."""
+    """Only who plans or runs and the command line know the simulator, or it could not be the judge."""
     users = {each.importer for each in OURS if each.imported.startswith("batch.simulator")}
-    assert {user for user in users if part_of(user) != "simulator"} <= {"runner", "cli"}
+    assert {user for user in users if part_of(user) != "simulator"} <= {"runner", "planning", "cli"}
 
 
 def test_no_cycles() -> None:

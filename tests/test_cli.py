@@ -182,13 +182,13 @@ def test_plan_writes_nothing(folder: Folder) -> None:
     assert result.returncode == 0
     assert result.stdout.splitlines()[:4] == [
         "8 jobs, 8 to send; results in output/m",
-        "          8  new",
-        "would send 8 requests for $0.36 at list price, plus any repeats",
+        "          8  new, $0.36",
+        "would send 8 requests for $0.36 at list price; with every repeat the manifest allows at most $1.44",
         "takes at least 4 min 00 s at the manifest's requests_per_minute",
     ]
     assert sorted(file.name for file in folder.path.iterdir()) == ["m.yaml"]
     found = json.loads(folder.call("plan", "m.yaml", "--json").stdout)
-    assert (found["to_do"], found["counts"], found["cost_usd"]) == (8, {"to do: new": 8}, 0.36)
+    assert (found["to_do"], found["groups"]["to do: new"]["count"], found["cost_usd"]) == (8, 8, 0.36)
 
 
 def test_retry_sends_what_failed_for_good_once_more(folder: Folder) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 import batch
 from batch.errors import BatchError, ConfigError, InputError, LockedError, OutputError
 from batch.model import Outcome, Summary
+from batch.planning import Wishes
 from batch.runner import RunControl
 from batch.simulator import Simulator, serve, settings_from
 from batch.store.store import output_folder
@@ -50,9 +51,11 @@ class Bench:
         file.write_text(json.dumps(text, ensure_ascii=False), "utf-8")
         return file
 
-    async def run(self, jobs: list[dict[str, Any]] | int, *, on_changed: str = "refuse", **top: Any) -> Summary:
+    async def run(
+        self, jobs: list[dict[str, Any]] | int, *, wishes: Wishes | None = None, **top: Any
+    ) -> Summary:
         options: dict[str, Any] = {"environment": KEY, "clock": QuickClock(), **self.options}
-        return await batch.run(self.manifest(jobs, **top), output=self.output, on_changed=on_changed, **options)
+        return await batch.run(self.manifest(jobs, **top), output=self.output, wishes=wishes, **options)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.output / "manifest.jsonl").read_bytes().splitlines()]
@@ -161,7 +164,7 @@ async def test_edited_after_it_was_bought(
     before = bench.pictures()
     try:
         exit_now = (await bench.run([{"id": "a", "prompt": "blue"}, {"id": "b", "prompt": "green"}],
-                                    on_changed=policy)).exit  # fmt: skip
+                                    wishes=Wishes(on_changed=policy))).exit  # fmt: skip
     except InputError as error:
         exit_now = error.exit_code
         assert "(a)" in str(error)  # noqa: PT017

@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -62,11 +63,20 @@ class ResendBudget:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The first `jobs` are sent alone. When all of them have ended, `judge` is told how many did in which way; an
+    error it returns stops the run."""
+
+    jobs: int
+    judge: Callable[[Counter[type[Outcome]]], Awaitable[BaseException | None]]
+
+
 class Scheduler:
     """Carries out the jobs it is given.
 
     `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
-    answers without a picture, and requests sent again after an unknown outcome.
+    answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the others.
     """
 
     def __init__(
@@ -80,8 +90,13 @@ class Scheduler:
         clock: Clock,
         random: Random,
         listener: Listener,
+        canary: Canary | None = None,
     ) -> None:
         self._buy = buy
+        self._canary = canary
+        self._judging: asyncio.Future[BaseException | None] | None = None
+        self._started = 0
+        self._ends: Counter[type[Outcome]] = Counter()
         self._policy = policy
         self._budget = budget
         self._past = past
@@ -148,6 +163,8 @@ class Scheduler:
     def _let_waiting_go(self) -> None:
         # A job that stops the run is on its way to its own outcome; it must not be cancelled over it.
         spared = {*self._in_flight, _this_task()}
+        if self._judging is not None:
+            self._judging.cancel()
         for task in self._jobs:
             if task not in spared:
                 task.cancel()
@@ -171,6 +188,9 @@ class Scheduler:
             return
         for number, entry in enumerate(todo):
             if entry is not None:
+                await self._mind_the_canary()
+                if self._stopping:
+                    return
                 self._start(entry)
                 await self._room.acquire()
             elif number % _SKIPS_AT_ONCE == 0:
@@ -178,7 +198,23 @@ class Scheduler:
             if self._stopping:
                 return
 
+    async def _mind_the_canary(self) -> None:
+        """When the canary's jobs are out, wait for their ends and ask whether to go on."""
+        if self._canary is None or self._started < self._canary.jobs:
+            return
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+        canary, self._canary = self._canary, None
+        if self._stopping:
+            return
+        self._judging = asyncio.ensure_future(canary.judge(self._ends))
+        await asyncio.wait([self._judging])
+        reason = None if self._judging.cancelled() else self._judging.result()
+        if reason is not None:
+            self.stop(reason, str(reason))
+
     def _start(self, entry: ToDo) -> None:
+        self._started += 1
         task = asyncio.create_task(self._settle(entry))
         self._jobs[task] = entry.job
         task.add_done_callback(self._ended)
@@ -187,7 +223,9 @@ class Scheduler:
         """Every job's way ends here, also that of a task cancelled before its first step."""
         job = self._jobs.pop(task)
         self._room.release()
-        self._outcomes.put_nowait(Pending(job=job) if task.cancelled() else task.result())
+        outcome = Pending(job=job) if task.cancelled() else task.result()
+        self._ends[type(outcome)] += 1
+        self._outcomes.put_nowait(outcome)
 
     async def _settle(self, entry: ToDo) -> Outcome:
         """Bring one job to its outcome. Only a cancellation leaves this function: the job was let go."""
@@ -207,7 +245,7 @@ class Scheduler:
     async def _with_retries(self, entry: ToDo) -> Done:
         seen: Counter[type[AttemptError]] = Counter()
         why = entry.because
-        if why == "resend" and not self._budget.take():
+        if why == "resend" and not entry.asked_for and not self._budget.take():
             raise OutcomeUnknown("held", "not sent again: enough jobs of this run may be paid twice already")
 
         async def attempt() -> Done:

@@ -6,7 +6,7 @@ job but sixteen bytes to find out whether an id comes twice, so a million rows n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,8 @@ from batch.manifest.picking import Choice, Picker
 from batch.manifest.problems import Problems, Report, show
 from batch.manifest.references import References
 from batch.manifest.rows import Table
-from batch.manifest.templates import Columns
+from batch.manifest.table_reader import Row
+from batch.manifest.templates import Columns, Condition, TemplateProblem
 from batch.model import Job, Place
 
 #: Ids whose double use is looked up and named; the rest is counted.
@@ -39,11 +40,11 @@ class Expansion:
     choice: Choice
     matrix: Matrix | None
 
-    def check(self) -> Iterator[Job]:
+    def check(self, mark: Mark | None = None) -> Iterator[Job]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
         problems = Problems(self.file)
         seen = _Keys()
-        for job in self._expand(problems.add):
+        for job in self._expand(problems.add, mark):
             seen.add(id_key(job.id))
             yield job
         doubled, more = seen.doubled()
@@ -56,18 +57,18 @@ class Expansion:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
         return self._expand(_raise)
 
-    def _expand(self, report: Report) -> Iterator[Job]:
+    def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[Job]:
         if self.table is None:
-            yield from self._expand_entries(report)
+            yield from self._expand_entries(report, mark)
         else:
-            yield from self._expand_rows(self.table, report)
+            yield from self._expand_rows(self.table, report, mark)
 
-    def _expand_entries(self, report: Report) -> Iterator[Job]:
-        for maker in self._makers(None, report):
+    def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[Job]:
+        for maker in self._makers(None, report, mark):
             place = Place(file=self.file, line=maker.entry.at.line)
             yield from maker.jobs((), place, report)
 
-    def _expand_rows(self, table: Table, report: Report) -> Iterator[Job]:
+    def _expand_rows(self, table: Table, report: Report, mark: Mark | None) -> Iterator[Job]:
         try:
             reader = table.read()
         except InputError as error:
@@ -78,20 +79,21 @@ class Expansion:
                 return
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
-            makers = list(self._makers(columns, report))
+            makers = list(self._makers(columns, report, mark))
             picker = Picker(self.choice, columns, self.file, table.shown, report)
             for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
                 for maker in makers:
                     yield from maker.jobs(row, place, report)
 
-    def _makers(self, columns: Columns | None, report: Report) -> Iterator[JobMaker]:
+    def _makers(self, columns: Columns | None, report: Report, mark: Mark | None) -> Iterator[JobMaker | _MarkingMaker]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
         for entry in self.entries:
-            maker = JobMaker(entry, self._names(columns, entry), self.offer, self.references)
+            names = self._names(columns, entry)
+            maker = JobMaker(entry, names, self.offer, self.references)
             for text, message in maker.problems:
                 report(self._at(text, message, entry))
-            yield maker
+            yield maker if mark is None else _MarkingMaker(maker, mark, names or Columns(()), self.file)
 
     def _names(self, columns: Columns | None, entry: Entry) -> Columns | None:
         """What the entry's templates can use."""
@@ -137,6 +139,41 @@ class Expansion:
         if self.table is not None and self.choice.unique is None:
             message += ", or name a column in unique to take the first row of each kind"
         return Problem(message=message, file=place.file, line=place.line, job=second.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A user's condition for this time, and where the answers go: a byte for each job, 1 if it holds."""
+
+    where: str
+    chosen: bytearray
+
+
+class _MarkingMaker:
+    """A maker of jobs that also says of each whether the user's condition holds for its row and variant."""
+
+    def __init__(self, maker: JobMaker, mark: Mark, names: Columns, file: str) -> None:
+        try:
+            self._condition = Condition(mark.where, names)
+        except TemplateProblem as problem:
+            raise InputError([Problem(message=f"--where: {problem}", file=file)]) from problem
+        self.entry = maker.entry
+        self._maker = maker
+        self._chosen = mark.chosen
+
+    def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
+        """The maker's jobs, marked."""
+        jobs = self._maker.jobs(row, place, report)
+        if jobs:
+            self._chosen += bytes([self._holds(row, place, report)]) * len(jobs)
+        return jobs
+
+    def _holds(self, row: Row, place: Place, report: Report) -> bool:
+        try:
+            return self._condition.holds(row)
+        except TemplateProblem as problem:
+            report(Problem(message=f"--where: {problem}", file=place.file, line=place.line))
+            return False
 
 
 class _Keys:

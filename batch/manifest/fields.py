@@ -217,11 +217,11 @@ def prices(value: object) -> dict[str, float]:
     return {size: float(price) for size, price in value.items()}
 
 
-def short_form(key: str) -> BeforeValidator:
-    """A plain text stands for the mapping with this one key."""
+def short_form(key: str, kind: type = str) -> BeforeValidator:
+    """A plain text (or number) stands for the mapping with this one key."""
 
     def expand(value: object) -> object:
-        return {key: value} if isinstance(value, str) else value
+        return {key: value} if isinstance(value, kind) else value
 
     return BeforeValidator(expand)
 

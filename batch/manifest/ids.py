@@ -67,10 +67,13 @@ def id_key(job_id: str) -> bytes:
 
 
 def derived_id(prompt: str, content: Iterable[object], *, digits: int, variant: tuple[str, ...] = ()) -> str:
-    """A readable name that depends on nothing but what the job asks for, so reordering changes no id."""
+    """A readable name that depends on nothing but what the job asks for, so reordering changes no id.
+
+    Nor does white space in the prompt: such an edit changes jobs, it must not make new ones of all that were bought.
+    """
     if variant:
         content = [*content, variant]
-    facts = json.dumps([prompt, *content], ensure_ascii=True, separators=(",", ":"))
+    facts = json.dumps([" ".join(prompt.split()), *content], ensure_ascii=True, separators=(",", ":"))
     digest = hashlib.blake2b(facts.encode("ascii"), digest_size=16).hexdigest()[:digits]
     words = [shortened_slug(prompt) or "picture", shortened_slug(" ".join(variant)), digest]
     return "-".join(filter(None, words))

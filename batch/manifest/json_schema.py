@@ -97,6 +97,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "prices": "US dollars per picture by size, such as {1K: 0.067}; overrides the list price in estimates.",
         "verify": "How closely an answer's pictures are looked at. structure: whole by their structure; "
         "decode: every pixel is read, slower.",
+        "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
+        "canary": "So many jobs are sent first, alone; the rest only if few of them failed. A mapping says how few.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
         "unique": "A column: only the first row of each of its values is taken (exports have one row per variant).",
@@ -145,6 +147,12 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "Default: resend.",
         "unavailable_attempts": "Tries in all while the provider cannot serve. Default: 3.",
         "unusable_retries": "More tries after a paid answer without a usable picture. Default: 2.",
+        "set_aside_after": "After so many runs in a row that a job ended in the same way it is not sent by itself any "
+        "more. Default: 5.",
+    },
+    "Canary": {
+        "jobs": "How many are sent first.",
+        "max_failed": "The run goes on if at most this share of them, 0 to 1, got no picture. Default: 0.2.",
     },
     "Rows": {
         "file": "The table, relative to this file.",

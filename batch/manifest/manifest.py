@@ -11,7 +11,7 @@ from typing import Final
 
 from batch.errors import InputError, MissingInputError, Problem
 from batch.manifest.entries import EntryReader, Text
-from batch.manifest.expand import Expansion
+from batch.manifest.expand import Expansion, Mark
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
 from batch.manifest.matrix import MatrixReader
@@ -23,7 +23,16 @@ from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
 from batch.model import Job
-from batch.settings import Auth, Limits, ProviderSettings, RetryPolicy, Settings, Timeouts, UnknownPolicy
+from batch.settings import (
+    Auth,
+    CanarySettings,
+    Limits,
+    ProviderSettings,
+    RetryPolicy,
+    Settings,
+    Timeouts,
+    UnknownPolicy,
+)
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -39,13 +48,20 @@ class Manifest:
     output: Path | None
     _expansion: Expansion = field(repr=False, compare=False)
 
-    def check(self) -> Iterator[Job]:
+    @property
+    def derives_ids(self) -> bool:
+        """Whether some of its jobs are named by their prompt, so that editing it makes other jobs."""
+        return any(entry.id is None for entry in self._expansion.entries)
+
+    def check(self, where: str | None = None, chosen: bytearray | None = None) -> Iterator[Job]:
         """Go through every job for the first time.
 
         Good jobs are yielded as they are found; at the end InputError is raised with everything that is wrong
-        in rows, templates, ids and references.
+        in rows, templates, ids and references. `where` is an expression over the columns of a job's row and the names
+        of its variant; before a job is yielded, `chosen` gets a byte: whether it holds for it.
         """
-        return self._expansion.check()
+        mark = None if where is None or chosen is None else Mark(where, chosen)
+        return self._expansion.check(mark)
 
     def jobs(self) -> Iterator[Job]:
         """The same jobs in the same order, for the passes after `check`; InputError if a file changed."""
@@ -149,6 +165,8 @@ class _TopReader:
             retry=RetryPolicy(**retry),
             prices=shape.prices,
             verify=shape.verify,
+            canary=CanarySettings() if shape.canary is None else CanarySettings(**shape.canary.model_dump()),
+            dedupe=shape.dedupe,
         )
 
     def table(self) -> Table | None:

@@ -54,6 +54,14 @@ class RetryShape(_Shape):
     unknown: Annotated[str | None, fields.word("resend", "hold")] = None
     unavailable_attempts: Annotated[int | None, fields.whole(1, 20)] = None
     unusable_retries: Annotated[int | None, fields.whole(0, 10)] = None
+    set_aside_after: Annotated[int | None, fields.whole(1, 100)] = None
+
+
+class CanaryShape(_Shape):
+    """`canary: 5`, or a mapping that also says how many of them may fail."""
+
+    jobs: Annotated[int, fields.whole(1, 100_000)]
+    max_failed: Annotated[float, fields.number(0, 1)] = 0.2
 
 
 class RowsShape(_Shape):
@@ -103,6 +111,8 @@ class ManifestShape(_Shape):
     retry: RetryShape = RetryShape()
     prices: Annotated[dict[str, float], PlainValidator(fields.prices)] = {}
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
+    dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
+    canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     defaults: ParametersShape = ParametersShape()
     rows: Annotated[RowsShape | None, fields.short_form("file")] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
@@ -121,6 +131,7 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("limits",): LimitsShape,
     ("timeouts",): TimeoutsShape,
     ("retry",): RetryShape,
+    ("canary",): CanaryShape,
     ("defaults",): ParametersShape,
     ("rows",): RowsShape,
     ("sort",): SortShape,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batch.errors import BatchError, ExitCode, RunStopper
+from batch.errors import BatchError, CanaryFailed, ExitCode, RunStopper
 from batch.model import Job, Summary
+from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.store.history import History, Standing, State
 
 #: If several things went wrong, the one that most needs a person decides the exit code.
@@ -48,20 +49,27 @@ class Totals:
     causes: Counter[str]
     #: Of the failed, how many a new run sends again.
     worth_retrying: int = 0
+    set_aside: int = 0
+    left_out: int = 0
 
 
-def count_jobs(order: bytes | bytearray, history: History) -> Totals:
-    """Count the manifest's jobs (their 16-byte keys in a row) by their standing."""
+def count_jobs(plan: Plan, history: History) -> Totals:
+    """Count the manifest's jobs by their standing. Those not selected count apart."""
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = worth_retrying = 0
-    for start in range(0, len(order), 16):
+    missing = worth_retrying = set_aside = left_out = 0
+    order = plan.order
+    for start, code in zip(range(0, len(order), 16), plan.decisions, strict=True):
         past = history.of(bytes(order[start : start + 16]))
         standing = past.standing
+        if code == LEFT_OUT and standing is not Standing.DONE:
+            left_out += 1
+            continue
         standings[standing] += 1
         if standing is Standing.FAILED:
             causes[past.code] += 1
-            worth_retrying += past.state is State.RETRYABLE
+            set_aside += code == SET_ASIDE
+            worth_retrying += past.state is State.RETRYABLE and code != SET_ASIDE
         elif standing is Standing.DONE and past.missing:
             missing += 1
     return Totals(
@@ -72,6 +80,8 @@ def count_jobs(order: bytes | bytearray, history: History) -> Totals:
         missing=missing,
         causes=causes,
         worth_retrying=worth_retrying,
+        set_aside=set_aside,
+        left_out=left_out,
     )
 
 
@@ -84,6 +94,7 @@ class Spent:
     requests: int
     resent: Sequence[Job]
     seconds: float
+    adopted: int = 0
     simulated: bool = False
 
 
@@ -120,6 +131,9 @@ def conclude(
         message=_words(errors[0]) if errors else None,
         failures_by_cause=dict(totals.causes.most_common()),
         worth_retrying=totals.worth_retrying,
+        set_aside=totals.set_aside,
+        left_out=totals.left_out,
+        adopted=spent.adopted,
         simulated=spent.simulated,
     )
 
@@ -130,6 +144,9 @@ def _verdict(totals: Totals, errors: Sequence[BaseException]) -> tuple[int, str]
     for error in errors:
         if isinstance(error, Interrupted) and left:
             return 128 + error.signal_number, "interrupted"
+        if isinstance(error, CanaryFailed):
+            # What is left waits for a person, not for the next timer: that code would be passed over in silence.
+            return int(error.exit_code), "canary"
     found: dict[ExitCode, str] = {ExitCode.OK: "done"}
     if totals.failed > totals.worth_retrying:
         found[ExitCode.FAILED_JOBS] = "failed_jobs"

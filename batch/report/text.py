@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from batch.model import Summary
-from batch.plan import Plan
+from batch.plan import Forecast, Group, Plan
 from batch.report.status import Status
 from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
 
+#: How a plan names its groups, and which of their sums it shows: `buy` (list price), `saved`, `again` (what it would
+#: cost to send them after all) or `spent`.
 _PLAN_WORDS: Final = {
-    "to do: new": "new",
-    "to do: again": "failed before, worth another try",
-    "to do: resend": "sent before without an answer, will be sent once more (maybe paid twice)",
-    "to do: changed": "changed, to be bought again",
-    "skip: done": "done",
-    "skip: failed": "failed for good, not sent again",
-    "skip: held": "outcome unknown, held back",
-    "skip: changed": "changed since bought, old picture kept",
-    "skip: open": "sent by a run that did not end; settled first, from what arrived",
-    "skip: missing": "bought, but the file is missing (not bought again)",
+    "to do: new": ("new", "buy"),
+    "to do: again": ("failed before, worth another try", "buy"),
+    "to do: resend": ("sent before without an answer, will be sent once more (maybe paid twice)", "buy"),
+    "to do: changed": ("changed, to be bought again", "buy"),
+    "adopt: renamed": ("renamed; the picture bought before is taken over", "saved"),
+    "adopt: same": ("ask for what another job has; its picture is shared", "saved"),
+    "adopt: reused": ("bought in another output folder; taken over from there", "saved"),
+    "skip: copy": ("ask for what another job is to get; bought once, shared", "saved"),
+    "skip: left out": ("would be sent, but not selected this time", "again"),
+    "skip: done": ("done", "spent"),
+    "skip: failed": ("failed for good, not sent again", "again"),
+    "skip: set aside": ("failed in the same way run after run, set aside", "again"),
+    "skip: held": ("outcome unknown, held back", "again"),
+    "skip: changed": ("changed since bought, old picture kept", "again"),
+    "skip: open": ("sent by a run that did not end; settled first, from what arrived", ""),
+    "skip: missing": ("bought, but the file is missing (not bought again)", "spent"),
 }
+_WITH_CAUSES: Final = ("skip: failed", "skip: set aside", "skip: held")
 
 
 def summary_lines(summary: Summary, command: str) -> Iterator[str]:
@@ -44,6 +53,13 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     if summary.possibly_paid_twice:
         twice = f"{count(summary.possibly_paid_twice, 'job')}, at most {usd(summary.possibly_paid_twice_usd)}"
         yield f"  twice      possibly paid twice: {twice}"
+    if summary.set_aside:
+        aside = count(summary.set_aside, "job")
+        yield f"  set aside  {aside} failed in the same way run after run: sent again only by --retry CAUSE"
+    if summary.adopted:
+        yield f"  taken over {count(summary.adopted, 'picture')} bought before, without a request"
+    if summary.left_out:
+        yield f"  left out   {count(summary.left_out, 'job')} not selected this time"
     if summary.missing:
         yield f"  missing    {count(summary.missing, 'picture')} bought earlier no longer in the folder"
     if summary.done:
@@ -68,38 +84,97 @@ def last_line(summary: Summary) -> str:
 
 
 def plan_lines(
-    plan: Plan, output: str, seconds: float | None, changed_how: Mapping[str, Sequence[str]]
+    plan: Plan, output: str, forecast: Forecast, changed_how: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """What would be sent, and why, and what it would cost.
 
     `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now.
     """
     yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
-    for name, words in _PLAN_WORDS.items():
-        if plan.counts[name]:
-            yield f"  {plan.counts[name]:>9,}  {words}"
-    if plan.failed_causes:
-        yield f"             ({causes(plan.failed_causes)})"
-    if plan.removed:
-        yield f"  {plan.removed:>9,}  in the output folder but no longer in the manifest (left alone)"
-    if plan.changed:
-        more = plan.counts["skip: changed"] - len(plan.changed)
-        yield f"  changed: {', '.join(job.id for job in plan.changed)}{f' and {more:,} more' if more else ''}"
-        for job_id, lines in changed_how.items():
-            yield f"  {job_id}:"
-            yield from (f"  {line}" for line in lines)
-        rerun = f"--on-changed rerun to buy them again for {usd(plan.changed_usd)}"
-        yield f"  a run refuses to start until you choose: --on-changed keep, or {rerun}"
-    if not plan.to_do:
-        yield "nothing to send"
-        return
-    yield f"would send {count(plan.to_do, 'request')} for {usd(plan.usd)} at list price, plus any repeats"
-    if seconds is not None:
-        yield f"takes at least {duration(seconds)} at the manifest's requests_per_minute"
+    for name, (words, money) in _PLAN_WORDS.items():
+        if plan.count(name):
+            yield _group_line(plan.groups[name], words, money)
+        if plan.count(name) and name in _WITH_CAUSES:
+            yield f"             ({causes(plan.causes_of(name))}; --retry with a cause sends them again)"
+    if plan.removed.count:
+        yield _group_line(plan.removed, "in the output folder but no longer in the manifest (left alone)", "spent")
+    if plan.twins.count:
+        yield (
+            f"  {count(plan.twins.count, 'job')} to send {'asks' if plan.twins.count == 1 else 'ask'} for exactly the "
+            f"same picture as another; dedupe: true in the manifest saves {usd(plan.twins.price_usd)}"
+        )
+    yield from _changed_lines(plan, changed_how)
+    yield from _forecast_lines(plan, forecast)
     for example in plan.examples:
         yield f"  {example.because:<8} {example.job.id}: {printable(example.job.prompt, 100)}"
     if plan.to_do > len(plan.examples):
         yield f"  ... and {plan.to_do - len(plan.examples):,} more"
+
+
+def plan_as_json(name: str, output: str, plan: Plan, forecast: Forecast) -> dict[str, Any]:
+    """The same facts for programs."""
+    return {
+        "name": name,
+        "output": output,
+        "jobs": plan.jobs,
+        "to_do": plan.to_do,
+        "groups": {name: _sums(group) for name, group in plan.groups.items() if group.count},
+        "causes": [
+            {"decision": name, "cause": cause, **_sums(group)} for (name, cause), group in plan.causes.items()
+        ],
+        "removed": _sums(plan.removed),
+        "same_as_another": _sums(plan.twins),
+        "changed": [job.id for job in plan.changed],
+        "cost_usd": round(forecast.usd, 6),
+        "highest_cost_usd": round(forecast.highest_usd, 6),
+        "least_seconds": forecast.least_seconds or None,
+        "most_seconds": forecast.most_seconds or None,
+        "examples": [{"id": each.job.id, "because": each.because, "prompt": each.job.prompt} for each in plan.examples],
+    }
+
+
+def _sums(group: Group) -> dict[str, Any]:
+    return {
+        "count": group.count, "price_usd": round(group.price_usd, 6), "spent_usd": round(group.spent_usd, 6)
+    }  # fmt: skip
+
+
+def _group_line(group: Group, words: str, money: str) -> str:
+    sums = {
+        "buy": usd(group.price_usd),
+        "saved": f"saves {usd(group.price_usd)}",
+        "again": f"{usd(group.price_usd)} if sent",
+        "spent": f"cost {usd(group.spent_usd)}",
+    }
+    return f"  {group.count:>9,}  {words}{f', {sums[money]}' if money else ''}"
+
+
+def _changed_lines(plan: Plan, changed_how: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if not plan.changed:
+        return
+    more = plan.count("skip: changed") - len(plan.changed)
+    yield f"  changed: {', '.join(job.id for job in plan.changed)}{f' and {more:,} more' if more else ''}"
+    for job_id, lines in changed_how.items():
+        yield f"  {job_id}:"
+        yield from (f"  {line}" for line in lines)
+    price = usd(plan.groups["skip: changed"].price_usd)
+    yield f"  a run asks what to do with them: --on-changed keep, or --on-changed rerun to buy them again for {price}"
+
+
+def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
+    if not plan.to_do:
+        yield "nothing to send"
+        return
+    yield (
+        f"would send {count(plan.to_do, 'request')} for {usd(forecast.usd)} at list price; with every repeat the "
+        f"manifest allows at most {usd(forecast.highest_usd)}"
+    )
+    if forecast.most_seconds:
+        least, most = duration(forecast.least_seconds), duration(forecast.most_seconds)
+        if least == most:
+            yield f"takes at least {least} at the manifest's requests_per_minute"
+        else:
+            yield f"takes between {least} and {most} under the manifest's limits, if an answer takes 5 to 60 s"
 
 
 def status_lines(status: Status) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.model import Job
-from batch.plan import Decision, ToDo, changes
+from batch.plan import Decision, changes, name_of
 from batch.report.words import printable, usd
 from batch.store.history import JobHistory
 from batch.store.ledger import read_record
@@ -21,18 +21,23 @@ _REASONS: Final = {
     "to do: resend": "will be sent once more: its last request got no answer, so it may be paid twice",
     "to do: changed": "will be bought again: it was edited after its picture was bought",
     "skip: done": "will not be sent: its picture is there",
-    "skip: failed": "will not be sent: it failed for good; edit it to try again",
+    "skip: failed": "will not be sent: it failed for good; edit it, or name its cause in --retry",
     "skip: held": "will not be sent: its request got no answer and may be paid; it was sent again once, or is held",
     "skip: changed": "was edited after its picture was bought; --on-changed decides",
     "skip: missing": "will not be sent: it was bought, but its file is gone",
+    "adopt: renamed": "gets the picture bought under another id, which is no longer in the manifest; nothing is sent",
+    "adopt: same": "gets the picture of another job that asked for exactly this; nothing is sent",
+    "adopt: reused": "gets the picture bought in another output folder; nothing is sent",
+    "skip: copy": "waits for the job that asks for exactly the same picture, and gets that",
+    "skip: left out": "would be sent, but is not selected this time",
+    "skip: set aside": "will not be sent: it failed in the same way run after run; --retry with its cause sends it",
     "skip: open": "was sent by a run that did not end; the next run settles that first, from what arrived",
 }
 
 
 def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[str]:
     """The decision in words, what was changed, and every line of the ledger about the job."""
-    kind = "to do" if isinstance(decision, ToDo) else "skip"
-    yield f"{decision.job.id}: {_REASONS[f'{kind}: {decision.because}']}"
+    yield f"{decision.job.id}: {_REASONS[name_of(decision)]}"
     if decision.job.place is not None:
         yield f"  written at {decision.job.place}"
     yield f"  prompt     {printable(decision.job.prompt)}"
@@ -74,9 +79,22 @@ def _records_of(output: Path, job_id: str) -> Iterator[dict[str, Any]]:
 def _record_words(record: dict[str, Any]) -> str:
     if record["t"] == "try":
         return f"attempt {record['att']} ({record['why']})"
+    if record["t"] == "adopt":
+        return f"taken over from {_giver(record['from'])} ({record['why']}): {_paths(record)}"
+    if record["t"] == "copy":
+        return f"failed with {printable(record['of'])}, which asks for the same picture: {record['code']}"
     took = f"after {record['seconds']:.1f} s"
     if record["t"] == "done":
-        return f"done {took}, {usd(record['usd'])}: {', '.join(image['path'] for image in record['images'])}"
+        return f"done {took}, {usd(record['usd'])}: {_paths(record)}"
     paid = {"no": "not charged", "yes": f"charged {usd(record['usd'])}", "maybe": f"maybe charged {usd(record['usd'])}"}
     word = "unknown" if record["t"] == "unk" else "failed"
     return f"{word} {took}, {paid[record['paid']]}: {record['code']}: {printable(record['message'])}"
+
+
+def _giver(given_by: dict[str, Any]) -> str:
+    where = f" in {given_by['output']}" if "output" in given_by else ""
+    return printable(given_by["job"] + where)
+
+
+def _paths(record: dict[str, Any]) -> str:
+    return ", ".join(image["path"] for image in record["images"])

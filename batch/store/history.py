@@ -15,8 +15,8 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from batch.key_rows import KeyRows
 from batch.model import job_key
-from batch.store.key_rows import KeyRows
 from batch.store.ledger import Line, Published, Tail, read_ledger
 
 #: Kinds of lines that end an attempt.
@@ -57,8 +57,9 @@ class JobHistory:
     """One job's past. `spec` is the last one sent, `bought_spec` the one of the picture on disk (empty: none).
 
     `rejected` counts charged answers without a usable picture, `resends` how often the job was sent again after
-    an unknown outcome, both since it was last edited; `versions` how many pictures were bought for it. `*_offset`
-    point into the ledger.
+    an unknown outcome, both since it was last edited; `versions` how many pictures it got. `same_ends` counts the
+    runs in a row that came to their own end and left the job failed with this `code`. `*_offset` point into the
+    ledger.
     """
 
     state: State
@@ -75,6 +76,7 @@ class JobHistory:
     last_offset: int
     bought_offset: int
     bought_try_offset: int
+    same_ends: int = 0
 
     @property
     def standing(self) -> Standing:
@@ -89,9 +91,8 @@ NOTHING = JobHistory(
 
 
 class Facts(NamedTuple):
-    """What is known of a job apart from its hashes and offsets. Among millions of jobs there are a few different ones.
-
-    The fields are those of `JobHistory`.
+    """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
+    different ones. The fields are those of `JobHistory`.
     """
 
     state: State = State.NEW
@@ -101,7 +102,6 @@ class Facts(NamedTuple):
     versions: int = 0
     missing: bool = False
     code: str = ""
-    usd: float = 0.0
 
     def after_try(self, attempt: int, why: str) -> Facts:
         return self._replace(state=State.SENT, attempts=attempt, resends=self.resends + (why == "resend"))
@@ -110,17 +110,14 @@ class Facts(NamedTuple):
         """Another picture is asked for: what the earlier one cost in vain does not count against it."""
         return self._replace(rejected=0, resends=0).after_try(attempt, why)
 
-    def after_done(self, usd: float, files_missing: int) -> Facts:
-        missing = files_missing > 0
-        return self._replace(
-            state=State.DONE, versions=self.versions + 1, missing=missing, code="", usd=self.usd + usd
-        )
+    def after_done(self, files_missing: int) -> Facts:
+        return self._replace(state=State.DONE, versions=self.versions + 1, missing=files_missing > 0, code="")
 
     def after_unknown(self, code: str) -> Facts:
         return self._replace(state=State.UNKNOWN, code=code)
 
-    def after_failure(self, state: State, usd: float, code: str, paid: str) -> Facts:
-        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code, usd=self.usd + usd)
+    def after_failure(self, state: State, code: str, paid: str) -> Facts:
+        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
 
 
 class OpenAttempt(NamedTuple):
@@ -154,14 +151,20 @@ class History:
         self._output = output
         self._rows = KeyRows()
         self._kinds = _Kinds()
-        #: Per row: the number of its facts, the last spec sent (16 bytes), and where its last `try` and last line are.
+        #: Per row: the number of its facts, the last spec sent (16 bytes), what it cost, and where its last `try` and
+        #: last line are.
         self._kind = array("I")
         self._spec = bytearray()
+        self._usd = array("d")
         self._try_offset = array("q")
         self._last_offset = array("q")
         #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
         #: line is, for that is the `done` line.
         self._bought_earlier: dict[int, _Bought] = {}
+        #: For every run, whether it came to its own end, stopped by nothing.
+        self._runs_ended = bytearray()
+        #: Rows that failed: the run that said so last, and how many runs in a row before it said the same.
+        self._ends: dict[int, tuple[int, int]] = {}
         #: By the job's id.
         self.open: dict[str, OpenAttempt] = {}
         self.last_n = 0
@@ -210,11 +213,12 @@ class History:
             versions=facts.versions,
             missing=facts.missing,
             code=facts.code,
-            usd=facts.usd,
+            usd=self._usd[row],
             try_offset=self._try_offset[row],
             last_offset=self._last_offset[row],
             bought_offset=bought.offset,
             bought_try_offset=bought.try_offset,
+            same_ends=self._same_ends(row),
         )
 
     def facts_at(self, row: int) -> Facts:
@@ -224,6 +228,24 @@ class History:
     def spec_at(self, row: int) -> bytes:
         """The last spec sent (16 bytes) of the job in a row."""
         return bytes(self._spec[row * 16 : row * 16 + 16])
+
+    def usd_at(self, row: int) -> float:
+        """What the job in a row has cost so far."""
+        return self._usd[row]
+
+    def is_done(self, row: int, spec: str) -> bool:
+        """Whether the job in a row has just this picture, and its file is there."""
+        facts = self.facts_at(row)
+        # Right after a picture was bought, the last spec sent is the one it was bought for.
+        is_settled = facts.state is State.DONE and not facts.missing and row not in self._bought_earlier
+        return is_settled and self._spec.startswith(bytes.fromhex(spec), row * 16)
+
+    def pictures(self) -> Iterator[tuple[int, bytes]]:
+        """Every row whose job has a picture, with the spec (16 bytes) it was bought for."""
+        for row in range(len(self)):
+            facts = self.facts_at(row)
+            if facts.versions and not facts.missing:
+                yield row, self._bought_at(row, facts).spec
 
     def _bought_at(self, row: int, facts: Facts) -> _Bought:
         if not facts.versions:
@@ -240,11 +262,16 @@ class History:
                 self._tried(offset, line)
             elif line.t in _ENDS:
                 self._ended(offset, line)
+            elif line.t in ("adopt", "copy"):
+                self._settled_without_request(offset, line)
         elif line.t == "run":
             self.run_offset = offset
+            self._runs_ended.append(0)
         elif line.t == "end":
             self.published = line.published
             self.end_offset = offset
+            if self._runs_ended:
+                self._runs_ended[-1] = not line.stopped
 
     def _tried(self, offset: int, line: Line) -> None:
         self.requests += 1
@@ -254,9 +281,10 @@ class History:
         change = Facts.after_try
         if not self._spec.startswith(spec, row * 16):
             change = Facts.after_edited_try
+            self._ends.pop(row, None)
             self._spec[row * 16 : row * 16 + 16] = spec
         self._try_offset[row] = self._last_offset[row] = offset
-        self._kind[row] = self._kinds.after(self._kind[row], change, line.att, line.why)
+        self._change(row, change, line.att, line.why)
         self.open[line.job] = OpenAttempt(line.job, line.att, offset, row)
 
     def _row(self, key: bytes) -> int:
@@ -264,6 +292,7 @@ class History:
         if row == len(self._kind):
             self._kind.append(0)
             self._spec += bytes(16)
+            self._usd.append(0.0)
             self._try_offset.append(-1)
             self._last_offset.append(-1)
         return row
@@ -271,22 +300,59 @@ class History:
     def _ended(self, offset: int, line: Line) -> None:
         opened = self.open.pop(line.job, None)
         row = self._row(job_key(line.job)) if opened is None else opened.row
-        kind, after = self._kind[row], self._kinds.after
         if line.t == "done":
-            self.usd += line.usd
-            self._buy(row, offset, line)
-            files_missing = sum(not self._is_there(file.path, file.bytes) for file in line.images or ())
-            self._kind[row] = after(kind, Facts.after_done, line.usd, files_missing)
+            self._got_picture(row, offset, line)
         else:
             self._leave_picture_behind(row)
+            self._count_end(row, line.code)
             if line.t == "unk":
                 self.maybe_usd += line.usd
-                self._kind[row] = after(kind, Facts.after_unknown, line.code)
+                self._change(row, Facts.after_unknown, line.code)
             else:
-                self.usd += line.usd
-                state = _state_after_failure(line)
-                self._kind[row] = after(kind, Facts.after_failure, state, line.usd, line.code, line.paid)
+                self._spend(row, line)
+                self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
         self._last_offset[row] = offset
+
+    def _settled_without_request(self, offset: int, line: Line) -> None:
+        """It was given a picture bought before, or it shares the failure of the job that asks for the same."""
+        row = self._row(job_key(line.job))
+        self._leave_picture_behind(row)
+        self._spec[row * 16 : row * 16 + 16] = bytes.fromhex(line.spec)
+        self._try_offset[row] = offset
+        if line.t == "adopt":
+            self._got_picture(row, offset, line)
+        else:
+            self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
+        self._last_offset[row] = offset
+
+    def _got_picture(self, row: int, offset: int, line: Line) -> None:
+        self._spend(row, line)
+        self._ends.pop(row, None)
+        self._buy(row, offset, line)
+        files_missing = sum(not self._is_there(file.path, file.bytes) for file in line.images or ())
+        self._change(row, Facts.after_done, files_missing)
+
+    def _spend(self, row: int, line: Line) -> None:
+        self.usd += line.usd
+        self._usd[row] += line.usd
+
+    def _change(self, row: int, change: Callable[..., Facts], *what: object) -> None:
+        self._kind[row] = self._kinds.after(self._kind[row], change, *what)
+
+    def _count_end(self, row: int, code: str) -> None:
+        """Take note of how a run left a job. The last of several ends in one run is the run's."""
+        run = len(self._runs_ended) - 1
+        last, same = self._ends.get(row, (-1, 0))
+        if last < 0 or self.facts_at(row).code != code:
+            same = 0
+        elif last != run:
+            same += self._runs_ended[last]
+        if run >= 0:
+            self._ends[row] = run, same
+
+    def _same_ends(self, row: int) -> int:
+        last, same = self._ends.get(row, (-1, 0))
+        return same + self._runs_ended[last] if last >= 0 else 0
 
     def _buy(self, row: int, offset: int, line: Line) -> None:
         spec = bytes.fromhex(line.spec)

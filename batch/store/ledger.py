@@ -19,7 +19,10 @@ import msgspec
 from batch.errors import LedgerError, StorageError
 from batch.store.durable import storage_errors, sync_folder, write_all
 
+#: The version of most lines, and the newest this program reads. A line that an older reader must not pass over
+#: (a picture given to a job without a request) names the version that knows it.
 VERSION: Final = 1
+NEWEST: Final = 2
 #: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
 LONGEST_TAIL_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
@@ -42,6 +45,7 @@ class Line(msgspec.Struct, gc=False):
     again: bool = True
     settled: bool = True
     usd: float = 0.0
+    stopped: bool = True
     images: list[StoredFile] | None = None
     published: Published | None = None
 
@@ -120,8 +124,8 @@ def _checked(path: str, offset: int, line: bytes) -> Line:
         decoded = decode_line(line)
     except ValueError as error:
         raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
-    if decoded.v > VERSION:
-        raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {VERSION})")
+    if decoded.v > NEWEST:
+        raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {NEWEST})")
     return decoded
 
 

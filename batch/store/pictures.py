@@ -37,7 +37,7 @@ def store_pictures(
     whole picture, `StorageError` if the disk fails. Runs in a thread.
     """
     checked, warnings = _check_all(pictures, spool, decode=decode)
-    stem = job.id if version == 0 else f"{job.id}~v{version + 1}"
+    stem = _stem(job, version)
     images = []
     with storage_errors("store a picture"):
         for number, picture in enumerate(checked, start=1):
@@ -47,6 +47,34 @@ def store_pictures(
     result = images[-1]
     size = size_warning(job.aspect_ratio, job.image_size, result.width, result.height)
     return tuple(images), (*warnings, *((size,) if size else ()))
+
+
+def take_over(
+    output: Path, job: Job, source: Path, images: Sequence[Image], *, version: int, verify: bool
+) -> tuple[Image, ...]:
+    """Give pictures that were bought before (in the output folder `source`) this job's name; returns them as its own.
+
+    The file is the same one under a second name, not a copy, where the file system can. `verify`: compare its
+    content with what was bought. Raises `BadPicture` if it is not there any more or is not that, `StorageError`.
+    """
+    stem = _stem(job, version)
+    taken = []
+    with storage_errors("take over a picture"):
+        for number, image in enumerate(images, start=1):
+            file = str(source / image.path)
+            try:
+                if os.path.getsize(file) != image.size_bytes or (verify and not _is_same(file, image)):
+                    raise BadPicture(f"{file} is not the picture that was bought")
+            except FileNotFoundError:
+                raise BadPicture(f"{file} is gone") from None
+            last = number == len(images)
+            taken.append(_name(output, file, image, stem if last else f"{stem}~{number}"))
+    return tuple(taken)
+
+
+def _stem(job: Job, version: int) -> str:
+    """A picture's name without its extension; later pictures of a job have names of their own."""
+    return job.id if version == 0 else f"{job.id}~v{version + 1}"
 
 
 def _check_all(
@@ -115,7 +143,7 @@ def _made_durable(file: str) -> str:
     return again
 
 
-def _name(output: Path, file: str, facts: PictureFacts, stem: str) -> Image:
+def _name(output: Path, file: str, facts: PictureFacts | Image, stem: str) -> Image:
     """Give the file its name under images/. A name taken by other content is left alone and the next one used."""
     extension = EXTENSIONS[facts.mime]
     for number in range(1, _MOST_NAMES):
@@ -129,7 +157,7 @@ def _name(output: Path, file: str, facts: PictureFacts, stem: str) -> Image:
     raise OSError(None, f"no free name for {stem}")
 
 
-def _is_same(path: str, facts: PictureFacts) -> bool:
+def _is_same(path: str, facts: PictureFacts | Image) -> bool:
     """Whether a file already holds exactly this picture: an earlier run came this far and died."""
     if os.path.islink(path) or os.path.getsize(path) != facts.size_bytes:
         return False

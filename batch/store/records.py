@@ -8,6 +8,7 @@ from typing import Any
 
 from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.model import AttemptFacts, Image, Job, Reference
+from batch.store.ledger import NEWEST
 
 
 def try_record(job: Job, number: int, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
@@ -16,15 +17,65 @@ def try_record(job: Job, number: int, *, why: str, attempt_id: str, run: str, at
         **_head("try", job, number, run, at),
         "why": why,
         "rid": attempt_id,
-        "ask": {
-            "prompt": job.prompt,
-            "references": [{"name": ref.name, "sha256": ref.sha256} for ref in job.references],
-            "model": job.model,
-            "aspect_ratio": job.aspect_ratio,
-            "image_size": job.image_size,
-            "modalities": list(job.modalities),
-            "sample": job.sample,
-        },
+        "ask": _ask(job),
+    }
+
+
+def adopt_record(
+    job: Job,
+    images: Sequence[Image],
+    *,
+    attempts: int,
+    why: str,
+    given_by: dict[str, Any],
+    caption: str | None,
+    warnings: Sequence[str],
+    run: str,
+    at: str,
+) -> dict[str, Any]:
+    """The job has a picture that was bought before; no request was sent. `given_by` names the job that had it."""
+    return {
+        "v": NEWEST,
+        **_head("adopt", job, attempts, run, at),
+        "why": why,
+        "from": given_by,
+        "usd": 0.0,
+        "images": [image_fields(image) for image in images],
+        "caption": caption,
+        "warnings": list(warnings),
+        "ask": _ask(job),
+    }
+
+
+def copy_record(
+    job: Job, failed: dict[str, Any], *, attempts: int, again: bool, run: str, at: str
+) -> dict[str, Any]:
+    """The job asks for the same picture as another one, which failed; `failed` is that one's last record."""
+    return {
+        "v": NEWEST,
+        **_head("copy", job, attempts, run, at),
+        "of": failed["job"],
+        "usd": 0.0,
+        "code": failed["code"],
+        "message": f"asks for the same picture as {failed['job']}: {failed['message']}",
+        "http_status": failed["http_status"],
+        "paid": "no",
+        "again": again,
+        "settled": True,
+        "ask": _ask(job),
+    }
+
+
+def _ask(job: Job) -> dict[str, Any]:
+    """What decides the picture, in full."""
+    return {
+        "prompt": job.prompt,
+        "references": [{"name": ref.name, "sha256": ref.sha256} for ref in job.references],
+        "model": job.model,
+        "aspect_ratio": job.aspect_ratio,
+        "image_size": job.image_size,
+        "modalities": list(job.modalities),
+        "sample": job.sample,
     }
 
 
@@ -90,6 +141,17 @@ def image_fields(image: Image) -> dict[str, Any]:
         "bytes": image.size_bytes,
         "sha256": image.sha256,
     }
+
+
+def images_of(record: dict[str, Any]) -> tuple[Image, ...]:
+    """The pictures of a `done` or `adopt` record."""
+    return tuple(
+        Image(
+            path=image["path"], mime=image["mime"], width=image["width"], height=image["height"],
+            size_bytes=image["bytes"], sha256=image["sha256"],
+        )
+        for image in record["images"]
+    )  # fmt: skip
 
 
 def job_of(record: dict[str, Any]) -> Job:

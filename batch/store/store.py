@@ -25,12 +25,21 @@ from batch.providers.base import Answer, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
 from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
-from batch.store.history import History, OpenAttempt, replay
-from batch.store.ledger import LedgerFile, Tail
+from batch.store.history import History, JobHistory, OpenAttempt, State, replay
+from batch.store.ledger import LedgerFile, Tail, read_record
 from batch.store.lock import OutputLock
-from batch.store.pictures import store_pictures
+from batch.store.pictures import store_pictures, take_over
 from batch.store.published import PublishedManifest
-from batch.store.records import done_record, fail_record, job_of, try_record, unknown_record
+from batch.store.records import (
+    adopt_record,
+    copy_record,
+    done_record,
+    fail_record,
+    images_of,
+    job_of,
+    try_record,
+    unknown_record,
+)
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
@@ -47,6 +56,44 @@ class Ticket:
     attempt_id: str
     spool: AttemptSpool
     started: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """A picture on the disk, and the job in whose name it was bought. Paths of `images` are relative to `folder`."""
+
+    folder: Path
+    job_id: str
+    run: str
+    images: tuple[Image, ...]
+    caption: str | None
+    warnings: tuple[str, ...]
+
+
+def bought_picture(folder: Path, record: dict[str, Any]) -> Bought:
+    """The picture a `done` or `adopt` record of a folder's ledger speaks of."""
+    return Bought(
+        folder=folder, job_id=record["job"], run=record["run"], images=images_of(record), caption=record["caption"],
+        warnings=tuple(record["warnings"]),
+    )  # fmt: skip
+
+
+class FolderToReuse:
+    """Another output folder whose pictures may be taken. Only read, never locked: a run may be on there."""
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "ledger.jsonl").is_file():
+            raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run")
+        self.path = path
+        self.history, _ = replay(path)
+
+    def bought(self, row: int) -> Bought:
+        """The picture of a row of that folder's history."""
+        descriptor = os.open(self.path / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return bought_picture(self.path, read_record(descriptor, self.history.at(row).bought_offset))
+        finally:
+            os.close(descriptor)
 
 
 class Store:
@@ -117,6 +164,38 @@ class Store:
         """Record an attempt that was sent and got no usable answer."""
         record = unknown_record(ticket.job, facts, error, run=self._run, at=timestamp(self._clock))
         await self._committer.commit(record, after=ticket.spool.discard)
+
+    async def adopt(self, job: Job, picture: Bought, *, why: str) -> None:
+        """Give the job a picture that was bought before. Raises `BadPicture` if its file is not what was bought."""
+        past = self.history.of(job.key())
+        images = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: take_over(
+                self.output, job, picture.folder, picture.images, version=past.versions,
+                verify=picture.folder != self.output,
+            )
+        )  # fmt: skip
+        given_by = {"job": picture.job_id, "run": picture.run}
+        if picture.folder != self.output:
+            given_by["output"] = str(picture.folder)
+        record = adopt_record(
+            job, images, attempts=past.attempts, why=why, given_by=given_by, caption=picture.caption,
+            warnings=picture.warnings, run=self._run, at=timestamp(self._clock),
+        )  # fmt: skip
+        await self._committer.commit(record, folders=(str(self.output / "images"),))
+
+    async def share_failure(self, job: Job, other: JobHistory) -> None:
+        """Record that the job fails because another one that asks for the same picture did."""
+        failed = self._ledger.read_at(other.last_offset)
+        attempts = self.history.of(job.key()).attempts
+        record = copy_record(
+            job, failed, attempts=attempts, again=other.state is not State.FAILED, run=self._run,
+            at=timestamp(self._clock),
+        )  # fmt: skip
+        await self._committer.commit(record)
+
+    def bought(self, row: int) -> Bought:
+        """The picture of a row of this folder's own history."""
+        return bought_picture(self.output, self._ledger.read_at(self.history.at(row).bought_offset))
 
     async def note(self, kind: str, **fields: Any) -> None:
         """Record something about the run itself: its start, why it stopped, its end."""

@@ -11,6 +11,7 @@ from fakes import job
 
 from batch.errors import ExitCode, InputError, Problem, RunStopper, StorageError
 from batch.model import Summary
+from batch.plan import DECISIONS, Policies, make_plan
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
 from batch.report.text import last_line, summary_lines
 from batch.store.history import NOTHING, History, JobHistory, State
@@ -108,9 +109,13 @@ def test_counting_jobs() -> None:
         def of(self, key: bytes) -> JobHistory:
             return known.get(key, NOTHING)
 
-    found = count_jobs(b"".join(job(name).key() for name in "abcdefg"), Known())
+    plan = make_plan([job(name) for name in "abcdefgh"], History(), Policies(), lambda _: 0.0)
+    plan.decisions[3] = DECISIONS.index("skip: set aside")
+    plan.decisions[1] = plan.decisions[7] = DECISIONS.index("skip: left out")
+    found = count_jobs(plan, Known())
+    assert (found.left_out, found.set_aside) == (1, 1)
     assert (found.done, found.failed, found.unknown, found.pending, found.missing) == (2, 2, 1, 2, 1)
-    assert (found.worth_retrying, found.causes) == (1, {"image_safety": 1, "unavailable": 1})
+    assert (found.worth_retrying, found.causes) == (0, {"image_safety": 1, "unavailable": 1})
 
 
 def lines(summary: Summary, **fields: Any) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from batch import run_sync
-from batch.plan import decide
 from batch.report.why import why_lines
 from batch.runner import plan_only
 
@@ -22,9 +21,7 @@ jobs:
 
 def why(folder: Path, job_id: str) -> list[str]:
     planned = plan_only(folder / "m.yaml", output=folder / "out")
-    job = next(job for job in planned.manifest.jobs() if job.id == job_id)
-    past = planned.history.of(job.key())
-    return list(why_lines(decide(job, past, planned.policies), past, planned.output))
+    return list(why_lines(*planned.decision_on(job_id), planned.output))
 
 
 def bought(folder: Path) -> Path:
@@ -48,7 +45,7 @@ def test_every_attempt_is_told_with_its_end_and_its_money(tmp_path: Path) -> Non
     """A refused job: the attempt, what it cost, and the cause."""
     lines = why(bought(tmp_path), "knife")
 
-    assert lines[0] == "knife: will not be sent: it failed for good; edit it to try again"
+    assert lines[0] == "knife: will not be sent: it failed for good; edit it, or name its cause in --retry"
     assert lines[3].endswith("attempt 1 (new)")
     assert "charged $0.045: image_safety: " in lines[4]
 

@@ -12,7 +12,7 @@ import pytest
 
 from batch.errors import LedgerError, StorageError
 from batch.store.history import replay
-from batch.store.ledger import LedgerFile, Tail, decode_line, encode_line, is_valid, read_ledger, read_record
+from batch.store.ledger import NEWEST, LedgerFile, Tail, decode_line, encode_line, is_valid, read_ledger, read_record
 from batch.store.store import output_folder
 
 
@@ -129,7 +129,7 @@ def test_more_damage_at_the_end_than_a_crash_can_tear_is_refused(ledger: Any, ma
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger: Any) -> None:
     """What we cannot understand we must not continue."""
-    ledger.path.write_bytes(encode_line({"v": 2, "n": 1, "t": "try", "job": "a"}))
+    ledger.path.write_bytes(encode_line({"v": NEWEST + 1, "n": 1, "t": "try", "job": "a"}))
 
     with pytest.raises(LedgerError, match="newer version"):
         tail_of(ledger.path)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from batch.runner import run
-from batch.store.ledger import VERSION, is_valid
+from batch.store.ledger import NEWEST, VERSION, is_valid
 
 DOC = (Path(__file__).parents[2] / "docs/ledger.md").read_text("utf-8")
-KINDS = ["run", "try", "done", "fail", "unk", "end"]
+KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "end"]
 MANIFEST = """\
 name: doc
 provider:
@@ -25,11 +25,14 @@ provider:
     pictures: plain
     faults: [{fault: text_only, prompt: words}, {fault: cut, prompt: boat}]
 retry: {unusable_retries: 0, unknown: hold}
+dedupe: true
 defaults: {image_size: 512, modalities: [TEXT, IMAGE]}
 jobs:
   - {id: mug, prompt: a mug, references: [mug.png]}
-  - {id: poster, prompt: a poster of words}
+  - {id: poster, prompt: a poster of words, references: [mug.png]}
   - {id: boat, prompt: a boat}
+  - {id: gift-mug, prompt: a mug, references: [mug.png]}
+  - {id: banner, prompt: a poster of words, references: [mug.png]}
 """
 
 
@@ -90,12 +93,13 @@ def test_the_pages_examples_are_real_lines(kind: str) -> None:
     (example,) = re.findall(r"```json\n(.*)\n```", section(kind))
 
     assert is_valid(example.encode("ascii"))
-    assert (json.loads(example)["t"], json.loads(example)["v"]) == (kind, VERSION)
+    version = NEWEST if kind in ("adopt", "copy") else VERSION
+    assert (json.loads(example)["t"], json.loads(example)["v"]) == (kind, version)
     assert paths(json.loads(example)) == documented(kind)
 
 
 def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
-    """A run with a picture, a failure and an unknown outcome writes them all."""
+    """A run with a picture, a failure, an unknown outcome and a twin of each of the first two writes them all."""
     assert sorted(written) == sorted(KINDS)
 
 

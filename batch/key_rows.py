@@ -79,3 +79,24 @@ class KeyRows:
                 while slots[slot]:
                     slot = (slot + 1) & last
                 slots[slot] = taken
+
+
+class KeyNumbers:
+    """A number (0 to 2**32 - 1) for every key: the first one it was given."""
+
+    def __init__(self) -> None:
+        self._rows = KeyRows()
+        self._numbers = array("I")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: bytes) -> int | None:
+        """The key's number; None if it has none."""
+        row = self._rows.row_of(key)
+        return None if row is None else self._numbers[row]
+
+    def add(self, key: bytes, number: int) -> None:
+        """Give the key a number, unless it has one."""
+        if self._rows.row_or_new(key) == len(self._numbers):
+            self._numbers.append(number)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch.key_rows import KeyRows
 from batch.model import job_key
-from batch.store.key_rows import KeyRows
 
 #: Few beginnings, so that many keys want the same slot, and ends that differ in one bit.
 close_keys = st.builds(

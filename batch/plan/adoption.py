@@ -1,0 +1,124 @@
+"""Pictures that need not be bought because they were bought before: for a renamed job, for a job that asks for exactly
+what another asked for, or in another output folder.
+
+What counts is the spec hash, which names everything that decides a picture. Pure: histories in, decisions out.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from batch.key_rows import KeyNumbers
+from batch.plan.choice import SENDING
+from batch.plan.decide import DECISIONS
+from batch.store.history import History
+
+RENAMED: Final = DECISIONS.index("adopt: renamed")
+SAME: Final = DECISIONS.index("adopt: same")
+REUSED: Final = DECISIONS.index("adopt: reused")
+COPY: Final = DECISIONS.index("skip: copy")
+_ROW_BITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a picture comes from: row `row` of the history of folder `folder` (0 is the run's own, 1 the first of
+    those to reuse)."""
+
+    folder: int
+    row: int
+
+
+@dataclass(slots=True)
+class Matches:
+    """What was found, in the jobs' order: a source for every adoption, and for every copy the index of the job whose
+    picture it waits for. `twins` are jobs to send that ask for the same as another job of the manifest."""
+
+    sources: array[int] = field(default_factory=lambda: array("Q"))
+    originals: array[int] = field(default_factory=lambda: array("L"))
+    twins: list[int] = field(default_factory=list)
+
+    def source(self, number: int) -> Source:
+        """The source of the `number`-th adoption."""
+        packed = self.sources[number]
+        return Source(packed >> _ROW_BITS, packed & ((1 << _ROW_BITS) - 1))
+
+    def add_source(self, source: Source) -> None:
+        self.sources.append(source.folder << _ROW_BITS | source.row)
+
+
+def match(
+    decisions: bytearray,
+    was: bytes,
+    specs: bytes | bytearray,
+    history: History,
+    seen: bytes | bytearray,
+    reuse: Sequence[History],
+    *,
+    dedupe: bool,
+) -> Matches:
+    """Turn jobs to send into adoptions and copies where that is possible; changes `decisions`.
+
+    `specs` are the 16-byte spec hashes, one after the other, of the jobs that were to be sent by the decisions `was`;
+    `seen` has a byte for every row of `history`, 1 if its job is in the manifest.
+    """
+    found = Matches()
+    gone, kept = _bought(history, seen)
+    others = [_bought(other, bytes(len(other)))[0] for other in reuse]
+    taken: set[int] = set()
+    first = KeyNumbers()
+    for index, spec in _to_send(decisions, was, specs):
+        row = gone.get(spec)
+        here = kept.get(spec)
+        original = first.get(spec)
+        if row is not None and row not in taken:
+            taken.add(row)
+            decisions[index] = RENAMED
+            found.add_source(Source(0, row))
+        elif dedupe and (here is not None or row is not None):
+            decisions[index] = SAME
+            found.add_source(Source(0, here if here is not None else row or 0))
+        elif (source := _in_others(others, spec)) is not None:
+            decisions[index] = REUSED
+            found.add_source(source)
+        elif dedupe and original is not None:
+            decisions[index] = COPY
+            found.originals.append(original)
+        else:
+            if here is not None or original is not None:
+                found.twins.append(index)
+            first.add(spec, index)
+    return found
+
+
+def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyNumbers:
+    """After a run: the rows of bought pictures by spec, for the copies that wait for one; empty if none does."""
+    return _bought(history, bytes(len(history)))[0] if COPY in decisions else KeyNumbers()
+
+
+def _to_send(decisions: bytearray, was: bytes, specs: bytes | bytearray) -> Iterable[tuple[int, bytes]]:
+    start = 0
+    for index, before in enumerate(was):
+        if before < SENDING:
+            if decisions[index] < SENDING:
+                yield index, bytes(specs[start : start + 16])
+            start += 16
+
+
+def _bought(history: History, seen: bytes | bytearray) -> tuple[KeyNumbers, KeyNumbers]:
+    """Rows by what was bought for them: jobs that the manifest no longer has, and those it has."""
+    maps = (KeyNumbers(), KeyNumbers())
+    for row, spec in history.pictures():
+        maps[row < len(seen) and seen[row]].add(spec, row)
+    return maps
+
+
+def _in_others(others: Sequence[KeyNumbers], spec: bytes) -> Source | None:
+    for number, known in enumerate(others, start=1):
+        row = known.get(spec)
+        if row is not None:
+            return Source(number, row)
+    return None

@@ -1,0 +1,150 @@
+"""One job and its past: is it to be sent, and why. Pure; nothing is read or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from batch.model import Job, Reference
+from batch.settings import ChangedPolicy, UnknownPolicy
+from batch.store.history import JobHistory, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToDo:
+    """This job will be sent. `because`: `new`, `again` (failed before), `resend` (outcome unknown), `changed`.
+
+    `asked_for`: a person named its cause in `--retry`, so no budget of the program's own stands before it.
+    """
+
+    job: Job
+    because: str
+    asked_for: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """This job gets a picture that was bought before, without a request. `because`: `renamed` (the same picture
+    under an id that is no longer in the manifest), `same` (another job asked for exactly this), `reused` (another
+    output folder has it)."""
+
+    job: Job
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """This job will not be sent.
+
+    `because`: `done`, `failed`, `held` (unknown), `changed`, `missing` (bought, but its file is gone), `set aside`
+    (failed in the same way run after run), `copy` (waits for the job that asks for the same picture), `left out`
+    (not selected this time), `open` (an earlier run sent it and did not come to an end; the next run settles that
+    first, from what arrived).
+    """
+
+    job: Job
+    because: str
+
+
+Decision: TypeAlias = ToDo | Adopt | Skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What the user decided about jobs that are neither new nor simply done.
+
+    `retry` says of a failed or unknown job whether it is wanted again although it would not be sent by itself. A
+    job that ended `set_aside_after` runs in the same way waits until it is. `dedupe`: jobs that ask for exactly
+    the same picture share one.
+    """
+
+    unknown: UnknownPolicy = UnknownPolicy.RESEND
+    changed: ChangedPolicy = ChangedPolicy.REFUSE
+    retry: Callable[[JobHistory], bool] | None = None
+    set_aside_after: int = 5
+    dedupe: bool = False
+
+    def wants(self, past: JobHistory) -> bool:
+        """Whether a person asked for this job again."""
+        return self.retry is not None and self.retry(past)
+
+
+#: Every decision by its name, in a fixed order: a plan keeps a job's decision as one byte.
+DECISIONS: Final = (
+    "to do: new", "to do: again", "to do: resend", "to do: changed", "skip: open",
+    "adopt: renamed", "adopt: same", "adopt: reused",
+    "skip: done", "skip: failed", "skip: held", "skip: changed", "skip: missing", "skip: set aside", "skip: copy",
+    "skip: left out",
+)  # fmt: skip
+
+
+def name_of(decision: Decision) -> str:
+    """A decision as one of `DECISIONS`."""
+    kind = "to do" if isinstance(decision, ToDo) else "adopt" if isinstance(decision, Adopt) else "skip"
+    return f"{kind}: {decision.because}"
+
+
+def decide(job: Job, past: JobHistory, policies: Policies, spec: str | None = None) -> Decision:
+    """Whether a job is to be sent, by its own history alone. `spec` is its hash, if that is known already."""
+    if past.state is State.SENT:
+        return Skip(job=job, because="open")
+    spec = spec or job.spec_hash()
+    if past.versions and past.bought_spec == spec:
+        return Skip(job=job, because="missing" if past.missing else "done")
+    if past.versions and policies.changed is not ChangedPolicy.RERUN:
+        return Skip(job=job, because="changed")
+    if past.spec != spec:
+        # What was asked before was another picture: its failures say nothing about this one.
+        return ToDo(job=job, because="changed" if past.versions else "new")
+    return _after_an_end(job, past, policies)
+
+
+def _after_an_end(job: Job, past: JobHistory, policies: Policies) -> Decision:
+    """The same was asked for before, in vain."""
+    wanted = policies.wants(past)
+    if past.state is State.FAILED:
+        return ToDo(job=job, because="again", asked_for=True) if wanted else Skip(job=job, because="failed")
+    if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not wanted:
+        return Skip(job=job, because="set aside")
+    if past.state in (State.RETRYABLE, State.WAITING):
+        return ToDo(job=job, because="again", asked_for=wanted)
+    if past.state is State.UNKNOWN:
+        may_resend = wanted or (policies.unknown is UnknownPolicy.RESEND and past.resends == 0)
+        return ToDo(job=job, because="resend", asked_for=wanted) if may_resend else Skip(job=job, because="held")
+    return ToDo(job=job, because="new")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was asked differently before: the field's name and both values as words."""
+
+    field: str
+    old: str
+    new: str
+
+
+def changes(asked: Job, job: Job) -> tuple[Change, ...]:
+    """What is different between a job as it was asked and as it stands now, in everything that decides a picture."""
+    pairs = [
+        ("prompt", asked.prompt, job.prompt),
+        ("model", asked.model, job.model),
+        ("aspect_ratio", asked.aspect_ratio or "free", job.aspect_ratio or "free"),
+        ("image_size", asked.image_size, job.image_size),
+        ("modalities", "+".join(asked.modalities), "+".join(job.modalities)),
+        ("references", *_references(asked, job)),
+        ("sample", str(asked.sample), str(job.sample)),
+    ]
+    return tuple(Change(name, old, new) for name, old, new in pairs if old != new)
+
+
+def _references(asked: Job, job: Job) -> tuple[str, str]:
+    """Reference pictures as words; the same name with other bytes is told apart by them."""
+    same_bytes = [ref.sha256 for ref in asked.references] == [ref.sha256 for ref in job.references]
+    if same_bytes:
+        return "", ""
+
+    def words(references: tuple[Reference, ...]) -> str:
+        return ", ".join(f"{ref.name} ({ref.sha256[:8]})" for ref in references) or "none"
+
+    return words(asked.references), words(job.references)

@@ -1,0 +1,199 @@
+"""From a manifest's path to a plan, for a run and for whoever only wants to know: nothing is written or sent here.
+
+`prepare` settles what does not depend on the past (endpoint, prices, the caller's wishes for this time); `plan`
+then looks at every job and its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from batch.errors import InputError, Problem
+from batch.manifest import Manifest, load_manifest
+from batch.model import Job
+from batch.plan import (
+    DECISIONS,
+    Adopt,
+    Decision,
+    Forecast,
+    Plan,
+    Policies,
+    Selection,
+    Skip,
+    Wish,
+    WishProblem,
+    decide,
+    forecast,
+    make_plan,
+)
+from batch.prices import PriceTable, load_prices
+from batch.providers.profiles import Endpoint, resolve_endpoint
+from batch.settings import ChangedPolicy
+from batch.store.history import History, JobHistory
+from batch.store.store import FolderToReuse
+
+if TYPE_CHECKING:
+    from batch.simulator import SimulatorSettings
+
+#: Looking for a similar id among a million takes longer than anybody waits.
+_NAMES_COMPARED: Final = 20_000
+#: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
+_REPLACED_AT_LEAST: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a caller wants of this one run. `retry` is written as for `--retry`; `canary` None: as the manifest says."""
+
+    on_changed: ChangedPolicy = ChangedPolicy.REFUSE
+    retry: str = ""
+    selection: Selection = field(default_factory=Selection)
+    reuse: tuple[Path, ...] = ()
+    canary: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A manifest whose own text is right, with everything a plan needs but the past."""
+
+    manifest: Manifest
+    output: Path
+    endpoint: Endpoint
+    simulator: SimulatorSettings | None
+    prices: PriceTable
+    policies: Policies
+    wishes: Wishes
+    reuse: tuple[FolderToReuse, ...]
+
+    def with_changed(self, policy: ChangedPolicy) -> Prepared:
+        """The same, with another answer to what is to become of edited jobs."""
+        return replace(self, policies=replace(self.policies, changed=policy))
+
+    def plan(self, history: History) -> Plan:
+        """Check every job and decide on it. Raises `InputError` with everything that is wrong."""
+        selection = self.wishes.selection
+        rows_chosen = None if selection.where is None else bytearray()
+        plan = make_plan(
+            self.manifest.check(selection.where, rows_chosen), history, self.policies, self.prices.picture_usd,
+            selection=selection, rows_chosen=rows_chosen, reuse=[folder.history for folder in self.reuse],
+        )  # fmt: skip
+        if plan.named == 0:
+            raise InputError([self._nothing_is_called_so(selection.only)])
+        return plan
+
+    def refuse_a_silent_replacement(self, plan: Plan) -> None:
+        """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""
+        new = plan.count("to do: new")
+        replaced = min(new, plan.replaced)
+        if (
+            self.policies.changed is ChangedPolicy.RERUN
+            or not self.manifest.derives_ids
+            or replaced < _REPLACED_AT_LEAST
+            or 2 * replaced < new
+        ):
+            return
+        message = (
+            f"{new:,} jobs are new, and {plan.replaced:,} that were bought are no longer in the manifest: it looks as "
+            f"if the prompt that names them was edited. Buying them again costs ${plan.usd:,.2f}: --on-changed rerun "
+            "does it. Give jobs an id, and an edited job is known for what it is"
+        )
+        raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+    def _nothing_is_called_so(self, patterns: Sequence[str]) -> Problem:
+        wanted = ", ".join(patterns)
+        message = f"--only: no job is called {wanted}{_hint(wanted, self.manifest.jobs())}"
+        return Problem(message=message, file=str(self.manifest.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run would do, with everything needed to explain it. Nothing was sent or written."""
+
+    prepared: Prepared
+    history: History
+    plan: Plan
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.prepared.manifest
+
+    @property
+    def output(self) -> Path:
+        return self.prepared.output
+
+    @property
+    def forecast(self) -> Forecast:
+        """What it will cost and how long it will take."""
+        return forecast(self.plan, self.manifest.settings, simulated=self.prepared.endpoint.embedded)
+
+    def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
+        """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
+        for job, code in zip(self.manifest.jobs(), self.plan.decisions, strict=False):
+            if job.id == job_id:
+                past = self.history.of(job.key())
+                kind, _, because = DECISIONS[code].partition(": ")
+                if kind == "to do":
+                    return decide(job, past, self.prepared.policies), past
+                return (Adopt if kind == "adopt" else Skip)(job=job, because=because), past
+        message = f"no job {job_id!r}{_hint(job_id, self.manifest.jobs())}"
+        raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+
+def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:
+    """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
+    manifest = load_manifest(manifest_path)
+    settings = manifest.settings
+    endpoint = resolve_endpoint(settings.provider)
+    return Prepared(
+        manifest=manifest,
+        output=output_path(manifest, output),
+        endpoint=endpoint,
+        simulator=_simulator_settings(manifest, endpoint),
+        prices=load_prices(settings.prices),
+        policies=Policies(
+            unknown=settings.retry.unknown,
+            changed=ChangedPolicy(wishes.on_changed),
+            retry=_wish(wishes.retry),
+            set_aside_after=settings.retry.set_aside_after,
+            dedupe=settings.dedupe,
+        ),
+        wishes=wishes,
+        reuse=tuple(map(FolderToReuse, wishes.reuse)),
+    )
+
+
+def output_path(manifest: Manifest, output: str | Path | None) -> Path:
+    """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
+    chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
+    return chosen.absolute()
+
+
+def _wish(text: str) -> Wish | None:
+    try:
+        return Wish(text) if text else None
+    except WishProblem as problem:
+        raise InputError([Problem(message=f"--retry: {problem}")]) from problem
+
+
+def _hint(wanted: str, jobs: Iterator[Job]) -> str:
+    """`; did you mean x?` if one of the first jobs is called almost so."""
+    names = [job.id for job in islice(jobs, _NAMES_COMPARED)]
+    close = get_close_matches(wanted, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSettings | None:
+    if not endpoint.embedded:
+        return None
+    from batch.simulator import SimulatorOptionsError, settings_from
+
+    try:
+        return settings_from(manifest.settings.provider.simulator)
+    except SimulatorOptionsError as error:
+        problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
+        raise InputError(problems) from None
