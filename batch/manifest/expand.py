@@ -21,7 +21,7 @@ from batch.manifest.problems import Problems, Report, show
 from batch.manifest.references import References
 from batch.manifest.rows import Table
 from batch.manifest.table_reader import Row
-from batch.manifest.templates import Columns, Condition, TemplateProblem
+from batch.manifest.templates import Columns, Condition, RowProblem, TemplateProblem
 from batch.model import Job, Place
 
 #: Ids whose double use is looked up and named; the rest is counted.
@@ -160,6 +160,7 @@ class _MarkingMaker:
         self.entry = maker.entry
         self._maker = maker
         self._chosen = mark.chosen
+        self._said: set[str] = set()
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
         """The maker's jobs, marked."""
@@ -172,7 +173,9 @@ class _MarkingMaker:
         try:
             return self._condition.holds(row)
         except TemplateProblem as problem:
-            report(Problem(message=f"--where: {problem}", file=place.file, line=place.line))
+            if isinstance(problem, RowProblem) or str(problem) not in self._said:
+                self._said.add(str(problem))
+                report(Problem(message=f"--where: {problem}", file=place.file, line=place.line))
             return False
 
 

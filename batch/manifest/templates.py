@@ -237,6 +237,7 @@ class Template:
         with _as_problem("the template cannot be read"):
             tree = _ENVIRONMENT.parse(text) if isinstance(text, str) else text
             _refuse_other_files(tree)
+            _refuse_unknown_filters(tree)
             variables = find_undeclared_variables(tree)
         self._columns = columns
         self._constants = dict(columns.constants)
@@ -377,6 +378,13 @@ def _as_problem(what: str, *, rows_differ: bool = False) -> Iterator[None]:
 def _refuse_other_files(tree: nodes.Template) -> None:
     if any(tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport))):
         raise TemplateProblem("include, extends and import are not available; write the text out")
+
+
+def _refuse_unknown_filters(tree: nodes.Template) -> None:
+    """Jinja itself finds those inside of `{% if %}` only when a row comes there."""
+    for node in tree.find_all(nodes.Filter):
+        if node.name not in _ENVIRONMENT.filters:
+            raise TemplateSyntaxError(f"No filter named {node.name!r}.", node.lineno)
 
 
 def _compiled(tree: nodes.Template) -> Any:
