@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import struct
@@ -63,6 +64,27 @@ class Folder:
             process.kill()
             process.communicate()
 
+    def in_terminal(self, *words: str, answers: dict[str, str]) -> tuple[int, str]:
+        """Run a command on a terminal and type each answer once its question is shown; exit code and what was shown."""
+        ours, theirs = pty.openpty()
+        left = dict(answers)
+        with subprocess.Popen(
+            [*COMMAND, *words], cwd=self.path, env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = ""
+            try:
+                while select.select([ours], [], [], 30)[0]:
+                    shown += os.read(ours, 4096).decode()
+                    for question in [question for question in left if question in shown]:
+                        os.write(ours, left.pop(question).encode() + b"\n")
+            except OSError:  # the terminal is closed when the command ends
+                pass
+            finally:
+                os.close(ours)
+                process.kill() if process.poll() is None and left else None
+        return process.wait(), shown
+
     def ledger(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.output / "ledger.jsonl").read_bytes().split(b"\n")[:-1]]
 
@@ -91,8 +113,10 @@ def folder(tmp_path: Path) -> Folder:
     [
         (["--help"], ["run", "plan", "status", "simulate", "Exit codes", "75"]),
         (["-h"], ["Exit codes"]),
-        (["run", "--help"], ["MANIFEST", "--output", "--on-changed", "--json", "--quiet", "--log-file", "Ctrl-C"]),
-        (["plan", "--help"], ["MANIFEST", "--output", "--json", "Sends nothing"]),
+        (["run", "--help"], ["MANIFEST", "--output", "--on-changed", "--json", "--quiet", "--log-file", "Ctrl-C",
+                             "--canary", "--only", "--where", "--limit", "--sample", "--retry", "--reuse"]),
+        (["plan", "--help"], ["MANIFEST", "--output", "--json", "Sends nothing", "--only", "--reuse", "--on-changed"]),
+        (["why", "--help"], ["MANIFEST", "ID", "what was changed"]),
         (["status", "--help"], ["DIRECTORY", "--json"]),
         (["simulate", "--help"], ["--port", "--fault"]),
         (["init", "--help"], ["TABLE", "MANIFEST", "--provider", "three example jobs"]),
@@ -115,6 +139,12 @@ def test_help(folder: Folder, words: list[str], says: list[str]) -> None:
         (["run", "m.yaml", "--frobnicate"], 2, "--frobnicate"),
         (["frobnicate"], 2, "frobnicate"),
         (["run", "m.yaml", "--on-changed", "maybe"], 2, "refuse"),
+        (["run", "m.yaml", "--limit", "0"], 2, "--limit"),
+        (["run", "m.yaml", "--limit", "1", "--sample", "1"], 2, "--limit and --sample exclude each other"),
+        (["run", "m.yaml", "--retry", "cause is x"], 65, "`is` is no comparison here; write =="),
+        (["run", "m.yaml", "--only", "nobody"], 65, "--only: no job is called nobody"),
+        (["run", "m.yaml", "--reuse", "absent"], 73, "absent holds no ledger.jsonl"),
+        (["why", "m.yaml", "job-9"], 65, "no job 'job-9'; did you mean job-"),
         (["run", "absent.yaml"], 66, "absent.yaml"),
         (["run", "."], 66, "error"),
         (["plan", "absent.yaml"], 66, "absent.yaml"),
@@ -189,6 +219,40 @@ def test_plan_writes_nothing(folder: Folder) -> None:
     assert sorted(file.name for file in folder.path.iterdir()) == ["m.yaml"]
     found = json.loads(folder.call("plan", "m.yaml", "--json").stdout)
     assert (found["to_do"], found["groups"]["to do: new"]["count"], found["cost_usd"]) == (8, 8, 0.36)
+
+
+def test_a_selection_on_the_command_line(folder: Folder) -> None:
+    """What is left out is said and counted apart, and the plan shows the same before."""
+    folder.manifest(5)
+    assert "3  would be sent, but not selected this time, $0.135 if sent" in folder.call(
+        "plan", "m.yaml", "--limit", "2").stdout  # fmt: skip
+    result = folder.call("run", "m.yaml", "--limit", "2")
+    assert (result.returncode, "left out   3 jobs" in result.stderr) == (0, True)
+    assert "left out" not in folder.call("run", "m.yaml").stderr
+
+
+def test_a_terminal_is_asked_after_the_canary(folder: Folder) -> None:
+    """Yes goes on, no ends with 1 and the jobs left; without a terminal nobody is asked."""
+    folder.manifest(4)
+    code, shown = folder.in_terminal("run", "m.yaml", "--canary", "1", answers={"[y/N]": "n"})
+    assert (code, "1 of the first 1 jobs got a picture" in shown) == (1, True)
+    assert "imagebatch: 1 canary: 3 of 4 left" in shown
+    code, shown = folder.in_terminal("run", "m.yaml", "--canary", "1", answers={"[y/N]": "y"})
+    assert code == 0
+    assert sum(line["t"] == "try" for line in folder.ledger()) == 4
+
+
+def test_a_terminal_is_asked_about_edited_jobs(folder: Folder) -> None:
+    """What was asked before and now, the price of buying again, and three answers."""
+    folder.manifest(2).call("run", "m.yaml")
+    text = (folder.path / "m.yaml").read_text()
+    (folder.path / "m.yaml").write_text(text.replace("cup 1", "cup one"))
+    assert folder.call("run", "m.yaml").returncode == 65
+    for answer, exit_code, tries in (("s", 65, 2), ("k", 0, 2), ("b", 0, 3)):
+        code, shown = folder.in_terminal("run", "m.yaml", answers={"stop here (s)?": answer})
+        assert (code, sum(line["t"] == "try" for line in folder.ledger())) == (exit_code, tries)
+        assert "cup 1  ->  cup one" in shown
+        assert "for $0.045 (b)" in shown
 
 
 def test_retry_sends_what_failed_for_good_once_more(folder: Folder) -> None:
