@@ -129,11 +129,7 @@ class Document:
 def parse(data: bytes, file: str, problems: Problems) -> Document:
     """Read one YAML document. `problems` takes what leaves the rest readable; else InputError is raised."""
     try:
-        loader = _Loader(_text(data))
-        try:
-            root = loader.get_single_node()
-        finally:
-            loader.dispose()
+        root = _composed(_text(data))
         value = None if root is None else _Builder(file, problems).document(root)
     except _Stop as stop:
         problem = Problem(message=stop.message, file=file, line=stop.at.line, column=stop.at.column)
@@ -141,6 +137,23 @@ def parse(data: bytes, file: str, problems: Problems) -> Document:
     except yaml.YAMLError as error:
         raise InputError([_syntax_problem(error, file)]) from error
     return Document(value, root)
+
+
+def _composed(text: str) -> Node | None:
+    """The document's root node; None if there is nothing in it."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        # libyaml looks ahead, and newer ones give up at a thousand levels before the first is composed. The text
+        # up to there is composed to the one that is too deep.
+        mark = error.problem_mark
+        if mark is None or "maximum nesting depth" not in str(error.problem):
+            raise
+        _composed(text[: mark.index])
+        raise _Stop(f"nested deeper than {MAX_DEPTH}", At(mark.line + 1, mark.column + 1)) from None
+    finally:
+        loader.dispose()
 
 
 def _text(data: bytes) -> str:

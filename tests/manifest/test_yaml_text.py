@@ -128,9 +128,25 @@ def test_windows_line_ends_are_line_ends() -> None:
     assert value_of("a: |\r\n  x\r\n  y\r\n") == {"a": "x\ny\n"}
 
 
-def test_depth_is_refused_before_it_is_built() -> None:
-    """A hundred thousand brackets end at the fifty-first."""
-    assert problems_of("[" * 100_000) == ["m.yaml:1:51: nested deeper than 50"]
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[" * 100_000, "1:51"),
+        ("é: " + "[" * 100_000, "1:53"),
+        ("{a: " * 10_000, "1:201"),
+        ("- " * 100_000, "1:101"),
+        ("[\n" * 5000, "51:1"),
+        ("\n".join(" " * level + "a:" for level in range(1200)), "51:51"),
+    ],
+    ids=["brackets", "behind a key", "braces", "dashes", "lines", "indented"],
+)  # fmt: skip
+def test_depth_is_refused_before_it_is_built(text: str, place: str) -> None:
+    """A hundred thousand brackets end at the fifty-first, also where the parser itself gives up at a thousand."""
+    assert problems_of(text) == [f"m.yaml:{place}: nested deeper than 50"]
+
+
+def test_fifty_levels_are_fine() -> None:
+    """No manifest needs more than a few."""
     assert value_of("[" * 50 + "]" * 50)
 
 
