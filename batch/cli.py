@@ -50,7 +50,20 @@ _CHANGES_SHOWN: Final = 3
 _ABORT_AFTER_SECONDS: Final = 0.5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Manifest = click.Path(dir_okay=True, path_type=Path)
+
+class _NamedPath(click.Path):
+    """A path that is one: `-o "$FOLDER"` with an empty variable must not mean the current folder."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("is empty; name a file or folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+Manifest = _NamedPath()
 
 
 class _Group(click.Group):
@@ -85,7 +98,7 @@ def cli() -> None:
 
 def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "-o", "--output", type=click.Path(file_okay=False, path_type=Path),
+        "-o", "--output", type=_NamedPath(file_okay=False),
         help="Folder for the results.  [default: output/NAME]",
     )(function)  # fmt: skip
 
@@ -97,6 +110,13 @@ def _retry_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def _allow_empty_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--allow-empty", is_flag=True,
+        help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be empty).",
+    )(function)
+
+
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
@@ -104,15 +124,17 @@ def _retry_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--on-changed", type=click.Choice(["refuse", "keep", "rerun"]), default="refuse", show_default=True,
               help="Jobs edited after their picture was bought: refuse to start, keep the old picture, or buy a new "
                    "one beside it.")  # fmt: skip
+@_allow_empty_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
-@click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append a debug log to this file.")
+@click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
 def run(
     manifest: Path,
     output: Path | None,
     retry: tuple[str, ...],
     on_changed: str,
     *,
+    allow_empty: bool,
     as_json: bool,
     quiet: bool,
     log_file: Path | None,
@@ -124,7 +146,9 @@ def run(
     where it stopped, and a finished batch sends nothing.
     """
     _start_log(log_file)
-    summary = _run_until_signal(manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry)
+    summary = _run_until_signal(
+        manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry, allow_empty=allow_empty
+    )
     _report_run(summary, _command(manifest, output, on_changed), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         _die_by(summary.exit - 128)
@@ -135,8 +159,9 @@ def run(
 @click.argument("manifest", type=Manifest)
 @_output_option
 @_retry_option
+@_allow_empty_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json: bool) -> None:
+def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, allow_empty: bool, as_json: bool) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key.
@@ -145,7 +170,7 @@ def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json
     from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output, retry=retry)
+    planned = plan_only(manifest, output=output, retry=retry, allow_empty=allow_empty)
     found, path, settings = planned.plan, planned.output, planned.manifest.settings
     per_minute = settings.limits.requests_per_minute
     seconds = found.to_do / per_minute * 60 if per_minute else None
@@ -180,7 +205,7 @@ def why(manifest: Path, job_id: str, output: Path | None) -> None:
 
 
 @cli.command(short_help="Show where an output folder stands.")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=_NamedPath())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(directory: Path, *, as_json: bool) -> None:
     """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type."""
@@ -195,8 +220,8 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 @cli.command(short_help="Write a first manifest, for a table.")
-@click.argument("table", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "manifest", type=click.Path(path_type=Path), metavar="MANIFEST",
+@click.argument("table", required=False, type=_NamedPath())
+@click.option("-o", "manifest", type=_NamedPath(), metavar="MANIFEST",
               help="The file to write; never over one that exists.  [default: TABLE's name with .yaml]")  # fmt: skip
 @click.option("--provider", type=click.Choice(["simulator", "anyfast", "google"]), default="simulator",
               show_default=True, help="Who is to make the pictures.")  # fmt: skip

@@ -33,8 +33,8 @@ from batch.providers.profiles import Endpoint, resolve_endpoint
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy, Settings
-from batch.store.history import History, JobHistory, replay
-from batch.store.store import OutputFolder, Store, machine, output_folder
+from batch.store.history import History, JobHistory
+from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
 
 if TYPE_CHECKING:
     from batch.simulator import SimulatorSettings
@@ -83,6 +83,7 @@ async def run(
     output: str | Path | None = None,
     on_changed: ChangedPolicy | str = ChangedPolicy.REFUSE,
     retry: Iterable[str] = (),
+    allow_empty: bool = False,
     listener: Listener | None = None,
     environment: Mapping[str, str] | None = None,
     clock: Clock | None = None,
@@ -93,13 +94,14 @@ async def run(
 
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
-    `retry` names causes of jobs that failed for good and are to be sent again ("all" for any).
+    `retry` names causes of jobs that failed for good and are to be sent again ("all" for any). With `allow_empty`
+    a manifest without jobs, or whose table has no rows, is a finished batch.
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
     listener = Listeners([listener] if listener is not None else [])
-    manifest = load_manifest(Path(manifest_path))
+    manifest = load_manifest(Path(manifest_path), allow_empty=allow_empty)
     settings = manifest.settings
     endpoint = resolve_endpoint(settings.provider)
     simulator = _simulator_settings(manifest, endpoint)
@@ -167,13 +169,14 @@ def plan_only(
     output: str | Path | None = None,
     on_changed: ChangedPolicy = ChangedPolicy.KEEP,
     retry: Iterable[str] = (),
+    allow_empty: bool = False,
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
-    manifest = load_manifest(Path(manifest_path))
+    manifest = load_manifest(Path(manifest_path), allow_empty=allow_empty)
     endpoint = resolve_endpoint(manifest.settings.provider)
     _simulator_settings(manifest, endpoint)
     path = output_path(manifest, output)
-    history, _ = replay(path)
+    history, _ = look_into(path)
     prices = load_prices(manifest.settings.prices)
     policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed, retry=frozenset(retry))
     plan = make_plan(manifest.check(), history, policies, prices.picture_usd)
