@@ -55,7 +55,20 @@ _CHANGES_SHOWN: Final = 3
 _ABORT_AFTER_SECONDS: Final = 0.5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Manifest = click.Path(dir_okay=True, path_type=Path)
+
+class _NamedPath(click.Path):
+    """A path that is one: `-o "$FOLDER"` with an empty variable must not mean the current folder."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("is empty; name a file or folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+Manifest = _NamedPath()
 
 
 class _Group(click.Group):
@@ -90,14 +103,14 @@ def cli() -> None:
 
 def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "-o", "--output", type=click.Path(file_okay=False, path_type=Path),
+        "-o", "--output", type=_NamedPath(file_okay=False),
         help="Folder for the results.  [default: output/NAME]",
     )(function)  # fmt: skip
 
 
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
-    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse")
+    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty")
 
     @functools.wraps(function)
     def with_wishes(*args: Any, canary: int | None = None, **options: Any) -> Any:
@@ -124,9 +137,12 @@ _WISHES_OPTIONS: Final = (
                  show_default=True,
                  help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
                       "keep the old picture, or buy a new one beside it."),
-    click.option("--reuse", metavar="DIR", multiple=True, type=click.Path(file_okay=False, path_type=Path),
+    click.option("--reuse", metavar="DIR", multiple=True, type=_NamedPath(file_okay=False),
                  help="Take pictures over from another output folder, where exactly the same was bought. May be "
                       "repeated."),
+    click.option("--allow-empty", is_flag=True,
+                 help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be "
+                      "empty)."),
 )  # fmt: skip
 
 
@@ -140,6 +156,7 @@ def _wishes(
     sample: int | None,
     seed: int,
     reuse: tuple[Path, ...],
+    allow_empty: bool,
     canary: int | None,
 ) -> Wishes:
     from batch.plan import Selection
@@ -150,8 +167,9 @@ def _wishes(
         raise click.UsageError("--limit and --sample exclude each other: the first N jobs, or N at random")
     selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
     return Wishes(
-        on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary
-    )
+        on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
+        allow_empty=allow_empty,
+    )  # fmt: skip
 
 
 @cli.command(short_help="Buy what is not bought yet.")
@@ -162,7 +180,7 @@ def _wishes(
               help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
-@click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append a debug log to this file.")
+@click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
 def run(
     manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool, quiet: bool, log_file: Path | None
 ) -> None:
@@ -224,7 +242,7 @@ def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes) -> Non
 
 
 @cli.command(short_help="Show where an output folder stands.")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=_NamedPath())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(directory: Path, *, as_json: bool) -> None:
     """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type."""
@@ -239,8 +257,8 @@ def status(directory: Path, *, as_json: bool) -> None:
 
 
 @cli.command(short_help="Write a first manifest, for a table.")
-@click.argument("table", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "manifest", type=click.Path(path_type=Path), metavar="MANIFEST",
+@click.argument("table", required=False, type=_NamedPath())
+@click.option("-o", "manifest", type=_NamedPath(), metavar="MANIFEST",
               help="The file to write; never over one that exists.  [default: TABLE's name with .yaml]")  # fmt: skip
 @click.option("--provider", type=click.Choice(["simulator", "anyfast", "google"]), default="simulator",
               show_default=True, help="Who is to make the pictures.")  # fmt: skip

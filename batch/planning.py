@@ -48,13 +48,18 @@ _REPLACED_AT_LEAST: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What a caller wants of this one run. `retry` is written as for `--retry`; `canary` None: as the manifest says."""
+    """What a caller wants of this one run.
+
+    `retry` is written as for `--retry`; `canary` None: as the manifest says. With `allow_empty` a manifest without
+    jobs, or whose table has no rows, is a finished batch.
+    """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
     retry: str = ""
     selection: Selection = field(default_factory=Selection)
     reuse: tuple[Path, ...] = ()
     canary: int | None = None
+    allow_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +151,7 @@ class Planned:
 
 def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:
     """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
-    manifest = load_manifest(manifest_path)
+    manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
     endpoint = resolve_endpoint(settings.provider)
     return Prepared(

@@ -31,8 +31,8 @@ from batch.providers.profiles import Endpoint
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
-from batch.store.history import History, replay
-from batch.store.store import OutputFolder, Store, machine, output_folder
+from batch.store.history import History
+from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
 from batch.takeover import Takeover
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def run_sync(manifest_path: str | Path, **options: object) -> Summary:
 def plan_only(manifest_path: str | Path, *, output: str | Path | None = None, wishes: Wishes | None = None) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
-    history, _ = replay(prepared.output)
+    history, _ = look_into(prepared.output)
     plan = prepared.plan(history)
     find_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
     return Planned(prepared=prepared, history=history, plan=plan)

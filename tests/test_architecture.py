@@ -48,7 +48,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "tenacity": (("dispatch.retry",), "exactly one layer retries; a second would pay twice"),
     "yaml": (("manifest", "simulator.command"), "nothing behind the manifest knows how it was written"),
     "pydantic": (("manifest",), "inner code gets checked values, not shapes to check"),
-    "jinja2": (("manifest.templates",), "a prompt is rendered once, when its job is made"),
+    "jinja2": (("manifest.templates", "manifest.sandbox"), "a prompt is rendered once, when its job is made"),
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
     "filelock": (("store.lock",), "one place knows how the folder is locked"),

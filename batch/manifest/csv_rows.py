@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from batch.errors import Problem
 from batch.manifest.problems import Report, show
-from batch.manifest.table_reader import READ_ERRORS, TableReader, unreadable
+from batch.manifest.table_reader import MAX_LINE_CHARACTERS, READ_ERRORS, TableReader, unreadable
+
+_TOO_LONG: Final = f"its line is longer than {MAX_LINE_CHARACTERS:,} characters"
 
 
 class CsvReader(TableReader):
@@ -22,7 +24,7 @@ class CsvReader(TableReader):
         super().__init__(stream, shown)
         self._encoding = encoding
         self._text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-        self._reader = csv.reader(self._text, delimiter=delimiter, strict=True)
+        self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)
 
     def read_header(self, report: Report) -> bool:
         """Read the column names; False (and a problem) if there are none to work with."""
@@ -30,8 +32,7 @@ class CsvReader(TableReader):
             self.columns = tuple(name.strip() for name in header)
             break
         if not any(self.columns):
-            if not self._broken:
-                report(self._problem("has no header line; the first line names the columns", 1))
+            self._say_empty("has no header line; the first line names the columns", report)
             return False
         if len(self.columns) == 1 and (found := set(self.columns[0]) & set(";\t|,")):
             words = {"\t": "tab"}
@@ -50,8 +51,14 @@ class CsvReader(TableReader):
                 yield line, row
             else:
                 report(self._wrong_width(row, line))
-        if empty and not self._broken:
-            report(self._problem("has no rows; write at least one under the header", 1))
+        if empty:
+            self._say_empty("has no rows; write at least one under the header", report)
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._text.readline(MAX_LINE_CHARACTERS):
+            if len(line) >= MAX_LINE_CHARACTERS:
+                raise csv.Error(_TOO_LONG)
+            yield line
 
     def _records(self, report: Report) -> Iterator[tuple[int, list[str]]]:
         reader = self._reader
@@ -79,6 +86,8 @@ class CsvReader(TableReader):
 
 def _csv_words(error: csv.Error) -> str:
     words = str(error)
+    if words == _TOO_LONG:
+        return words
     if "unexpected end of data" in words:
         return "a quoted cell is never closed"
     if "expected after" in words:

@@ -39,6 +39,7 @@ class Expansion:
     table: Table | None
     choice: Choice
     matrix: Matrix | None
+    allow_empty: bool
 
     def check(self, mark: Mark | None = None) -> Iterator[Job]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
@@ -75,6 +76,7 @@ class Expansion:
             report(error.problems[0])
             return
         with reader:
+            reader.may_be_empty = self.allow_empty
             if not reader.read_header(report):
                 return
             columns = Columns(reader.columns, gaps=reader.has_gaps)

@@ -39,6 +39,8 @@ _LOOPBACK: Final = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
 def _wrong(fragment: str, value: object = ...) -> PydanticCustomError:
     """`fragment` follows the field's name; the value is shown if given and short enough to be one."""
     shown = "" if value is ... else f"; got {said(value)}"
+    if isinstance(value, str) and " from " in fragment and re.fullmatch(r"[-+.0-9eE]+", value):
+        shown = f'; got the text "{show(value)}", so remove the quotes'
     return PydanticCustomError("sentence", "{text}", {"text": fragment + shown})
 
 
@@ -224,6 +226,11 @@ def short_form(key: str, kind: type = str) -> BeforeValidator:
         return {key: value} if isinstance(value, kind) else value
 
     return BeforeValidator(expand)
+
+
+def nothing_is(value: object) -> BeforeValidator:
+    """`jobs:` with nothing behind it stands for this value."""
+    return BeforeValidator(lambda given: value if given is None else given)
 
 
 def optional(check: Callable[[object], T]) -> PlainValidator:

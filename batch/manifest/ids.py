@@ -34,7 +34,8 @@ def id_problem(text: str, *, samples: int = 1) -> str | None:
     if _ID.fullmatch(text) is None:
         return f"id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got {show(text)}"
     if len(longest) > MAX_ID_BYTES:
-        return f"id is {len(longest)} characters long with its sample number; at most {MAX_ID_BYTES} are allowed"
+        counted = "" if samples == 1 else " with its sample number"
+        return f"id is {len(longest)} characters long{counted}; at most {MAX_ID_BYTES} are allowed"
     if text.endswith("."):
         return f"id ends with a dot, which Windows drops; got {show(text)}"
     if text.partition(".")[0].lower() in _RESERVED:

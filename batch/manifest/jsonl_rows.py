@@ -14,13 +14,14 @@ from typing import Any, BinaryIO, Final
 
 from batch.errors import Problem
 from batch.manifest.problems import Report, show
-from batch.manifest.table_reader import READ_ERRORS, TableReader, as_cell, unreadable
-
-#: A longer line is a file without line ends, which would have to be read whole.
-MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
-
-#: More keys than any table has columns; a file that uses keys for values would grow without end.
-MAX_COLUMNS: Final = 10_000
+from batch.manifest.table_reader import (
+    MAX_COLUMNS,
+    MAX_LINE_CHARACTERS,
+    READ_ERRORS,
+    TableReader,
+    as_cell,
+    unreadable,
+)
 
 
 class JsonlReader(TableReader):
@@ -60,16 +61,17 @@ class JsonlReader(TableReader):
         keys: dict[str, None] = {}
         for _, found in self._objects(_ignore):
             keys.update(dict.fromkeys(found))
-            if len(keys) > MAX_COLUMNS:
+            if len(keys) > MAX_COLUMNS:  # a file that uses keys for values would grow without end
                 break
         return list(keys)
 
     def _say_why_there_are_none(self, report: Report) -> None:
         said: list[Problem] = []
         lines = sum(1 for _ in self._objects(said.append))
-        if not said:
-            why = "no line has a key; keys name the columns" if lines else "has no rows; write one JSON object per line"
-            said.append(self._problem(why, 1))
+        if not said and lines:
+            said.append(self._problem("no line has a key; keys name the columns", 1))
+        elif not said:
+            self._say_empty("has no rows; write one JSON object per line", report)
         for problem in said:
             report(problem)
 

@@ -68,8 +68,8 @@ class Manifest:
         return self._expansion.jobs()
 
 
-def load_manifest(path: Path) -> Manifest:
-    """Read the manifest at `path`.
+def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
+    """Read the manifest at `path`. With `allow_empty`, no jobs or a table without rows are no problem.
 
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
@@ -78,7 +78,9 @@ def load_manifest(path: Path) -> Manifest:
     problems = Problems(file)
     document = parse(data, file, problems)
     if document.value is None:
-        raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
+        if not allow_empty:
+            raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
+        document = Document({"jobs": []}, None)
     shape, jobs = read_shapes(document, file, problems)
     offer = Offer(profile=shape.provider.profile, own_address=shape.provider.base_url is not None)
     matrix_reader = MatrixReader(document, file, problems)
@@ -100,11 +102,12 @@ def load_manifest(path: Path) -> Manifest:
             table=reader.table(),
             choice=reader.choice(),
             matrix=matrix,
+            allow_empty=allow_empty,
         ),
     )
     if shape.reference_root is not None:
         reader.check_folder(shape.reference_root)
-    if not shape.jobs:
+    if not shape.jobs and not allow_empty:
         reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
     if problems.places() and not matrix_reader.broken and not problems.has_at(*document.at("rows", "file")):
         _add_what_the_jobs_show(manifest, problems)

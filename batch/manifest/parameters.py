@@ -63,7 +63,14 @@ def prompt_problem(prompt: str) -> str | None:
         if size > MAX_PROMPT_BYTES:
             return f"prompt is {size:,} bytes long; at most {MAX_PROMPT_BYTES:,} are allowed"
     wrong = unfit_text(prompt)
-    return None if wrong is None else f"prompt: {wrong}"
+    if wrong is not None:
+        return f"prompt: {wrong}"
+    return None if _shows_anything(prompt) else "prompt holds invisible characters only; write what the picture shows"
+
+
+def _shows_anything(text: str) -> bool:
+    """Whether there is anything but white space and invisible characters; usually the first character tells."""
+    return any(character.isprintable() and not character.isspace() for character in text)
 
 
 def _one_of(words: tuple[str, ...]) -> str:

@@ -49,7 +49,7 @@ class ParquetReader(TableReader):
             self._give_up(_unreadable(error), 1, report)
             return False
         if not self.columns or not self._file.metadata.num_rows:
-            report(self._problem("has no rows", 1))
+            self._say_empty("has no rows", report)
             return False
         return self._names_differ(report)
 

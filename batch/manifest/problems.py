@@ -7,7 +7,7 @@ would act on, cuts long text and hides what looks like a key.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
@@ -30,6 +30,8 @@ _LISTED_NAMES: Final = 16
 _KEY: Final = re.compile(
     r"(?<![A-Za-z0-9_-])(?:AIza[A-Za-z0-9_-]{30,}|AQ\.[A-Za-z0-9_-]{20,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,})"
 )
+
+LOOKS_LIKE_KEY: Final = "this looks like an API key; keys come from the environment, never from a manifest or a table"
 
 #: Control characters a prompt or a path never needs (all but newline and tab), and halves of surrogate pairs,
 #: which cannot be written as UTF-8.
@@ -96,9 +98,9 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def looks_like_key(text: str) -> bool:
-    """Whether the text holds something shaped like an API key."""
-    return _KEY.search(text) is not None
+def key_positions(text: str) -> Iterator[int]:
+    """Where something shaped like an API key begins."""
+    return (found.start() for found in _KEY.finditer(text))
 
 
 def control_character(text: str) -> str | None:
@@ -111,11 +113,10 @@ def unfit_text(text: str) -> str | None:
     """What is wrong with a text whatever it is used for, as a sentence; None if nothing is."""
     found = control_character(text)
     if found is not None:
-        kind = "is not valid Unicode" if found.startswith("\\ud") else "is a control character"
-        return f"{found} {kind}; only newline and tab are allowed"
-    if looks_like_key(text):
-        return "this looks like an API key; keys come from the environment, never from a manifest or a table"
-    return None
+        if found.startswith("\\ud"):
+            return f"{found} is half a character, not valid Unicode; write the whole character"
+        return f"{found} is a control character; only newline and tab are allowed"
+    return None if _KEY.search(text) is None else LOOKS_LIKE_KEY
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str) -> str:

@@ -121,7 +121,7 @@ class ManifestShape(_Shape):
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
-    jobs: list[Any]
+    jobs: Annotated[list[Any], fields.nothing_is([])]
 
 
 #: Which shape stands where; list indices are left out.
@@ -182,8 +182,12 @@ class _Note:
 
     def all_of(self, error: ValidationError, above: Path) -> None:
         """Everything wrong below `above`."""
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        unknowns = [above + detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+        for detail in details:
             path = above + detail["loc"]
+            if detail["type"] == "missing" and any(_hint(each) == f"did you mean {path[-1]}?" for each in unknowns):
+                continue  # it is there, misspelt, and that is said
             unknown = detail["type"] == "extra_forbidden"
             at = self._document.key_at(*path) if unknown else self._document.at(*path)
             if at not in self._said_before or detail["type"] == "missing":
@@ -197,8 +201,7 @@ class _Note:
         if kind == "missing":
             return _missing(field)
         if kind == "extra_forbidden":
-            shape = _SHAPES.get(tuple(names[:-1]), ManifestShape)
-            return f'unknown field "{show(field)}"; {did_you_mean(field, shape.model_fields, "fields")}'
+            return f'unknown field "{show(field)}"; {_hint(path)}'
         if kind == "sentence":
             return f"{field} {detail['ctx']['text']}"
         wanted = "a list" if kind == "list_type" else "a mapping (key: value)"
@@ -225,6 +228,12 @@ def job_named(document: Document, path: tuple[str | int, ...]) -> str | None:
     if not isinstance(job_id, str) or not job_id.strip() or "{" in job_id:
         return None
     return show(job_id)
+
+
+def _hint(path: Path) -> str:
+    """What a field that is not known may be meant for."""
+    names = [part for part in path if isinstance(part, str)]
+    return did_you_mean(names[-1], _SHAPES.get(tuple(names[:-1]), ManifestShape).model_fields, "fields")
 
 
 def _missing(field: str) -> str:

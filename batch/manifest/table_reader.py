@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -17,6 +18,12 @@ from batch.manifest.files import reason
 from batch.manifest.problems import Report, show
 
 Row: TypeAlias = Sequence[Any]
+
+#: A longer line is a file without line ends, which would have to be read whole.
+MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
+
+#: More than any table has.
+MAX_COLUMNS: Final = 10_000
 
 #: What reading a file may raise, packed or not.
 READ_ERRORS: Final = (OSError, EOFError, zlib.error)
@@ -32,6 +39,7 @@ class TableReader(ABC):
         self._stream = stream
         self._shown = shown
         self._broken = False
+        self.may_be_empty = False
         self.columns: tuple[str, ...] = ()
 
     def __enter__(self) -> TableReader:
@@ -49,10 +57,18 @@ class TableReader(ABC):
         """Every good row with the line it starts on."""
 
     def _names_differ(self, report: Report) -> bool:
-        doubled = sorted({name for name in self.columns if name and self.columns.count(name) > 1})
+        if len(self.columns) > MAX_COLUMNS:
+            report(self._problem(f"the table has more than {MAX_COLUMNS:,} columns; is this its header?", 1))
+            return False
+        doubled = sorted(name for name, count in Counter(self.columns).items() if name and count > 1)
         for name in doubled:
             report(self._problem(f'the column "{show(name)}" is named twice; rename one', 1))
         return not doubled
+
+    def _say_empty(self, message: str, report: Report) -> None:
+        """A table without rows: usually a failed export, sometimes just a quiet night."""
+        if not self._broken and not self.may_be_empty:
+            report(self._problem(message, 1))
 
     def _give_up(self, message: str, line: int, report: Report) -> None:
         """Nothing after this can be told apart from its consequences."""

@@ -18,27 +18,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError, UndefinedError
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import UndefinedError
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batch.manifest.ids import slug
 from batch.manifest.problems import did_you_mean, show
+from batch.manifest.sandbox import MAX_RENDERED_CHARACTERS, TooMuchWork, count_in, new_allowance, sandbox
 from batch.manifest.table_reader import Row
 
-MAX_RENDERED_CHARACTERS: Final = 1_000_000
-
 Filter: TypeAlias = Callable[[str], str]
-
-#: Filters a prompt may need. Those that pad or format to a width are left out: a typing error there asks
-#: for gigabytes.
-_JINJA_FILTERS: Final = (
-    "abs", "capitalize", "d", "default", "e", "escape", "first", "float", "int", "join", "last", "length",
-    "list", "lower", "max", "min", "replace", "reverse", "round", "sort", "string", "striptags", "title",
-    "trim", "truncate", "unique", "upper", "wordcount",
-)  # fmt: skip
 
 _RESERVED_WORDS: Final = frozenset(keyword.kwlist) | {
     "true",
@@ -61,8 +51,37 @@ class RowProblem(TemplateProblem):
 
 def strip_html(text: str) -> str:
     """The words of an HTML description: tags out, entities resolved, white space joined."""
-    text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", " ", str(text))
-    return " ".join(html.unescape(text).split())
+    return " ".join(html.unescape(_without_tags(str(text))).split())
+
+
+_TAG: Final = re.compile(r"<(?:(script|style)\b|(!--))?", re.IGNORECASE)
+_TAG_ENDS: Final = {
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+    "!--": re.compile("-->"),
+    "": re.compile(">"),
+}
+
+
+def _without_tags(text: str) -> str:
+    """A space for each tag, comment, script and style; one never closed is text.
+
+    An end that was once not found is not looked for again, so that a cell of a hundred thousand "<" takes no minutes.
+    """
+    pieces: list[str] = []
+    kept_from = at = 0
+    absent: set[str] = set()
+    while "" not in absent and (start := _TAG.search(text, at)):
+        at = start.end()
+        kind = (start[1] or start[2] or "").lower()
+        for name in dict.fromkeys((kind, "")):
+            end = None if name in absent else _TAG_ENDS[name].search(text, at)
+            if end is not None:
+                pieces += [text[kept_from : start.start()], " "]
+                kept_from = at = end.end()
+                break
+            absent.add(name)
+    return "".join([*pieces, text[kept_from:]])
 
 
 def words(text: str, count: int) -> str:
@@ -73,29 +92,6 @@ def words(text: str, count: int) -> str:
 
 
 _OWN_FILTERS: Final[Mapping[str, Filter]] = {"slug": lambda text: slug(str(text)), "strip_html": strip_html}
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja without its globals, and with a lid on the operators that make much out of little."""
-
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if operator == "*" and not numbers:
-            raise SecurityError("only numbers can be multiplied")
-        if operator == "%" and not numbers:
-            raise SecurityError("% works on numbers only")
-        if operator == "**" and (not numbers or abs(left) > 1e6 or abs(right) > 16):
-            raise SecurityError("this power is too large")
-        return super().call_binop(context, operator, left, right)
-
-    def wrap_str_format(self, value: Any) -> None:
-        """Leave `format` to `is_safe_attribute`; Jinja's own wrapper checks access but not widths."""
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        padding = ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map")
-        return attr not in padding and super().is_safe_attribute(obj, attr, value)
 
 
 def _written(value: Any) -> Any:
@@ -112,16 +108,7 @@ def _kind(value: object) -> str:
     return "an object" if isinstance(value, dict) else "binary data" if isinstance(value, bytes) else "a list"
 
 
-def _sandbox() -> _Sandbox:
-    # The text of a prompt is nobody's HTML, so nothing is escaped.
-    environment = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=_written)
-    environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in _JINJA_FILTERS} | dict(_OWN_FILTERS)
-    environment.filters["words"] = words
-    return environment
-
-
-_ENVIRONMENT: Final = _sandbox()
+_ENVIRONMENT: Final = sandbox(dict(_OWN_FILTERS) | {"words": words}, _written)
 
 
 def is_template(text: str) -> bool:
@@ -251,6 +238,7 @@ class Template:
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
         self._parts = _plain_parts(tree, columns)
         if self._parts is None:
+            self._too_much: TooMuchWork | None = None
             with _as_problem(f"{self._what} cannot be read"):
                 self._generate = _compiled(tree).generate
 
@@ -282,11 +270,18 @@ class Template:
         pieces: list[str] = []
         length = 0
         with _as_problem(f"{self._what} cannot be filled", rows_differ=self._columns.gaps):
-            for piece in self._generate(values):
-                pieces.append(piece)
-                length += len(piece)
-                if length > MAX_RENDERED_CHARACTERS:
-                    raise _too_long()
+            if self._too_much is not None:
+                raise self._too_much  # a million rows need not find out again
+            new_allowance()
+            try:
+                for piece in self._generate(values):
+                    pieces.append(piece)
+                    length += len(piece)
+                    if length > MAX_RENDERED_CHARACTERS:
+                        raise _too_long()
+            except TooMuchWork as error:
+                self._too_much = error
+                raise
         return "".join(pieces)
 
 
@@ -366,11 +361,14 @@ def _as_problem(what: str, *, rows_differ: bool = False) -> Iterator[None]:
     except TemplateSyntaxError as error:
         unknown = re.match("No filter named '(.*)'", error.message or "")
         if unknown is not None:
-            hint = did_you_mean(unknown[1], sorted(_ENVIRONMENT.filters), "filters")
+            known = sorted(name for name in _ENVIRONMENT.filters if name.isidentifier())
+            hint = did_you_mean(unknown[1], known, "filters")
             raise TemplateProblem(f'{what}: no filter "{show(unknown[1])}"; {hint}') from error
         raise TemplateProblem(f"{what} (its line {error.lineno}): {show(error.message or '?')}") from error
     except TemplateError as error:
         raise TemplateProblem(f"{what}: {show(error.message or '?')}") from error
+    except RecursionError as error:
+        raise TemplateProblem(f"{what}: it is nested too deep, or calls itself without end") from error
     except Exception as error:  # wrong types, division by zero, Python's own limits on nesting and numbers
         raise TemplateProblem(f"{what}: {show(str(error))}") from error
 
@@ -388,6 +386,8 @@ def _refuse_unknown_filters(tree: nodes.Template) -> None:
 
 
 def _compiled(tree: nodes.Template) -> Any:
+    count_in(tree, _ENVIRONMENT)
+    new_allowance()  # for what Jinja computes beforehand
     return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), {}, None)
 
 

@@ -20,7 +20,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from batch.errors import InputError, Problem
-from batch.manifest.problems import Problems, show, unfit_text
+from batch.manifest.problems import LOOKS_LIKE_KEY, Problems, key_positions, show, unfit_text
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Base
@@ -51,8 +51,16 @@ _CORE_TYPES: Final = (
 #: What YAML 1.1 readers (and people's memories of them) take for something other than text.
 _OLDER_YAML: Final = yaml.resolver.Resolver()
 
-#: Characters YAML does not allow in a file; they are named with their line before the parser sees them.
-_NOT_YAML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+#: Characters that do not belong in a file; they are named with their line before the parser sees them.
+_NOT_YAML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+#: Line breaks to YAML 1.1 only, and so to the parser: while it works, characters that are none of Unicode's stand in.
+_STAND_INS: Final = {0x2028: 0xFDD0, 0x2029: 0xFDD1}
+_STOOD_IN_FOR: Final = {stand_in: character for character, stand_in in _STAND_INS.items()}
+
+#: JSON writes characters outside the basic plane in halves. Only the slow parser takes them, so there is a limit.
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_MAX_CHARACTERS_WITH_HALVES: Final = 4 * 1024 * 1024
 
 
 class At(NamedTuple):
@@ -88,6 +96,11 @@ class _Loader(_Base):
 
 for _name, _pattern, _first in _CORE_TYPES:
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern}$"), _first)
+
+#: The same, without libyaml.
+_PureLoader: Final[Any] = type(
+    "_PureLoader", (yaml.SafeLoader,), {name: each for name, each in vars(_Loader).items() if not name.startswith("__")}
+)
 
 
 class Document:
@@ -129,12 +142,11 @@ class Document:
 def parse(data: bytes, file: str, problems: Problems) -> Document:
     """Read one YAML document. `problems` takes what leaves the rest readable; else InputError is raised."""
     try:
-        loader = _Loader(_text(data))
-        try:
-            root = loader.get_single_node()
-        finally:
-            loader.dispose()
-        value = None if root is None else _Builder(file, problems).document(root)
+        text = _text(data)
+        root = _mended(_composed(text.translate(_STAND_INS)), text)
+        builder = _Builder(file, problems)
+        value = None if root is None else builder.document(root)
+        builder.report_keys_beside_values(text)
     except _Stop as stop:
         problem = Problem(message=stop.message, file=file, line=stop.at.line, column=stop.at.column)
         raise InputError([problem]) from None
@@ -143,10 +155,51 @@ def parse(data: bytes, file: str, problems: Problems) -> Document:
     return Document(value, root)
 
 
+def _composed(text: str, loader_class: Any = None) -> Node | None:
+    """The document's root node; None if there is nothing in it."""
+    loader = (loader_class or _Loader)(text)
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        # libyaml looks ahead, and newer ones give up at a thousand levels before the first is composed. The text
+        # up to there is composed to the one that is too deep.
+        mark = error.problem_mark
+        if "invalid Unicode character escape" in str(error.problem) and len(text) <= _MAX_CHARACTERS_WITH_HALVES:
+            return _composed(text, _PureLoader)
+        if mark is None or "maximum nesting depth" not in str(error.problem):
+            raise
+        _composed(text[: mark.index], loader_class)
+        raise _Stop(f"nested deeper than {MAX_DEPTH}", At(mark.line + 1, mark.column + 1)) from None
+    finally:
+        loader.dispose()
+
+
+def _mended(root: Node | None, text: str) -> Node | None:
+    """The nodes with what stood in for line separators put back, and characters written in halves made whole."""
+    if root is None or not (_HALF.search(text) or any(chr(character) in text for character in _STAND_INS)):
+        return root
+    seen: set[int] = set()
+    left = [root]
+    while left:
+        node = left.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, ScalarNode):
+            halves = node.value.translate(_STOOD_IN_FOR).encode("utf-16-le", "surrogatepass")
+            node.value = halves.decode("utf-16-le", "surrogatepass")
+        elif isinstance(node, MappingNode):
+            left += [each for pair in node.value for each in pair]
+        else:
+            left += node.value
+    return root
+
+
 def _text(data: bytes) -> str:
     """The file's text. Byte order marks of UTF-8 are dropped, other encodings named."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise _Stop("the file is UTF-16; save it as UTF-8", At(1, 1))
+    other = _other_encoding(data)
+    if other is not None:
+        raise _Stop(f"the file is {other}; save it as UTF-8", At(1, 1))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -159,6 +212,16 @@ def _text(data: bytes) -> str:
         column = found.start() - text.rfind("\n", 0, found.start())
         raise _Stop(f"the control character {show(found.group())} is not allowed; remove it", At(line, column))
     return text
+
+
+def _other_encoding(data: bytes) -> str | None:
+    """UTF-16 or UTF-32, by the byte order mark or, for UTF-16, by how ASCII looks in it."""
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "UTF-32"
+    zeros = [byte == 0 for byte in data[:4]]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or zeros in ([True, False, True, False], [False, True, False, True]):
+        return "UTF-16"
+    return None
 
 
 def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
@@ -194,12 +257,20 @@ class _Builder:
         self._built: dict[int, _Built | None] = {}
         self._written = 0
         self._merged = 0
+        self._told: list[tuple[int, int]] = []
 
     def document(self, root: Node) -> Any:
         built = self._build(root)
         if built.size - self._written > MAX_ALIASED_VALUES:
             raise _Stop(f"aliases repeat more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(root))
         return built.value
+
+    def report_keys_beside_values(self, text: str) -> None:
+        """An API key in a comment is as public as one in a value."""
+        for start in key_positions(text):
+            if not any(first <= start < end for first, end in self._told):
+                at = At(text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
+                self._problems.add(Problem(message=LOOKS_LIKE_KEY, file=self._file, line=at.line, column=at.column))
 
     def _build(self, node: Node) -> _Built:
         if isinstance(node, ScalarNode):
@@ -280,6 +351,7 @@ class _Builder:
     def _check_text(self, node: ScalarNode) -> None:
         wrong = unfit_text(node.value)
         if wrong is not None:
+            self._told.append((node.start_mark.index, node.end_mark.index))
             self._add(wrong, node)
 
     def _add(self, message: str, node: Node) -> None:

@@ -95,7 +95,7 @@ class PublishedManifest:
 
 def _open_to_append(path: str) -> int:
     """The live file, without the half line that a run which was killed may have left at its end."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PUBLIC_MODE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_MODE)
     size = os.fstat(descriptor).st_size
     start = max(0, size - _LONGEST_LINE_BYTES)
     end = os.pread(descriptor, size - start, start)

@@ -11,6 +11,7 @@ import asyncio
 import os
 import platform
 import socket
+import stat
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -43,6 +44,7 @@ from batch.store.records import (
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
+_FILES: Final = ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", "simulator-book.jsonl")
 #: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
 _PICTURE_THREADS: Final = 4
 
@@ -303,15 +305,42 @@ def output_folder(path: Path) -> Iterator[OutputFolder]:
 
     Raises `LockedError` at once if another run has it, `LedgerError` if the ledger is damaged.
     """
+    _check_folder(path)
     lock = OutputLock(str(path))
     try:
         if path.is_dir():
             lock.acquire()
-        elif path.exists():
-            raise OutputError(f"{path} is not a folder")
         yield OutputFolder(path, lock, *replay(path))
     finally:
         lock.release()
+
+
+def look_into(path: Path) -> tuple[History, Tail]:
+    """Read the ledger of an output folder, if there is one, without a lock.
+
+    Raises `OutputError` if a run could not use the folder and `LedgerError` if the ledger is damaged.
+    """
+    _check_folder(path)
+    return replay(path)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse what is in the way of our own files: a link would lead writes elsewhere, a FIFO never ends.
+
+    The folder itself may be a link.
+    """
+    try:
+        if not path.is_dir() and os.path.lexists(path):
+            raise OutputError(f"{path} is not a folder")
+        for name in (*_FOLDERS, *_FILES):
+            own = path / name
+            mode = os.lstat(own).st_mode if os.path.lexists(own) else None
+            if mode is not None and not (stat.S_ISDIR(mode) if name in _FOLDERS else stat.S_ISREG(mode)):
+                wanted = "folder" if name in _FOLDERS else "regular file"
+                what = "a link" if stat.S_ISLNK(mode) else f"not a {wanted}"
+                raise OutputError(f"{own} is {what}; move it away, a {wanted} of ours belongs there")
+    except OSError as error:
+        raise OutputError(f"cannot use {path} as the output folder: {error.strerror or error}") from error
 
 
 def _make_folders(output: Path) -> None:
@@ -321,8 +350,6 @@ def _make_folders(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         for name in _FOLDERS:
             folder = output / name
-            if folder.is_symlink():
-                raise OutputError(f"{folder} is a link; the output folder's own folders must not be")
             folder.mkdir(mode=0o755 if name == "images" else 0o700, exist_ok=True)
         for folder in (output, *(folder.parent for folder in missing)):
             sync_folder(str(folder))

@@ -30,7 +30,7 @@ BAD: dict[str, tuple[str, str]] = {
     "zero": ("limits: {requests_per_minute: 0}" + ONE_JOB, "1:31: requests_per_minute must be a whole number from 1 to 1,000,000; got 0"),
     "negative": ("retry: {unusable_retries: -1}" + ONE_JOB, "1:27: unusable_retries must be a whole number from 0 to 10; got -1"),
     "bool number": ("limits: {concurrency: true}" + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got true"),
-    "text number": ('limits: {concurrency: "8"}' + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got 8"),
+    "text number": ('limits: {concurrency: "8"}' + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got the text \"8\", so remove the quotes"),
     "long number": ("limits: {concurrency: " + "9" * 5000 + "}" + ONE_JOB, "1:23: a number of 5000 characters is too long; quote it if it is text"),
     "policy": ("retry: {unknown: again}" + ONE_JOB, "1:18: unknown must be one of resend, hold; got again"),
     "price": ("prices: {1K: -1}" + ONE_JOB, "1:9: prices must be US dollars per picture from 0 to 100; got -1"),

@@ -178,7 +178,6 @@ speed: 4
 """
     assert folder.problems(text) == [
         "m.yaml:2:23: concurrency must be a whole number from 1 to 1,024; got 0",
-        "m.yaml:4:5: prompt is missing; add it",
         'm.yaml:4:5: unknown field "promt"; did you mean prompt?',
         'm.yaml:5:14: job "no": prompt is empty; write some text',
         'm.yaml:5:22: job "no": id must be a string; quote it',

@@ -31,6 +31,15 @@ def fill(text: str) -> str:
         ("{{ Title[:3] }}{# a remark #}", "Red"),
         ('{{ row[Handle ~ ""] if False else "-" }}', "-"),
         ("{{ 2 * 3 }}", "6"),
+        ("{{ ['a', 'b'] | join(', ') }}{{ 'xyz'.join('ab') }}", "a, baxyzb"),
+        ("{{ [{'n': 'a'}, {'n': 'b'}] | join('+', attribute='n') }}", "a+b"),
+        ("{{ Title | replace('e', 'E', 1) }}{{ Title | replace(old='e', new='') }}", "REd KiteRd Kit"),
+        ("{{ Handle.replace('k', 'c') ~ 7 ~ True }}", "cite7True"),
+        ("{% for x in 'abc' %}{{ loop.index }}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}", "1a,2b,3c"),
+        ("{% for x in 'ab' %}{{ loop.length }}{% endfor %}{% for x in [] %}{% else %}none{% endfor %}", "22none"),
+        ("{% for x in [['a', ['b']]] recursive %}{{ x if x is string else loop(x) }}{% endfor %}", "ab"),
+        ("{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ twice(Handle) }}", "kitekite"),
+        ("{{ 19.956 | round(2) }}{{ 'a' ~ ('1' | int + 1) }}{{ 7.5 | round(method='ceil') | int }}", "19.96a28"),
     ],
 )
 def test_filled(text: str, expected: str) -> None:
@@ -105,12 +114,40 @@ def test_found_before_the_first_row(text: str, expected: str) -> None:
         "{% for a in Title %}{% for b in Title %}{% for c in Title %}{% for d in Title %}{% for e in Title %}"
         "{% for f in Title %}{{ Title }}{{ Title }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}"
         "{% endfor %}",
+        "{% set x = Title %}" + "{% set x = x ~ x %}" * 40,
+        "{% set x = Title %}" + "{% set x = x + x %}" * 40,
+        "{% set x = [Title] %}" + "{% set x = x + x %}" * 40,
+        "{% set x = Title %}" + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40,
+        "{% set x = 10 ** 16 %}" + "{% set x = x * x %}" * 40,
+        "{% set x = [Title] %}" + "{% set x = [x, x] %}" * 40 + "{{ x | string | length }}",
+        "{{ Title" + " | replace('', Title)" * 40 + " | length }}",
+        "{{ Title" + ".replace('', Title)" * 40 + " | length }}",
+        "{{ Title" + " | join(Title)" * 40 + " | length }}",
+        "{{ 'aaaaaaaaaa'" + " | replace('a', 'aaaaaaaaaa')" * 9 + " }}",
+        "{{ (1).to_bytes(1000000000, 'big') }}",
+        "{{ Title.translate({82: Title}) }}",
+        "{{ 3 | round(1000000000, 'ceil') }}",
+        "{% set x = '1234567890' %}" + "{% for a in x %}" * 9 + "{% endfor %}" * 9,
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% set x = Title %}"
+        + "{% set x = x ~ x %}" * 13
+        + "{% for a in x %}{% set y = x | upper | lower | title %}{% endfor %}",
     ],
+    ids=lambda text: text[-60:],
 )
 def test_stopped_while_filling(text: str) -> None:
     """What the sandbox forbids, what has no value and what grows too long is a problem, soon."""
     with pytest.raises(TemplateProblem):
         fill(text)
+
+
+def test_what_takes_too_long_is_found_out_once() -> None:
+    """A table has a million rows, and the template is the same for all of them."""
+    template = Template("{% set x = 'abcdefghij' %}" + "{% for a in x %}" * 9 + "{% endfor %}" * 9, COLUMNS)
+    for _ in range(100):
+        with pytest.raises(TemplateProblem, match="it takes more than 20,000,000 steps for one row"):
+            template.fill(ROW)
 
 
 def test_literal_text_is_no_template() -> None:
@@ -127,7 +164,15 @@ def test_literal_text_is_no_template() -> None:
         ("<style>p{}</style>a<!-- b -->c<script>1<2</script>", "a c"),
         ("1 < 2", "1 < 2"),
         ("", ""),
+        ("<script>a<b>c", "a c"),
+        ("<!-- a <b>c</b>", "c"),
+        ("<STYLE>a</style\n>b<scripts>c</scripts>", "b c"),
+        ("<" * 100_000, "<" * 100_000),
+        ("<script " * 20_000 + "x", ("<script " * 20_000 + "x")),
+        ("<!--" * 30_000, "<!--" * 30_000),
+        ("<script>" * 20_000 + "</script", "</script"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_strip_html(text: str, expected: str) -> None:
     """The words of a description, without its markup."""

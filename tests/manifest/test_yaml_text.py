@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both parsers: a PyYAML built without libyaml has only the slow one."""
     if request.param == "pure":
-        own = {name: value for name, value in vars(yaml_text._Loader).items() if not name.startswith("__")}
-        monkeypatch.setattr(yaml_text, "_Loader", type("_PureLoader", (yaml.SafeLoader,), own))
+        monkeypatch.setattr(yaml_text, "_Loader", yaml_text._PureLoader)
     elif not yaml.__with_libyaml__:
         pytest.skip("this PyYAML has no libyaml")
 
@@ -73,6 +72,9 @@ def test_merge_keys_add_what_is_not_written() -> None:
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
+    "utf-32": ("j".encode("utf-32"), "1:1: the file is UTF-32; save it as UTF-8"),
+    "utf-16 without a mark": ("jobs".encode("utf-16-be"), "1:1: the file is UTF-16; save it as UTF-8"),
+    "next line": ("a: x\u0085y", "1:5: the control character \\x85 is not allowed; remove it"),
     "utf-16": (b"\xff\xfej\x00", "1:1: the file is UTF-16; save it as UTF-8"),
     "latin-1": (b"a: 1\nb: caf\xe9\n", "2:7: not UTF-8 (byte 11); save the file as UTF-8"),
     "nul": ("a: 1\nb: x\0y", "2:5: the control character \\x00 is not allowed; remove it"),
@@ -112,10 +114,35 @@ def test_syntax_errors_have_a_line(text: str) -> None:
 
 
 def test_a_lone_surrogate_is_refused() -> None:
-    """Half a character cannot be sent: one parser refuses the escape itself, the other reads it."""
-    [problem] = problems_of('a: "\\ud800"')
+    """Half a character cannot be sent, and is named where its text begins."""
+    expected = "\\ud800 is half a character, not valid Unicode; write the whole character"
+    assert problems_of('{a: "\\ud83d\\ude00", b: "\\ud800"}') == [f"m.yaml:1:24: {expected}"]
 
-    assert "not valid Unicode" in problem or "invalid Unicode" in problem
+
+def test_characters_written_in_halves_are_whole() -> None:
+    """Programs write JSON, which is YAML, with emoji as two escapes."""
+    assert value_of('{"\\uD83D\\uDE00": ["x\\ud83d\\ude00y", \'\\ud83d\\ude00\']}') == {"😀": ["x😀y", r"\ud83d\ude00"]}
+
+
+@pytest.mark.parametrize("form", ["a: x\u2028y\u2029z", "a: 'x\u2028y\u2029z'", 'a: "x\u2028y\u2029z"', "a: |-\n  x\u2028y\u2029z"])
+def test_line_separators_are_text(form: str) -> None:
+    """YAML 1.2 knows no other line ends than those of text files, so places count the same lines as an editor."""
+    assert value_of(form) == {"a": "x\u2028y\u2029z"}
+    last = form.count("\n") + 2
+    assert problems_of(f"{form}\nb: !x 1") == [f"m.yaml:{last}:4: the tag !x is not allowed; only YAML's core types are"]
+
+
+@pytest.mark.parametrize("place", ["# {}\na: 1", "a: &{} 1", "a: 1 # {}", "# é\n\n#{}"])
+def test_a_key_beside_the_values_is_found(place: str) -> None:
+    """A comment is as public as the rest; the key is not repeated."""
+    [problem] = problems_of(place.format("AIza" + "Sy" * 17))
+    assert problem.endswith("this looks like an API key; keys come from the environment, never from a manifest or a table")
+    assert problem.split(":")[1] == str(place.partition("{")[0].count("\n") + 1)
+
+
+def test_a_key_in_a_value_is_told_once() -> None:
+    """Where the value begins."""
+    assert [problem.partition(": ")[0] for problem in problems_of("a: |\n  x\n  AIza" + "Sy" * 17)] == ["m.yaml:1:4"]
 
 
 def test_byte_order_mark_is_dropped() -> None:
@@ -128,9 +155,25 @@ def test_windows_line_ends_are_line_ends() -> None:
     assert value_of("a: |\r\n  x\r\n  y\r\n") == {"a": "x\ny\n"}
 
 
-def test_depth_is_refused_before_it_is_built() -> None:
-    """A hundred thousand brackets end at the fifty-first."""
-    assert problems_of("[" * 100_000) == ["m.yaml:1:51: nested deeper than 50"]
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[" * 100_000, "1:51"),
+        ("é: " + "[" * 100_000, "1:53"),
+        ("{a: " * 10_000, "1:201"),
+        ("- " * 100_000, "1:101"),
+        ("[\n" * 5000, "51:1"),
+        ("\n".join(" " * level + "a:" for level in range(1200)), "51:51"),
+    ],
+    ids=["brackets", "behind a key", "braces", "dashes", "lines", "indented"],
+)  # fmt: skip
+def test_depth_is_refused_before_it_is_built(text: str, place: str) -> None:
+    """A hundred thousand brackets end at the fifty-first, also where the parser itself gives up at a thousand."""
+    assert problems_of(text) == [f"m.yaml:{place}: nested deeper than 50"]
+
+
+def test_fifty_levels_are_fine() -> None:
+    """No manifest needs more than a few."""
     assert value_of("[" * 50 + "]" * 50)
 
 
