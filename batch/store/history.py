@@ -1,23 +1,26 @@
 """What is known about every job, derived from the ledger's lines and nothing else.
 
-Kept in columns rather than objects: a batch of a million jobs must fit in memory. A job is known by 16 bytes of
-its id; details (prompt, images, caption) stay in the ledger and are read from there by offset when needed.
+A batch of millions of jobs must fit in memory. A job is known by 16 bytes of its id; what is small and alike for
+many jobs (`Facts`) is kept once for all of them; the rest is in columns (about 65 bytes a job in all). Details
+(prompt, images, caption) stay in the ledger and are read from there by offset when needed.
 """
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from batch.model import job_key
+from batch.store.key_rows import KeyRows
 from batch.store.ledger import Line, Published, Tail, read_ledger
 
-_ROWS_AT_ONCE: Final = 1024
+#: Kinds of lines that end an attempt.
+_ENDS: Final = ("done", "fail", "unk")
 
 
 class State(IntEnum):
@@ -85,38 +88,82 @@ NOTHING = JobHistory(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
+class Facts(NamedTuple):
+    """What is known of a job apart from its hashes and offsets. Among millions of jobs there are a few different ones.
+
+    The fields are those of `JobHistory`.
+    """
+
+    state: State = State.NEW
+    attempts: int = 0
+    rejected: int = 0
+    resends: int = 0
+    versions: int = 0
+    missing: bool = False
+    code: str = ""
+    usd: float = 0.0
+
+    def after_try(self, attempt: int, why: str) -> Facts:
+        return self._replace(state=State.SENT, attempts=attempt, resends=self.resends + (why == "resend"))
+
+    def after_edited_try(self, attempt: int, why: str) -> Facts:
+        """Another picture is asked for: what the earlier one cost in vain does not count against it."""
+        return self._replace(rejected=0, resends=0).after_try(attempt, why)
+
+    def after_done(self, usd: float, files_missing: int) -> Facts:
+        missing = files_missing > 0
+        return self._replace(
+            state=State.DONE, versions=self.versions + 1, missing=missing, code="", usd=self.usd + usd
+        )
+
+    def after_unknown(self, code: str) -> Facts:
+        return self._replace(state=State.UNKNOWN, code=code)
+
+    def after_failure(self, state: State, usd: float, code: str, paid: str) -> Facts:
+        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code, usd=self.usd + usd)
+
+
+class OpenAttempt(NamedTuple):
     """A `try` without a later line: sent or about to be, and nothing more is known from the ledger."""
 
     job_id: str
     number: int
     try_offset: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Bought:
+    """The picture on disk: the hash of what was asked (16 bytes), and where its `done` and `try` lines are."""
+
+    spec: bytes
+    offset: int
+    try_offset: int
+
+
+_NO_PICTURE: Final = _Bought(b"", -1, -1)
 
 
 class History:
-    """The state of every job the ledger knows. `apply` is the only way anything changes."""
+    """The state of every job the ledger knows. `apply` is the only way anything changes.
+
+    Every job has a row, counted from 0 in the order they were first sent.
+    """
 
     def __init__(self, output: Path | None = None) -> None:
         self._output = output
-        self._rows: dict[bytes, int] = {}
-        self._state = array("B")
-        self._attempts = array("H")
-        self._rejected = array("B")
-        self._resends = array("B")
-        self._versions = array("B")
-        self._missing = array("B")
-        self._code = array("H")
-        self._usd = array("d")
+        self._rows = KeyRows()
+        self._kinds = _Kinds()
+        #: Per row: the number of its facts, the last spec sent (16 bytes), and where its last `try` and last line are.
+        self._kind = array("I")
+        self._spec = bytearray()
         self._try_offset = array("q")
         self._last_offset = array("q")
-        self._bought_offset = array("q")
-        self._bought_try_offset = array("q")
-        self._spec = bytearray()
-        self._bought_spec = bytearray()
-        self._codes: dict[str, int] = {"": 0}
-        self._code_names = [""]
-        self.open: dict[bytes, OpenAttempt] = {}
+        #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
+        #: line is, for that is the `done` line.
+        self._bought_earlier: dict[int, _Bought] = {}
+        #: By the job's id.
+        self.open: dict[str, OpenAttempt] = {}
         self.last_n = 0
         self.last_event_n = 0
         self.published: Published | None = None
@@ -131,108 +178,128 @@ class History:
         return len(self._rows)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._rows
-
-    def of(self, key: bytes) -> JobHistory:
-        """What is known of a job; `NOTHING` if it was never sent."""
-        row = self._rows.get(key)
-        if row is None:
-            return NOTHING
-        return JobHistory(
-            state=State(self._state[row]),
-            spec=self._spec[row * 16 : row * 16 + 16].hex(),
-            bought_spec=self._bought_spec[row * 16 : row * 16 + 16].hex() if self._versions[row] else "",
-            attempts=self._attempts[row],
-            rejected=self._rejected[row],
-            resends=self._resends[row],
-            versions=self._versions[row],
-            missing=bool(self._missing[row]),
-            code=self._code_names[self._code[row]],
-            usd=self._usd[row],
-            try_offset=self._try_offset[row],
-            last_offset=self._last_offset[row],
-            bought_offset=self._bought_offset[row],
-            bought_try_offset=self._bought_try_offset[row],
-        )
+        return self._rows.row_of(key) is not None
 
     def __iter__(self) -> Iterator[bytes]:
         """The key of every job the ledger knows, in the order they were first sent."""
         return iter(self._rows)
 
+    def row_of(self, key: bytes) -> int | None:
+        """The row of a job; None if it was never sent."""
+        return self._rows.row_of(key)
+
+    def key_at(self, row: int) -> bytes:
+        return self._rows.key_at(row)
+
+    def of(self, key: bytes) -> JobHistory:
+        """What is known of a job; `NOTHING` if it was never sent."""
+        row = self._rows.row_of(key)
+        return NOTHING if row is None else self.at(row)
+
+    def at(self, row: int) -> JobHistory:
+        """What is known of the job in a row."""
+        facts = self.facts_at(row)
+        bought = self._bought_at(row, facts)
+        return JobHistory(
+            state=facts.state,
+            spec=self.spec_at(row).hex(),
+            bought_spec=bought.spec.hex(),
+            attempts=facts.attempts,
+            rejected=facts.rejected,
+            resends=facts.resends,
+            versions=facts.versions,
+            missing=facts.missing,
+            code=facts.code,
+            usd=facts.usd,
+            try_offset=self._try_offset[row],
+            last_offset=self._last_offset[row],
+            bought_offset=bought.offset,
+            bought_try_offset=bought.try_offset,
+        )
+
+    def facts_at(self, row: int) -> Facts:
+        """Of what is known of the job in a row, that which costs nothing to look up."""
+        return self._kinds.facts[self._kind[row]]
+
+    def spec_at(self, row: int) -> bytes:
+        """The last spec sent (16 bytes) of the job in a row."""
+        return bytes(self._spec[row * 16 : row * 16 + 16])
+
+    def _bought_at(self, row: int, facts: Facts) -> _Bought:
+        if not facts.versions:
+            return _NO_PICTURE
+        earlier = self._bought_earlier.get(row)
+        return earlier or _Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
+
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
         self.last_n = line.n
-        if line.t == "run":
+        if line.job:
+            self.last_event_n = line.n
+            if line.t == "try":
+                self._tried(offset, line)
+            elif line.t in _ENDS:
+                self._ended(offset, line)
+        elif line.t == "run":
             self.run_offset = offset
         elif line.t == "end":
             self.published = line.published
             self.end_offset = offset
-        if not line.job:
-            return
-        self.last_event_n = line.n
-        key = job_key(line.job)
-        row = self._rows.get(key)
-        if row is None:
-            row = self._add(key)
-        if line.t == "try":
-            self._tried(key, row, offset, line)
-        else:
-            self._ended(key, row, offset, line)
 
-    def _add(self, key: bytes) -> int:
-        row = self._rows[key] = len(self._rows)
-        if row == len(self._state):
-            self._grow()
+    def _tried(self, offset: int, line: Line) -> None:
+        self.requests += 1
+        row = self._row(job_key(line.job))
+        spec = bytes.fromhex(line.spec)
+        self._leave_picture_behind(row)
+        change = Facts.after_try
+        if not self._spec.startswith(spec, row * 16):
+            change = Facts.after_edited_try
+            self._spec[row * 16 : row * 16 + 16] = spec
+        self._try_offset[row] = self._last_offset[row] = offset
+        self._kind[row] = self._kinds.after(self._kind[row], change, line.att, line.why)
+        self.open[line.job] = OpenAttempt(line.job, line.att, offset, row)
+
+    def _row(self, key: bytes) -> int:
+        row = self._rows.row_or_new(key)
+        if row == len(self._kind):
+            self._kind.append(0)
+            self._spec += bytes(16)
+            self._try_offset.append(-1)
+            self._last_offset.append(-1)
         return row
 
-    def _grow(self) -> None:
-        """Add rows to every column, many at once: a million calls for each of them would cost seconds."""
-        for column in (self._state, self._attempts, self._rejected, self._resends, self._versions, self._missing,
-                       self._code, self._usd):  # fmt: skip
-            column.extend([0] * _ROWS_AT_ONCE)
-        for offsets in (self._try_offset, self._last_offset, self._bought_offset, self._bought_try_offset):
-            offsets.extend([-1] * _ROWS_AT_ONCE)
-        self._spec += bytes(16 * _ROWS_AT_ONCE)
-        self._bought_spec += bytes(16 * _ROWS_AT_ONCE)
-
-    def _tried(self, key: bytes, row: int, offset: int, line: Line) -> None:
-        self.requests += 1
-        self._state[row] = State.SENT
-        self._attempts[row] = min(line.att, 65535)
-        spec = bytes.fromhex(line.spec)
-        if self._spec[row * 16 : row * 16 + 16] != spec:
-            # Another picture is asked for: what the earlier one cost in vain does not count against it.
-            self._rejected[row] = self._resends[row] = 0
-        self._spec[row * 16 : row * 16 + 16] = spec
-        self._try_offset[row] = self._last_offset[row] = offset
-        if line.why == "resend":
-            self._resends[row] = min(self._resends[row] + 1, 255)
-        self.open[key] = OpenAttempt(line.job, line.att, offset)
-
-    def _ended(self, key: bytes, row: int, offset: int, line: Line) -> None:
-        self.open.pop(key, None)
-        self._last_offset[row] = offset
-        self._code[row] = self._code_number(line.code)
-        self._usd[row] += line.usd if line.t != "unk" else 0.0
+    def _ended(self, offset: int, line: Line) -> None:
+        opened = self.open.pop(line.job, None)
+        row = self._row(job_key(line.job)) if opened is None else opened.row
+        kind, after = self._kind[row], self._kinds.after
         if line.t == "done":
             self.usd += line.usd
-            self._bought(row, offset, line)
-        elif line.t == "unk":
-            self.maybe_usd += line.usd
-            self._state[row] = State.UNKNOWN
-        elif line.t == "fail":
-            self.usd += line.usd
-            if line.paid == "yes":
-                self._rejected[row] = min(self._rejected[row] + 1, 255)
-            self._state[row] = _state_after_failure(line)
+            self._buy(row, offset, line)
+            files_missing = sum(not self._is_there(file.path, file.bytes) for file in line.images or ())
+            self._kind[row] = after(kind, Facts.after_done, line.usd, files_missing)
+        else:
+            self._leave_picture_behind(row)
+            if line.t == "unk":
+                self.maybe_usd += line.usd
+                self._kind[row] = after(kind, Facts.after_unknown, line.code)
+            else:
+                self.usd += line.usd
+                state = _state_after_failure(line)
+                self._kind[row] = after(kind, Facts.after_failure, state, line.usd, line.code, line.paid)
+        self._last_offset[row] = offset
 
-    def _bought(self, row: int, offset: int, line: Line) -> None:
-        self._state[row] = State.DONE
-        self._versions[row] = min(self._versions[row] + 1, 255)
-        self._bought_spec[row * 16 : row * 16 + 16] = bytes.fromhex(line.spec)
-        self._bought_offset[row] = offset
-        self._bought_try_offset[row] = self._try_offset[row]
-        self._missing[row] = not all(self._is_there(file.path, file.bytes) for file in line.images or ())
+    def _buy(self, row: int, offset: int, line: Line) -> None:
+        spec = bytes.fromhex(line.spec)
+        if self._spec.startswith(spec, row * 16):
+            self._bought_earlier.pop(row, None)
+        else:
+            self._bought_earlier[row] = _Bought(spec, offset, self._try_offset[row])
+
+    def _leave_picture_behind(self, row: int) -> None:
+        """Before the job's last line becomes another: write down the picture that was bought with it."""
+        facts = self.facts_at(row)
+        if facts.versions and row not in self._bought_earlier:
+            self._bought_earlier[row] = self._bought_at(row, facts)
 
     def _is_there(self, path: str, size_bytes: int) -> bool:
         if self._output is None:
@@ -242,13 +309,24 @@ class History:
         except OSError:
             return False
 
-    def _code_number(self, code: str) -> int:
-        number = self._codes.get(code)
+
+class _Kinds:
+    """All different facts, numbered, and which follow from which: worked out once, then looked up."""
+
+    def __init__(self) -> None:
+        self.facts = [Facts()]
+        self._numbers = {self.facts[0]: 0}
+        self._after: dict[tuple[int, Callable[..., Facts], tuple[object, ...]], int] = {}
+
+    def after(self, kind: int, change: Callable[..., Facts], *what: object) -> int:
+        """The number of the facts that a change (a method of `Facts` and its arguments) makes of those of a number."""
+        step = (kind, change, what)
+        number = self._after.get(step)
         if number is None:
-            if len(self._code_names) > 65_000:
-                return 0
-            number = self._codes[code] = len(self._code_names)
-            self._code_names.append(code)
+            facts = change(self.facts[kind], *what)
+            number = self._after[step] = self._numbers.setdefault(facts, len(self.facts))
+            if number == len(self.facts):
+                self.facts.append(facts)
         return number
 
 

@@ -103,6 +103,23 @@ def test_a_picture_stands_while_a_new_one_is_being_bought(make: Any) -> None:
     assert (known.spec, known.versions) == (edited.spec_hash(), 1)
 
 
+def test_the_picture_on_disk_is_the_last_one_bought(make: Any) -> None:
+    """Its spec and its lines stay known whatever happens to the job afterwards, until another picture is bought."""
+    job, edited = make.job(), make.job(prompt="a blue shirt")
+    records = [make.tried(job), make.done(job), make.tried(edited, 2), make.unknown(edited, LOST, 2),
+               make.tried(edited, 3, "resend"), make.failed(edited, BLOCKED, 3), make.tried(edited, 4),
+               make.done(edited, 4)]  # fmt: skip
+    sizes = [len(encode_line({"v": 1, "n": n, **record})) for n, record in enumerate(records, 1)]
+
+    for heard in range(2, len(records) + 1):
+        known = told(*records[:heard]).of(job.key())
+        bought_spec, first_line = (edited.spec_hash(), 6) if heard == len(records) else (job.spec_hash(), 0)
+        assert known.bought_spec == bought_spec
+        assert known.bought_try_offset == sum(sizes[:first_line])
+        assert known.bought_offset == sum(sizes[: first_line + 1])
+        assert known.last_offset == sum(sizes[: heard - 1])
+
+
 def test_a_bought_file_that_is_gone_or_has_another_size_is_missing(make: Any, ledger: Any) -> None:
     """F28: looked at by name and size when the ledger is read; never bought again silently."""
     images = ledger.path.parent / "images"
@@ -141,13 +158,37 @@ def test_columns_stay_in_step_for_many_jobs(make: Any) -> None:
         assert (history.of(job.key()).spec, history.of(job.key()).attempts) == (job.spec_hash(), number + 1)
 
 
-def test_more_kinds_of_failures_than_can_be_told_apart_do_no_harm(make: Any) -> None:
+def test_any_number_of_causes_is_told_apart(make: Any) -> None:
     """Codes come from a provider in the end; there may be no limit to their number."""
-    history = History()
-    for number in range(66_000):
-        history._code_number(f"code-{number}")
+    jobs = [make.job(f"job-{number}") for number in range(2000)]
+    ends = [make.failed(job, Refused(f"code-{number}", "no")) for number, job in enumerate(jobs)]
 
-    assert history._code_number("one more") == 0
+    history = told(*[record for job, end in zip(jobs, ends, strict=True) for record in (make.tried(job), end)])
+
+    assert [history.of(job.key()).code for job in jobs] == [f"code-{number}" for number in range(2000)]
+
+
+def test_a_kind_of_line_from_a_later_version_is_passed_over(make: Any) -> None:
+    """Its number counts, for there is a line; nothing else is known of it."""
+    job = make.job()
+    told_before = [make.tried(job), make.done(job)]
+
+    history = told(*told_before, {"t": "seen", "job": job.id, "usd": 5.0}, {"t": "seen", "job": "another"})
+
+    assert history.of(job.key()) == told(*told_before).of(job.key())
+    assert (len(history), history.usd, history.last_event_n) == (1, 0.045, 4)
+
+
+def test_a_job_can_be_asked_for_by_its_row(make: Any) -> None:
+    """Rows count from 0 in the order jobs were first sent; they stay when jobs are sent again."""
+    one, two = make.job("one"), make.job("two")
+
+    history = told(make.tried(one), make.tried(two), make.done(two), make.failed(one, OFF), make.tried(one, 2))
+
+    assert [history.row_of(job.key()) for job in (one, two, make.job("three"))] == [0, 1, None]
+    assert [history.key_at(row) for row in range(len(history))] == [one.key(), two.key()]
+    assert history.at(1) == history.of(two.key())
+    assert (history.facts_at(1).state, history.spec_at(1).hex()) == (State.DONE, two.spec_hash())
 
 
 def test_the_run_and_its_end_are_found_again(make: Any) -> None:
