@@ -55,15 +55,13 @@ def count_jobs(order: bytes | bytearray, history: History) -> Totals:
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
     missing = worth_retrying = 0
-    for start in range(0, len(order), 16):
-        past = history.of(bytes(order[start : start + 16]))
-        standing = past.standing
-        standings[standing] += 1
-        if standing is Standing.FAILED:
-            causes[past.code] += 1
-            worth_retrying += past.state is State.RETRYABLE
-        elif standing is Standing.DONE and past.missing:
-            missing += 1
+    for facts, count in history.tally(order).items():
+        standings[facts.standing] += count
+        if facts.standing is Standing.FAILED:
+            causes[facts.code] += count
+            worth_retrying += count * (facts.state is State.RETRYABLE)
+        elif facts.standing is Standing.DONE:
+            missing += count * facts.missing
     return Totals(
         done=standings[Standing.DONE],
         failed=standings[Standing.FAILED],

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from struct import iter_unpack
 from typing import Final, NamedTuple
 
 from batch.model import job_key
-from batch.store.key_rows import KeyRows
+from batch.store.key_rows import KEY_BYTES, KeyRows
 from batch.store.ledger import Line, Published, Tail, read_ledger
 
 #: Kinds of lines that end an attempt.
@@ -78,8 +80,12 @@ class JobHistory:
 
     @property
     def standing(self) -> Standing:
-        """A picture bought earlier still stands while a new one for the same job is not settled."""
-        return _STANDINGS.get(self.state, Standing.DONE if self.versions else Standing.PENDING)
+        return _standing(self.state, self.versions)
+
+
+def _standing(state: State, versions: int) -> Standing:
+    """A picture bought earlier still stands while a new one for the same job is not settled."""
+    return _STANDINGS.get(state, Standing.DONE if versions else Standing.PENDING)
 
 
 NOTHING = JobHistory(
@@ -102,6 +108,10 @@ class Facts(NamedTuple):
     missing: bool = False
     code: str = ""
     usd: float = 0.0
+
+    @property
+    def standing(self) -> Standing:
+        return _standing(self.state, self.versions)
 
     def after_try(self, attempt: int, why: str) -> Facts:
         return self._replace(state=State.SENT, attempts=attempt, resends=self.resends + (why == "resend"))
@@ -141,6 +151,8 @@ class _Bought:
     try_offset: int
 
 
+#: The number of the facts of a job that was never sent.
+_NEW: Final = 0
 _NO_PICTURE: Final = _Bought(b"", -1, -1)
 
 
@@ -225,6 +237,18 @@ class History:
         """The last spec sent (16 bytes) of the job in a row."""
         return bytes(self._spec[row * 16 : row * 16 + 16])
 
+    def tally(self, order: bytes | bytearray | None = None) -> Counter[Facts]:
+        """How many jobs there are with the same facts: of all that are known, or of these (their keys in a row)."""
+        if order is None:
+            numbers = Counter(self._kind)
+        else:
+            numbers = Counter(self._kind_of(key) for (key,) in iter_unpack(f"{KEY_BYTES}s", order))
+        return Counter({self._kinds.facts[number]: count for number, count in numbers.items()})
+
+    def _kind_of(self, key: bytes) -> int:
+        row = self._rows.row_of(key)
+        return _NEW if row is None else self._kind[row]
+
     def _bought_at(self, row: int, facts: Facts) -> _Bought:
         if not facts.versions:
             return _NO_PICTURE
@@ -262,7 +286,7 @@ class History:
     def _row(self, key: bytes) -> int:
         row = self._rows.row_or_new(key)
         if row == len(self._kind):
-            self._kind.append(0)
+            self._kind.append(_NEW)
             self._spec += bytes(16)
             self._try_offset.append(-1)
             self._last_offset.append(-1)
