@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,finished,profile}`; each has --help."""
+"""`python -m benchmarks {compare,finished,rows,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, profile_run, results
+from benchmarks import compare, finished, profile_run, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
 
 def main() -> int:
-    """Parses the command line and runs one of the three."""
+    """Parses the command line and runs one of them."""
     options = _parser().parse_args()
     options.workdir = options.workdir.resolve()
     options.workdir.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--rounds", type=int, default=3, help="runs after the first (default: 3)")
     two.set_defaults(run=_finished)
 
+    more = commands.add_parser("rows", parents=[common], help="tables of many rows: a plan, and a finished run")
+    more.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="default: %(default)s")
+    more.add_argument("--values", type=int, nargs="+", choices=[1, 2], default=[1, 2], help="jobs made of each row")
+    more.add_argument("--page", type=Path, help="put the table into this page, between its marks")
+    more.set_defaults(run=_rows)
+
     three = commands.add_parser("profile", parents=[common], help="where the runner's CPU goes")
     three.add_argument("case", choices=list(compare.CASES))
     three.add_argument("--images", type=int, help="default: as many as in the comparison")
@@ -113,6 +119,23 @@ def _finished(options: argparse.Namespace) -> None:
     )
     (options.workdir / "finished.json").write_text(json.dumps(asdict(found), indent=1))
     print(finished.as_markdown(found))
+
+
+def _rows(options: argparse.Namespace) -> None:
+    cases = [
+        rows.Case(rows=count, values=values, timeout=options.timeout)
+        for values in options.values
+        for count in options.rows
+    ]
+    found: list[rows.Measured] = []
+    for one in rows.measure_rows(cases, options.workdir):
+        rows.tell(one)
+        found.append(one)
+    table = rows.as_markdown(found)
+    (options.workdir / "rows.json").write_text(json.dumps([asdict(one) for one in found], indent=1))
+    if options.page:
+        results.put_into_page(options.page, table, "rows")
+    print(table)
 
 
 def _profile(options: argparse.Namespace) -> None:

@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.compare import Run
-
-_START: Final = "<!-- figures: start -->"
-_END: Final = "<!-- figures: end -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,13 +250,14 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def put_into_page(page: Path, tables: str) -> None:
-    """Replaces what stands between the page's two marks."""
+def put_into_page(page: Path, tables: str, name: str = "figures") -> None:
+    """Replaces what stands between the page's two marks of this name."""
+    first_mark, last_mark = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     text = page.read_text(encoding="utf-8")
-    before, start, rest = text.partition(_START)
-    _, end, after = rest.partition(_END)
+    before, start, rest = text.partition(first_mark)
+    _, end, after = rest.partition(last_mark)
     if not start or not end:
-        print(f"{page} has no {_START} ... {_END}; left as it is", file=sys.stderr)
+        print(f"{page} has no {first_mark} ... {last_mark}; left as it is", file=sys.stderr)
         return
     made = machine()
     where = (

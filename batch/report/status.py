@@ -75,13 +75,12 @@ def _count(history: History) -> tuple[Counter[Standing], Counter[str], int]:
     counts: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
     missing = 0
-    for key in history:
-        past = history.of(key)
-        counts[past.standing] += 1
-        if past.standing is Standing.FAILED:
-            causes[past.code] += 1
-        elif past.standing is Standing.DONE:
-            missing += past.missing
+    for facts, count in history.tally_of_all().items():
+        counts[facts.standing] += count
+        if facts.standing is Standing.FAILED:
+            causes[facts.code] += count
+        elif facts.standing is Standing.DONE:
+            missing += count * facts.missing
     return counts, causes, missing
 
 

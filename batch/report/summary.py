@@ -58,20 +58,18 @@ def count_jobs(plan: Plan, history: History) -> Totals:
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
     missing = worth_retrying = set_aside = left_out = 0
-    order = plan.order
-    for start, code in zip(range(0, len(order), 16), plan.decisions, strict=True):
-        past = history.of(bytes(order[start : start + 16]))
-        standing = past.standing
+    for (facts, code), count in history.tally(plan.order, plan.decisions).items():
+        standing = facts.standing
         if code == LEFT_OUT and standing is not Standing.DONE:
-            left_out += 1
+            left_out += count
             continue
-        standings[standing] += 1
+        standings[standing] += count
         if standing is Standing.FAILED:
-            causes[past.code] += 1
-            set_aside += code == SET_ASIDE
-            worth_retrying += past.state is State.RETRYABLE and code != SET_ASIDE
-        elif standing is Standing.DONE and past.missing:
-            missing += 1
+            causes[facts.code] += count
+            set_aside += count * (code == SET_ASIDE)
+            worth_retrying += count * (facts.state is State.RETRYABLE and code != SET_ASIDE)
+        elif standing is Standing.DONE:
+            missing += count * facts.missing
     return Totals(
         done=standings[Standing.DONE],
         failed=standings[Standing.FAILED],

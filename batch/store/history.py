@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from struct import iter_unpack
 from typing import Final, NamedTuple
 
-from batch.key_rows import KeyRows
+from batch.key_rows import KEY_BYTES, KeyRows
 from batch.model import job_key
 from batch.store.ledger import Line, Published, Tail, read_ledger
 
@@ -80,8 +82,12 @@ class JobHistory:
 
     @property
     def standing(self) -> Standing:
-        """A picture bought earlier still stands while a new one for the same job is not settled."""
-        return _STANDINGS.get(self.state, Standing.DONE if self.versions else Standing.PENDING)
+        return _standing(self.state, self.versions)
+
+
+def _standing(state: State, versions: int) -> Standing:
+    """A picture bought earlier still stands while a new one for the same job is not settled."""
+    return _STANDINGS.get(state, Standing.DONE if versions else Standing.PENDING)
 
 
 NOTHING = JobHistory(
@@ -102,6 +108,10 @@ class Facts(NamedTuple):
     versions: int = 0
     missing: bool = False
     code: str = ""
+
+    @property
+    def standing(self) -> Standing:
+        return _standing(self.state, self.versions)
 
     def after_try(self, attempt: int, why: str) -> Facts:
         return self._replace(state=State.SENT, attempts=attempt, resends=self.resends + (why == "resend"))
@@ -138,6 +148,8 @@ class _Bought:
     try_offset: int
 
 
+#: The number of the facts of a job that was never sent.
+_NEW: Final = 0
 _NO_PICTURE: Final = _Bought(b"", -1, -1)
 
 
@@ -228,6 +240,20 @@ class History:
     def spec_at(self, row: int) -> bytes:
         """The last spec sent (16 bytes) of the job in a row."""
         return bytes(self._spec[row * 16 : row * 16 + 16])
+
+    def tally(self, order: bytes | bytearray, marks: Sequence[int]) -> Counter[tuple[Facts, int]]:
+        """How many jobs (their keys in a row, and a mark for each) there are with the same facts and the same mark."""
+        kinds = map(self._kind_of, (key for (key,) in iter_unpack(f"{KEY_BYTES}s", order)))
+        numbers = Counter(zip(kinds, marks, strict=True))
+        return Counter({(self._kinds.facts[number], mark): count for (number, mark), count in numbers.items()})
+
+    def tally_of_all(self) -> Counter[Facts]:
+        """How many of all jobs there are with the same facts."""
+        return Counter({self._kinds.facts[number]: count for number, count in Counter(self._kind).items()})
+
+    def _kind_of(self, key: bytes) -> int:
+        row = self._rows.row_of(key)
+        return _NEW if row is None else self._kind[row]
 
     def usd_at(self, row: int) -> float:
         """What the job in a row has cost so far."""

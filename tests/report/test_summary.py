@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from batch.model import Summary
 from batch.plan import DECISIONS, Policies, make_plan
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
 from batch.report.text import last_line, summary_lines
-from batch.store.history import NOTHING, History, JobHistory, State
+from batch.store.history import History
+from batch.store.ledger import Line, StoredFile
 
 ALL_DONE = Totals(done=9, failed=0, unknown=0, pending=0, missing=0, causes=Counter())
 SPENT = Spent(usd_before=0.0, maybe_usd_before=0.0, requests=9, resent=(), seconds=61.0)
@@ -93,29 +95,34 @@ def test_words_of_what_stopped_it(error: BaseException, message: str, not_before
     assert (summary.message, summary.not_before) == (message, not_before)
 
 
-def test_counting_jobs() -> None:
-    """The manifest's jobs by where they stand, those the ledger does not know included."""
-    rows = {
-        "a": replace(NOTHING, state=State.DONE, versions=1),
-        "b": replace(NOTHING, state=State.DONE, versions=1, missing=True),
-        "c": replace(NOTHING, state=State.FAILED, code="image_safety"),
-        "d": replace(NOTHING, state=State.RETRYABLE, code="unavailable"),
-        "e": replace(NOTHING, state=State.UNKNOWN),
-        "f": replace(NOTHING, state=State.SENT),
+def test_counting_jobs(tmp_path: Path) -> None:
+    """The manifest's jobs by where they stand, those the ledger does not know included, and no others."""
+    ends = {
+        "a": Line(n=1, t="done"),
+        "b": Line(n=1, t="done", images=[StoredFile(path="images/gone.png", bytes=3)]),
+        "c": Line(n=1, t="fail", code="image_safety", again=False),
+        "d": Line(n=1, t="fail", code="unavailable"),
+        "e": Line(n=1, t="unk", code="cut"),
+        "f": None,
+        "h": Line(n=1, t="fail", code="unavailable"),
+        "not in the manifest": Line(n=1, t="done"),
     }
-    known = {job(name).key(): row for name, row in rows.items()}
+    history = History(tmp_path)
+    for name, end in ends.items():
+        history.apply(0, Line(n=1, t="try", job=name, spec="0" * 32, att=1))
+        if end is not None:
+            end.job, end.spec = name, "0" * 32
+            history.apply(1, end)
+    plan = make_plan([job(name) for name in "abcdefghi"], History(), Policies(), lambda _: 0.0)
+    plan.decisions[7] = DECISIONS.index("skip: set aside")
+    plan.decisions[1] = plan.decisions[8] = DECISIONS.index("skip: left out")
 
-    class Known(History):
-        def of(self, key: bytes) -> JobHistory:
-            return known.get(key, NOTHING)
+    found = count_jobs(plan, history)
 
-    plan = make_plan([job(name) for name in "abcdefgh"], History(), Policies(), lambda _: 0.0)
-    plan.decisions[3] = DECISIONS.index("skip: set aside")
-    plan.decisions[1] = plan.decisions[7] = DECISIONS.index("skip: left out")
-    found = count_jobs(plan, Known())
-    assert (found.left_out, found.set_aside) == (1, 1)
-    assert (found.done, found.failed, found.unknown, found.pending, found.missing) == (2, 2, 1, 2, 1)
-    assert (found.worth_retrying, found.causes) == (0, {"image_safety": 1, "unavailable": 1})
+    assert (found.done, found.failed, found.unknown, found.pending, found.missing) == (2, 3, 1, 2, 1)
+    assert (found.worth_retrying, found.causes) == (1, {"image_safety": 1, "unavailable": 2})
+    assert (found.set_aside, found.left_out) == (1, 1)
+    assert history.tally_of_all().total() == len(ends)
 
 
 def lines(summary: Summary, **fields: Any) -> list[str]:
