@@ -13,6 +13,7 @@ from batch.errors import InputError, MissingInputError, Problem
 from batch.manifest.entries import EntryReader, Text
 from batch.manifest.expand import Expansion
 from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.hosts import ListedHosts
 from batch.manifest.ids import name_problem
 from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
@@ -80,7 +81,9 @@ def load_manifest(path: Path) -> Manifest:
             file=file,
             entries=entries,
             offer=offer,
-            references=References(path.parent, path.parent / (shape.reference_root or ".")),
+            references=References(
+                path.parent, path.parent / (shape.reference_root or "."), ListedHosts(shape.reference_hosts)
+            ),
             table=reader.table(),
             choice=reader.choice(),
             matrix=matrix,
