@@ -97,10 +97,18 @@ def _retry_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def _refresh_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--refresh-references", is_flag=True,
+        help="Ask again whether reference pictures at web addresses have changed, instead of using those kept.",
+    )(function)  # fmt: skip
+
+
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
 @_retry_option
+@_refresh_option
 @click.option("--on-changed", type=click.Choice(["refuse", "keep", "rerun"]), default="refuse", show_default=True,
               help="Jobs edited after their picture was bought: refuse to start, keep the old picture, or buy a new "
                    "one beside it.")  # fmt: skip
@@ -113,6 +121,7 @@ def run(
     retry: tuple[str, ...],
     on_changed: str,
     *,
+    refresh_references: bool,
     as_json: bool,
     quiet: bool,
     log_file: Path | None,
@@ -124,7 +133,10 @@ def run(
     where it stopped, and a finished batch sends nothing.
     """
     _start_log(log_file)
-    summary = _run_until_signal(manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry)
+    summary = _run_until_signal(
+        manifest, _listener(quiet=quiet), output=output, on_changed=on_changed, retry=retry,
+        refresh_references=refresh_references,
+    )  # fmt: skip
     _report_run(summary, _command(manifest, output, on_changed), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         _die_by(summary.exit - 128)
@@ -135,8 +147,11 @@ def run(
 @click.argument("manifest", type=Manifest)
 @_output_option
 @_retry_option
+@_refresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json: bool) -> None:
+def plan(
+    manifest: Path, output: Path | None, retry: tuple[str, ...], *, refresh_references: bool, as_json: bool
+) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key.
@@ -145,7 +160,9 @@ def plan(manifest: Path, output: Path | None, retry: tuple[str, ...], *, as_json
     from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output, retry=retry)
+    planned = plan_only(
+        manifest, output=output, retry=retry, listener=_listener(quiet=False), refresh_references=refresh_references
+    )
     found, path, settings = planned.plan, planned.output, planned.manifest.settings
     per_minute = settings.limits.requests_per_minute
     seconds = found.to_do / per_minute * 60 if per_minute else None

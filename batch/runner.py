@@ -25,11 +25,14 @@ from batch.dispatch.scheduler import ResendBudget, Scheduler
 from batch.errors import ConfigError, InputError, OutputError, Problem, StorageError
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest import Manifest, load_manifest
+from batch.manifest.references import picture_kind
 from batch.model import Job, Outcome, Pending, Summary
 from batch.plan import Decision, Plan, Policies, ToDo, decide, make_plan
 from batch.prices import PriceTable, load_prices
+from batch.providers.fetched_references import FetchedReferences
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import Endpoint, resolve_endpoint
+from batch.providers.reference_cache import ReferenceCache, cache_folder
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy, Settings
@@ -88,6 +91,7 @@ async def run(
     clock: Clock | None = None,
     random: Random | None = None,
     control: RunControl | None = None,
+    refresh_references: bool = False,
 ) -> Summary:
     """Buy every picture of a job manifest that is not bought yet, and return how that went.
 
@@ -95,6 +99,7 @@ async def run(
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
     `retry` names causes of jobs that failed for good and are to be sent again ("all" for any).
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
+    `refresh_references` asks again whether reference pictures at web addresses have changed.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
@@ -106,6 +111,7 @@ async def run(
     prices = load_prices(settings.prices)
     policies = Policies(unknown=settings.retry.unknown, changed=ChangedPolicy(on_changed), retry=frozenset(retry))
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    await _fetch_references(manifest, clock, listener, refresh=refresh_references)
 
     with output_folder(output_path(manifest, output)) as folder:
         plan = make_plan(manifest.check(), folder.history, policies, prices.picture_usd)
@@ -167,8 +173,13 @@ def plan_only(
     output: str | Path | None = None,
     on_changed: ChangedPolicy = ChangedPolicy.KEEP,
     retry: Iterable[str] = (),
+    listener: Listener | None = None,
+    refresh_references: bool = False,
 ) -> Planned:
-    """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
+    """What a run would do, and why. Sends nothing, writes nothing, needs no key.
+
+    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet.
+    """
     manifest = load_manifest(Path(manifest_path))
     endpoint = resolve_endpoint(manifest.settings.provider)
     _simulator_settings(manifest, endpoint)
@@ -176,6 +187,8 @@ def plan_only(
     history, _ = replay(path)
     prices = load_prices(manifest.settings.prices)
     policies = Policies(unknown=manifest.settings.retry.unknown, changed=on_changed, retry=frozenset(retry))
+    if manifest.reference_hosts:
+        asyncio.run(_fetch_references(manifest, SystemClock(), listener or Listener(), refresh=refresh_references))
     plan = make_plan(manifest.check(), history, policies, prices.picture_usd)
     return Planned(manifest=manifest, output=path, history=history, policies=policies, plan=plan)
 
@@ -383,6 +396,15 @@ def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
     if endpoint.key_env is None:
         return ApiKey(_SIMULATOR_KEY)
     return read_key(environment, endpoint.key_env)
+
+
+async def _fetch_references(manifest: Manifest, clock: Clock, listener: Listener, *, refresh: bool) -> None:
+    """Pictures at web addresses become files before anything is checked; what is wrong with them, the check tells."""
+    if manifest.reference_hosts:
+        cache = ReferenceCache(cache_folder(os.environ))
+        fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
+        await fetched.fetch(manifest.wanted_addresses(), listener.message)
+        manifest.use_fetched(fetched)
 
 
 def _allow_open_files(concurrency: int) -> None:

@@ -19,7 +19,7 @@ from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Sort
 from batch.manifest.problems import Problems, show_path
-from batch.manifest.references import References
+from batch.manifest.references import References, RemotePictures
 from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
@@ -39,6 +39,19 @@ class Manifest:
     settings: Settings
     output: Path | None
     _expansion: Expansion = field(repr=False, compare=False)
+
+    @property
+    def reference_hosts(self) -> ListedHosts:
+        """The hosts from which reference pictures may be fetched."""
+        return self._expansion.references.hosts
+
+    def wanted_addresses(self) -> Iterator[str]:
+        """The web addresses of the reference pictures that the jobs need; some may come more than once."""
+        return self._expansion.wanted_addresses()
+
+    def use_fetched(self, pictures: RemotePictures) -> None:
+        """Take reference pictures at web addresses from here. To be called before `check`, if there are any."""
+        self._expansion.references.remote = pictures
 
     def check(self) -> Iterator[Job]:
         """Go through every job for the first time.

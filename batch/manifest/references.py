@@ -13,7 +13,6 @@ import os
 import stat
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -27,6 +26,8 @@ from batch.model import FetchedPicture, Reference
 
 MAX_PIXELS: Final = 50_000_000
 MAX_FILE_BYTES: Final = 100 * 1024 * 1024
+#: They are taken after every job. Only rows that make none leave them here, and of those no more are reported.
+MAX_NOTED: Final = 10_000
 
 #: Pillow's names of the formats it may try, and their MIME types. The list is closed on purpose: other
 #: parsers start programs (EPS) or read documents. Phones write JPEGs that Pillow calls MPO.
@@ -71,13 +72,6 @@ class RemotePictures(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedPicture(Reference):
-    """Stands for a picture at a web address until it is fetched."""
-
-    url: str
-
-
 class _Facts(NamedTuple):
     """What is remembered of a file. `problem` is empty for a good one."""
 
@@ -96,8 +90,9 @@ class References:
         self._known: dict[bytes, _Facts] = {}
         self._folders = Folders(os.fspath(folder), lambda real: real == self._root or self._lies_inside(real))
         self.hosts = hosts or ListedHosts()
-        #: None as long as nothing is fetched: every picture at an address is then a `WantedPicture`.
+        #: None as long as nothing is fetched: addresses are then noted, and stand for pictures without content.
         self.remote: RemotePictures | None = None
+        self._wanted: list[str] = []
 
     def get(self, name: str) -> Reference:
         """The reference a manifest calls `name`; raises ReferenceProblem if it cannot be sent."""
@@ -130,6 +125,11 @@ class References:
             raise ReferenceProblem(f"reference {show(name)} matches no file under reference_root", missing=True)
         return [self.get(each) for each in found]
 
+    def take_wanted(self) -> list[str]:
+        """The addresses noted since this was last asked."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
     def _at_address(self, url: str) -> Reference:
         name = without_query(url)
         wrong = form_problem(url)
@@ -139,7 +139,9 @@ class References:
         if unlisted is not None:
             raise ReferenceProblem(unlisted, once=True)
         if self.remote is None:
-            return WantedPicture(name=name, file=Path(), sha256="", mime="", size_bytes=0, url=url)
+            if len(self._wanted) < MAX_NOTED:
+                self._wanted.append(url)
+            return Reference(name=name, file=Path(), sha256="", mime="", size_bytes=0)
         picture = self.remote.get(url)
         if picture.problem:
             raise ReferenceProblem(f"reference {show(name)} {picture.problem}", missing=picture.missing)

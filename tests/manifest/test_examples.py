@@ -57,6 +57,8 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
     folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
     folder.write("pictures.csv", 'Handle,Title,Photos\nkite,Red Kite,"photos/K-1.png; photos/kite-2.png"\n')
+    address = "https://img.shop.example/kite.png?v=2"
+    folder.write("addresses.csv", f'Handle,Title,Images\nkite,Red Kite,"{address},{address}"\n')
     for picture in ("photos/K-1.png", "photos/kite-1.png", "photos/kite-2.png", "logo.png"):
         folder.picture(picture)
 
