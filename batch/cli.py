@@ -110,7 +110,8 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
-    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty")
+    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
+             "refresh_references")  # fmt: skip
 
     @functools.wraps(function)
     def with_wishes(*args: Any, canary: int | None = None, **options: Any) -> Any:
@@ -143,6 +144,9 @@ _WISHES_OPTIONS: Final = (
     click.option("--allow-empty", is_flag=True,
                  help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be "
                       "empty)."),
+    click.option("--refresh-references", is_flag=True,
+                 help="Ask again whether reference pictures at web addresses have changed, instead of using those "
+                      "kept."),
 )  # fmt: skip
 
 
@@ -157,6 +161,7 @@ def _wishes(
     seed: int,
     reuse: tuple[Path, ...],
     allow_empty: bool,
+    refresh_references: bool,
     canary: int | None,
 ) -> Wishes:
     from batch.plan import Selection
@@ -168,7 +173,7 @@ def _wishes(
     selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
     return Wishes(
         on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
-        allow_empty=allow_empty,
+        allow_empty=allow_empty, refresh_references=refresh_references,
     )  # fmt: skip
 
 
@@ -214,7 +219,7 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
     from batch.report.why import asked_before, change_lines
     from batch.runner import plan_only
 
-    planned = plan_only(manifest, output=output, wishes=wishes)
+    planned = plan_only(manifest, output=output, wishes=wishes, listener=_listener(quiet=False))
     found, path = planned.plan, planned.output
     if as_json:
         _print_json(plan_as_json(planned.manifest.settings.name, str(path), found, planned.forecast))

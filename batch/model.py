@@ -33,6 +33,22 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedPicture:
+    """What is known of the picture at a web address: the file it was kept in, or what is wrong with it.
+
+    `problem` follows the address in a sentence and is empty if the picture is there; `missing`: the server says
+    that there is none.
+    """
+
+    file: Path = Path()
+    sha256: str = ""
+    mime: str = ""
+    size_bytes: int = 0
+    problem: str = ""
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a job was written: a line of the manifest, or a row of a table. Lines count from 1."""
 

@@ -51,7 +51,8 @@ class Wishes:
     """What a caller wants of this one run.
 
     `retry` is written as for `--retry`; `canary` None: as the manifest says. With `allow_empty` a manifest without
-    jobs, or whose table has no rows, is a finished batch.
+    jobs, or whose table has no rows, is a finished batch. `refresh_references` asks again whether reference pictures
+    at web addresses have changed.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -60,6 +61,7 @@ class Wishes:
     reuse: tuple[Path, ...] = ()
     canary: int | None = None
     allow_empty: bool = False
+    refresh_references: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

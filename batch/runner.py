@@ -23,11 +23,14 @@ from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
 from batch.errors import CanaryFailed, ConfigError, InputError, OutputError, Problem, StorageError
 from batch.events import Listener, Listeners, RunStart
+from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
 from batch.plan import MAY_SEND, Plan, ToDo, decide, find_examples, resend_places
 from batch.planning import Planned, Prepared, Wishes, prepare
+from batch.providers.fetched_references import FetchedReferences
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import Endpoint
+from batch.providers.reference_cache import ReferenceCache, cache_folder
 from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
@@ -114,6 +117,7 @@ async def run(
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    await _fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output) as folder:
         prepared, plan = _agreed_plan(prepared, folder.history, control)
@@ -143,9 +147,20 @@ def run_sync(manifest_path: str | Path, **options: object) -> Summary:
     return asyncio.run(run(manifest_path, **options))  # type: ignore[arg-type]
 
 
-def plan_only(manifest_path: str | Path, *, output: str | Path | None = None, wishes: Wishes | None = None) -> Planned:
-    """What a run would do, and why. Sends nothing, writes nothing, needs no key."""
+def plan_only(
+    manifest_path: str | Path,
+    *,
+    output: str | Path | None = None,
+    wishes: Wishes | None = None,
+    listener: Listener | None = None,
+) -> Planned:
+    """What a run would do, and why. Sends nothing, writes nothing, needs no key.
+
+    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet.
+    """
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
+    if prepared.manifest.reference_hosts:
+        asyncio.run(_fetch_references(prepared, SystemClock(), listener or Listener()))
     history, _ = look_into(prepared.output)
     plan = prepared.plan(history)
     find_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
@@ -414,6 +429,17 @@ def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
     if endpoint.key_env is None:
         return ApiKey(_SIMULATOR_KEY)
     return read_key(environment, endpoint.key_env)
+
+
+async def _fetch_references(prepared: Prepared, clock: Clock, listener: Listener) -> None:
+    """Pictures at web addresses become files before anything is checked; what is wrong with them, the check tells."""
+    manifest = prepared.manifest
+    if manifest.reference_hosts:
+        cache = ReferenceCache(cache_folder(os.environ))
+        refresh = prepared.wishes.refresh_references
+        fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
+        await fetched.fetch(manifest.wanted_addresses(), listener.message)
+        manifest.use_fetched(fetched)
 
 
 def _allow_open_files(concurrency: int) -> None:

@@ -16,7 +16,7 @@ from batch.manifest.ids import id_problem
 from batch.manifest.matrix import Matrix, Variant
 from batch.manifest.parameters import Offer, prompt_problem
 from batch.manifest.problems import Problems
-from batch.manifest.schema import JobShape, ManifestShape, job_named
+from batch.manifest.schema import JobShape, ManifestShape, ReferenceShape, job_named
 from batch.manifest.templates import is_template, variables_of
 from batch.manifest.yaml_text import At, Document
 
@@ -34,13 +34,26 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceText:
+    """One item of `references`: a template, or the name of a column whose cells name the pictures.
+
+    `split` is what stands between several names in one cell. `optional`: it may come to nothing.
+    """
+
+    text: Text
+    is_column: bool = False
+    split: str | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One item of `jobs`, defaults applied."""
 
     at: At
     id: Text | None
     prompt: Text
-    references: tuple[Text, ...]
+    references: tuple[ReferenceText, ...]
     model: Text
     aspect_ratio: Text | None
     image_size: Text
@@ -107,12 +120,18 @@ class EntryReader:
             return Text(variant.overrides[field].value, variant.overrides[field].at, shared=True)
         return self._text(getattr(self.shape.defaults, field), "defaults", field)
 
-    def _references(self, index: int, job: JobShape) -> tuple[Text, ...]:
+    def _references(self, index: int, job: JobShape) -> tuple[ReferenceText, ...]:
         path: tuple[str | int, ...] = ("jobs", index, "references")
-        names: Sequence[str] = job.references
+        items: Sequence[ReferenceShape] = job.references
         if "references" not in job.model_fields_set:
-            path, names = ("defaults", "references"), self.shape.defaults.references
-        return tuple(self._text(name, *path, number) for number, name in enumerate(names))
+            path, items = ("defaults", "references"), self.shape.defaults.references
+        return tuple(self._reference(item, *path, number) for number, item in enumerate(items))
+
+    def _reference(self, item: ReferenceShape, *path: str | int) -> ReferenceText:
+        if item.column is None:
+            return ReferenceText(text=self._text(item.path, *path), optional=item.optional)
+        name = Text(item.column, self.document.at(*path), shared=path[0] != "jobs")
+        return ReferenceText(text=name, is_column=True, split=item.split, optional=item.optional)
 
     def _text(self, text: str | None, *path: str | int) -> Any:
         if text is None:
@@ -127,6 +146,9 @@ class EntryReader:
         if not self._rows_differ(entry, by_id=False):
             message = "no field uses a column, so all rows make one job; write {{ Column }} in the prompt"
             self._note(message, Text("", entry.at), index)
+        for item in entry.references:
+            if item.is_column and self.shape.rows is None:
+                self._note("references: a column needs a table; name the table in rows", item.text, index)
         self._check_parameters(entry, index)
 
     def _check_id(self, entry: Entry, index: int) -> None:
@@ -146,7 +168,7 @@ class EntryReader:
             return True
         if by_id and entry.id is not None and not self._differs_by_row(entry.id):
             return False
-        return any(map(self._differs_by_row, _texts(entry)))
+        return any(item.is_column for item in entry.references) or any(map(self._differs_by_row, _texts(entry)))
 
     def _differs_by_row(self, text: Text) -> bool:
         if not text.varies or self.shape.rows is None:
@@ -189,8 +211,9 @@ class EntryReader:
         if entry.aspect_ratio is not None and not entry.aspect_ratio.varies:
             self._note(self.offer.ratio_problem(model, entry.aspect_ratio.text), entry.aspect_ratio, index)
         if entry.references:
-            wrong = self.offer.references_problem(model, len(entry.references))
-            self._note(wrong, entry.references[0], index)
+            # Each stands for one picture at least, or the row is wrong for another reason.
+            least = sum(not item.optional for item in entry.references)
+            self._note(self.offer.references_problem(model, least), entry.references[0].text, index)
 
     def _note(self, message: str | None, text: Text, index: int) -> None:
         """Note a problem once per place: what is written in `defaults` is wrong for many jobs."""
@@ -205,5 +228,6 @@ def _listed(matrix: Matrix, names: Sequence[str]) -> str:
 
 
 def _texts(entry: Entry) -> list[Text]:
-    texts = (entry.id, entry.prompt, *entry.references, entry.model, entry.aspect_ratio, entry.image_size)
+    references = [item.text for item in entry.references]
+    texts = (entry.id, entry.prompt, *references, entry.model, entry.aspect_ratio, entry.image_size)
     return [text for text in texts if text is not None]

@@ -58,6 +58,17 @@ class Expansion:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
         return self._expand(_raise)
 
+    def wanted_addresses(self) -> Iterator[str]:
+        """The web addresses of the pictures that jobs need, one after the other and some more than once.
+
+        Only before anything is fetched; nothing that is wrong is told. Rows that are wrong count too, so that one
+        report tells all that is wrong with them.
+        """
+        self.references.take_wanted()
+        for _ in self._expand(_ignore):
+            yield from self.references.take_wanted()
+        yield from self.references.take_wanted()
+
     def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[Job]:
         if self.table is None:
             yield from self._expand_entries(report, mark)

@@ -33,6 +33,10 @@ ENCODINGS: Final = (
 MAX_SAMPLES: Final = 1000
 LONGEST_TIMEOUT_SECONDS: Final = 3600
 _HIGHEST_PRICE_USD: Final = 100
+#: At least two parts, and the last one begins with a letter, so no address can pass for a name.
+_HOST: Final = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?")
+_LONGEST_HOST: Final = 255
+_LONGEST_SEPARATOR: Final = 10
 _LOOPBACK: Final = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
 
 
@@ -155,8 +159,30 @@ def modalities(value: object) -> tuple[str, ...]:
 
 def reference_name(value: object) -> str:
     text = filled(value)
-    if re.match(r"(?i)[a-z][a-z0-9+.-]*://|data:", text):
-        raise _wrong("must be files; addresses are not fetched, save the picture beside the manifest")
+    if re.match(r"(?i)(?!https://)[a-z][a-z0-9+.-]*://|data:", text):
+        raise _wrong("must be files or https:// addresses; save the picture beside the manifest")
+    return text
+
+
+def one_way_to_name_pictures(given: set[str]) -> None:
+    """What the keys of one reference must be together."""
+    if ("path" in given) == ("column" in given):
+        raise _wrong("must have either path or column, such as {path: photos/cup.jpg}")
+    if "split" in given and "column" not in given:
+        raise _wrong("may have split only beside column; it cuts a cell into several names")
+
+
+def separator(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_SEPARATOR or value.isalnum():
+        raise _wrong('must be what stands between two names in a cell, such as "," or " | "', value)
+    return value
+
+
+def host_name(value: object) -> str:
+    """A host, or `*.` and the part of the name that many hosts have in common. Never one that is a bare address."""
+    text = filled(value).lower()
+    if _HOST.fullmatch(text) is None or len(text) > _LONGEST_HOST:
+        raise _wrong('must be names of hosts such as cdn.example.com or "*.example.com"', value)
     return text
 
 

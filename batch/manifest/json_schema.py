@@ -50,7 +50,12 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
         "maxItems": 2,
         "uniqueItems": True,
     },
-    "reference_name": {"type": "string", "pattern": r"^(?![A-Za-z][A-Za-z0-9+.-]*://|data:)[\s\S]*\S"},
+    "reference_name": {
+        "type": "string",
+        "pattern": r"^(?!(?!https://)[A-Za-z][A-Za-z0-9+.-]*://|data:)[\s\S]*\S",
+    },
+    "separator": {"type": "string", "pattern": r"^(?![A-Za-z0-9]+$)", "minLength": 1, "maxLength": 10},
+    "host_name": {"type": "string", "pattern": r"^(\*\.)?([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*$"},
     "base_url": {"type": "string", "pattern": r"^https?://[^\s\\?#@]+$"},
     "key_env": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"},
     "encoding": {"anyOf": [{"enum": list(fields.ENCODINGS)}, {"type": "string", "pattern": r"^[\w.: -]+$"}]},
@@ -103,6 +108,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
         "unique": "A column: only the first row of each of its values is taken (exports have one row per variant).",
         "reference_root": "The folder references must lie in, for they are uploaded. Default: this file's folder.",
+        "reference_hosts": "Hosts from which reference pictures may be fetched, such as cdn.example.com or "
+        '"*.example.com". Default: none.',
         "jobs": "The pictures to buy. With rows, every entry is filled once per row.",
         "where": 'A condition on the columns, such as Vendor == "Acme"; rows for which it is not true are left out.',
         "sort": "The order in which rows are taken: a column, or a mapping for numbers or the other way round.",
@@ -121,7 +128,15 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "image_size": "Resolution: 512, 1K, 2K or 4K. The price follows it. Default: 1K.",
         "modalities": "[IMAGE], or [TEXT, IMAGE] for a caption as well. Default: [IMAGE].",
         "samples": "So many pictures of the same prompt. Default: 1.",
-        "references": "Picture files sent along, for editing or as examples; relative to this file.",
+        "references": "Pictures sent along, for editing or as examples: files relative to this one, names with "
+        "wildcards, https:// addresses of hosts in reference_hosts, or a column that holds them.",
+    },
+    "Reference": {
+        "path": "A file relative to the manifest, a name with wildcards such as photos/cup-*.jpg, or an https:// "
+        "address of a host in reference_hosts.",
+        "column": "A column whose cells name the pictures: files or addresses, without wildcards.",
+        "split": "What stands between several names in one cell, such as a comma. Default: a cell is one name.",
+        "optional": "A picture that is not there is left out instead of being a problem. Default: false.",
     },
     "Provider": {
         "profile": "Whose way of speaking the endpoint has.",
@@ -194,6 +209,8 @@ def _dress(name: str, shape: _Schema) -> None:
     shape.pop("title", None)
     shape.pop("description", None)
     words = DESCRIPTIONS.get(name, {})
+    if name == "Reference":
+        shape["oneOf"] = [{"required": ["path"]}, {"required": ["column"]}]
     if name == "Job":
         words = {**DESCRIPTIONS["Parameters"], **words}
     for key, value in shape.get("properties", {}).items():

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 from batch.errors import Problem
-from batch.manifest.entries import Entry, Text
+from batch.manifest.entries import Entry, ReferenceText, Text
 from batch.manifest.ids import derived_id, id_problem, sample_id
 from batch.manifest.parameters import Offer, prompt_problem
 from batch.manifest.problems import Report, show
+from batch.manifest.reference_sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
 from batch.manifest.references import ReferenceProblem, References
 from batch.manifest.table_reader import Row
-from batch.manifest.templates import Columns, RowProblem, Template, TemplateProblem
+from batch.manifest.templates import Columns, RowProblem, Template, TemplateProblem, with_literals
+from batch.manifest.wildcards import marked
 from batch.model import Job, Place, Reference
 
 #: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
@@ -49,7 +51,8 @@ class JobMaker:
         self._model = compiler.fill(entry.model)
         self._size = compiler.fill(entry.image_size)
         self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
-        self._reference_sources = [self._reference_source(text, compiler) for text in entry.references]
+        self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
+        self._check_fixed_references(compiler)
         self._parameters_vary = any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
         )
@@ -63,7 +66,7 @@ class JobMaker:
         job_id = _tried(self._checked_id, row, wrong) or ""
         prompt = _tried(self._checked_prompt, row, wrong)
         parameters = _tried(self._checked_parameters, row, wrong)
-        references = self._checked_references(row, wrong) if self._reference_sources else ()
+        references = self._checked_references(row, parameters, wrong) if self._reference_sources else ()
         if wrong or prompt is None or parameters is None:
             for bad in wrong:
                 self._report(bad, job_id, place, report)
@@ -126,38 +129,71 @@ class JobMaker:
             wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
             if wrong is None and ratio is not None:
                 wrong = self._offer.ratio_problem(model, ratio)
-            if wrong is None:
-                wrong = self._offer.references_problem(model, len(self._reference_sources))
             if wrong is not None:
                 raise _BadRow(wrong)
         return model, size, ratio
 
-    def _reference_source(self, text: Text, compiler: _Compiler) -> Reference | Fill:
+    def _reference_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
         """A picture that is the same for every row is looked at once."""
+        if item.is_column:
+            return self._column_source(item, compiler)
+        text = item.text
         if self._columns is not None and text.varies:
-            return compiler.fill(text)
+            fill = compiler.fill(text, with_literals(text.text, marked))
+            return NamedByText(
+                fill=lambda row: _filled("references", fill, row),
+                references=self._references,
+                optional=item.optional,
+                column=compiler.only_column(text),
+            )
         try:
-            return self._references.get(text.text)
+            return SamePictures(tuple(named(marked(text.text), self._references, optional=item.optional)))
         except ReferenceProblem as problem:
             compiler.problems.append((text, str(problem)))
-            return _already_said
+            return _NoPictures()
 
-    def _checked_references(self, row: Row, wrong: list[_BadRow]) -> tuple[Reference, ...]:
-        found = []
+    def _column_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
+        name = item.text.text
+        try:
+            if self._columns is None or not self._columns.names:
+                return _NoPictures()  # was said when the entry was read
+            index = self._columns.index_of(name)
+        except TemplateProblem as problem:
+            compiler.problems.append((item.text, f"references: {problem}"))
+            return _NoPictures()
+        return NamedByColumn(
+            index=index, column=show(name), split=item.split, references=self._references, optional=item.optional
+        )
+
+    def _check_fixed_references(self, compiler: _Compiler) -> None:
+        """Too many pictures for every row are told once, where the manifest names them."""
+        sources = self._reference_sources
+        fixed = [source.pictures for source in sources if isinstance(source, SamePictures)]
+        if self.entry.model.varies or len(fixed) < len(sources) or not sources:
+            return
+        wrong = self._offer.references_problem(self.entry.model.text, sum(map(len, fixed)))
+        if wrong is not None:
+            compiler.problems.append((self.entry.references[0].text, wrong))
+            sources.append(_NoPictures())
+
+    def _checked_references(
+        self, row: Row, parameters: tuple[str, str, str | None] | None, wrong: list[_BadRow]
+    ) -> tuple[Reference, ...]:
+        found: list[Reference] = []
+        problems: list[ReferenceProblem] = []
+        before = len(wrong)
         for source in self._reference_sources:
-            reference = source if isinstance(source, Reference) else _tried(self._looked_up(source), row, wrong)
-            if reference is not None:
-                found.append(reference)
-        return tuple(found)
-
-    def _looked_up(self, source: Fill) -> Callable[[Row], Reference]:
-        def look_up(row: Row) -> Reference:
             try:
-                return self._references.get(_filled("references", source, row))
-            except ReferenceProblem as problem:
-                raise _BadRow(str(problem)) from problem
-
-        return look_up
+                found += source.find(row, problems)
+            except _BadRow as bad:
+                wrong.append(bad)
+        wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
+        if parameters is not None and len(wrong) == before:
+            too_many = self._offer.references_problem(parameters[0], len(found))
+            if too_many is not None:
+                columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
+                wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))
+        return tuple(found)
 
 
 def _tried(check: Callable[[Row], T], row: Row, wrong: list[_BadRow]) -> T | None:
@@ -187,12 +223,13 @@ class _Compiler:
         self._templates: dict[int, Template] = {}
         self.problems: list[tuple[Text, str]] = []
 
-    def fill(self, text: Text) -> Fill:
+    def fill(self, text: Text, source: str | None = None) -> Fill:
+        """`source` is the text to fill, if not the text as it was written."""
         literal = text.text
         if self._columns is None or not text.varies:
             return lambda _: literal
         try:
-            template = self._templates[id(text)] = Template(text.text, self._columns)
+            template = self._templates[id(text)] = Template(source or literal, self._columns)
         except TemplateProblem as problem:
             self.problems.append((text, str(problem)))
             return _already_said
@@ -209,6 +246,13 @@ class _Compiler:
 def _already_said(_: Row) -> str:
     """Stands for a text that is wrong for every row: said once, at its place in the manifest."""
     raise _BadRow("")
+
+
+class _NoPictures:
+    """Stands for references that are wrong for every row."""
+
+    def find(self, _row: Row, _problems: list[ReferenceProblem]) -> Sequence[Reference]:
+        raise _BadRow("")
 
 
 def _filled(field: str, fill: Fill, row: Row) -> str:

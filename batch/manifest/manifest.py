@@ -13,12 +13,13 @@ from batch.errors import InputError, MissingInputError, Problem
 from batch.manifest.entries import EntryReader, Text
 from batch.manifest.expand import Expansion, Mark
 from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.hosts import ListedHosts
 from batch.manifest.ids import name_problem
 from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Sort
 from batch.manifest.problems import Problems, show_path
-from batch.manifest.references import References
+from batch.manifest.references import References, RemotePictures
 from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
@@ -52,6 +53,19 @@ class Manifest:
     def derives_ids(self) -> bool:
         """Whether some of its jobs are named by their prompt, so that editing it makes other jobs."""
         return any(entry.id is None for entry in self._expansion.entries)
+
+    @property
+    def reference_hosts(self) -> ListedHosts:
+        """The hosts from which reference pictures may be fetched."""
+        return self._expansion.references.hosts
+
+    def wanted_addresses(self) -> Iterator[str]:
+        """The web addresses of the reference pictures that the jobs need; some may come more than once."""
+        return self._expansion.wanted_addresses()
+
+    def use_fetched(self, pictures: RemotePictures) -> None:
+        """Take reference pictures at web addresses from here. To be called before `check`, if there are any."""
+        self._expansion.references.remote = pictures
 
     def check(self, where: str | None = None, chosen: bytearray | None = None) -> Iterator[Job]:
         """Go through every job for the first time.
@@ -98,7 +112,9 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
             file=file,
             entries=entries,
             offer=offer,
-            references=References(path.parent, path.parent / (shape.reference_root or ".")),
+            references=References(
+                path.parent, path.parent / (shape.reference_root or "."), ListedHosts(shape.reference_hosts)
+            ),
             table=reader.table(),
             choice=reader.choice(),
             matrix=matrix,

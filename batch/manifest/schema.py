@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from yaml.nodes import ScalarNode
 
@@ -81,6 +81,20 @@ class SortShape(_Shape):
     numeric: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
 
 
+class ReferenceShape(_Shape):
+    """One item of `references`: a text is the short form of `path`. Exactly one of `path` and `column` is given."""
+
+    path: Annotated[str | None, PlainValidator(fields.reference_name)] = None
+    column: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    split: Annotated[str | None, PlainValidator(fields.separator)] = None
+    optional: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> ReferenceShape:
+        fields.one_way_to_name_pictures(self.model_fields_set)
+        return self
+
+
 class ParametersShape(_Shape):
     """What a job and the defaults have in common. Whether a field was given matters (`model_fields_set`)."""
 
@@ -89,7 +103,7 @@ class ParametersShape(_Shape):
     image_size: Annotated[str | None, PlainValidator(fields.image_size)] = None
     modalities: Annotated[tuple[str, ...] | None, PlainValidator(fields.modalities)] = None
     samples: Annotated[int | None, fields.whole(1, fields.MAX_SAMPLES)] = None
-    references: list[Annotated[str, PlainValidator(fields.reference_name)]] = []
+    references: list[Annotated[ReferenceShape, fields.short_form("path")]] = []
 
 
 class JobShape(ParametersShape):
@@ -121,6 +135,7 @@ class ManifestShape(_Shape):
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    reference_hosts: list[Annotated[str, PlainValidator(fields.host_name)]] = []
     jobs: Annotated[list[Any], fields.nothing_is([])]
 
 
@@ -133,9 +148,11 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("retry",): RetryShape,
     ("canary",): CanaryShape,
     ("defaults",): ParametersShape,
+    ("defaults", "references"): ReferenceShape,
     ("rows",): RowsShape,
     ("sort",): SortShape,
     ("jobs",): JobShape,
+    ("jobs", "references"): ReferenceShape,
 }
 
 
@@ -204,6 +221,8 @@ class _Note:
             return f'unknown field "{show(field)}"; {_hint(path)}'
         if kind == "sentence":
             return f"{field} {detail['ctx']['text']}"
+        if kind == "model_type" and names[-1:] == ["references"] and isinstance(path[-1], int):
+            return f"every reference must be a text or a mapping; got {fields.said(detail['input'])}"
         wanted = "a list" if kind == "list_type" else "a mapping (key: value)"
         return f"{field} must be {wanted}; got {fields.said(detail['input'])}"
 

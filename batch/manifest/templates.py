@@ -116,6 +116,15 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
+def with_literals(text: str, change: Callable[[str], str]) -> str:
+    """The template with everything changed that stands outside its braces."""
+    try:
+        tokens = list(_ENVIRONMENT.lex(text))
+    except TemplateError:
+        return text  # what is wrong with it is told when it is compiled
+    return "".join(change(value) if kind == "data" else value for _, kind, value in tokens)
+
+
 class Columns:
     """The names a template can use: a table's columns, and the constants of a matrix.
 

@@ -60,10 +60,12 @@ def is_public_address(address: str) -> bool:
 def host_may_be_public(host: str) -> bool:
     """Whether a URL's host is a public address or a name; what a name resolves to is looked at when it is resolved.
 
-    Short and decimal spellings of addresses (`127.1`, `2130706433`) are refused here: the HTTP library takes
-    them for addresses and would connect without asking the resolver.
+    Short, decimal and hexadecimal spellings of addresses (`127.1`, `2130706433`, `0x7f.1`) are refused here: the HTTP
+    library takes them for addresses and would connect without asking the resolver.
     """
     try:
         return is_public_address(host)
     except ValueError:
-        return host != "localhost" and any(character.isalpha() for character in host) and ":" not in host
+        # The last part of a name begins with a letter; where it does not, somebody will read a number.
+        last = host.rstrip(".").rpartition(".")[2]
+        return host != "localhost" and last[:1].isalpha() and ":" not in host

@@ -34,7 +34,7 @@ class GeminiProvider:
         self._snake_case = endpoint.snake_case_parts
         self._clock = clock
         self._redactor = Redactor(key if endpoint.key_env is not None else None)
-        self._references = ReferenceEncoder()
+        self._references = ReferenceEncoder(endpoint.reference_limits)
         self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts)
         self._downloads = DownloadClient(trusted_origin=base_url, timeouts=timeouts)
 
@@ -43,7 +43,10 @@ class GeminiProvider:
         await self._downloads.aclose()
 
     async def prepare(self, job: Job) -> Request:
-        references = [await self._references.encode(reference) for reference in job.references]
+        plain = build_request(job, (), snake_case=self._snake_case)
+        if not job.references:
+            return plain
+        references = await self._references.encode(job.references, beside_bytes=plain.size_bytes)
         return build_request(job, references, snake_case=self._snake_case)
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:

@@ -16,7 +16,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -131,63 +131,94 @@ class PaidClient:
             await response.aclose()
 
 
-class DownloadClient:
-    """Fetches pictures that an answer names by URL: without a key, https and public hosts only.
+class FetchFailed(Exception):  # its text follows a host's name, or "it" in a sentence
+    """A web address could not be read; the text names nothing of the address itself, which may be a secret.
 
-    `trusted_origin` (scheme, host, port of the API itself) is downloaded from as it is, so that a gateway on
-    loopback can serve its own pictures.
+    `code`: `unsafe` (not opened), `gone`, `too_large`, `tls` or `failed`. `may_work_later` as far as can be told.
+    `host` is where it ended, `status` what was answered there, if anything was.
     """
 
-    def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
-        self._trusted_origin = origin(trusted_origin)
+    def __init__(
+        self, code: str, text: str, *, host: str | None, may_work_later: bool = False, status: int | None = None
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.host = host
+        self.may_work_later = may_work_later
+        self.status = status
+
+
+class WebReader:
+    """Reads what a stranger's URL leads to: https and public hosts only, without key, cookies or proxy.
+
+    A few redirects are followed, each checked like the first address. `may_open` says what else stands against an
+    address, or None. `trusted_origin` (scheme, host, port) is read from as it is, so that a gateway on loopback can
+    serve its own pictures. `resolver` and `tls` are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts,
+        most_bytes: int = MAX_BODY_BYTES,
+        trusted_origin: str | None = None,
+        may_open: Callable[[str], str | None] = lambda _: None,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._trusted_origin = None if trusted_origin is None else origin(trusted_origin)
         self._timeouts = timeouts
+        self._most_bytes = most_bytes
+        self._may_open = may_open
         options: dict[str, Any] = {
             "follow_redirects": False,
             "timeout": None,
             "headers": _OWN_HEADERS,
         }
         self._trusted = _Client(transport=_AiohttpTransport(), **options)
-        self._public = _Client(transport=_AiohttpTransport(resolver=_PublicResolver()), **options)
+        self._public = _Client(transport=_AiohttpTransport(resolver or _PublicResolver(), tls), **options)
 
     async def aclose(self) -> None:
         await self._trusted.aclose()
         await self._public.aclose()
 
-    async def get(self, url: str, consumer: Consumer) -> None:
-        """Stream the picture into `consumer`, following a few redirects, each checked like the first address.
+    async def get(self, url: str, consumer: Consumer, headers: Mapping[str, str] | None = None) -> Head:
+        """Stream what is there into `consumer`. An answer 304, to conditional `headers`, has no body.
 
-        Raises `Undelivered` if it may work later and `Unusable` if it never will; their text names only the host.
+        Raises `FetchFailed`.
         """
-        place: str | None = url
+        place = url
         for _ in range(_REDIRECTS + 1):
-            if place is None:
-                return
-            place = await self._fetch(place, consumer)
-        if place is not None:
-            raise _gone(urlsplit(url).hostname, "is redirected again and again")
+            found = await self._fetch(place, consumer, headers or {})
+            if isinstance(found, Head):
+                return found
+            place = found
+        raise FetchFailed("gone", "is redirected again and again", host=urlsplit(url).hostname)
 
-    async def _fetch(self, url: str, consumer: Consumer) -> str | None:
-        """One request; where it is redirected to, if it is."""
+    async def _fetch(self, url: str, consumer: Consumer, headers: Mapping[str, str]) -> Head | str:
+        """One request; the address it is redirected to, if it is."""
         client = self._client_for(url)
         host = urlsplit(url).hostname
         deadline = _Deadline(self._timeouts)
+        code = "failed"
         try:
-            async with deadline, client.stream("GET", url) as response:
+            async with deadline, client.stream("GET", url, headers=headers) as response:
                 if response.status_code in (301, 302, 303, 307, 308) and "location" in response.headers:
                     return urljoin(url, response.headers["location"])
-                if response.status_code != 200:
-                    raise _download_refused(response.status_code, host)
-                await _pump(response, consumer, deadline, MAX_BODY_BYTES)
-                return None
+                if response.status_code != 200 and not (response.status_code == 304 and headers):
+                    raise _not_there(response.status_code, host)
+                await _pump(response, consumer, deadline, self._most_bytes)
+                return _head(response)
         except TimeoutError:
             reason = "no answer in time"
         except _NotPublic:
-            raise _unsafe("not a public host") from None
+            raise FetchFailed("unsafe", "not a public host", host=host) from None
         except BodyTooLarge as error:
-            raise _gone(host, f"is no picture: {error}") from None
+            raise FetchFailed("too_large", f"is no picture: {error}", host=host) from None
         except (httpx.HTTPError, zlib.error) as error:
             reason = str(error) or type(error).__name__
-        raise Undelivered("download_failed", f"the picture's URL at {host} could not be read: {reason}")
+            code = "tls" if isinstance(error, _TlsRefused) else code
+        raise FetchFailed(code, f"could not be read: {reason}", host=host, may_work_later=True)
 
     def _client_for(self, url: str) -> httpx.AsyncClient:
         problem = url_problem(url) or _parse_problem(url)
@@ -197,25 +228,49 @@ class DownloadClient:
             problem = "not https"
         if problem is None and not host_may_be_public(urlsplit(url).hostname or ""):
             problem = "not a public host"
+        problem = problem or self._may_open(url)
         if problem is not None:
-            raise _unsafe(problem)
+            raise FetchFailed("unsafe", problem, host=None)
         return self._public
 
 
-def _download_refused(status: int, host: str | None) -> Undelivered | Unusable:
-    """A link that is gone stays gone; anything else may work later, and the picture is paid for."""
-    if 400 <= status < 500 and status not in (408, 425, 429):
-        return _gone(host, f"answered {status}")
-    return Undelivered("download_failed", f"the picture's URL at {host} answered {status}")
+def _not_there(status: int, host: str | None) -> FetchFailed:
+    """A link that is gone stays gone; anything else may work later."""
+    is_gone = 400 <= status < 500 and status not in (408, 425, 429)
+    code = "gone" if is_gone else "failed"
+    return FetchFailed(code, f"answered {status}", host=host, may_work_later=not is_gone, status=status)
 
 
-def _gone(host: str | None, what: str) -> Unusable:
-    return Unusable("download_gone", f"the picture's URL at {host} {what}", retries=0)
+class DownloadClient:
+    """Fetches pictures that an answer names by URL. Such a picture is paid for, whatever becomes of the download."""
+
+    def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
+        self._reader = WebReader(trusted_origin=trusted_origin, timeouts=timeouts)
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+
+    async def get(self, url: str, consumer: Consumer) -> None:
+        """Stream the picture into `consumer`.
+
+        Raises `Undelivered` if it may work later and `Unusable` if it never will; their text names only the host.
+        """
+        try:
+            await self._reader.get(url, consumer)
+        except FetchFailed as error:
+            failure = error
+        else:
+            return
+        raise _paid_for(failure)  # outside the handler, for the same reason as in `PaidClient.post`
 
 
-def _unsafe(problem: str) -> Unusable:
-    message = f"the picture came as a URL that is not safe to open: {problem}"
-    return Unusable("download_refused", message, retries=0)
+def _paid_for(failure: FetchFailed) -> Undelivered | Unusable:
+    if failure.may_work_later:
+        return Undelivered("download_failed", f"the picture's URL at {failure.host} {failure}")
+    if failure.code == "unsafe":
+        message = f"the picture came as a URL that is not safe to open: {failure}"
+        return Unusable("download_refused", message, retries=0)
+    return Unusable("download_gone", f"the picture's URL at {failure.host} {failure}", retries=0)
 
 
 def _parse_problem(url: str) -> str | None:
@@ -437,8 +492,9 @@ class _KeyTransport(httpx.AsyncBaseTransport):
 class _AiohttpTransport(httpx.AsyncBaseTransport):
     """Carries httpx requests over aiohttp: one fresh connection each, no proxy from the environment, no cookies."""
 
-    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, resolver: AbstractResolver | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._resolver = resolver
+        self._tls: ssl.SSLContext | bool = True if tls is None else tls
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -460,7 +516,8 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
         if self._session is None:  # here, not in __init__: aiohttp wants a running loop
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0, force_close=True, resolver=self._resolver, use_dns_cache=self._resolver is None
+                    limit=0, force_close=True, resolver=self._resolver, use_dns_cache=self._resolver is None,
+                    ssl=self._tls,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 auto_decompress=False,

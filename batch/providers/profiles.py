@@ -12,6 +12,22 @@ from batch.settings import Auth, ProviderSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceLimits:
+    """What reference pictures may measure: longest side, bytes of one file, and bytes of the whole request."""
+
+    side_pixels: int | None
+    file_bytes: int
+    body_bytes: int
+
+
+#: AnyFast names no limits and has answered 413; nothing larger is known to work at every relay. The side is what
+#: a model looks at.
+CAREFUL_LIMITS: Final = ReferenceLimits(side_pixels=2048, file_bytes=4_000_000, body_bytes=18_000_000)
+#: Google documents 7 MB for a file and 100 MB for a request.
+GOOGLE_LIMITS: Final = ReferenceLimits(side_pixels=None, file_bytes=7_000_000, body_bytes=95_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One endpoint. `snake_case_parts` sends `inline_data`/`mime_type`, as AnyFast documents; Google takes either.
 
@@ -23,6 +39,7 @@ class Profile:
     auth: Auth
     key_env: str | None
     snake_case_parts: bool = False
+    reference_limits: ReferenceLimits = CAREFUL_LIMITS
 
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
@@ -39,6 +56,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             base_url="https://generativelanguage.googleapis.com",
             auth=Auth.HEADER,
             key_env="GEMINI_API_KEY",
+            reference_limits=GOOGLE_LIMITS,
         ),
         "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None),
     }
@@ -54,6 +72,7 @@ class Endpoint:
     auth: Auth
     key_env: str | None
     snake_case_parts: bool
+    reference_limits: ReferenceLimits
 
     @property
     def embedded(self) -> bool:
@@ -72,4 +91,6 @@ def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
         auth=settings.auth or profile.auth,
         key_env=settings.key_env or profile.key_env,
         snake_case_parts=profile.snake_case_parts,
+        # What stands at another address is not known to take as much.
+        reference_limits=CAREFUL_LIMITS if settings.base_url else profile.reference_limits,
     )

@@ -1,23 +1,38 @@
-"""Reference pictures as they go into a request: read, compared with what was checked, converted, encoded once."""
+"""Reference pictures as they go into a request: read, compared with what was checked, made to fit, encoded once."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import pybase64
 from PIL import Image as Pillow
 
-from batch.capabilities import REFERENCE_MIME_TYPES
 from batch.errors import Refused
 from batch.model import Reference
+from batch.providers.profiles import CAREFUL_LIMITS, ReferenceLimits
+from batch.providers.shrinking import CannotFit, fitted
 
 #: Encoded references kept in memory; a catalog's jobs often share a few.
 CACHE_BYTES: Final = 64 << 20
+
+#: A photograph of 50 million pixels takes 200 MB while it is scaled, so not many at a time.
+_AT_ONCE: Final = 2
+
+#: What a reference costs in a request beside its own base64.
+_AROUND_BYTES: Final = 128
+
+#: When a request is too large, its files may have this share of what they might have, and again, to the smallest.
+#: Steps, so that jobs with other companions still share one encoding.
+_STEP: Final = 0.75
+_SMALLEST_FILE_BYTES: Final = 16_000
+
+#: Which version: the original's hash, and how many bytes it may have.
+_Key: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,34 +44,96 @@ class EncodedReference:
 
 
 class ReferenceEncoder:
-    """Encodes references, keeping the most recently used. Reading happens in a thread."""
+    """Encodes references within a provider's limits, keeping the most recently used.
 
-    def __init__(self, cache_bytes: int = CACHE_BYTES) -> None:
-        self._limit = cache_bytes
+    Requests that need the same one at the same time share the work, which happens in a thread.
+    """
+
+    def __init__(self, limits: ReferenceLimits = CAREFUL_LIMITS, cache_bytes: int = CACHE_BYTES) -> None:
+        self._limits = limits
+        self._most_kept = cache_bytes
         self._held = 0
-        self._cache: OrderedDict[str, EncodedReference] = OrderedDict()
+        self._cache: OrderedDict[_Key, EncodedReference] = OrderedDict()
+        self._making: dict[_Key, asyncio.Task[EncodedReference]] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def encode(self, reference: Reference) -> EncodedReference:
-        """The encoded picture. Raises `Refused` if the file is gone or holds other bytes than when checked."""
-        cached = self._cache.get(reference.sha256)
-        if cached is not None:
-            self._cache.move_to_end(reference.sha256)
-            return cached
-        encoded = await asyncio.to_thread(_encode, reference)
-        self._keep(reference.sha256, encoded)
+    async def encode(self, references: Sequence[Reference], *, beside_bytes: int = 0) -> list[EncodedReference]:
+        """The references of one request, which has `beside_bytes` of other text.
+
+        Raises `Refused` if a file is gone or holds other bytes than when checked, or if they cannot be made to fit.
+        """
+        most_bytes = self._limits.file_bytes
+        encoded = [await self._version(reference, most_bytes) for reference in references]
+        room = self._limits.body_bytes - beside_bytes - _AROUND_BYTES * len(references)
+        if sum(len(one.base64) for one in encoded) <= room:
+            return encoded
+        most_bytes = self._share([len(one.base64) for one in encoded], room)
+        return [
+            one if len(one.base64) <= _base64_bytes(most_bytes) else await self._version(reference, most_bytes)
+            for one, reference in zip(encoded, references, strict=True)
+        ]
+
+    def _share(self, sizes: Sequence[int], room: int) -> int:
+        """How many bytes each file may have so that together they fit; small ones leave theirs to the others."""
+        for most_bytes in _steps(self._limits.file_bytes):
+            if sum(min(size, _base64_bytes(most_bytes)) for size in sizes) <= room:
+                return most_bytes
+        raise self._too_large(f"{len(sizes)} references")
+
+    def _too_large(self, what: str) -> Refused:
+        limit = f"{self._limits.body_bytes / 1_000_000:g} MB"
+        return Refused("request_too_large", f"{what} cannot be made to fit into a request of {limit}; send less")
+
+    async def _version(self, reference: Reference, most_bytes: int) -> EncodedReference:
+        key = reference.sha256, most_bytes
+        kept = self._cache.get(key)
+        if kept is not None:
+            self._cache.move_to_end(key)
+            return kept
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(key, reference))
+            task.add_done_callback(_look_at_its_error)
+        return await asyncio.shield(task)  # whoever gives up does not stop the others
+
+    async def _make(self, key: _Key, reference: Reference) -> EncodedReference:
+        try:
+            async with self._turns:
+                encoded = await asyncio.to_thread(_encode, reference, self._limits.side_pixels, key[1])
+        except CannotFit:
+            raise self._too_large(f"reference {reference.name!r}") from None
+        finally:
+            del self._making[key]
+        self._keep(key, encoded)
         return encoded
 
-    def _keep(self, sha256: str, encoded: EncodedReference) -> None:
-        if sha256 in self._cache or len(encoded.base64) > self._limit:
+    def _keep(self, key: _Key, encoded: EncodedReference) -> None:
+        if key in self._cache or len(encoded.base64) > self._most_kept:
             return
-        self._cache[sha256] = encoded
+        self._cache[key] = encoded
         self._held += len(encoded.base64)
-        while self._held > self._limit:
+        while self._held > self._most_kept:
             _, dropped = self._cache.popitem(last=False)
             self._held -= len(dropped.base64)
 
 
-def _encode(reference: Reference) -> EncodedReference:
+def _steps(most_bytes: int) -> Iterator[int]:
+    while most_bytes >= _SMALLEST_FILE_BYTES:
+        yield most_bytes
+        most_bytes = round(most_bytes * _STEP)
+
+
+def _base64_bytes(size: int) -> int:
+    return (size + 2) // 3 * 4
+
+
+def _look_at_its_error(task: asyncio.Task[EncodedReference]) -> None:
+    """If all who waited gave up, nobody else does, and asyncio would complain."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _encode(reference: Reference, side_pixels: int | None, most_bytes: int) -> EncodedReference:
     try:
         data = reference.file.read_bytes()
     except OSError as error:
@@ -68,21 +145,10 @@ def _encode(reference: Reference) -> EncodedReference:
         raise Refused(
             "reference_changed", f"reference {reference.name!r} was changed while the run was on", may_work_later=True
         )
-    mime = reference.mime
-    if mime not in REFERENCE_MIME_TYPES:
-        try:
-            mime, data = "image/png", _as_png(data)
-        except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
-            raise Refused(
-                "reference_unreadable", f"reference {reference.name!r} cannot be converted to PNG: {error}"
-            ) from None
+    try:
+        mime, data = fitted(data, reference.mime, side_pixels=side_pixels, most_bytes=most_bytes)
+    except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+        raise Refused(
+            "reference_unreadable", f"reference {reference.name!r} cannot be converted: {error}"
+        ) from None
     return EncodedReference(mime=mime, base64=pybase64.b64encode(data))
-
-
-def _as_png(data: bytes) -> bytes:
-    """The picture's first frame as PNG, for formats that the API does not take."""
-    with Pillow.open(io.BytesIO(data)) as picture:
-        out = io.BytesIO()
-        mode = "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
-        picture.convert(mode).save(out, "PNG")
-    return out.getvalue()

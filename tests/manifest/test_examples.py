@@ -56,7 +56,11 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
     folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
-    folder.picture("photos/K-1.png")
+    folder.write("pictures.csv", 'Handle,Title,Photos\nkite,Red Kite,"photos/K-1.png; photos/kite-2.png"\n')
+    address = "https://img.shop.example/kite.png?v=2"
+    folder.write("addresses.csv", f'Handle,Title,Images\nkite,Red Kite,"{address},{address}"\n')
+    for picture in ("photos/K-1.png", "photos/kite-1.png", "photos/kite-2.png", "logo.png"):
+        folder.picture(picture)
 
     assert folder.jobs(example)
 
@@ -66,7 +70,7 @@ def test_reference_names_every_field() -> None:
     from batch.manifest import schema
 
     shapes = [schema.ManifestShape, schema.JobShape, schema.LimitsShape, schema.TimeoutsShape, schema.RetryShape]
-    shapes += [schema.ProviderShape, schema.RowsShape]
+    shapes += [schema.ProviderShape, schema.RowsShape, schema.ReferenceShape]
     fields = {field for shape in shapes for field in shape.model_fields}
 
     assert {field for field in fields if not re.search(rf"\b{field}\b", REFERENCE)} == set()

@@ -49,8 +49,18 @@ BAD: dict[str, tuple[str, str]] = {
     "rows packed": ("rows: a.zip\njobs: [{prompt: '{{a}}'}]", "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .zip, save the table as .csv, or say its format"),
     "unique alone": ("unique: a" + ONE_JOB, "1:9: unique picks rows; name a table in rows, or remove it"),
     "reference_root": ("reference_root: nowhere" + ONE_JOB, "1:17: reference_root is not a folder; name one that exists"),
-    "reference url": ("jobs: [{prompt: x, references: ['http://127.1/a']}]", "1:33: references must be files; addresses are not fetched, save the picture beside the manifest"),
-    "reference data": ("jobs: [{prompt: x, references: ['data:image/png;base64,aa']}]", "1:33: references must be files; addresses are not fetched, save the picture beside the manifest"),
+    "reference url": ("jobs: [{prompt: x, references: ['http://127.1/a']}]", "1:33: references must be files or https:// addresses; save the picture beside the manifest"),
+    "reference data": ("jobs: [{prompt: x, references: ['data:image/png;base64,aa']}]", "1:33: references must be files or https:// addresses; save the picture beside the manifest"),
+    "reference number": ("jobs: [{prompt: x, references: [12]}]", "1:33: every reference must be a text or a mapping; got 12"),
+    "reference both": ("jobs: [{prompt: x, references: [{path: a.png, column: A}]}]", "1:33: references must have either path or column, such as {path: photos/cup.jpg}"),
+    "reference neither": ("jobs: [{prompt: x, references: [{optional: true}]}]", "1:33: references must have either path or column, such as {path: photos/cup.jpg}"),
+    "reference split": ("jobs: [{prompt: x, references: [{path: a.png, split: ','}]}]", "1:33: references may have split only beside column; it cuts a cell into several names"),
+    "reference separator": ("jobs: [{prompt: x, references: [{column: A, split: and}]}]", '1:52: split must be what stands between two names in a cell, such as "," or " | "; got and'),
+    "reference key": ("defaults: {references: [{file: a.png}]}\njobs: [{prompt: x}]", '1:26: unknown field "file"; known fields: path, column, split, optional'),
+    "reference column without rows": ("jobs: [{prompt: x, references: [{column: A}]}]", "1:33: references: a column needs a table; name the table in rows"),
+    "reference host": ("reference_hosts: ['https://a.example']\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got https://a.example'),
+    "reference host number": ("reference_hosts: [127.0.0.1]\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got 127.0.0.1'),
+    "reference host everything": ("reference_hosts: ['*.com']\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got *.com'),
 }  # fmt: skip
 
 

@@ -168,8 +168,8 @@ def test_references_of_rows_name_row_and_job(folder: Folder) -> None:
     shared = 'rows: t.csv\njobs: [{prompt: "{{ Handle }}", references: [logo.png]}]'
 
     assert folder.problems(own) == [
-        't.csv:2: job "kite": reference kite.png does not exist',
-        't.csv:3: job "boat": reference boat.png does not exist',
+        't.csv:2: column "Handle": job "kite": reference kite.png does not exist',
+        't.csv:3: column "Handle": job "boat": reference boat.png does not exist',
     ]
     assert folder.problems(shared) == ["m.yaml:2:46: reference logo.png does not exist"]
 

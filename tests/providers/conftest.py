@@ -205,5 +205,5 @@ def tools() -> SimpleNamespace:
     """The helpers, for test modules that cannot import this one."""
     return SimpleNamespace(
         KEY=KEY, QUICK=QUICK, PATH=PATH, Sink=Sink, MemorySpool=MemorySpool, answer=answer, reset=reset, job=job,
-        read_request=read_request, received=received,
+        read_request=read_request, received=received, api_key=ApiKey(KEY), clock=SystemClock(),
     )  # fmt: skip

@@ -169,7 +169,7 @@ async def test_a_public_name_with_a_private_address_is_refused(
 async def test_plain_public_addresses_pass(url: str, downloads: Any) -> None:
     """The rules refuse tricks, not pictures."""
     assert url_problem(url) is None
-    assert downloads("https://api.example")._client_for(url)
+    assert downloads("https://api.example")._reader._client_for(url)
     assert host_may_be_public("example.com")
     assert is_public_address("8.8.8.8")
     assert is_public_address("2606:4700::1111")

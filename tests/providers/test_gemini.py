@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.errors import NotSent, Refused, RunStopper, Unusable
+from batch.errors import NotSent, RunStopper, Unusable
 from batch.model import Reference
 from batch.providers.gemini import build_request
-from batch.providers.references import EncodedReference, ReferenceEncoder
+from batch.providers.references import EncodedReference
 from batch.settings import Auth
 
 PICTURE = b"\x89PNG picture " * 4000
@@ -215,63 +215,3 @@ async def test_nothing_listens(provider: Any, tools: Any) -> None:
     speaker = provider("http://127.0.0.1:1")
     with pytest.raises(NotSent):
         await speaker.send(await speaker.prepare(tools.job()), "run.a.1", tools.MemorySpool())
-
-
-# ---- references -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("format_name", "mode"),
-    [("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB"), ("TIFF", "CMYK"), ("TIFF", "RGBA"), ("TIFF", "L"), ("GIF", "1")],
-)
-async def test_formats_the_api_does_not_take_become_png(format_name: str, mode: str, tmp_path: Path) -> None:
-    """The picture goes out as PNG of the same size, declared as what it is."""
-    given = reference(tmp_path, picture(format_name, mode), f"image/{format_name.lower()}")
-    encoded = await ReferenceEncoder().encode(given)
-    with Image.open(io.BytesIO(base64.b64decode(encoded.base64))) as sent:
-        assert (sent.format, sent.size) == ("PNG", (6, 4))
-    assert encoded.mime == "image/png"
-
-
-@pytest.mark.parametrize("mime", ["image/png", "image/jpeg", "image/webp"])
-async def test_formats_the_api_takes_go_out_as_they_are(mime: str, tmp_path: Path) -> None:
-    """Not one byte is changed."""
-    data = picture(mime.removeprefix("image/").upper())
-    encoded = await ReferenceEncoder().encode(reference(tmp_path, data, mime))
-    assert (encoded.mime, base64.b64decode(encoded.base64)) == (mime, data)
-
-
-@pytest.mark.parametrize(
-    ("change", "code"), [("rewrite", "reference_changed"), ("remove", "reference_unreadable")]
-)
-async def test_a_reference_that_changed_since_it_was_checked_is_not_sent(
-    change: str, code: str, tmp_path: Path
-) -> None:
-    """The job was planned with other bytes; a later run may plan it anew."""
-    given = reference(tmp_path, picture())
-    given.file.unlink()
-    if change == "rewrite":
-        given.file.write_bytes(picture(size=(9, 9)))
-    with pytest.raises(Refused) as caught:
-        await ReferenceEncoder().encode(given)
-    assert (caught.value.code, caught.value.may_work_later) == (code, True)
-
-
-async def test_a_reference_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
-    """Half a GIF fails its own job and nothing else."""
-    data = picture("GIF", "P", (300, 300))
-    with pytest.raises(Refused, match="cannot be converted"):
-        await ReferenceEncoder().encode(reference(tmp_path, data[: len(data) // 2], "image/gif"))
-
-
-async def test_the_cache_of_references_is_bounded(tmp_path: Path) -> None:
-    """The least recently used go first, one that is too large is not kept at all, and a hit reads no file."""
-    encoder = ReferenceEncoder(cache_bytes=2500)
-    given = [reference(tmp_path, bytes([number]) * 750, name=str(number)) for number in range(4)]
-    for one in (*given[:2], given[0], *given[2:]):
-        await encoder.encode(one)
-    assert list(encoder._cache) == [given[2].sha256, given[3].sha256]
-    await encoder.encode(reference(tmp_path, b"x" * 9000, name="large"))
-    assert encoder._held == sum(len(kept.base64) for kept in encoder._cache.values()) <= 2500
-    given[3].file.unlink()
-    assert (await encoder.encode(given[3])).mime == "image/png"
