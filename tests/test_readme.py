@@ -7,8 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from batch.cli import run
 from batch.errors import ExitCode
 from batch.manifest import load_manifest
+from batch.report.text import PLAN_WORDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,3 +46,13 @@ def test_its_exit_codes_are_the_real_ones() -> None:
     listed = {int(code) for row in rows for code in row.split(",")}
 
     assert listed == {int(code) for code in ExitCode} | {129, 130, 143}
+
+
+def test_the_page_about_running_names_real_options_and_words() -> None:
+    """Every option it names is one of `imagebatch run`, and the plan it shows is in the words of a real one."""
+    page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    options = {option for each in run.params for option in each.opts}
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) <= options
+    shown = re.findall(r"^ +[\d,]+  (.+?), (?:cost |saves )?\$", page, re.MULTILINE)
+    assert len(shown) == 6
+    assert set(shown) <= {words for words, _ in PLAN_WORDS.values()}

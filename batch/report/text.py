@@ -12,7 +12,7 @@ from batch.report.words import at_list_price, causes, count, duration, path, pri
 
 #: How a plan names its groups, and which of their sums it shows: `buy` (list price), `saved`, `again` (what it would
 #: cost to send them after all) or `spent`.
-_PLAN_WORDS: Final = {
+PLAN_WORDS: Final = {
     "to do: new": ("new", "buy"),
     "to do: again": ("failed before, worth another try", "buy"),
     "to do: resend": ("sent before without an answer, will be sent once more (maybe paid twice)", "buy"),
@@ -91,7 +91,7 @@ def plan_lines(
     `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now.
     """
     yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
-    for name, (words, money) in _PLAN_WORDS.items():
+    for name, (words, money) in PLAN_WORDS.items():
         if plan.count(name):
             yield _group_line(plan.groups[name], words, money)
         if plan.count(name) and name in _WITH_CAUSES:
