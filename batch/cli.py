@@ -464,8 +464,9 @@ def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -
 def _say_problems(error: InputError, ending: str = "nothing was sent") -> None:
     for problem in error.problems[:_ERRORS_SHOWN]:
         _say(f"error: {problem}")
-    if len(error.problems) > _ERRORS_SHOWN:
-        _say(f"... and {len(error.problems) - _ERRORS_SHOWN} more")
+    more = len(error.problems) - _ERRORS_SHOWN + error.more
+    if more > 0:
+        _say(f"... and {more:,} more")
     _say(ending)
 
 

@@ -85,13 +85,18 @@ class BatchError(Exception):
 
 
 class InputError(BatchError):
-    """The manifest, its rows or its references are wrong. Nothing was sent."""
+    """The manifest, its rows or its references are wrong. Nothing was sent.
+
+    `more`: how many problems there are beside those that are listed.
+    """
 
     exit_code = ExitCode.DATA
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, problems: Sequence[Problem], *, more: int = 0) -> None:
+        rest = [f"... and {more:,} more"] if more else []
+        super().__init__("\n".join([*map(str, problems), *rest]))
         self.problems = tuple(problems)
+        self.more = more
 
 
 class MissingInputError(InputError):

@@ -141,6 +141,7 @@ def _add_what_the_jobs_show(manifest: Manifest, problems: Problems) -> None:
         for problem in error.problems:
             if problem.file != str(manifest.path) or (problem.line, problem.column) not in said:
                 problems.add(problem)
+        problems.add_more(error.more)
 
 
 def _read(path: Path) -> bytes:

@@ -71,10 +71,7 @@ class Problems:
         """Raise them all in the order of the file, the manifest before its rows."""
         if not self._kept:
             return
-        ordered = sorted(self._kept, key=self._position)
-        if self._more:
-            ordered.append(Problem(message=f"... and {self._more} more problems", file=self._first_file))
-        raise InputError(ordered)
+        raise InputError(sorted(self._kept, key=self._position), more=self._more)
 
     def _position(self, problem: Problem) -> tuple[bool, int, int]:
         return problem.file != self._first_file, problem.line or 0, problem.column or 0

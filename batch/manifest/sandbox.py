@@ -19,8 +19,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_RENDERED_CHARACTERS: Final = 1_000_000
 
-#: Characters, items and rounds of loops that a template may go through for one row: some tenths of a second.
-MAX_STEPS: Final = 20_000_000
+#: Characters, items and rounds of loops that a template may go through for one row: about a tenth of a second.
+MAX_STEPS: Final = 5_000_000
 
 #: A round of a loop, and a call of a method or a macro, take as much time as so many characters.
 _STEPS_PER_ROUND: Final = 20

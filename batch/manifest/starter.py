@@ -513,7 +513,7 @@ def _checked(text: str, manifest: Path) -> int:
         return sum(1 for _ in load_manifest(draft).check())
     except InputError as error:
         problems = [_without_place(problem, Path(name).name, manifest) for problem in error.problems]
-        raise InputError(problems) from error
+        raise InputError(problems, more=error.more) from error
     finally:
         os.unlink(name)
 

@@ -306,7 +306,7 @@ class _Builder:
             if not isinstance(key, ScalarNode):
                 self._add("a key must be a word; this is a list or a mapping", key)
             elif _is_merge(key):
-                self._merge(part.value, merged, value)
+                self._merge(part.value, merged, key, value)
             elif key.value in lines:
                 self._add(f'"{show(key.value)}" is written twice, first on line {lines[key.value]}; keep one', key)
             else:
@@ -315,7 +315,7 @@ class _Builder:
                 own[key.value] = part.value
         return _Built(merged | own, *_extent(parts))
 
-    def _merge(self, value: Any, into: dict[str, Any], node: Node) -> None:
+    def _merge(self, value: Any, into: dict[str, Any], key: Node, node: Node) -> None:
         """`<<: *base` or `<<: [*first, *second]`; the earlier wins, as YAML's merge type says."""
         for base in value if isinstance(value, list) else [value]:
             if not isinstance(base, dict):
@@ -323,9 +323,9 @@ class _Builder:
                 return
             self._merged += len(base)
             if self._merged > MAX_ALIASED_VALUES:
-                raise _Stop(f"<< repeats more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(node))
-            for key, item in base.items():
-                into.setdefault(key, item)
+                raise _Stop(f"<< repeats more than {MAX_ALIASED_VALUES:,} values; write less of them", _at(key))
+            for name, item in base.items():
+                into.setdefault(name, item)
 
     def _scalar(self, node: ScalarNode) -> Any:
         kind = node.tag.removeprefix(_TAG)

@@ -1,21 +1,33 @@
-"""Whatever stands in the files, loading them ends in jobs or in problems, never in a traceback."""
+"""Whatever stands in the files, loading them ends in jobs or in problems, never in a traceback.
+
+FUZZ_EXAMPLES=20000 in the environment looks longer than every test run can.
+"""
+# ruff: noqa: E501  # strategies read best with one idea on one line
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
-from typing import TYPE_CHECKING
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batch import cli
 from batch.errors import InputError
 from batch.manifest import load_manifest
+from batch.manifest.parquet_rows import is_available
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder
 
 FUZZED = settings(
-    max_examples=150,
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -45,9 +57,9 @@ def assert_printable(error: InputError) -> None:
     assert all(str(problem).isprintable() for problem in error.problems)
 
 
-def load_all(folder: Folder, manifest: bytes, table: bytes) -> None:
+def load_all(folder: Folder, manifest: bytes, table: bytes, name: str = "t.csv") -> None:
     """Good jobs are really good; InputError is the only other way out, and its text can be printed."""
-    folder.write("t.csv", table)
+    folder.write(name, table)
     path = folder.write("m.yaml", manifest)
     try:
         jobs = list(load_manifest(path).check())
@@ -118,3 +130,138 @@ def test_random_matrices_never_escape(folder: Folder, axes: dict[str, object], m
     """Names, values, include and exclude of every shape."""
     jobs = [{"prompt": "{{ a }} {{ b }} {{ a.name }}"}, {"prompt": "x"}]
     load_all(folder, json.dumps({"matrix": axes | more, "jobs": jobs}).encode(), b"")
+
+
+# ---- tables of every kind under manifests that choose, vary and compute ------------------------------------------
+
+CELLS = st.text(st.sampled_from("ab1 .,;\t|\"'\r\n{}%<>&é雨\u2028\u202e\x00\x1b\x85\ud800\ufeff"), max_size=8) | st.sampled_from(
+    ["", "x", "1.5", "-0", "nan", "1e999", "true", "{{ a }}", "<b>x</b>", "&#0;", "&#55296;", "=1", "AIza" + "Sy" * 17, "9" * 5000]
+)
+NAMES = st.lists(st.sampled_from(["a", "b", "A b", "A-b", "", " a", "if", "row", "ß", "\x1b", "id"]) | CELLS, min_size=1, max_size=4)
+EXPRESSIONS = [
+    "a", "b", "row['a']", "row.b", "a[0]", "a.b", "m", "m.name", "n", "row", "nope", "1", "'x'", "a ~ b", "a + b", "a * 3", "a % b", "7 // 0", "[a, b]",
+    "{'k': a}", "not a", "a in b", "a == b", "a < b", "a is defined", "a is none", "a.replace('a', b)", "a.join(b)", "a.split(b)", "a.encode()", "loop", "-a",
+]  # fmt: skip
+FILTERS = [
+    "abs", "capitalize", "d", "default", "default('x')", "default(a, true)", "e", "first", "float", "int", "int(0, 16)", "join", "join(b)", "join(',', 'k')",
+    "last", "length", "list", "lower", "max", "min", "replace('', b)", "replace(a, b)", "replace('a', 'b', 2)", "reverse", "round", "round(99)", "slug",
+    "sort", "string", "strip_html", "striptags", "title", "trim", "truncate(3)", "truncate(-1)", "unique", "upper", "wordcount", "words(2)", "words(0)", "nope",
+]  # fmt: skip
+EXPRESSION = st.builds(lambda start, through: " | ".join([start, *through]), st.sampled_from(EXPRESSIONS), st.lists(st.sampled_from(FILTERS), max_size=3))
+TEMPLATE = st.lists(
+    EXPRESSION.map("{{{{ {} }}}}".format)
+    | EXPRESSION.map("{{% if {0} %}}x{{{{ {0} }}}}{{% endif %}}".format)
+    | EXPRESSION.map("{{% for i in {} %}}{{{{ i }}}}{{{{ loop.length }}}}{{% endfor %}}".format)
+    | EXPRESSION.map("{{% set a = {} %}}".format)
+    | st.sampled_from(["x", " ", "{{ a }}", "{{ a | slug }}", "-", "{%", "}}", "{# #}"]),
+    min_size=1,
+    max_size=3,
+).map("".join)
+COLUMN = st.sampled_from(["a", "b", "A b", "nope", "", "id"])
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "where": EXPRESSION,
+        "unique": COLUMN,
+        "sort": COLUMN | st.fixed_dictionaries({"by": COLUMN}, optional={"order": st.sampled_from(["asc", "desc"]), "numeric": st.booleans()}),
+        "limit": st.integers(1, 3),
+        "matrix": st.fixed_dictionaries({"m": st.lists(st.sampled_from(["x", "y", 1]), min_size=1, max_size=2)})
+        | st.just({"m": [{"name": "x", "image_size": "2K"}, {"name": "y"}], "n": ["1", "2"], "exclude": [{"m": "x", "n": "1"}]}),
+    },
+)
+JOB = st.fixed_dictionaries(
+    {"prompt": TEMPLATE},
+    optional={"id": TEMPLATE, "samples": st.integers(1, 3), "image_size": TEMPLATE, "aspect_ratio": TEMPLATE, "model": TEMPLATE, "references": st.lists(TEMPLATE, max_size=2)},
+)
+TYPED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | CELLS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ak\ud800"), inner, max_size=2), max_leaves=4
+)
+
+
+def as_csv(names: list[str], table: list[list[str]], delimiter: str, quoting: int, line_end: str) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=line_end, escapechar="\\")  # type: ignore[arg-type]
+    writer.writerows([names, *table])
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+def as_parquet(columns: list[list[Any]]) -> bytes:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    data = io.BytesIO()
+    length = min(map(len, columns))
+    parquet.write_table(arrow.table([arrow.array(column[:length]) for column in columns], names=["a", "b", "A b"][: len(columns)]), data)
+    return data.getvalue()
+
+
+CSV = st.builds(
+    as_csv,
+    NAMES,
+    st.lists(st.lists(CELLS, max_size=4), max_size=5),
+    st.sampled_from(",;\t|"),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+JSON_LINES = st.lists(st.dictionaries(st.sampled_from(["a", "b", "A b", "", "\x1b"]), TYPED, max_size=3).map(json.dumps) | CELLS.filter(lambda text: "\ud800" not in text), max_size=5).map(
+    lambda lines: "\n".join(lines).encode()
+)
+COLUMNS_OF_ONE_TYPE = st.sampled_from(
+    [st.text(st.characters(exclude_categories=["Cs"]), max_size=3), st.integers(-5, 5), st.floats(), st.booleans(), st.binary(max_size=3), st.dates(), st.datetimes(), st.decimals(-9, 9, places=2), st.lists(st.integers(0, 9), max_size=2)]
+).flatmap(lambda kind: st.lists(kind | st.none(), max_size=4))
+PARQUET = st.lists(COLUMNS_OF_ONE_TYPE, min_size=1, max_size=3).map(as_parquet)
+DAMAGES = st.none() | st.tuples(st.integers(0, 200), st.binary(max_size=2))
+
+
+def damaged(data: bytes, damage: tuple[int, bytes] | None) -> bytes:
+    """The file with some bytes written over, or cut off there."""
+    if damage is None:
+        return data
+    place, new = damage
+    return data[:place] + new + data[place + len(new) :] if new else data[:place]
+
+
+@FUZZED
+@given(
+    kind=st.sampled_from(["csv", "tsv", "jsonl", *(["parquet"] if is_available() else [])]),
+    data=st.data(),
+    options=OPTIONS,
+    jobs=st.lists(JOB, min_size=1, max_size=2),
+    encoding=st.sampled_from(["utf-8", "utf-8", "utf-16", "latin-1", "shift_jis", "gb18030"]),
+    packed=st.booleans(),
+    damage=DAMAGES,
+    packing_damage=DAMAGES,
+)
+def test_random_tables_never_escape(
+    folder: Folder, kind: str, data: st.DataObject, options: dict[str, Any], jobs: list[dict[str, Any]], encoding: str, packed: bool,
+    damage: tuple[int, bytes] | None, packing_damage: tuple[int, bytes] | None,
+) -> None:  # fmt: skip
+    """Every format, packed or not, whole or damaged, under manifests that pick, sort, vary and compute."""
+    table = damaged(data.draw({"csv": CSV, "tsv": CSV, "jsonl": JSON_LINES, "parquet": PARQUET}[kind]), damage)
+    rows: dict[str, Any] = {"file": f"t.{kind}", "encoding": encoding}
+    if packed and kind != "parquet":
+        rows["file"], table = f"t.{kind}.gz", damaged(gzip.compress(table), packing_damage)
+    if kind in ("csv", "tsv"):
+        rows["delimiter"] = data.draw(st.sampled_from([",", ";", "tab", "|"]))
+    manifest = json.dumps({"rows": rows, "jobs": jobs} | options)
+    load_all(folder, manifest.encode(), table, rows["file"])
+
+
+# ---- the command ------------------------------------------------------------------------------------------------
+
+GOOD = b'name: m\nrows: t.csv\nmatrix: {m: [x, y]}\njobs:\n- id: "{{ a }}-{{ m }}"\n  prompt: |\n    {{ b }} {{ m }}\n'
+
+
+def exit_code_of_plan(folder: Folder, manifest: bytes, table: bytes, monkeypatch: pytest.MonkeyPatch) -> int:
+    folder.write("t.csv", table)
+    monkeypatch.setattr(sys, "argv", ["imagebatch", "plan", str(folder.write("m.yaml", manifest)), "-o", str(folder.path / "out")])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@FUZZED
+@given(manifest=st.binary(max_size=60) | st.tuples(st.integers(0, len(GOOD)), st.binary(max_size=3)).map(lambda damage: damaged(GOOD, damage)), table=st.binary(max_size=30))
+def test_the_command_never_fails_by_itself(folder: Folder, manifest: bytes, table: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random bytes, and a good manifest with a few of its bytes changed: exit code 0, 65 or 66, never a bug's 70."""
+    assert exit_code_of_plan(folder, manifest, b"a,b\n1,x\n" + table, monkeypatch) in (0, 65, 66)

@@ -35,8 +35,8 @@ def test_problems_are_sorted_and_capped() -> None:
     try:
         problems.raise_if_any()
     except InputError as error:
-        texts = [str(problem) for problem in error.problems]
+        texts = str(error).split("\n")
 
     assert texts[:2] == ["m.yaml:9: wrong", "t.csv:1: wrong"]
-    assert texts[-1] == "m.yaml: ... and 40 more problems"
+    assert texts[-1] == "... and 40 more"
     assert len(texts) == KEPT_PROBLEMS + 1

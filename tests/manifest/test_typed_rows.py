@@ -109,6 +109,25 @@ def test_a_line_without_end_is_not_read_whole(folder: Folder, monkeypatch: pytes
     ]
 
 
+def test_a_csv_line_without_end_is_not_read_whole(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one of a table with delimiters."""
+    monkeypatch.setattr("batch.manifest.csv_rows.MAX_LINE_CHARACTERS", 1000)
+    folder.write("t.csv.gz", gzip.compress(b"Handle,Title\na,b\nc," + b"," * 5000))
+
+    assert folder.problems(BY_TITLE.replace("t.jsonl", "t.csv.gz")) == [
+        "t.csv.gz:3: the row cannot be read: its line is longer than 16,777,216 characters"
+    ]
+
+
+def test_a_header_of_very_many_cells_is_no_header(folder: Folder) -> None:
+    """Such a file is something else, and comparing its names would take long."""
+    folder.write("t.csv", ",".join(f"c{n}" for n in range(200_000)) + "\n1\n")
+
+    assert folder.problems(BY_TITLE.replace("t.jsonl", "t.csv")) == [
+        "t.csv:1: the table has more than 10,000 columns; is this its header?"
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "content"),
     [
