@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 
 from batch.model import job_key
 from batch.store.key_rows import KEY_BYTES, KeyRows
-from batch.store.ledger import Line, Published, Tail, read_ledger
+from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 
+_SPEC_BYTES: Final = 16
 #: Kinds of lines that end an attempt.
 _ENDS: Final = ("done", "fail", "unk")
 
@@ -133,13 +134,13 @@ class Facts(NamedTuple):
         return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code, usd=self.usd + usd)
 
 
-class OpenAttempt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
     """A `try` without a later line: sent or about to be, and nothing more is known from the ledger."""
 
     job_id: str
     number: int
     try_offset: int
-    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class History:
     """
 
     def __init__(self, output: Path | None = None) -> None:
-        self._output = output
+        self._folder = None if output is None else f"{output}/"
         self._rows = KeyRows()
         self._kinds = _Kinds()
         #: Per row: the number of its facts, the last spec sent (16 bytes), and where its last `try` and last line are.
@@ -174,8 +175,8 @@ class History:
         #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
         #: line is, for that is the `done` line.
         self._bought_earlier: dict[int, _Bought] = {}
-        #: By the job's id.
-        self.open: dict[str, OpenAttempt] = {}
+        #: Attempts without an end, by the job's id: number, offset of the `try` line, row.
+        self._open: dict[str, tuple[int, int, int]] = {}
         self.last_n = 0
         self.last_event_n = 0
         self.published: Published | None = None
@@ -235,7 +236,7 @@ class History:
 
     def spec_at(self, row: int) -> bytes:
         """The last spec sent (16 bytes) of the job in a row."""
-        return bytes(self._spec[row * 16 : row * 16 + 16])
+        return bytes(self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES])
 
     def tally(self, order: bytes | bytearray | None = None) -> Counter[Facts]:
         """How many jobs there are with the same facts: of all that are known, or of these (their keys in a row)."""
@@ -255,6 +256,11 @@ class History:
         earlier = self._bought_earlier.get(row)
         return earlier or _Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
 
+    @property
+    def open(self) -> list[OpenAttempt]:
+        """In the order in which they were sent."""
+        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, _) in self._open.items()]
+
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
         self.last_n = line.n
@@ -272,35 +278,33 @@ class History:
 
     def _tried(self, offset: int, line: Line) -> None:
         self.requests += 1
-        row = self._row(job_key(line.job))
-        spec = bytes.fromhex(line.spec)
-        self._leave_picture_behind(row)
+        spec = _spec_of(line)
+        row = self._rows.row_or_new(job_key(line.job))
         change = Facts.after_try
-        if not self._spec.startswith(spec, row * 16):
-            change = Facts.after_edited_try
-            self._spec[row * 16 : row * 16 + 16] = spec
-        self._try_offset[row] = self._last_offset[row] = offset
-        self._kind[row] = self._kinds.after(self._kind[row], change, line.att, line.why)
-        self.open[line.job] = OpenAttempt(line.job, line.att, offset, row)
-
-    def _row(self, key: bytes) -> int:
-        row = self._rows.row_or_new(key)
         if row == len(self._kind):
-            self._kind.append(_NEW)
-            self._spec += bytes(16)
-            self._try_offset.append(-1)
-            self._last_offset.append(-1)
-        return row
+            self._add_row(spec, offset)
+        else:
+            self._leave_picture_behind(row)
+            if not self._spec.startswith(spec, row * _SPEC_BYTES):
+                change = Facts.after_edited_try
+                self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = spec
+            self._try_offset[row] = self._last_offset[row] = offset
+        self._kind[row] = self._kinds.after(self._kind[row], change, line.att, line.why)
+        self._open[line.job] = line.att, offset, row
 
     def _ended(self, offset: int, line: Line) -> None:
-        opened = self.open.pop(line.job, None)
-        row = self._row(job_key(line.job)) if opened is None else opened.row
+        opened = self._open.pop(line.job, None)
+        if opened is not None:
+            row = opened[2]
+        else:
+            row = self._rows.row_or_new(job_key(line.job))
+            if row == len(self._kind):
+                self._add_row(bytes(_SPEC_BYTES), -1)
         kind, after = self._kind[row], self._kinds.after
         if line.t == "done":
             self.usd += line.usd
             self._buy(row, offset, line)
-            files_missing = sum(not self._is_there(file.path, file.bytes) for file in line.images or ())
-            self._kind[row] = after(kind, Facts.after_done, line.usd, files_missing)
+            self._kind[row] = after(kind, Facts.after_done, line.usd, self._count_missing(line.images or ()))
         else:
             self._leave_picture_behind(row)
             if line.t == "unk":
@@ -312,9 +316,15 @@ class History:
                 self._kind[row] = after(kind, Facts.after_failure, state, line.usd, line.code, line.paid)
         self._last_offset[row] = offset
 
+    def _add_row(self, spec: bytes, try_offset: int) -> None:
+        self._kind.append(_NEW)
+        self._spec += spec
+        self._try_offset.append(try_offset)
+        self._last_offset.append(try_offset)
+
     def _buy(self, row: int, offset: int, line: Line) -> None:
-        spec = bytes.fromhex(line.spec)
-        if self._spec.startswith(spec, row * 16):
+        spec = _spec_of(line)
+        if self._spec.startswith(spec, row * _SPEC_BYTES):
             self._bought_earlier.pop(row, None)
         else:
             self._bought_earlier[row] = _Bought(spec, offset, self._try_offset[row])
@@ -325,13 +335,17 @@ class History:
         if facts.versions and row not in self._bought_earlier:
             self._bought_earlier[row] = self._bought_at(row, facts)
 
-    def _is_there(self, path: str, size_bytes: int) -> bool:
-        if self._output is None:
-            return True
-        try:
-            return os.stat(f"{self._output}/{path}", follow_symlinks=False).st_size == size_bytes
-        except OSError:
-            return False
+    def _count_missing(self, files: Sequence[StoredFile]) -> int:
+        """How many of the files are not there, or have another size."""
+        if self._folder is None:
+            return 0
+        missing = 0
+        for file in files:
+            try:
+                missing += os.lstat(self._folder + file.path).st_size != file.bytes
+            except OSError:
+                missing += 1
+        return missing
 
 
 class _Kinds:
@@ -352,6 +366,12 @@ class _Kinds:
             if number == len(self.facts):
                 self.facts.append(facts)
         return number
+
+
+def _spec_of(line: Line) -> bytes:
+    spec = bytes.fromhex(line.spec)
+    # A line of another length is not ours; it must not move those of all jobs after it.
+    return spec if len(spec) == _SPEC_BYTES else spec[:_SPEC_BYTES].ljust(_SPEC_BYTES, b"\0")
 
 
 def _state_after_failure(line: Line) -> State:
