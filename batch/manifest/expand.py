@@ -57,10 +57,7 @@ class Expansion:
         return self._expand(_raise)
 
     def _expand(self, report: Report) -> Iterator[Job]:
-        if self.table is None:
-            yield from self._expand_entries(report)
-        else:
-            yield from self._expand_rows(self.table, report)
+        return self._expand_entries(report) if self.table is None else self._expand_rows(self.table, report)
 
     def _expand_entries(self, report: Report) -> Iterator[Job]:
         for maker in self._makers(None, report):
