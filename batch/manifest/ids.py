@@ -17,7 +17,10 @@ from batch.manifest.problems import show
 
 MAX_ID_BYTES: Final = 100
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Most ids, of which nothing else needs to be asked: no dot, not as short as a device's name, and room for a sample.
+_ORDINARY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{4,79}")
 _SLUG_CHARACTERS: Final = 40
+_NOTHING_HASHED: Final = hashlib.blake2b(digest_size=16)
 
 #: Device names on Windows, whatever follows the first dot: output folders are synced to such machines.
 _RESERVED: Final = frozenset(
@@ -28,6 +31,8 @@ _FORBIDDEN_IN_NAMES: Final = frozenset('/\\:*?"<>|')
 
 def id_problem(text: str, *, samples: int = 1) -> str | None:
     """Why this cannot be a job's id, as a sentence; None if it can."""
+    if _ORDINARY_ID.fullmatch(text) is not None:
+        return None
     longest = text if samples == 1 else sample_id(text, samples)
     if not text.strip():
         return "id is empty; write a name or leave the id out"
@@ -63,8 +68,10 @@ def sample_id(job_id: str, sample: int) -> str:
 
 def id_key(job_id: str) -> bytes:
     """Sixteen bytes that are equal when two ids would meet in some file system."""
-    folded = job_id if job_id.isascii() else unicodedata.normalize("NFC", job_id)
-    return hashlib.blake2b(folded.casefold().encode(), digest_size=16).digest()
+    folded = job_id.lower() if job_id.isascii() else unicodedata.normalize("NFC", job_id).casefold()
+    hashed = _NOTHING_HASHED.copy()  # quicker than a new one
+    hashed.update(folded.encode())
+    return hashed.digest()
 
 
 def derived_id(prompt: str, content: Iterable[object], *, digits: int, variant: tuple[str, ...] = ()) -> str:

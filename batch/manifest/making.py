@@ -56,6 +56,7 @@ class JobMaker:
         self._parameters_vary = any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
         )
+        self._fixed_parameters = None if self._parameters_vary else _fixed_parameters(entry)
         self.problems = compiler.problems
         self._said: set[str] = set()
         self._prompt_column = compiler.only_column(entry.prompt)
@@ -122,15 +123,16 @@ class JobMaker:
         return prompt
 
     def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
+        if self._fixed_parameters is not None:
+            return self._fixed_parameters
         model = _filled("model", self._model, row)
         size = _filled("image_size", self._size, row)
         ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
-        if self._parameters_vary:
-            wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
-            if wrong is None and ratio is not None:
-                wrong = self._offer.ratio_problem(model, ratio)
-            if wrong is not None:
-                raise _BadRow(wrong)
+        wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
+        if wrong is None and ratio is not None:
+            wrong = self._offer.ratio_problem(model, ratio)
+        if wrong is not None:
+            raise _BadRow(wrong)
         return model, size, ratio
 
     def _reference_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
@@ -194,6 +196,10 @@ class JobMaker:
                 columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
                 wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))
         return tuple(found)
+
+
+def _fixed_parameters(entry: Entry) -> tuple[str, str, str | None]:
+    return entry.model.text, entry.image_size.text, None if entry.aspect_ratio is None else entry.aspect_ratio.text
 
 
 def _tried(check: Callable[[Row], T], row: Row, wrong: list[_BadRow]) -> T | None:

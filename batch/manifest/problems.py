@@ -102,7 +102,7 @@ def key_positions(text: str) -> Iterator[int]:
 
 def control_character(text: str) -> str | None:
     """The first character that may not be in a text, escaped; None if there is none."""
-    found = _CONTROL.search(text)
+    found = None if text.isprintable() else _CONTROL.search(text)
     return None if found is None else _escaped(found.group())
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
@@ -246,8 +247,10 @@ class Template:
         by_key = [columns.index_of(name) for name in _keys_of_row(tree)]
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
         self._parts = _plain_parts(tree, columns)
-        if self._parts is None:
-            self._too_much: TooMuchWork | None = None
+        self._too_much: TooMuchWork | None = None
+        if self._parts is not None:
+            self._join = _joined(self._parts)
+        else:
             with _as_problem(f"{self._what} cannot be read"):
                 self._generate = _compiled(tree).generate
 
@@ -256,7 +259,7 @@ class Template:
         if self._parts is not None:
             if self._columns.gaps:
                 self._check_cells(row)
-            filled = "".join([part if part.__class__ is str else _cell(part, row) for part in self._parts])
+            filled = self._join(row)
             if len(filled) > MAX_RENDERED_CHARACTERS:
                 raise _too_long()
             return filled
@@ -347,6 +350,22 @@ def _is_cell(node: nodes.Node) -> bool:
 
 #: A literal, or a column with the filters it goes through.
 _Part: TypeAlias = str | tuple[int, tuple[Filter, ...]]
+
+
+def _joined(parts: Sequence[_Part]) -> Callable[[Row], str]:
+    """What fills plain parts: where no cell goes through a filter, one formatting by Python itself."""
+    if any(not isinstance(part, str) and part[1] for part in parts):
+        return lambda row: "".join([part if part.__class__ is str else _cell(part, row) for part in parts])
+    form = "".join(part.replace("%", "%%") if isinstance(part, str) else "%s" for part in parts)
+    indexes = [part[0] for part in parts if not isinstance(part, str)]
+    if len(indexes) > 1:
+        cells = itemgetter(*indexes)
+        return lambda row: form % cells(row)
+    if not indexes:
+        literal = form % ()
+        return lambda _: literal
+    index = indexes[0]
+    return lambda row: form % (row[index],)
 
 
 def _cell(part: Any, row: Row) -> str:

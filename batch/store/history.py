@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 
 from batch.key_rows import KEY_BYTES, KeyRows
 from batch.model import job_key
-from batch.store.ledger import Line, Published, Tail, read_ledger
+from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 
+_SPEC_BYTES: Final = 16
 #: Kinds of lines that end an attempt.
 _ENDS: Final = ("done", "fail", "unk")
 
@@ -130,13 +131,13 @@ class Facts(NamedTuple):
         return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
 
 
-class OpenAttempt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
     """A `try` without a later line: sent or about to be, and nothing more is known from the ledger."""
 
     job_id: str
     number: int
     try_offset: int
-    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class History:
     """
 
     def __init__(self, output: Path | None = None) -> None:
-        self._output = output
+        self._folder = None if output is None else f"{output}/"
         self._rows = KeyRows()
         self._kinds = _Kinds()
         #: Per row: the number of its facts, the last spec sent (16 bytes), what it cost, and where its last `try` and
@@ -177,8 +178,8 @@ class History:
         self._runs_ended = bytearray()
         #: Rows that failed: the run that said so last, and how many runs in a row before it said the same.
         self._ends: dict[int, tuple[int, int]] = {}
-        #: By the job's id.
-        self.open: dict[str, OpenAttempt] = {}
+        #: Attempts without an end, by the job's id: number, offset of the `try` line, row.
+        self._open: dict[str, tuple[int, int, int]] = {}
         self.last_n = 0
         self.last_event_n = 0
         self.published: Published | None = None
@@ -239,7 +240,7 @@ class History:
 
     def spec_at(self, row: int) -> bytes:
         """The last spec sent (16 bytes) of the job in a row."""
-        return bytes(self._spec[row * 16 : row * 16 + 16])
+        return bytes(self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES])
 
     def tally(self, order: bytes | bytearray, marks: Sequence[int]) -> Counter[tuple[Facts, int]]:
         """How many jobs (their keys in a row, and a mark for each) there are with the same facts and the same mark."""
@@ -279,6 +280,11 @@ class History:
         earlier = self._bought_earlier.get(row)
         return earlier or _Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
 
+    @property
+    def open(self) -> list[OpenAttempt]:
+        """In the order in which they were sent."""
+        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, _) in self._open.items()]
+
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
         self.last_n = line.n
@@ -301,31 +307,24 @@ class History:
 
     def _tried(self, offset: int, line: Line) -> None:
         self.requests += 1
-        row = self._row(job_key(line.job))
-        spec = bytes.fromhex(line.spec)
-        self._leave_picture_behind(row)
+        spec = _spec_of(line)
+        row = self._rows.row_or_new(job_key(line.job))
         change = Facts.after_try
-        if not self._spec.startswith(spec, row * 16):
-            change = Facts.after_edited_try
-            self._ends.pop(row, None)
-            self._spec[row * 16 : row * 16 + 16] = spec
-        self._try_offset[row] = self._last_offset[row] = offset
-        self._change(row, change, line.att, line.why)
-        self.open[line.job] = OpenAttempt(line.job, line.att, offset, row)
-
-    def _row(self, key: bytes) -> int:
-        row = self._rows.row_or_new(key)
         if row == len(self._kind):
-            self._kind.append(0)
-            self._spec += bytes(16)
-            self._usd.append(0.0)
-            self._try_offset.append(-1)
-            self._last_offset.append(-1)
-        return row
+            self._add_row(spec, offset)
+        else:
+            self._leave_picture_behind(row)
+            if not self._spec.startswith(spec, row * _SPEC_BYTES):
+                change = Facts.after_edited_try
+                self._ends.pop(row, None)
+                self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = spec
+            self._try_offset[row] = self._last_offset[row] = offset
+        self._change(row, change, line.att, line.why)
+        self._open[line.job] = line.att, offset, row
 
     def _ended(self, offset: int, line: Line) -> None:
-        opened = self.open.pop(line.job, None)
-        row = self._row(job_key(line.job)) if opened is None else opened.row
+        opened = self._open.pop(line.job, None)
+        row = self._row(line) if opened is None else opened[2]
         if line.t == "done":
             self._got_picture(row, offset, line)
         else:
@@ -341,9 +340,9 @@ class History:
 
     def _settled_without_request(self, offset: int, line: Line) -> None:
         """It was given a picture bought before, or it shares the failure of the job that asks for the same."""
-        row = self._row(job_key(line.job))
+        row = self._row(line)
         self._leave_picture_behind(row)
-        self._spec[row * 16 : row * 16 + 16] = bytes.fromhex(line.spec)
+        self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = _spec_of(line)
         self._try_offset[row] = offset
         if line.t == "adopt":
             self._got_picture(row, offset, line)
@@ -355,8 +354,7 @@ class History:
         self._spend(row, line)
         self._ends.pop(row, None)
         self._buy(row, offset, line)
-        files_missing = sum(not self._is_there(file.path, file.bytes) for file in line.images or ())
-        self._change(row, Facts.after_done, files_missing)
+        self._change(row, Facts.after_done, self._count_missing(line.images or ()))
 
     def _spend(self, row: int, line: Line) -> None:
         self.usd += line.usd
@@ -380,9 +378,23 @@ class History:
         last, same = self._ends.get(row, (-1, 0))
         return same + self._runs_ended[last] if last >= 0 else 0
 
+    def _row(self, line: Line) -> int:
+        """The row of a line's job, made if the job is met for the first time."""
+        row = self._rows.row_or_new(job_key(line.job))
+        if row == len(self._kind):
+            self._add_row(bytes(_SPEC_BYTES), -1)
+        return row
+
+    def _add_row(self, spec: bytes, try_offset: int) -> None:
+        self._kind.append(_NEW)
+        self._spec += spec
+        self._usd.append(0.0)
+        self._try_offset.append(try_offset)
+        self._last_offset.append(try_offset)
+
     def _buy(self, row: int, offset: int, line: Line) -> None:
-        spec = bytes.fromhex(line.spec)
-        if self._spec.startswith(spec, row * 16):
+        spec = _spec_of(line)
+        if self._spec.startswith(spec, row * _SPEC_BYTES):
             self._bought_earlier.pop(row, None)
         else:
             self._bought_earlier[row] = _Bought(spec, offset, self._try_offset[row])
@@ -393,13 +405,17 @@ class History:
         if facts.versions and row not in self._bought_earlier:
             self._bought_earlier[row] = self._bought_at(row, facts)
 
-    def _is_there(self, path: str, size_bytes: int) -> bool:
-        if self._output is None:
-            return True
-        try:
-            return os.stat(f"{self._output}/{path}", follow_symlinks=False).st_size == size_bytes
-        except OSError:
-            return False
+    def _count_missing(self, files: Sequence[StoredFile]) -> int:
+        """How many of the files are not there, or have another size."""
+        if self._folder is None:
+            return 0
+        missing = 0
+        for file in files:
+            try:
+                missing += os.lstat(self._folder + file.path).st_size != file.bytes
+            except OSError:
+                missing += 1
+        return missing
 
 
 class _Kinds:
@@ -420,6 +436,12 @@ class _Kinds:
             if number == len(self.facts):
                 self.facts.append(facts)
         return number
+
+
+def _spec_of(line: Line) -> bytes:
+    spec = bytes.fromhex(line.spec)
+    # A line of another length is not ours; it must not move those of all jobs after it.
+    return spec if len(spec) == _SPEC_BYTES else spec[:_SPEC_BYTES].ljust(_SPEC_BYTES, b"\0")
 
 
 def _state_after_failure(line: Line) -> State:

@@ -26,16 +26,19 @@ NEWEST: Final = 2
 #: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
 LONGEST_TAIL_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
-_CRC_FIELD: Final = b',"c":"'
-_CRC_TAIL_BYTES: Final = len(_CRC_FIELD) + 8 + len(b'"}')
+_END: Final = b',"c":"%08x"}\n'
+_END_BYTES: Final = len(_END % 0)
 
 
-class Line(msgspec.Struct, gc=False):
-    """The fields of a line that the state of a job is derived from; the others are skipped when reading."""
+class Line(msgspec.Struct, gc=False, kw_only=True):
+    """The fields of a line that the state of a job is derived from; the others are skipped when reading.
 
+    In the order in which lines have them, which is quickest.
+    """
+
+    v: int = 1
     n: int
     t: str
-    v: int = 1
     job: str = ""
     spec: str = ""
     att: int = 0
@@ -75,15 +78,13 @@ def encode_line(record: dict[str, Any]) -> bytes:
     """One line: the record as ASCII JSON with its CRC. NaN and infinity are refused, they are no JSON."""
     text = json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     body = text[:-1].encode("ascii")
-    return body + _CRC_FIELD + b"%08x" % zlib.crc32(body) + b'"}\n'
+    return body + _END % zlib.crc32(body)
 
 
-def is_valid(line: bytes) -> bool:
-    """Whether a line (without its newline) is whole: its CRC says so."""
-    end = len(line) - _CRC_TAIL_BYTES
-    if end <= 0 or line[end : end + len(_CRC_FIELD)] != _CRC_FIELD or line[-2:] != b'"}':
-        return False
-    return line[end + len(_CRC_FIELD) : -2] == b"%08x" % zlib.crc32(line[:end])
+def is_whole(line: bytes) -> bool:
+    """Whether a line, with its newline, is all there: its CRC says so."""
+    body = line[:-_END_BYTES]
+    return bool(body) and line.endswith(_END % zlib.crc32(body))
 
 
 _decoder = msgspec.json.Decoder(Line)
@@ -91,22 +92,23 @@ _decoder = msgspec.json.Decoder(Line)
 
 def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
-    good_bytes = 0
+    offset = good_bytes = 0
     bad = bytearray()
-    for offset, raw, ended in _lines(path):
-        line = raw[:-1] if ended else raw
-        if ended and is_valid(line):
-            if bad:
-                raise LedgerError(
-                    f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
-                    "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
-                )
-            yield offset, _checked(path, offset, line)
-            good_bytes = offset + len(raw)
-        else:
-            bad += raw
-            if len(bad) > LONGEST_TAIL_BYTES:
-                raise LedgerError(f"{path}: damaged from byte {good_bytes} on, by more than a crash can tear")
+    with open(path, "rb", buffering=_READ_BYTES) as file:
+        for line in file:  # only \n ends a line
+            if is_whole(line):
+                if bad:
+                    raise LedgerError(
+                        f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
+                        "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
+                    )
+                yield offset, _checked(path, offset, line)
+                good_bytes = offset + len(line)
+            else:
+                bad += line
+                if len(bad) > LONGEST_TAIL_BYTES:
+                    raise LedgerError(f"{path}: damaged from byte {good_bytes} on, by more than a crash can tear")
+            offset += len(line)
     yield Tail(good_bytes, bytes(bad))
 
 
@@ -127,15 +129,6 @@ def _checked(path: str, offset: int, line: bytes) -> Line:
     if decoded.v > NEWEST:
         raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {NEWEST})")
     return decoded
-
-
-def _lines(path: str) -> Iterator[tuple[int, bytes, bool]]:
-    """(offset, bytes with newline if there is one, whether there is) of every line. Only \\n ends a line."""
-    offset = 0
-    with open(path, "rb", buffering=_READ_BYTES) as file:
-        for raw in file:
-            yield offset, raw, raw.endswith(b"\n")
-            offset += len(raw)
 
 
 class LedgerFile:

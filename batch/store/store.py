@@ -209,11 +209,11 @@ class Store:
 
     def open_attempts(self) -> list[tuple[Ticket, Received | None]]:
         """Attempts that an earlier run left without an end, with the answer if it had arrived whole."""
-        return [self._reopen(attempt) for attempt in self.history.open.values()]
+        return [self._reopen(attempt) for attempt in self.history.open]
 
     def sweep_spool(self) -> int:
         """Remove spool files that belong to no open attempt."""
-        claimed = {attempt_stem(attempt.job_id, attempt.number) for attempt in self.history.open.values()}
+        claimed = {attempt_stem(attempt.job_id, attempt.number) for attempt in self.history.open}
         with storage_errors("clean the spool"):
             return sweep(str(self.output / "spool"), claimed)
 

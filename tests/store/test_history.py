@@ -65,7 +65,7 @@ def test_an_attempt_is_open_until_its_end_is_known(make: Any) -> None:
 
     history = told(make.tried(one), make.tried(two), make.done(one))
 
-    assert [(attempt.job_id, attempt.number) for attempt in history.open.values()] == [("two", 1)]
+    assert [(attempt.job_id, attempt.number) for attempt in history.open] == [("two", 1)]
 
 
 def test_money_is_summed_by_what_is_certain(make: Any) -> None:

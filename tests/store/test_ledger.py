@@ -12,7 +12,7 @@ import pytest
 
 from batch.errors import LedgerError, StorageError
 from batch.store.history import replay
-from batch.store.ledger import NEWEST, LedgerFile, Tail, decode_line, encode_line, is_valid, read_ledger, read_record
+from batch.store.ledger import NEWEST, LedgerFile, Tail, decode_line, encode_line, is_whole, read_ledger, read_record
 from batch.store.store import output_folder
 
 
@@ -29,7 +29,7 @@ def test_a_line_is_ascii_json_that_ends_with_its_checksum() -> None:
     assert line.isascii()
     assert line.endswith(b'"}\n')
     assert json.loads(line)["caption"] == "café ☕"
-    assert is_valid(line[:-1])
+    assert is_whole(line)
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\u2028b\u2029c\x85d", "\x00\x1b[31m", '"c":"00000000"}', "\n\r\n"])
@@ -54,11 +54,11 @@ def test_a_number_that_is_no_json_is_refused(number: float) -> None:
 
 def test_every_flipped_byte_of_a_line_is_found() -> None:
     """The CRC covers the line to its end."""
-    line = encode_line({"v": 1, "n": 1, "t": "try", "job": "a"})[:-1]
+    line = encode_line({"v": 1, "n": 1, "t": "try", "job": "a"})
 
     for place in range(len(line)):
         flipped = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
-        assert not is_valid(flipped), place
+        assert not is_whole(flipped), place
 
 
 async def test_a_line_torn_at_any_byte_is_cut_off_and_kept_aside(
