@@ -14,13 +14,10 @@ from typing import Any, BinaryIO, Final
 
 from batch.errors import Problem
 from batch.manifest.problems import Report, show
-from batch.manifest.table_reader import READ_ERRORS, TableReader, as_cell, unreadable
+from batch.manifest.table_reader import MAX_COLUMNS, READ_ERRORS, TableReader, as_cell, unreadable
 
 #: A longer line is a file without line ends, which would have to be read whole.
 MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
-
-#: More keys than any table has columns; a file that uses keys for values would grow without end.
-MAX_COLUMNS: Final = 10_000
 
 
 class JsonlReader(TableReader):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 import marshal
-import math
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from batch.errors import Problem
+from batch.manifest.amounts import amount
 from batch.manifest.entries import Text
 from batch.manifest.problems import Report, did_you_mean, show
 from batch.manifest.table_reader import Row
@@ -27,11 +28,12 @@ _Test: TypeAlias = Callable[[int, Row], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sort:
-    """The column to sort by. Numbers are compared as numbers only if that is asked for."""
+    """A column to sort by, as text, as numbers, or by a list of its `words` from first to last."""
 
     by: Text
     descending: bool = False
     numeric: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Choice:
 
     where: Text | None = None
     unique: Text | None = None
-    sort: Sort | None = None
+    sort: tuple[Sort, ...] = ()
     limit: int | None = None
 
 
@@ -58,11 +60,11 @@ class Picker:
         """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
         choice = self.choice
         tests = [test for test in (self._where(), self._first_of_its_kind()) if test is not None]
-        sort_column = None if choice.sort is None else self._column(choice.sort.by)
+        keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
         for test in tests:
             rows = _passing(rows, test)
-        if choice.sort is not None and sort_column is not None:
-            return self._sorted(rows, choice.sort, sort_column)
+        if keys:
+            return self._sorted(rows, keys)
         return rows if choice.limit is None else islice(rows, choice.limit)
 
     def _where(self) -> _Test | None:
@@ -100,52 +102,55 @@ class Picker:
         def is_first(line: int, row: Row) -> bool:
             cell = row[index]
             if not isinstance(cell, str) or not cell.strip():
-                self._report_row("is empty; unique needs a value in every row", line, column)
+                advice = f'fill it in, or leave such rows out with where: {self.columns.written(index)} != ""'
+                self._report_row(f"is empty; unique needs a value in every row: {advice}", line, column)
                 return False
-            key = hashlib.blake2b(cell.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            # Two spellings that look the same (spaces around it, letters put together) are one value.
+            value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
+            key = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             before = len(seen)
             seen.add(key)
             return len(seen) > before
 
         return is_first
 
-    def _sorted(self, rows: Iterator[Numbered], sort: Sort, column: int) -> Iterator[Numbered]:
-        """The rows by the column's value; equal ones keep their order, empty ones come last."""
-        sign = -1 if sort.descending else 1
+    def _sorted(self, rows: Iterator[Numbered], keys: Sequence[tuple[Sort, int]]) -> Iterator[Numbered]:
+        """The rows by their columns' values, the first column first; equal rows keep their order."""
 
-        def keyed() -> Iterator[tuple[bool, Any, int, int, bytes]]:
+        def keyed() -> Iterator[tuple[tuple[Any, ...], int, int, bytes]]:
             for number, (line, row) in enumerate(rows):
-                value = self._sort_value(line, row, sort, column)
-                if value is not None:
-                    is_last = (value == "") != sort.descending
-                    yield is_last, value, sign * number, line, marshal.dumps(list(row))
+                values = [self._sort_value(line, row, sort, column) for sort, column in keys]
+                if None not in values:
+                    yield tuple(chain.from_iterable(filter(None, values))), number, line, marshal.dumps(list(row))
 
         limit = self.choice.limit
-        if limit is None:
-            ordered = sorted(keyed(), reverse=sort.descending)
-        else:
-            ordered = (heapq.nlargest if sort.descending else heapq.nsmallest)(limit, keyed())
-        for _, _, _, line, packed in ordered:
+        for _, _, line, packed in sorted(keyed()) if limit is None else heapq.nsmallest(limit, keyed()):
             yield line, marshal.loads(packed)  # noqa: S302  # packed a moment ago, never stored
 
-    def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> str | float | None:
-        """What a row is sorted by; None (and a problem) if that cannot be said."""
+    def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> tuple[bool, Any] | None:
+        """What a row is sorted by: whether it is empty, which comes last, and the value; None (and a problem) if none.
+
+        The smaller value comes first, so what is to come from large to small is turned round.
+        """
         cell = "" if row[column] is None else row[column]
         if not isinstance(cell, str):
             self._report_row("is no text; sort needs one", line, sort.by.text)
             return None
-        if not cell.strip():
-            return ""
-        if not sort.numeric:
-            return cell.casefold()
-        try:
-            number = float(cell)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            return number
-        self._report_row(f"is no number such as 12.5; got {show(cell)}", line, sort.by.text)
-        return None
+        text = cell.strip().casefold()
+        if not text:
+            return True, 0
+        if sort.words:
+            value: Any = sort.words.index(text) if text in sort.words else None
+            wanted = f"is none of the words in order, {', '.join(map(show, sort.words))}"
+        elif sort.numeric:
+            value = amount(cell)
+            wanted = "is no number such as 12.5"
+        else:
+            return False, _Backwards(text) if sort.descending else text
+        if value is None:
+            self._report_row(f"{wanted}; got {show(cell)}", line, sort.by.text)
+            return None
+        return False, -value if sort.descending else value
 
     def _column(self, text: Text) -> int | None:
         names = self.columns.names
@@ -161,6 +166,16 @@ class Picker:
     def _report_row(self, message: str, line: int, column: str | None = None) -> None:
         field = None if column is None else show(column)
         self.report(Problem(message=message, file=self.table, line=line, field=field))
+
+
+@dataclass(frozen=True, slots=True)
+class _Backwards:
+    """A text that comes before those it would come after."""
+
+    text: str
+
+    def __lt__(self, other: _Backwards) -> bool:
+        return other.text < self.text
 
 
 def _passing(rows: Iterator[Numbered], test: _Test) -> Iterator[Numbered]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from batch.errors import InputError, Problem
 from batch.manifest.csv_rows import CsvReader
 from batch.manifest.files import FileProblem, open_regular, signature
+from batch.manifest.first_bytes import HEAD_BYTES, encoding_of, foreign, is_packed, wrong_encoding
 from batch.manifest.jsonl_rows import JsonlReader
 from batch.manifest.parquet_rows import MISSING, ParquetReader, is_available
 from batch.manifest.problems import show
-from batch.manifest.table_reader import TableReader
+from batch.manifest.table_reader import READ_ERRORS, RefusedReader, TableReader
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -61,14 +62,19 @@ class Table:
             stream.close()
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
-        return self._reader(_unpacked(stream) if _is_packed(self.file.name) else stream)
-
-    def _reader(self, stream: BinaryIO) -> TableReader:
         if self.kind == "parquet":
             return ParquetReader(stream, self.shown)
+        return self._text_reader(_unpacked(stream) if is_packed(_head(stream)) else stream)
+
+    def _text_reader(self, stream: BinaryIO) -> TableReader:
+        head = _head(stream)
+        encoding = encoding_of(head, self.encoding)
+        refusal = foreign(head) or wrong_encoding(head, encoding)
+        if refusal is not None:
+            return RefusedReader(stream, self.shown, refusal)
         if self.kind == "jsonl":
-            return JsonlReader(stream, self.shown, self.encoding, self._known_columns)
-        return CsvReader(stream, self.shown, self.encoding, self.delimiter or _DELIMITERS[self.kind])
+            return JsonlReader(stream, self.shown, encoding, self._known_columns)
+        return CsvReader(stream, self.shown, encoding, self.delimiter, _DELIMITERS[self.kind])
 
 
 def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
@@ -85,7 +91,7 @@ def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple
         ending = _ending(file) or Path(file).name
         known = "rows are read from .csv, .tsv, .jsonl and .parquet files"
         return "file", f"{known}; got {show(ending)}, save the table as .csv, or say its format"
-    if kind == "parquet" and _is_packed(file):
+    if kind == "parquet" and file.lower().endswith(".gz"):
         return "file", "a parquet table is packed already; unpack the .gz file"
     if kind == "parquet" and not is_available():
         return "file", MISSING
@@ -100,8 +106,14 @@ def _ending(file: str) -> str:
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
-def _is_packed(file: str) -> bool:
-    return file.lower().endswith(".gz")
+def _head(stream: BinaryIO) -> bytes:
+    """The first bytes of what will be read from its beginning; a stream that fails will say so then."""
+    try:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+    except READ_ERRORS:
+        return b""
+    return head
 
 
 def _unpacked(stream: BinaryIO) -> BinaryIO:

@@ -202,7 +202,7 @@ def test_provider(folder: Folder, provider: str, key: str) -> None:
         ("t.csv", b" , \n1,2\n", "no header"),
         ("t.csv", b'"a\nb"\n1\n', "plain names"),
         ("t.csv", b"sep=;\na;b\n1;2\n", "sep="),
-        ("t.csv", b"a,b\n1,2\n3\n", "1 cells"),
+        ("t.csv", b"a,b\n1,2\n3\n", "1 cell"),
         ("t.csv", b'a,b\n1,"2\n', "never closed"),
         ("t.csv", b"a,a\n1,2\n", "named twice"),
         ("t.csv", b"PK\x03\x04rest", "this is no text"),
