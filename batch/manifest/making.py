@@ -59,6 +59,7 @@ class JobMaker:
         self._prompt_columns = compiler.columns_of(entry.prompt)
         #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
         self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
+        self._id_column = None if entry.id is None else compiler.only_column(entry.id)
         self._id_columns = () if entry.id is None else compiler.columns_of(entry.id)
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
@@ -132,7 +133,7 @@ class JobMaker:
             advice = f"; write {{{{ ({name} | slug)[:60] }}}} in the id"
         else:
             advice = ""
-        return _BadRow(f"{wrong}{advice}", show(self._columns.names[index]) if len(self._id_columns) == 1 else None)
+        return _BadRow(f"{wrong}{advice}", self._id_column)
 
     def _checked_prompt(self, row: Row) -> str:
         prompt = _filled("prompt", self._prompt, row)
@@ -255,6 +256,13 @@ class _Compiler:
             self.problems.append((text, str(problem)))
             return _already_said
         return template.fill
+
+    def only_column(self, text: Text) -> str | None:
+        """The one column a text is made of, to be named when the result is no good."""
+        template = self._templates.get(id(text))
+        if template is None or self._columns is None or len(template.columns) != 1:
+            return None
+        return show(self._columns.names[template.columns[0]])
 
     def columns_of(self, text: Text, *, only_plain: bool = False) -> tuple[int, ...]:
         """The columns a text is made of, as they come in it; `only_plain`: none if it computes anything with them."""

@@ -31,7 +31,9 @@ _BY_ENDING: Final = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+
+#: What separates the cells of a text table if nobody says otherwise.
+USUAL_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
 
 #: Endings that a `delimiter` does not turn into text.
 _NO_TEXT: Final = (".zip", ".zst", ".bz2", ".xz", ".json", ".xlsx", ".xls", ".ods")
@@ -51,6 +53,11 @@ class Table:
 
     def read(self) -> TableReader:
         """Start a pass; raises InputError if the file cannot be read or is not what it was before."""
+        stream = self.content()
+        return ParquetReader(stream, self.shown) if self.kind == "parquet" else self._text_reader(stream)
+
+    def content(self) -> BinaryIO:
+        """The file's bytes, unpacked if it is packed; InputError as for `read`."""
         try:
             stream = open_regular(self.file)
         except FileProblem as error:
@@ -62,9 +69,7 @@ class Table:
             stream.close()
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
-        if self.kind == "parquet":
-            return ParquetReader(stream, self.shown)
-        return self._text_reader(_unpacked(stream) if is_packed(_head(stream)) else stream)
+        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
 
     def _text_reader(self, stream: BinaryIO) -> TableReader:
         head = _head(stream)
@@ -74,7 +79,7 @@ class Table:
             return RefusedReader(stream, self.shown, refusal)
         if self.kind == "jsonl":
             return JsonlReader(stream, self.shown, encoding, self._known_columns)
-        return CsvReader(stream, self.shown, encoding, self.delimiter, _DELIMITERS[self.kind])
+        return CsvReader(stream, self.shown, encoding, self.delimiter, USUAL_DELIMITERS[self.kind])
 
 
 def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
@@ -95,7 +100,7 @@ def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple
         return "file", "a parquet table is packed already; unpack the .gz file"
     if kind == "parquet" and not is_available():
         return "file", MISSING
-    if delimiter_given and kind not in _DELIMITERS:
+    if delimiter_given and kind not in USUAL_DELIMITERS:
         return "delimiter", f"a {kind} table has no delimiter; remove it"
     return None
 
