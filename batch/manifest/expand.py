@@ -79,7 +79,15 @@ class Expansion:
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
             makers = list(self._makers(columns, report))
-            picker = Picker(self.choice, columns, self.file, table.shown, report)
+            picker = Picker(
+                choice=self.choice,
+                columns=columns,
+                manifest=self.file,
+                table=table,
+                report=report,
+                prompt_columns=frozenset().union(*(maker.prompt_columns for maker in makers)),
+                other_columns=frozenset().union(*(maker.other_columns for maker in makers)),
+            )
             for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
                 for maker in makers:

@@ -35,7 +35,7 @@ class JobMaker:
     """One entry, ready to be filled from row after row. What cannot vary was checked when it was read.
 
     `problems` are texts that are wrong for every row, each with what is wrong. Such an entry makes no job, but its
-    rows are still looked at for everything else.
+    rows are still looked at for everything else. `prompt_columns` and `other_columns` are the positions it uses.
     """
 
     def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
@@ -56,7 +56,8 @@ class JobMaker:
         )
         self.problems = compiler.problems
         self._said: set[str] = set()
-        self._prompt_columns = compiler.columns_of(entry.prompt)
+        self.prompt_columns = compiler.columns_of(entry.prompt)
+        self.other_columns = compiler.all_columns() - set(self.prompt_columns)
         #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
         self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
         self._id_column = None if entry.id is None else compiler.only_column(entry.id)
@@ -151,11 +152,11 @@ class JobMaker:
     def _bad_prompt(self, wrong: str, row: Row) -> _BadRow:
         """The problem with the column it comes from, if it comes from one."""
         columns = self._columns
-        if columns is None or not self._prompt_columns:
+        if columns is None or not self.prompt_columns:
             return _BadRow(wrong)
-        guilty = [index for index in self._prompt_columns if unfit_text(str(row[index])) is not None]
-        if not guilty and len(self._prompt_columns) == 1:
-            guilty = list(self._prompt_columns)
+        guilty = [index for index in self.prompt_columns if unfit_text(str(row[index])) is not None]
+        if not guilty and len(self.prompt_columns) == 1:
+            guilty = list(self.prompt_columns)
         elif re.search(r"\\x[89][0-9a-f] is a control", wrong):
             wrong += "; the table may be cp1252, name its encoding in rows"
         return _BadRow(wrong, show(columns.names[guilty[0]]) if guilty else None)
@@ -256,6 +257,10 @@ class _Compiler:
             self.problems.append((text, str(problem)))
             return _already_said
         return template.fill
+
+    def all_columns(self) -> set[int]:
+        """The columns that any text of the entry uses."""
+        return {index for template in self._templates.values() for index in template.columns}
 
     def only_column(self, text: Text) -> str | None:
         """The one column a text is made of, to be named when the result is no good."""

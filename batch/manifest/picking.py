@@ -1,6 +1,6 @@
 """Which rows make jobs, and in which order: where, then unique, then sort, then limit.
 
-Everything but `sort` works row by row. `sort` holds the rows that are left, packed; with a `limit` no more than so
+Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value. `sort` holds the rows that are left, packed; with a `limit` no more than so
 many of them.
 """
 
@@ -10,17 +10,25 @@ import hashlib
 import heapq
 import marshal
 import unicodedata
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from batch.errors import Problem
 from batch.manifest.amounts import amount
 from batch.manifest.entries import Text
 from batch.manifest.problems import Report, did_you_mean, show
+from batch.manifest.rows import Table
 from batch.manifest.table_reader import Row
 from batch.manifest.templates import Columns, Condition, RowProblem, TemplateProblem
+
+#: A row's rank holds what it has to say above its line; the first of equal rows wins.
+_LINE_BITS: Final = 40
+_LAST_LINE: Final = (1 << _LINE_BITS) - 1
+
+_NOTHING: Final = ("", None)
 
 Numbered: TypeAlias = tuple[int, Row]
 _Test: TypeAlias = Callable[[int, Row], bool]
@@ -48,18 +56,23 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Picker:
-    """Takes rows of one table by the manifest's choice. `manifest` and `table` are their names in messages."""
+    """Takes rows of one table by the manifest's choice. `manifest` is its name in messages.
+
+    `prompt_columns` and `other_columns` are the positions of those the jobs use.
+    """
 
     choice: Choice
     columns: Columns
     manifest: str
-    table: str
+    table: Table
     report: Report
+    prompt_columns: frozenset[int] = frozenset()
+    other_columns: frozenset[int] = frozenset()
 
     def pick(self, rows: Iterator[Numbered]) -> Iterator[Numbered]:
         """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
         choice = self.choice
-        tests = [test for test in (self._where(), self._first_of_its_kind()) if test is not None]
+        tests = [test for test in (self._where(self.report), self._best_of_its_kind()) if test is not None]
         keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
         for test in tests:
             rows = _passing(rows, test)
@@ -67,14 +80,14 @@ class Picker:
             return self._sorted(rows, keys)
         return rows if choice.limit is None else islice(rows, choice.limit)
 
-    def _where(self) -> _Test | None:
+    def _where(self, report: Report) -> _Test | None:
         where = self.choice.where
         if where is None:
             return None
         try:
             condition = Condition(where.text, self.columns)
         except TemplateProblem as problem:
-            self._report_choice(where, f"where: {problem}")
+            report(self._choice_problem(where, f"where: {problem}"))
             return _no_row  # which rows are meant is not known, so nothing is said about any
         said: set[str] = set()
 
@@ -85,34 +98,57 @@ class Picker:
                 message = f"where: {problem}"
                 if isinstance(problem, RowProblem) or message not in said:
                     said.add(message)
-                    self._report_row(message, line)
+                    report(self._row_problem(message, line))
                 return False
 
         return holds
 
-    def _first_of_its_kind(self) -> _Test | None:
-        """A question to ask of every row: is it the first with its value in the `unique` column?"""
+    def _best_of_its_kind(self) -> _Test | None:
+        """A question to ask of every row: is it the one to take of those with its value in the `unique` column?"""
         unique = self.choice.unique
         index = None if unique is None else self._column(unique)
         if unique is None or index is None:
             return None
         column = unique.text
-        seen: set[bytes] = set()
+        lines = self._best_lines(index)
+        position = 0
 
-        def is_first(line: int, row: Row) -> bool:
-            cell = row[index]
-            if not isinstance(cell, str) or not cell.strip():
+        def is_best(line: int, row: Row) -> bool:
+            nonlocal position
+            if _value(row[index]) is None:
                 advice = f'fill it in, or leave such rows out with where: {self.columns.written(index)} != ""'
                 self._report_row(f"is empty; unique needs a value in every row: {advice}", line, column)
                 return False
-            # Two spellings that look the same (spaces around it, letters put together) are one value.
-            value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
-            key = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            before = len(seen)
-            seen.add(key)
-            return len(seen) > before
+            while position < len(lines) and lines[position] < line:
+                position += 1
+            return position < len(lines) and lines[position] == line
 
-        return is_first
+        return is_best
+
+    def _best_lines(self, index: int) -> array[int]:
+        """The lines of the rows to take, found in a pass of its own: of each value the row with most to say.
+
+        An export's first row of a product is the complete one only until somebody sorts it. Which row is taken must
+        not depend on that, or the same products would be bought anew.
+        """
+        if self.table.best_lines is not None:
+            return self.table.best_lines
+        best: dict[bytes, int] = {}
+        holds = self._where(_ignore)
+        with self.table.read() as reader:
+            rows = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
+            for line, row in rows if holds is None else _passing(rows, holds):
+                value = _value(row[index])
+                if value is not None:
+                    key = hashlib.blake2b(value, digest_size=16).digest()
+                    best[key] = max(best.get(key, 0), self._words_in(row) << _LINE_BITS | _LAST_LINE - line)
+        self.table.best_lines = array("q", sorted(_LAST_LINE - (rank & _LAST_LINE) for rank in best.values()))
+        return self.table.best_lines
+
+    def _words_in(self, row: Row) -> int:
+        """How much a row has of what the jobs use; the prompt counts most."""
+        in_prompt = sum(1 for column in self.prompt_columns if row[column] not in _NOTHING)
+        return in_prompt << 16 | sum(1 for column in self.other_columns if row[column] not in _NOTHING)
 
     def _sorted(self, rows: Iterator[Numbered], keys: Sequence[tuple[Sort, int]]) -> Iterator[Numbered]:
         """The rows by their columns' values, the first column first; equal rows keep their order."""
@@ -161,11 +197,17 @@ class Picker:
         return None
 
     def _report_choice(self, text: Text, message: str) -> None:
-        self.report(Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column))
+        self.report(self._choice_problem(text, message))
+
+    def _choice_problem(self, text: Text, message: str) -> Problem:
+        return Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column)
 
     def _report_row(self, message: str, line: int, column: str | None = None) -> None:
+        self.report(self._row_problem(message, line, column))
+
+    def _row_problem(self, message: str, line: int, column: str | None = None) -> Problem:
         field = None if column is None else show(column)
-        self.report(Problem(message=message, file=self.table, line=line, field=field))
+        return Problem(message=message, file=self.table.shown, line=line, field=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +218,18 @@ class _Backwards:
 
     def __lt__(self, other: _Backwards) -> bool:
         return other.text < self.text
+
+
+def _value(cell: Any) -> bytes | None:
+    """What makes two rows one kind; None for nothing. Spellings that look the same are one value."""
+    if not isinstance(cell, str):
+        return None
+    value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
+    return value.encode("utf-8", "surrogatepass") or None
+
+
+def _ignore(_: Problem) -> None:
+    """For the pass before; what is wrong is told in the one that takes the rows."""
 
 
 def _passing(rows: Iterator[Numbered], test: _Test) -> Iterator[Numbered]:

@@ -6,6 +6,7 @@ The same file must stay the same while a run goes through it more than once.
 from __future__ import annotations
 
 import gzip
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -48,6 +49,8 @@ class Table:
     kind: str
     encoding: str
     delimiter: str | None
+    #: The lines that `unique` takes, once they are known.
+    best_lines: array[int] | None = None
     _signature: tuple[int, ...] | None = None
     _known_columns: list[str] = field(default_factory=list)
 

@@ -692,8 +692,8 @@ def _written(table: _Table, guess: _Guess, path: Path, manifest: Path, provider:
     if guess.id is not None and guess.id.repeats:
         lines += [
             "",
-            f"# {_quoted(header[guess.id.column])} repeats: one row per variant? The first row of each value is taken;",
-            "# the others are left out. For a picture of every row, remove this and give each an id of its own.",
+            f"# {_quoted(header[guess.id.column])} repeats: one row per variant? Of each value the row that says",
+            "# most is taken. For a picture of every row, remove this and give each an id of its own.",
             f"unique: {_text(header[guess.id.column])}",
         ]
     if guess.reference is not None and here != ".":

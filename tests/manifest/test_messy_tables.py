@@ -117,15 +117,22 @@ def test_products_of_many_rows(folder: Folder) -> None:
     assert [job.id for job in folder.jobs(SHOP)] == ["kite-studio", "kite-beach", "mug-studio", "mug-beach"]
 
 
-def test_an_incomplete_first_row_is_told(folder: Folder) -> None:
-    """A prompt of nothing is not bought; `where` takes the first row that has what is needed."""
-    folder.write("t.csv", HEADER + "kite,,,5\nkite,Red Kite,<p>light</p>,7\nTotal,,,12\n")
+def test_the_row_of_a_product_that_says_most_is_taken(folder: Folder) -> None:
+    """Its first row may be that of a variant or a picture, its rows may be sorted by price."""
+    folder.write("t.csv", HEADER + "kite,,,5\nmug,Mug,,7\nkite,Kite,,9\nkite,Red Kite,<p>light</p>,7\nkite,Kite 2,<p>x</p>,7\n")
+
+    assert [job.prompt for job in folder.jobs(SHOP)][::2] == ["Mug, studio. ", "Red Kite, studio. light"]
+
+
+def test_a_row_that_says_nothing_is_told(folder: Folder) -> None:
+    """A prompt of nothing is not bought: totals, a product without any title."""
+    folder.write("t.csv", HEADER + "kite,Kite,,5\nmug,,,7\nmug,,,7\nTotal,,,12\n")
 
     assert folder.problems(SHOP)[::2] == [
         f't.csv:{line}: column "Title": job "{job}-studio": Title and Body_HTML are empty, so the prompt says nothing of this row; fill in what is missing, or leave such rows out with where: Title != ""'
-        for line, job in ((2, "kite"), (4, "Total"))
+        for line, job in ((3, "mug"), (5, "Total"))
     ]  # fmt: skip
-    assert [job.prompt for job in folder.jobs('where: Title != ""\n' + SHOP)][:1] == ["Red Kite, studio. light"]
+    assert [job.prompt for job in folder.jobs('where: Title != ""\n' + SHOP)] == ["Kite, studio. ", "Kite, beach. "]
 
 
 def test_a_template_may_say_what_happens_without_a_cell(folder: Folder) -> None:
