@@ -1,7 +1,7 @@
 """Which rows make jobs, and in which order: where, then unique, then sort, then limit.
 
-Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value. `sort` holds the rows that are left, packed; with a `limit` no more than so
-many of them.
+Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value.
+`sort` holds the rows that are left, packed; with a `limit` no more than so many of them.
 """
 
 from __future__ import annotations
