@@ -144,7 +144,7 @@ class Expansion:
             message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
         if self.table is not None and where != "the same line":
             if self.choice.unique is None:
-                message += ", or name a column in unique to take the first row of each kind"
+                message += ", or name a column in unique to take one row of each kind"
             else:
                 message = message.replace("give different ids", "use one more column in the id")
         return Problem(message=message, file=place.file, line=place.line, job=second.id)

@@ -105,7 +105,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "decode: every pixel is read, slower.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
-        "unique": "A column: only the first row of each of its values is taken (exports have one row per variant).",
+        "unique": "A column: of the rows with one value in it only that is taken which has most of what the jobs use "
+        "(exports have one row per variant).",
         "reference_root": "The folder references must lie in, for they are uploaded. Default: this file's folder.",
         "jobs": "The pictures to buy. With rows, every entry is filled once per row.",
         "where": 'A condition on the columns, such as Vendor == "Acme"; rows for which it is not true are left out.',

@@ -100,7 +100,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "control": ("Handle,Title\na,x\x1by\n", ['t.csv:2: column "Title": job "a": prompt: \\x1b is a control character; only newline and tab are allowed']),
     "bad id": ("Handle,Title\n../a,b\n", ['t.csv:2: column "Handle": id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got ../a; write {{ Handle | slug }} in the id']),
     "empty id": ("Handle,Title\n,b\n", ['t.csv:2: column "Handle": id is empty; fill the cell, or leave such rows out with where: Handle != ""']),
-    "doubled id": ("Handle,Title\na,b\n\nA,c\n", ['t.csv:4: job "A": this id and a on line 2 differ in case only; give different ids, or name a column in unique to take the first row of each kind']),
+    "doubled id": ("Handle,Title\na,b\n\nA,c\n", ['t.csv:4: job "A": this id and a on line 2 differ in case only; give different ids, or name a column in unique to take one row of each kind']),
     "key": ("Handle,Title\na,AIzaSyA1234567890123456789012345678901\n", ['t.csv:2: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table']),
     "lines of quoted rows": ('Handle,Title\na,"1\n2\n3"\nb,\n', ['t.csv:5: column "Title": job "b": prompt is empty; write what the picture shows']),
 }  # fmt: skip

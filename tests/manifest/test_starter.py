@@ -45,7 +45,7 @@ def start(
 
 
 def test_shop_export_makes_a_job_per_product(folder: Folder) -> None:
-    """Variants repeat the handle: the first row of each is taken, HTML is stripped, addresses are explained."""
+    """Variants repeat the handle: one row of each is taken, HTML is stripped, addresses are explained."""
     text, jobs = start(folder, SHOP)
 
     assert [job.id for job in jobs] == ["kite", "mug"]
