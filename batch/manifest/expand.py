@@ -92,7 +92,15 @@ class Expansion:
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
             makers = list(self._makers(columns, report, mark))
-            picker = Picker(self.choice, columns, self.file, table.shown, report)
+            picker = Picker(
+                choice=self.choice,
+                columns=columns,
+                manifest=self.file,
+                table=table,
+                report=report,
+                prompt_columns=frozenset().union(*(maker.prompt_columns for maker in makers)),
+                other_columns=frozenset().union(*(maker.other_columns for maker in makers)),
+            )
             for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
                 for maker in makers:
@@ -148,8 +156,11 @@ class Expansion:
             message = f"this id is also used on {where}; give different ids"
         else:
             message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
-        if self.table is not None and self.choice.unique is None:
-            message += ", or name a column in unique to take the first row of each kind"
+        if self.table is not None and where != "the same line":
+            if self.choice.unique is None:
+                message += ", or name a column in unique to take one row of each kind"
+            else:
+                message = message.replace("give different ids", "use one more column in the id")
         return Problem(message=message, file=place.file, line=place.line, job=second.id)
 
 
@@ -170,6 +181,7 @@ class _MarkingMaker:
         except TemplateProblem as problem:
             raise InputError([Problem(message=f"--where: {problem}", file=file)]) from problem
         self.entry = maker.entry
+        self.prompt_columns, self.other_columns = maker.prompt_columns, maker.other_columns
         self._maker = maker
         self._chosen = mark.chosen
         self._said: set[str] = set()

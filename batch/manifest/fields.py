@@ -233,6 +233,18 @@ def delimiter(value: object) -> str:
     return value
 
 
+def sort_order(value: object) -> str | tuple[str, ...]:
+    """A direction, or the words of the column from first to last, folded as they are compared."""
+    if isinstance(value, list):
+        words = [word.strip().casefold() if isinstance(word, str) else "" for word in value]
+        if not words or "" in words or len(set(words)) < len(words):
+            raise _wrong("must list words, each once, such as [high, normal, low]; quote numbers")
+        return tuple(words)
+    if not isinstance(value, str) or value not in ("asc", "desc"):
+        raise _wrong("must be asc, desc, or a list of words from first to last such as [high, low]", value)
+    return value
+
+
 def prices(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         raise _wrong("must be a mapping such as {1K: 0.07}", value)
@@ -257,6 +269,19 @@ def short_form(key: str, kind: type = str) -> BeforeValidator:
 def nothing_is(value: object) -> BeforeValidator:
     """`jobs:` with nothing behind it stands for this value."""
     return BeforeValidator(lambda given: value if given is None else given)
+
+
+def one_or_more() -> BeforeValidator:
+    """A text or a mapping stands for the list that holds only it."""
+
+    def expand(value: object) -> object:
+        if isinstance(value, list):
+            if not value:
+                raise _wrong("must not be an empty list; name a column")
+            return value
+        return [value] if isinstance(value, str | dict) else value
+
+    return BeforeValidator(expand)
 
 
 def optional(check: Callable[[object], T]) -> PlainValidator:

@@ -65,6 +65,12 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
             {"type": "string", "pattern": r'^[^"\n\rA-Za-z0-9]$'},
         ]
     },
+    "sort_order": {
+        "anyOf": [
+            {"enum": ["asc", "desc"]},
+            {"type": "array", "items": _FILLED, "minItems": 1, "uniqueItems": True},
+        ]
+    },
     "prices": {
         "type": "object",
         "properties": {size: {"type": "number", "minimum": 0, "maximum": 100} for size in IMAGE_SIZES},
@@ -106,13 +112,15 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "canary": "So many jobs are sent first, alone; the rest only if few of them failed. A mapping says how few.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
-        "unique": "A column: only the first row of each of its values is taken (exports have one row per variant).",
+        "unique": "A column: of the rows with one value in it only that is taken which has most of what the jobs use "
+        "(exports have one row per variant).",
         "reference_root": "The folder references must lie in, for they are uploaded. Default: this file's folder.",
         "reference_hosts": "Hosts from which reference pictures may be fetched, such as cdn.example.com or "
         '"*.example.com". Default: none.',
         "jobs": "The pictures to buy. With rows, every entry is filled once per row.",
         "where": 'A condition on the columns, such as Vendor == "Acme"; rows for which it is not true are left out.',
-        "sort": "The order in which rows are taken: a column, or a mapping for numbers or the other way round.",
+        "sort": "The order in which rows are taken: a column, a mapping for numbers, words or the other way round, "
+        "or a list of these: rows that are equal in the first are ordered by the next.",
         "limit": "Rows taken at most, after where, unique and sort.",
         "matrix": "Names with a list of values each; every job is made once per combination. "
         "{{ name }} stands for the value; include adds combinations, exclude takes some out.",
@@ -177,8 +185,9 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Sort": {
         "by": "The column to sort by.",
-        "order": "asc: from small to large; desc: from large to small. Default: asc.",
-        "numeric": "Compare the cells as numbers, not as text. Default: false.",
+        "order": "asc: from small to large; desc: from large to small; or the column's words from first to last, "
+        "such as [high, normal, low]. Default: asc.",
+        "numeric": "Compare the cells as numbers (12.5, 1,299.00, 9,50 €), not as text. Default: false.",
     },
 }
 
@@ -251,6 +260,8 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
         check = schema["function"]["function"]
+        if _made_by(check) is fields.one_or_more:
+            return _one_or_more(inner)
         choices: list[_Schema] = inner.get("anyOf", [inner])
         shape = next((choice["$ref"] for choice in choices if "$ref" in choice), None)
         if _made_by(check) is not fields.short_form or shape is None:
@@ -259,6 +270,19 @@ class _Generator(GenerateJsonSchema):
         short = dict(whole.get("properties", {}).get(_captured(check)["key"], {"type": "string"}))
         short.pop("default", None)
         return {"anyOf": [copy.deepcopy(short), *choices]}
+
+
+def _one_or_more(inner: _Schema) -> _Schema:
+    """A list, or its only item without the brackets."""
+    choices: list[_Schema] = inner.get("anyOf", [inner])
+    wanted: list[_Schema] = []
+    for choice in choices:
+        if choice.get("type") == "array":
+            items = choice.get("items", {})
+            wanted += [*copy.deepcopy(items.get("anyOf", [items])), {**choice, "minItems": 1}]
+        else:
+            wanted.append(choice)
+    return {"anyOf": wanted}
 
 
 def _accepted_by(check: Callable[..., Any]) -> _Schema:

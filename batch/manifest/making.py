@@ -6,14 +6,15 @@ that a row costs microseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 from batch.errors import Problem
 from batch.manifest.entries import Entry, ReferenceText, Text
-from batch.manifest.ids import derived_id, id_problem, sample_id
+from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id
 from batch.manifest.parameters import Offer, prompt_problem
-from batch.manifest.problems import Report, show
+from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.reference_sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
 from batch.manifest.references import ReferenceProblem, References
 from batch.manifest.table_reader import Row
@@ -36,7 +37,7 @@ class JobMaker:
     """One entry, ready to be filled from row after row. What cannot vary was checked when it was read.
 
     `problems` are texts that are wrong for every row, each with what is wrong. Such an entry makes no job, but its
-    rows are still looked at for everything else.
+    rows are still looked at for everything else. `prompt_columns` and `other_columns` are the positions it uses.
     """
 
     def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
@@ -59,7 +60,12 @@ class JobMaker:
         self._fixed_parameters = None if self._parameters_vary else _fixed_parameters(entry)
         self.problems = compiler.problems
         self._said: set[str] = set()
-        self._prompt_column = compiler.only_column(entry.prompt)
+        self.prompt_columns = compiler.columns_of(entry.prompt)
+        self.other_columns = compiler.all_columns() - set(self.prompt_columns)
+        #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
+        self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
+        self._id_column = None if entry.id is None else compiler.only_column(entry.id)
+        self._id_columns = () if entry.id is None else compiler.columns_of(entry.id)
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
         """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
@@ -107,9 +113,32 @@ class JobMaker:
             return ""
         job_id = _filled("id", self._id, row)
         wrong = id_problem(job_id, samples=self.entry.samples)
-        if wrong is not None:
-            raise _BadRow(wrong)
-        return job_id
+        if wrong is None:
+            return job_id
+        bare = job_id.strip()  # spaces around a name are nobody's intention
+        if bare != job_id and id_problem(bare, samples=self.entry.samples) is None:
+            return bare
+        raise self._bad_id(wrong, job_id, row)
+
+    def _bad_id(self, wrong: str, job_id: str, row: Row) -> _BadRow:
+        """The problem with what to write instead, where the id comes from a column."""
+        entry_id = self.entry.id
+        if self._columns is None or entry_id is None or not self._id_columns:
+            return _BadRow(wrong)
+        index = self._id_columns[0]
+        name = self._columns.written(index)
+        cell = show(row[index])
+        if not str(row[index]).strip():
+            wrong, advice = "id is empty", f'; fill the cell, or leave such rows out with where: {name} != ""'
+        elif not job_id.strip():
+            wrong, advice = f"id is empty: slug finds no letter or digit of ASCII in {cell}", "; use another column"
+        elif "slug" not in entry_id.text:
+            advice = f"; write {{{{ {name} | slug }}}} in the id"
+        elif len(job_id) > MAX_ID_BYTES:
+            advice = f"; write {{{{ ({name} | slug)[:60] }}}} in the id"
+        else:
+            advice = ""
+        return _BadRow(f"{wrong}{advice}", self._id_column)
 
     def _checked_prompt(self, row: Row) -> str:
         prompt = _filled("prompt", self._prompt, row)
@@ -119,8 +148,39 @@ class JobMaker:
             prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
         wrong = prompt_problem(prompt)
         if wrong is not None:
-            raise _BadRow(wrong, self._prompt_column)
+            raise self._bad_prompt(wrong, row)
+        if self._must_say:
+            self._refuse_to_say_nothing(row)
         return prompt
+
+    def _bad_prompt(self, wrong: str, row: Row) -> _BadRow:
+        """The problem with the column it comes from, if it comes from one."""
+        columns = self._columns
+        if columns is None or not self.prompt_columns:
+            return _BadRow(wrong)
+        guilty = [index for index in self.prompt_columns if unfit_text(str(row[index])) is not None]
+        if not guilty and len(self.prompt_columns) == 1:
+            guilty = list(self.prompt_columns)
+        elif re.search(r"\\x[89][0-9a-f] is a control", wrong):
+            wrong += "; the table may be cp1252, name its encoding in rows"
+        return _BadRow(wrong, show(columns.names[guilty[0]]) if guilty else None)
+
+    def _refuse_to_say_nothing(self, row: Row) -> None:
+        """A picture of a row whose words are all missing is a picture of nothing, paid like any other.
+
+        Rows of variants, rows of further pictures and the totals under a table are such rows.
+        """
+        for index in self._must_say:
+            cell = row[index]
+            if cell.__class__ is not str or not (cell == "" or cell.isspace()):
+                return
+        columns = self._columns
+        if columns is not None:
+            names = [columns.written(index) for index in self._must_say]
+            verb = "is" if len(names) == 1 else "are"
+            message = f"{' and '.join(names)} {verb} empty, so the prompt says nothing of this row"
+            advice = f'fill in what is missing, or leave such rows out with where: {names[0]} != ""'
+            raise _BadRow(f"{message}; {advice}", show(columns.names[self._must_say[0]]))
 
     def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
         if self._fixed_parameters is not None:
@@ -241,12 +301,24 @@ class _Compiler:
             return _already_said
         return template.fill
 
+    def all_columns(self) -> set[int]:
+        """The columns that any text of the entry uses."""
+        return {index for template in self._templates.values() for index in template.columns}
+
     def only_column(self, text: Text) -> str | None:
         """The one column a text is made of, to be named when the result is no good."""
         template = self._templates.get(id(text))
         if template is None or self._columns is None or len(template.columns) != 1:
             return None
         return show(self._columns.names[template.columns[0]])
+
+    def columns_of(self, text: Text, *, only_plain: bool = False) -> tuple[int, ...]:
+        """The columns a text is made of, as they come in it; `only_plain`: none if it computes anything with them."""
+        template = self._templates.get(id(text))
+        names = self._columns
+        if template is None or names is None or (only_plain and not template.is_plain):
+            return ()
+        return tuple(sorted(template.columns, key=lambda index: text.text.find(names.written(index))))
 
 
 def _already_said(_: Row) -> str:

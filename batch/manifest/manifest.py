@@ -21,7 +21,7 @@ from batch.manifest.picking import Choice, Sort
 from batch.manifest.problems import Problems, show_path
 from batch.manifest.references import References, RemotePictures
 from batch.manifest.rows import Table, kind_of, rows_problem
-from batch.manifest.schema import ManifestShape, read_shapes
+from batch.manifest.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
 from batch.model import Job
 from batch.settings import (
@@ -208,18 +208,22 @@ class _TopReader:
         for name in ("where", "unique", "sort", "limit"):
             if getattr(shape, name) is not None and "rows" not in self.document.value:
                 self.add(f"{name} picks rows; name a table in rows, or remove it", self.document.at(name))
-        sort = shape.sort
         return Choice(
             where=None if shape.where is None else Text(shape.where, self.document.at("where")),
             unique=None if shape.unique is None else Text(shape.unique, self.document.at("unique")),
-            sort=None
-            if sort is None
-            else Sort(
-                by=Text(sort.by, self.document.at("sort", "by")),
-                descending=sort.order == "desc",
-                numeric=sort.numeric,
-            ),
+            sort=tuple(self._sort(number, sort) for number, sort in enumerate(shape.sort or ())),
             limit=shape.limit,
+        )
+
+    def _sort(self, number: int, sort: SortShape) -> Sort:
+        words = () if isinstance(sort.order, str) else sort.order
+        if words and sort.numeric:
+            self.add("numeric and a list of words exclude each other", self.document.at("sort", number, "numeric"))
+        return Sort(
+            by=Text(sort.by, self.document.at("sort", number, "by")),
+            descending=sort.order == "desc",
+            numeric=sort.numeric,
+            words=words,
         )
 
     def check_folder(self, reference_root: str) -> None:

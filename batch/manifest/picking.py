@@ -1,7 +1,7 @@
 """Which rows make jobs, and in which order: where, then unique, then sort, then limit.
 
-Everything but `sort` works row by row. `sort` holds the rows that are left, packed; with a `limit` no more than so
-many of them.
+Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value.
+`sort` holds the rows that are left, packed; with a `limit` no more than so many of them.
 """
 
 from __future__ import annotations
@@ -9,17 +9,26 @@ from __future__ import annotations
 import hashlib
 import heapq
 import marshal
-import math
-from collections.abc import Callable, Iterator
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeAlias
+from itertools import chain, islice
+from typing import Any, Final, TypeAlias
 
 from batch.errors import Problem
+from batch.manifest.amounts import amount
 from batch.manifest.entries import Text
 from batch.manifest.problems import Report, did_you_mean, show
+from batch.manifest.rows import Table
 from batch.manifest.table_reader import Row
 from batch.manifest.templates import Columns, Condition, RowProblem, TemplateProblem
+
+#: A row's rank holds what it has to say above its line; the first of equal rows wins.
+_LINE_BITS: Final = 40
+_LAST_LINE: Final = (1 << _LINE_BITS) - 1
+
+_NOTHING: Final = ("", None)
 
 Numbered: TypeAlias = tuple[int, Row]
 _Test: TypeAlias = Callable[[int, Row], bool]
@@ -27,11 +36,12 @@ _Test: TypeAlias = Callable[[int, Row], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sort:
-    """The column to sort by. Numbers are compared as numbers only if that is asked for."""
+    """A column to sort by, as text, as numbers, or by a list of its `words` from first to last."""
 
     by: Text
     descending: bool = False
     numeric: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,39 +50,44 @@ class Choice:
 
     where: Text | None = None
     unique: Text | None = None
-    sort: Sort | None = None
+    sort: tuple[Sort, ...] = ()
     limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Picker:
-    """Takes rows of one table by the manifest's choice. `manifest` and `table` are their names in messages."""
+    """Takes rows of one table by the manifest's choice. `manifest` is its name in messages.
+
+    `prompt_columns` and `other_columns` are the positions of those the jobs use.
+    """
 
     choice: Choice
     columns: Columns
     manifest: str
-    table: str
+    table: Table
     report: Report
+    prompt_columns: frozenset[int] = frozenset()
+    other_columns: frozenset[int] = frozenset()
 
     def pick(self, rows: Iterator[Numbered]) -> Iterator[Numbered]:
         """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
         choice = self.choice
-        tests = [test for test in (self._where(), self._first_of_its_kind()) if test is not None]
-        sort_column = None if choice.sort is None else self._column(choice.sort.by)
+        tests = [test for test in (self._where(self.report), self._best_of_its_kind()) if test is not None]
+        keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
         for test in tests:
             rows = _passing(rows, test)
-        if choice.sort is not None and sort_column is not None:
-            return self._sorted(rows, choice.sort, sort_column)
+        if keys:
+            return self._sorted(rows, keys)
         return rows if choice.limit is None else islice(rows, choice.limit)
 
-    def _where(self) -> _Test | None:
+    def _where(self, report: Report) -> _Test | None:
         where = self.choice.where
         if where is None:
             return None
         try:
             condition = Condition(where.text, self.columns)
         except TemplateProblem as problem:
-            self._report_choice(where, f"where: {problem}")
+            report(self._choice_problem(where, f"where: {problem}"))
             return _no_row  # which rows are meant is not known, so nothing is said about any
         said: set[str] = set()
 
@@ -83,69 +98,95 @@ class Picker:
                 message = f"where: {problem}"
                 if isinstance(problem, RowProblem) or message not in said:
                     said.add(message)
-                    self._report_row(message, line)
+                    report(self._row_problem(message, line))
                 return False
 
         return holds
 
-    def _first_of_its_kind(self) -> _Test | None:
-        """A question to ask of every row: is it the first with its value in the `unique` column?"""
+    def _best_of_its_kind(self) -> _Test | None:
+        """A question to ask of every row: is it the one to take of those with its value in the `unique` column?"""
         unique = self.choice.unique
         index = None if unique is None else self._column(unique)
         if unique is None or index is None:
             return None
         column = unique.text
-        seen: set[bytes] = set()
+        lines = self._best_lines(index)
+        position = 0
 
-        def is_first(line: int, row: Row) -> bool:
-            cell = row[index]
-            if not isinstance(cell, str) or not cell.strip():
-                self._report_row("is empty; unique needs a value in every row", line, column)
+        def is_best(line: int, row: Row) -> bool:
+            nonlocal position
+            if _value(row[index]) is None:
+                advice = f'fill it in, or leave such rows out with where: {self.columns.written(index)} != ""'
+                self._report_row(f"is empty; unique needs a value in every row: {advice}", line, column)
                 return False
-            key = hashlib.blake2b(cell.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            before = len(seen)
-            seen.add(key)
-            return len(seen) > before
+            while position < len(lines) and lines[position] < line:
+                position += 1
+            return position < len(lines) and lines[position] == line
 
-        return is_first
+        return is_best
 
-    def _sorted(self, rows: Iterator[Numbered], sort: Sort, column: int) -> Iterator[Numbered]:
-        """The rows by the column's value; equal ones keep their order, empty ones come last."""
-        sign = -1 if sort.descending else 1
+    def _best_lines(self, index: int) -> array[int]:
+        """The lines of the rows to take, found in a pass of its own: of each value the row with most to say.
 
-        def keyed() -> Iterator[tuple[bool, Any, int, int, bytes]]:
-            for number, (line, row) in enumerate(rows):
-                value = self._sort_value(line, row, sort, column)
+        An export's first row of a product is the complete one only until somebody sorts it. Which row is taken must
+        not depend on that, or the same products would be bought anew.
+        """
+        if self.table.best_lines is not None:
+            return self.table.best_lines
+        best: dict[bytes, int] = {}
+        holds = self._where(_ignore)
+        with self.table.read() as reader:
+            rows = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
+            for line, row in rows if holds is None else _passing(rows, holds):
+                value = _value(row[index])
                 if value is not None:
-                    is_last = (value == "") != sort.descending
-                    yield is_last, value, sign * number, line, marshal.dumps(list(row))
+                    key = hashlib.blake2b(value, digest_size=16).digest()
+                    best[key] = max(best.get(key, 0), self._words_in(row) << _LINE_BITS | _LAST_LINE - line)
+        self.table.best_lines = array("q", sorted(_LAST_LINE - (rank & _LAST_LINE) for rank in best.values()))
+        return self.table.best_lines
+
+    def _words_in(self, row: Row) -> int:
+        """How much a row has of what the jobs use; the prompt counts most."""
+        in_prompt = sum(1 for column in self.prompt_columns if row[column] not in _NOTHING)
+        return in_prompt << 16 | sum(1 for column in self.other_columns if row[column] not in _NOTHING)
+
+    def _sorted(self, rows: Iterator[Numbered], keys: Sequence[tuple[Sort, int]]) -> Iterator[Numbered]:
+        """The rows by their columns' values, the first column first; equal rows keep their order."""
+
+        def keyed() -> Iterator[tuple[tuple[Any, ...], int, int, bytes]]:
+            for number, (line, row) in enumerate(rows):
+                values = [self._sort_value(line, row, sort, column) for sort, column in keys]
+                if None not in values:
+                    yield tuple(chain.from_iterable(filter(None, values))), number, line, marshal.dumps(list(row))
 
         limit = self.choice.limit
-        if limit is None:
-            ordered = sorted(keyed(), reverse=sort.descending)
-        else:
-            ordered = (heapq.nlargest if sort.descending else heapq.nsmallest)(limit, keyed())
-        for _, _, _, line, packed in ordered:
+        for _, _, line, packed in sorted(keyed()) if limit is None else heapq.nsmallest(limit, keyed()):
             yield line, marshal.loads(packed)  # noqa: S302  # packed a moment ago, never stored
 
-    def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> str | float | None:
-        """What a row is sorted by; None (and a problem) if that cannot be said."""
+    def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> tuple[bool, Any] | None:
+        """What a row is sorted by: whether it is empty, which comes last, and the value; None (and a problem) if none.
+
+        The smaller value comes first, so what is to come from large to small is turned round.
+        """
         cell = "" if row[column] is None else row[column]
         if not isinstance(cell, str):
             self._report_row("is no text; sort needs one", line, sort.by.text)
             return None
-        if not cell.strip():
-            return ""
-        if not sort.numeric:
-            return cell.casefold()
-        try:
-            number = float(cell)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            return number
-        self._report_row(f"is no number such as 12.5; got {show(cell)}", line, sort.by.text)
-        return None
+        text = cell.strip().casefold()
+        if not text:
+            return True, 0
+        if sort.words:
+            value: Any = sort.words.index(text) if text in sort.words else None
+            wanted = f"is none of the words in order, {', '.join(map(show, sort.words))}"
+        elif sort.numeric:
+            value = amount(cell)
+            wanted = "is no number such as 12.5"
+        else:
+            return False, _Backwards(text) if sort.descending else text
+        if value is None:
+            self._report_row(f"{wanted}; got {show(cell)}", line, sort.by.text)
+            return None
+        return False, -value if sort.descending else value
 
     def _column(self, text: Text) -> int | None:
         names = self.columns.names
@@ -156,11 +197,39 @@ class Picker:
         return None
 
     def _report_choice(self, text: Text, message: str) -> None:
-        self.report(Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column))
+        self.report(self._choice_problem(text, message))
+
+    def _choice_problem(self, text: Text, message: str) -> Problem:
+        return Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column)
 
     def _report_row(self, message: str, line: int, column: str | None = None) -> None:
+        self.report(self._row_problem(message, line, column))
+
+    def _row_problem(self, message: str, line: int, column: str | None = None) -> Problem:
         field = None if column is None else show(column)
-        self.report(Problem(message=message, file=self.table, line=line, field=field))
+        return Problem(message=message, file=self.table.shown, line=line, field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backwards:
+    """A text that comes before those it would come after."""
+
+    text: str
+
+    def __lt__(self, other: _Backwards) -> bool:
+        return other.text < self.text
+
+
+def _value(cell: Any) -> bytes | None:
+    """What makes two rows one kind; None for nothing. Spellings that look the same are one value."""
+    if not isinstance(cell, str):
+        return None
+    value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
+    return value.encode("utf-8", "surrogatepass") or None
+
+
+def _ignore(_: Problem) -> None:
+    """For the pass before; what is wrong is told in the one that takes the rows."""
 
 
 def _passing(rows: Iterator[Numbered], test: _Test) -> Iterator[Numbered]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
@@ -18,6 +19,13 @@ Report: TypeAlias = Callable[[Problem], None]
 
 #: More problems than a person reads; the rest is counted.
 KEPT_PROBLEMS: Final = 1000
+
+#: So many rows with one kind of problem show what it is; a table may have a million of them.
+ROWS_OF_A_KIND: Final = 10
+
+#: What differs between problems of one kind: the value, the name of a picture, numbers.
+_PARTICULAR: Final = re.compile(r"; got .*|(?<=^reference ).*?(?= (?:does not exist|lies|is|has) )|\d+")
+_GOT: Final = re.compile("; got .*")
 
 #: Long enough to recognise one's own words, short enough for one line.
 SHOWN_CHARACTERS: Final = 120
@@ -38,22 +46,56 @@ LOOKS_LIKE_KEY: Final = "this looks like an API key; keys come from the environm
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+@dataclass(slots=True)
+class _Kind:
+    """Problems of rows that have one cause. `first_unlisted` is the first that is only counted."""
+
+    listed: int = 0
+    first_unlisted: Problem | None = None
+    unlisted_rows: int = 0
+    last_line: int | None = None
+
+
 class Problems:
-    """A list of problems that stops growing at `KEPT_PROBLEMS` and goes on counting."""
+    """A list of problems that stops growing at `KEPT_PROBLEMS` and goes on counting.
+
+    Of those that a table's rows have in common some are listed and the others counted, so that a second cause is not
+    lost among a thousand times the first.
+    """
 
     def __init__(self, first_file: str) -> None:
         self._first_file = first_file
         self._kept: list[Problem] = []
         self._seen: set[Problem] = set()
+        self._kinds: dict[tuple[str | None, str | None, str], _Kind] = {}
         self._more = 0
 
     def add(self, problem: Problem) -> None:
         """Note a problem; the same one twice (a default wrong for many jobs) counts once."""
+        if problem in self._seen or self._is_counted_with_its_kind(problem):
+            return
         if len(self._kept) >= KEPT_PROBLEMS:
             self._more += 1
-        elif problem not in self._seen:
+        else:
             self._seen.add(problem)
             self._kept.append(problem)
+
+    def _is_counted_with_its_kind(self, problem: Problem) -> bool:
+        if problem.file == self._first_file or problem.line is None:
+            return False
+        key = problem.file, problem.field, _PARTICULAR.sub("#", problem.message)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= KEPT_PROBLEMS:
+                return False
+            kind = self._kinds[key] = _Kind()
+        if kind.listed < ROWS_OF_A_KIND:
+            kind.listed += 1
+            return False
+        kind.first_unlisted = kind.first_unlisted or problem
+        kind.unlisted_rows += problem.line != kind.last_line  # a row may have several jobs
+        kind.last_line = problem.line
+        return True
 
     def add_more(self, count: int) -> None:
         """Note that there are `count` more, which nobody will list."""
@@ -71,7 +113,20 @@ class Problems:
         """Raise them all in the order of the file, the manifest before its rows."""
         if not self._kept:
             return
-        raise InputError(sorted(self._kept, key=self._position), more=self._more)
+        raise InputError(sorted([*self._kept, *self._counted()], key=self._position), more=self._more)
+
+    def _counted(self) -> Iterator[Problem]:
+        """One problem for all rows of a kind that are not listed, at the place of their first."""
+        for kind in self._kinds.values():
+            first = kind.first_unlisted
+            if first is None:
+                continue
+            if kind.unlisted_rows == 1:
+                yield first
+                continue
+            words = _GOT.sub("", first.message)
+            message = f"and {kind.unlisted_rows:,} more rows, to line {kind.last_line}: {words}"
+            yield Problem(message=message, file=first.file, line=first.line, field=first.field)
 
     def _position(self, problem: Problem) -> tuple[bool, int, int]:
         return problem.file != self._first_file, problem.line or 0, problem.column or 0

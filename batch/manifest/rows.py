@@ -6,6 +6,7 @@ The same file must stay the same while a run goes through it more than once.
 from __future__ import annotations
 
 import gzip
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from batch.errors import InputError, Problem
 from batch.manifest.csv_rows import CsvReader
 from batch.manifest.files import FileProblem, open_regular, signature
+from batch.manifest.first_bytes import HEAD_BYTES, encoding_of, foreign, is_packed, wrong_encoding
 from batch.manifest.jsonl_rows import JsonlReader
 from batch.manifest.parquet_rows import MISSING, ParquetReader, is_available
 from batch.manifest.problems import show
-from batch.manifest.table_reader import TableReader
+from batch.manifest.table_reader import READ_ERRORS, RefusedReader, TableReader
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -30,7 +32,9 @@ _BY_ENDING: Final = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+
+#: What separates the cells of a text table if nobody says otherwise.
+USUAL_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
 
 #: Endings that a `delimiter` does not turn into text.
 _NO_TEXT: Final = (".zip", ".zst", ".bz2", ".xz", ".json", ".xlsx", ".xls", ".ods")
@@ -45,11 +49,18 @@ class Table:
     kind: str
     encoding: str
     delimiter: str | None
+    #: The lines that `unique` takes, once they are known.
+    best_lines: array[int] | None = None
     _signature: tuple[int, ...] | None = None
     _known_columns: list[str] = field(default_factory=list)
 
     def read(self) -> TableReader:
         """Start a pass; raises InputError if the file cannot be read or is not what it was before."""
+        stream = self.content()
+        return ParquetReader(stream, self.shown) if self.kind == "parquet" else self._text_reader(stream)
+
+    def content(self) -> BinaryIO:
+        """The file's bytes, unpacked if it is packed; InputError as for `read`."""
         try:
             stream = open_regular(self.file)
         except FileProblem as error:
@@ -61,14 +72,17 @@ class Table:
             stream.close()
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
-        return self._reader(_unpacked(stream) if _is_packed(self.file.name) else stream)
+        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
 
-    def _reader(self, stream: BinaryIO) -> TableReader:
-        if self.kind == "parquet":
-            return ParquetReader(stream, self.shown)
+    def _text_reader(self, stream: BinaryIO) -> TableReader:
+        head = _head(stream)
+        encoding = encoding_of(head, self.encoding)
+        refusal = foreign(head) or wrong_encoding(head, encoding)
+        if refusal is not None:
+            return RefusedReader(stream, self.shown, refusal)
         if self.kind == "jsonl":
-            return JsonlReader(stream, self.shown, self.encoding, self._known_columns)
-        return CsvReader(stream, self.shown, self.encoding, self.delimiter or _DELIMITERS[self.kind])
+            return JsonlReader(stream, self.shown, encoding, self._known_columns)
+        return CsvReader(stream, self.shown, encoding, self.delimiter, USUAL_DELIMITERS[self.kind])
 
 
 def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
@@ -85,11 +99,11 @@ def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple
         ending = _ending(file) or Path(file).name
         known = "rows are read from .csv, .tsv, .jsonl and .parquet files"
         return "file", f"{known}; got {show(ending)}, save the table as .csv, or say its format"
-    if kind == "parquet" and _is_packed(file):
+    if kind == "parquet" and file.lower().endswith(".gz"):
         return "file", "a parquet table is packed already; unpack the .gz file"
     if kind == "parquet" and not is_available():
         return "file", MISSING
-    if delimiter_given and kind not in _DELIMITERS:
+    if delimiter_given and kind not in USUAL_DELIMITERS:
         return "delimiter", f"a {kind} table has no delimiter; remove it"
     return None
 
@@ -100,8 +114,14 @@ def _ending(file: str) -> str:
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
-def _is_packed(file: str) -> bool:
-    return file.lower().endswith(".gz")
+def _head(stream: BinaryIO) -> bytes:
+    """The first bytes of what will be read from its beginning; a stream that fails will say so then."""
+    try:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+    except READ_ERRORS:
+        return b""
+    return head
 
 
 def _unpacked(stream: BinaryIO) -> BinaryIO:

@@ -74,10 +74,10 @@ class RowsShape(_Shape):
 
 
 class SortShape(_Shape):
-    """`sort: Column`, or a mapping to sort numbers or the other way round."""
+    """`sort: Column`, or a mapping to sort numbers, words or the other way round; or a list of them."""
 
     by: Annotated[str, PlainValidator(fields.one_line)]
-    order: Annotated[str, fields.word("asc", "desc")] = "asc"
+    order: Annotated[str | tuple[str, ...], PlainValidator(fields.sort_order)] = "asc"
     numeric: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
 
 
@@ -131,7 +131,7 @@ class ManifestShape(_Shape):
     rows: Annotated[RowsShape | None, fields.short_form("file")] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
-    sort: Annotated[SortShape | None, fields.short_form("by")] = None
+    sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more()] = None
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None

@@ -7,6 +7,7 @@ itself is told as for any manifest.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -16,43 +17,66 @@ import shlex
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from batch.errors import InputError, MissingInputError, OutputError, Problem
 from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.first_bytes import encoding_of, foreign, wrong_encoding
 from batch.manifest.ids import id_key, id_problem, name_problem, slug
 from batch.manifest.manifest import load_manifest
 from batch.manifest.problems import show, show_path, unfit_text
+from batch.manifest.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
+from batch.manifest.table_reader import READ_ERRORS, Row
 from batch.manifest.templates import Columns, Template, TemplateProblem, underscored
 
-#: Column names people use, folded (letters and digits only), best first.
+#: Column names people use in several languages, best first; compared folded (letters and digits only).
 _ID_NAMES: Final = (
-    "handle", "sku", "id", "productid", "itemid", "articleid", "artikelnummer", "artikelnr", "artnr", "artno",
-    "articlenumber", "itemnumber", "itemno", "partnumber", "productnumber", "produktnummer", "bestellnummer",
-    "variantsku", "asin", "ean", "gtin", "barcode", "slug", "key", "code", "nr", "number",
+    "handle", "sku", "id", "product id", "item id", "article id", "Artikelnummer", "Artikel-Nr", "Art-Nr", "art no",
+    "article number", "article no", "item number", "item no", "part number", "product number", "product code",
+    "Produktnummer", "Bestellnummer", "variant sku", "asin", "ean", "gtin", "barcode", "slug", "url key", "key",
+    "code", "nr", "number", "référence", "ref", "código", "referencia", "codice", "codice articolo", "artikelkode",
+    "varenummer", "tuotenumero", "kod produktu", "indeks", "артикул", "код", "货号", "商品编号", "编号", "编码",
+    "商品コード", "商品番号", "品番", "상품코드", "상품번호",
 )  # fmt: skip
-_PROMPT_NAMES: Final = ("prompt", "imageprompt", "prompttext")
+_PROMPT_NAMES: Final = ("prompt", "image prompt", "prompt text")
 _TITLE_NAMES: Final = (
-    "title", "name", "product", "productname", "producttitle", "producttitel", "itemname", "produktname", "produkt",
-    "artikelname", "artikel", "artikelbezeichnung", "bezeichnung", "titel", "titre", "nom", "titulo", "nombre",
+    "title", "name", "product", "product name", "product title", "Produkttitel", "item name", "article name",
+    "Produktname", "Produkt", "Artikelname", "Artikel", "Artikelbezeichnung", "Bezeichnung", "Titel", "titre", "nom",
+    "nom du produit", "título", "nombre", "titolo", "nome", "nome prodotto", "naam", "productnaam", "omschrijving kort",
+    "namn", "navn", "nimi", "nazwa", "nazwa produktu", "tytuł", "název", "название", "наименование", "товар", "标题",
+    "名称", "商品名称", "品名", "商品名", "タイトル", "상품명", "제품명",
 )  # fmt: skip
 _TEXT_NAMES: Final = (
-    "bodyhtml", "body", "description", "productdescription", "shortdescription", "beschreibung",
-    "produktbeschreibung", "artikelbeschreibung", "kurzbeschreibung", "text", "details", "descripcion",
+    "body html", "body", "description", "product description", "short description", "long description", "Beschreibung",
+    "Produktbeschreibung", "Artikelbeschreibung", "Kurzbeschreibung", "text", "details", "descripción", "descrição",
+    "descrizione", "omschrijving", "beskrivning", "beskrivelse", "kuvaus", "opis", "popis", "описание", "描述",
+    "商品描述", "说明", "商品説明", "説明", "설명", "상품설명",
 )  # fmt: skip
-_PICTURE_NAME: Final = re.compile(r"image|picture|photo|bild|foto|img")
+#: What stands in place of a product in the last row of a spreadsheet.
+_TOTALS: Final = frozenset(
+    {"total", "totals", "grandtotal", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "somme", "totale", "totaal"}
+    | {"suma", "итого", "合计", "总计", "合計", "합계"}
+)
+_PICTURE_NAME: Final = re.compile(
+    "image|picture|photo|bild|foto|img|imagem|immagine|afbeelding|zdjecie|изображение|фото|图|画像|이미지"
+)
 _PICTURE_FILE: Final = re.compile(r"(?i)\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$")
 _PICTURE_FOLDERS: Final = ("", "photos", "images", "pictures", "bilder", "fotos", "img")
 _PICTURE_ENDINGS: Final = (".jpg", ".png", ".webp", ".jpeg")
 _MEASURE: Final = re.compile(r"price|preis|cost|qty|quantity|menge|stock|bestand|weight|gewicht|grams")
 _DECIMAL: Final = re.compile(r"\d+[.,]\d+")
 _TAG: Final = re.compile(r"</?[a-zA-Z][^>]*>|&[a-zA-Z#0-9]+;")
+_ADDRESS: Final = re.compile(r"https://([A-Za-z0-9.-]+\.[A-Za-z][A-Za-z0-9-]*)/")
 
-_USUAL_DELIMITER: Final = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+#: UTF-8 that was once read as cp1252 and saved so: "\u00c3\u00bc" was "\u00fc".
+_MISREAD: Final = re.compile("\u00c3[\u0080-\u00bf\u0152-\u017e\u2018-\u2122]|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]")
+
 _DELIMITER_WORDS: Final = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
 _SNIFFED_ROWS: Final = 50
+_SNIFFED_BYTES: Final = 256 * 1024
+_NAMED_HOSTS: Final = 4
 _LONG_TEXT: Final = 600
 _KEYS: Final = {"anyfast": "ANYFAST_API_KEY", "google": "GEMINI_API_KEY"}
 
@@ -99,73 +123,112 @@ def _next_commands(manifest: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table as far as it could be made out. Rows of a wrong width are left to the check, which names them."""
+    """A table as far as it could be made out. Rows that cannot be read are left to the check, which names them.
 
-    text: str
-    encoding: str
-    delimiter: str
-    usual_delimiter: str
+    `with_gaps` are the columns that some rows lack altogether, `no_text` those that hold more than texts somewhere.
+    """
+
+    source: Table
     header: tuple[str, ...]
-
-    def records(self) -> Iterator[list[str]]:
-        records = _records(self.text, self.delimiter)
-        next(records, None)
-        return records
+    with_gaps: frozenset[int] = frozenset()
+    no_text: frozenset[int] = frozenset()
 
     def rows(self) -> Iterator[list[str]]:
-        return (row for row in self.records() if len(row) == len(self.header))
+        return ([cell if isinstance(cell, str) else "" for cell in row] for row in _raw_rows(self.source))
+
+
+def _raw_rows(source: Table) -> Iterator[Row]:
+    with source.read() as reader:
+        if reader.read_header(_ignore):
+            for _, row in reader.rows(_ignore):
+                yield row
 
 
 def _read(table: Path) -> _Table:
-    ending = table.suffix.lower()
-    usual = _USUAL_DELIMITER.get(ending)
-    if usual is None:
-        raise _wrong(table, f"init reads .csv or .tsv; got {show(ending or table.name)}, save the table as .csv")
+    kind = kind_of(table.name, None, delimiter_given=False)
+    if kind is None:
+        ending = show(table.suffix.lower() or table.name)
+        raise _wrong(table, f"init reads .csv, .tsv, .jsonl and .parquet; got {ending}, save the table as .csv")
+    wrong = rows_problem(table.name, kind, delimiter_given=False)
+    if wrong is not None:
+        raise _wrong(table, wrong[1])
     try:
-        with open_regular(table) as stream:
-            data = stream.read()
+        with open_regular(table):
+            pass
     except (FileProblem, OSError) as error:
         message = reason(error) if isinstance(error, OSError) else str(error)
         raise MissingInputError([Problem(message=message, file=show_path(table))]) from error
-    encoding, text = _decoded(data, table)
-    if not text.strip():
-        raise _wrong(table, "the file is empty; the first line names the columns, the others are the rows")
-    if re.match(r'"?sep=.', text):
-        raise _wrong(table, "the first line (sep=...) is meant for a spreadsheet only; remove it", 1)
-    delimiter = _delimiter(text, usual)
-    header = tuple(name.strip() for name in next(_records(text, delimiter), []))
-    if not any(header):
-        raise _wrong(table, "has no header line; the first line names the columns", 1)
-    for name in header:
-        if name and header.count(name) > 1:
-            raise _wrong(table, f'the column "{show(name)}" is named twice; rename one', 1)
+    source = Table(file=table, shown=show_path(table), kind=kind, encoding="utf-8-sig", delimiter=None)
+    if kind != "parquet":
+        _find_out_how_it_is_written(source, table)
+    problems: list[Problem] = []
+    with source.read() as reader:
+        if not reader.read_header(problems.append):
+            raise InputError(problems)
+        header, has_gaps = reader.columns, reader.has_gaps
     if not any(_usable(name) for name in header):
         raise _wrong(table, "no column has a name that can be used; give the columns plain names", 1)
-    found = _Table(text=text, encoding=encoding, delimiter=delimiter, usual_delimiter=usual, header=header)
-    if next(found.records(), None) is None:
-        message = "the rows cannot be read: a quoted cell is never closed, or something follows its closing quote"
-        raise _wrong(table, message if '"' in text else "has a header but no rows; write at least one under it", 1)
-    return found
+    found = _Table(source=source, header=header)
+    if next(found.rows(), None) is None:
+        with source.read() as reader:
+            if reader.read_header(problems.append):
+                for _ in reader.rows(problems.append):
+                    pass
+        raise InputError(problems)
+    return _with_odd_cells(found) if has_gaps else found
+
+
+def _with_odd_cells(table: _Table) -> _Table:
+    """Formats with types of their own may lack cells, or hold objects and lists, in any row."""
+    with_gaps: set[int] = set()
+    no_text: set[int] = set()
+    for row in _raw_rows(table.source):
+        with_gaps.update(index for index, cell in enumerate(row) if cell is None)
+        no_text.update(index for index, cell in enumerate(row) if not (cell is None or isinstance(cell, str)))
+    return replace(table, with_gaps=frozenset(with_gaps), no_text=frozenset(no_text))
 
 
 def _wrong(table: Path, message: str, line: int | None = None) -> InputError:
     return InputError([Problem(message=message, file=show_path(table), line=line)])
 
 
-def _decoded(data: bytes, table: Path) -> tuple[str, str]:
-    """The name of the encoding and the text. Bytes that are not UTF-8 are what Windows writes in the West."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        tried: tuple[str, ...] = ("utf-16",)
-    elif data[:4] == b"PK\x03\x04" or b"\0" in data:
-        raise _wrong(table, "this is no text; in the spreadsheet choose Save as, CSV UTF-8")
-    else:
-        tried = ("utf-8-sig", "cp1252")
-    for encoding in tried:
-        try:
-            return encoding, data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise _wrong(table, "the text is neither UTF-8 nor cp1252; in the spreadsheet choose Save as, CSV UTF-8")
+def _find_out_how_it_is_written(source: Table, table: Path) -> None:
+    """Set the encoding and the delimiter, where the file's name does not say them."""
+    try:
+        with source.content() as stream:
+            head = stream.read(_SNIFFED_BYTES)
+            if foreign(head) is not None:
+                return  # said by the reader
+            if not head.strip():
+                raise _wrong(table, "the file is empty; the first line names the columns, the others are the rows")
+            source.encoding = encoding_of(head, "utf-8-sig")
+            if wrong_encoding(head, source.encoding) is not None:
+                return
+            if source.encoding == "utf-8-sig" and not _decodes(stream, head, "utf-8"):
+                stream.seek(0)
+                if not _decodes(stream, stream.read(_SNIFFED_BYTES), "cp1252"):
+                    message = "the text is neither UTF-8 nor cp1252; in the spreadsheet choose Save as, CSV UTF-8"
+                    raise _wrong(table, message)
+                source.encoding = "cp1252"
+    except READ_ERRORS:
+        return  # a damaged .gz file; the reader says so
+    usual = USUAL_DELIMITERS.get(source.kind)
+    text = head.decode(source.encoding, "ignore")
+    if usual is not None and not re.match(r'"?sep=.', text):
+        found = _delimiter(text, usual)
+        source.delimiter = None if found == usual else found
+
+
+def _decodes(stream: BinaryIO, head: bytes, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while head:
+            decoder.decode(head)
+            head = stream.read(_SNIFFED_BYTES)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _records(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -182,10 +245,15 @@ def _delimiter(text: str, usual: str) -> str:
     best, cells = usual, 1
     for delimiter in (usual, *(each for each in _DELIMITER_WORDS if each != usual)):
         widths = [len(row) for _, row in zip(range(_SNIFFED_ROWS), _records(text, delimiter), strict=False)]
-        agreeing = sum(width == widths[0] for width in widths) if widths else 0
+        # The header has no empty cells to drop, so it is the widest, and most rows are as wide.
+        agreeing = sum(1 < width <= widths[0] for width in widths) if widths else 0
         if agreeing >= 0.9 * len(widths) and widths and widths[0] > cells:
             best, cells = delimiter, widths[0]
     return best
+
+
+def _ignore(_: Problem) -> None:
+    """For a pass that only looks; the check tells what is wrong."""
 
 
 # ---- guessing what the columns are --------------------------------------------------------------------------
@@ -193,8 +261,8 @@ def _delimiter(text: str, usual: str) -> str:
 
 def _folded(name: str) -> str:
     """`Artikel-Nr.` and `artikelnr` are the same name."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
-    return re.sub(r"[^a-z0-9]", "", plain.casefold())
+    letters = (character for character in unicodedata.normalize("NFKD", name) if not unicodedata.combining(character))
+    return re.sub(r"[\W_]", "", "".join(letters).casefold())
 
 
 class _Values:
@@ -260,8 +328,12 @@ class _Guess:
     id: _Id | None
     prompt: str
     why_prompt: list[str]
+    needed: int | None = None
+    why_where: list[str] = field(default_factory=list)
     reference: str | None = None
     reference_folder: str = ""
+    reference_later: str | None = None
+    hosts_later: str | None = None
     why_reference: list[str] = field(default_factory=list)
 
 
@@ -272,15 +344,78 @@ class _Guesser:
         self._table = table
         self._folder = folder
         self._columns = Columns(table.header)
-        self._usable = [index for index, name in enumerate(table.header) if _usable(name)]
+        self._needed: int | None = None
+        self._first = next(table.rows(), [""] * len(table.header))
+        self._usable = [
+            index for index, name in enumerate(table.header) if _usable(name) and index not in table.no_text
+        ]
         self._by_name = {_folded(table.header[index]): index for index in reversed(self._usable)}
 
     def guess(self) -> _Guess:
-        found = self._find_id()
+        found, why_where = self._id_and_rows()
         prompt, why = self._prompt(found)
-        guess = _Guess(id=found, prompt=prompt, why_prompt=why)
+        guess = _Guess(id=found, prompt=prompt, why_prompt=why, needed=self._needed, why_where=why_where)
         self._add_reference(guess)
         return guess
+
+    def _id_and_rows(self) -> tuple[_Id | None, list[str]]:
+        """The id, and whether only rows with a title are taken: variants, further pictures and totals have none."""
+        found = self._find_id()
+        title = self._best_title()
+        if title is None:
+            return found, []
+        if found is None or found.column not in self._named(_ID_NAMES):
+            self._needed = title
+            named = self._named_id()
+            if named is not None:
+                return named, [f"Rows without {_quoted(self.name(title))} (totals, notes) are left out."]
+            self._needed = None
+            return found, []
+        late, never, totals = self._without_title(found, title)
+        if not late and not totals:
+            return found, []
+        self._needed = title
+        why = [f"Rows without {_quoted(self.name(title))} (variants, further pictures, totals) are left out."]
+        if never:
+            why.append(f"That leaves out {never:,} of {_quoted(self.name(found.column))} for good: no row has it.")
+        return found, why
+
+    def _best_title(self) -> int | None:
+        titles = [index for index in self._named(_TITLE_NAMES) if index not in self._table.with_gaps]
+        filled = dict.fromkeys(titles, 0)
+        for row in self._table.rows():
+            for index in titles:
+                filled[index] += bool(row[index].strip())
+        return max(titles, key=lambda index: filled[index], default=None)
+
+    def _without_title(self, found: _Id, title: int) -> tuple[int, int, int]:
+        """Of the products whose first row has no title: how many have one later, never, and how many are totals."""
+        late = 0
+        waiting: set[str] = set()
+        seen: set[str] = set()
+        for row in self._table.rows():
+            value = row[found.column]
+            titled = bool(row[title].strip())
+            if value not in seen:
+                seen.add(value)
+                if not titled:
+                    waiting.add(value)
+            elif titled and value in waiting:
+                waiting.discard(value)
+                late += 1
+        totals = sum(_folded(value) in _TOTALS for value in waiting)
+        return late, len(waiting) - totals, totals
+
+    def _product_rows(self) -> Iterator[list[str]]:
+        """The rows that `where` leaves."""
+        needed = self._needed
+        rows = self._table.rows()
+        return rows if needed is None else (row for row in rows if row[needed].strip())
+
+    def value(self, index: int) -> str:
+        """The column as a text in a template, also where a row lacks it."""
+        words = self.expression(index)
+        return f'{words} | default("")' if index in self._table.with_gaps else words
 
     def name(self, index: int) -> str:
         return self._table.header[index]
@@ -298,22 +433,28 @@ class _Guesser:
         return f"row[{_jinja_string(name)}]"
 
     def _named(self, names: Iterable[str]) -> list[int]:
-        return [self._by_name[name] for name in names if name in self._by_name]
+        return [self._by_name[name] for name in map(_folded, names) if name in self._by_name]
 
     def _values(self, indices: Sequence[int], *, only_unique: bool = False) -> dict[int, _Values]:
         columns = {index: _Values(only_unique=only_unique) for index in indices}
-        for row in self._table.rows():
+        for row in self._product_rows():
             for index, values in columns.items():
                 values.add(row[index])
         return columns
 
-    def _find_id(self) -> _Id | None:
-        titles = self._named(_TITLE_NAMES)
-        named = self._values([*self._named(_ID_NAMES), *titles])
-        for index, values in named.items():
+    def _named_id(self, *more: int) -> _Id | None:
+        """The first column with the name of an id, or of `more`, that can be one."""
+        for index, values in self._values([*self._named(_ID_NAMES), *more]).items():
             found = _as_id(index, values)
             if found is not None:
                 return found
+        return None
+
+    def _find_id(self) -> _Id | None:
+        titles = self._named(_TITLE_NAMES)
+        named = self._named_id(*titles)
+        if named is not None:
+            return named
         others = [index for index in self._usable if not _MEASURE.search(_folded(self.name(index)))]
         unique = {
             index: values
@@ -336,7 +477,7 @@ class _Guesser:
     def _rows(self, found: _Id | None) -> Iterator[list[str]]:
         """The rows that make jobs."""
         seen: set[str] = set()
-        for row in self._table.rows():
+        for row in self._product_rows():
             if found is None or not found.repeats:
                 yield row
             elif row[found.column] not in seen:
@@ -348,6 +489,7 @@ class _Guesser:
         wordy = dict.fromkeys(self._usable, 0)
         longest = dict.fromkeys(self._usable, 0)
         marked_up: set[int] = set()
+        misread: set[int] = set()
         count = 0
         for row in self._rows(found):
             count += 1
@@ -357,6 +499,8 @@ class _Guesser:
                 wordy[index] += any(character.isalpha() for character in value) and "://" not in value
                 if _TAG.search(value):
                     marked_up.add(index)
+                if _MISREAD.search(value):
+                    misread.add(index)
                 longest[index] = max(longest[index], len(value))
         for index in self._named(_PROMPT_NAMES):
             if filled[index] == count:
@@ -364,7 +508,7 @@ class _Guesser:
         title = self._title(found, filled, wordy, count)
         why = ["What the picture shows; {{ Column }} is filled from the row. Say what you want to see: the surface,"]
         why += ["the light, the angle."]
-        words = self.expression(title)
+        words = self.value(title)
         if title not in self._named(_TITLE_NAMES):
             why.append(f"No column is called Title or Name; {_quoted(self.name(title))} says most.")
         if filled[title] < count and found is not None and found.column != title:
@@ -378,7 +522,13 @@ class _Guesser:
                 lines.append(self._description(index, html=index in marked_up, long=longest[index] > _LONG_TEXT))
                 if index in marked_up:
                     why.append(f"strip_html leaves the words of {_quoted(self.name(index))} and drops its HTML.")
+                if longest[index] > _LONG_TEXT:
+                    why.append(f"shorten({_LONG_TEXT}) ends a long one with a whole word.")
                 break
+        if misread:
+            column = _quoted(self.name(min(misread)))
+            why.append(f"{column} has letters such as \u00c3\u00bc: read in a wrong encoding and saved so.")
+            why.append("Export it again as UTF-8, or the prompts will have them too.")
         lines.append("Plain light background, soft daylight, nothing cut off, no text in the picture.")
         return "\n".join(lines), why
 
@@ -402,8 +552,8 @@ class _Guesser:
 
     def _description(self, index: int, *, html: bool, long: bool) -> str:
         filters = " | strip_html" if html else ""
-        filters += f" | truncate({_LONG_TEXT})" if long else ""
-        return f"{{{{ {self.expression(index)}{filters} }}}}"
+        filters += f" | shorten({_LONG_TEXT})" if long else ""
+        return f"{{{{ {self.value(index)}{filters} }}}}"
 
     # ---- pictures that are there already ----
 
@@ -413,10 +563,14 @@ class _Guesser:
             if _PICTURE_NAME.search(_folded(self.name(index))) or self._holds_pictures(index)
         ]  # fmt: skip
         addresses = None
+        hosts: list[str] = []
+        all_addresses = False
         for index in pictures:
             values = [row[index].strip() for row in self._rows(guess.id)]
-            if any("://" in value for value in values):
-                addresses = addresses or self.name(index)
+            if addresses is None and any(map(_ADDRESS.match, values)):
+                addresses = index
+                hosts = sorted({found[1].lower() for value in values if (found := _ADDRESS.match(value))})
+                all_addresses = all(map(_ADDRESS.match, values))
             for folder in _PICTURE_FOLDERS:
                 if self._all_there(values, folder, ""):
                     guess.reference = f"{{{{ {self.expression(index)} | trim }}}}"
@@ -433,15 +587,16 @@ class _Guesser:
                         guess.why_reference = [f"{folder or 'This folder'} has a picture for every row; it goes along."]
                         return
         if addresses is not None:
+            guess.hosts_later = ", ".join(hosts[:_NAMED_HOSTS]) + (", ..." if len(hosts) > _NAMED_HOSTS else "")
             guess.why_reference = [
-                f"{_quoted(addresses)} holds addresses. They are not fetched: to send a product's own picture along,",
-                "save the pictures beside this file and write, for example,",
-                '  references: ["photos/{{ ... }}.jpg"]',
+                f"{_quoted(self.name(addresses))} holds addresses of pictures. To send them along with the prompts,",
+                "take the # from the line below and from reference_hosts above.",
             ]
+            path = f"{{{{ {self.value(addresses)} }}}}"
+            guess.reference_later = _text(path) if all_addresses else f"{{path: {_text(path)}, optional: true}}"
 
     def _holds_pictures(self, index: int) -> bool:
-        first = next(self._table.rows(), None)
-        return first is not None and _PICTURE_FILE.search(first[index].strip()) is not None
+        return _PICTURE_FILE.search(self._first[index].strip()) is not None
 
     def _all_there(self, values: Sequence[str], folder: str, ending: str) -> bool:
         """Whether every value names a file below the table's folder."""
@@ -531,15 +686,20 @@ def _written(table: _Table, guess: _Guess, path: Path, manifest: Path, provider:
     lines += ["# The table. It is streamed, so it may have a million rows."]
     lines += _rows_lines(table, _joined(here, path.name))
     header = table.header
+    if guess.needed is not None:
+        expression = _Guesser(table, Path()).expression(guess.needed)
+        lines += ["", *(f"# {why}" for why in guess.why_where), f"where: {expression} | trim != \"\""]
     if guess.id is not None and guess.id.repeats:
         lines += [
             "",
-            f"# {_quoted(header[guess.id.column])} repeats: one row per variant? The first row of each value is taken;",
-            "# the others are left out. For a picture of every row, remove this and give each an id of its own.",
+            f"# {_quoted(header[guess.id.column])} repeats: one row per variant? Of each value the row that says",
+            "# most is taken. For a picture of every row, remove this and give each an id of its own.",
             f"unique: {_text(header[guess.id.column])}",
         ]
     if guess.reference is not None and here != ".":
         lines += ["", "# References are uploaded, so they must lie in this folder.", f"reference_root: {_text(here)}"]
+    if guess.hosts_later is not None:
+        lines += ["", "# Pictures are fetched from nowhere but here:", f"# reference_hosts: [{guess.hosts_later}]"]
     lines += ["", "jobs:", *_job_lines(table, guess, here)]
     return "\n".join(lines) + "\n"
 
@@ -564,22 +724,23 @@ def _job_lines(table: _Table, guess: _Guess, here: str) -> Iterator[str]:
     yield from (f"      {line}" for line in guess.prompt.split("\n"))
     for why in guess.why_reference:
         yield f"    # {why}"
+    if guess.reference_later is not None:
+        yield f"    # references: [{guess.reference_later}]"
     if guess.reference is not None:
         yield f"    references: [{_text(_joined(here, guess.reference_folder, guess.reference))}]"
 
 
 def _rows_lines(table: _Table, name: str) -> Iterator[str]:
     unusual = []
-    if table.delimiter != table.usual_delimiter:
-        word = _DELIMITER_WORDS[table.delimiter]
+    source = table.source
+    if source.delimiter is not None:
+        word = _DELIMITER_WORDS[source.delimiter]
         yield f"# Its cells are separated by {'a tab' if word == 'tab' else f'a {word}'}, as some spreadsheets do."
         unusual.append(f"delimiter: {word}")
-    if table.encoding == "utf-16":
-        unusual.append("encoding: utf-16")
-    elif table.encoding != "utf-8-sig":
+    if source.encoding == "cp1252":
         yield "# It is not UTF-8. cp1252 (Windows, western languages) is a guess: see in `plan` whether letters such as"
-        yield "# ä and é are right; if not, save the table as UTF-8 or name its encoding."
-        unusual.append(f"encoding: {table.encoding}")
+        yield "# \u00e4 and \u00e9 are right; if not, save the table as UTF-8 or name its encoding."
+        unusual.append("encoding: cp1252")
     if unusual:
         yield f"rows: {{file: {_text(name)}, {', '.join(unusual)}}}"
     else:

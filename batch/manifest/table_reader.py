@@ -6,7 +6,9 @@ row does not have, and objects and lists, from which a template picks a text.
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -22,8 +24,10 @@ Row: TypeAlias = Sequence[Any]
 #: A longer line is a file without line ends, which would have to be read whole.
 MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
 
-#: More than any table has.
+#: More names than any table has columns; a file without line ends, or with keys for values, would grow without end.
 MAX_COLUMNS: Final = 10_000
+
+_CHUNK_BYTES: Final = 64 * 1024
 
 #: What reading a file may raise, packed or not.
 READ_ERRORS: Final = (OSError, EOFError, zlib.error)
@@ -56,13 +60,14 @@ class TableReader(ABC):
     def rows(self, report: Report) -> Iterator[tuple[int, Row]]:
         """Every good row with the line it starts on."""
 
-    def _names_differ(self, report: Report) -> bool:
+    def _names_differ(self, report: Report, line: int = 1) -> bool:
         if len(self.columns) > MAX_COLUMNS:
-            report(self._problem(f"the table has more than {MAX_COLUMNS:,} columns; is this its header?", 1))
+            cells = f"{len(self.columns):,} cells"
+            report(self._problem(f"the header has {cells}; it names the columns, {MAX_COLUMNS:,} at most", line))
             return False
         doubled = sorted(name for name, count in Counter(self.columns).items() if name and count > 1)
         for name in doubled:
-            report(self._problem(f'the column "{show(name)}" is named twice; rename one', 1))
+            report(self._problem(f'the column "{show(name)}" is named twice; rename one', line))
         return not doubled
 
     def _say_empty(self, message: str, report: Report) -> None:
@@ -86,12 +91,29 @@ class TableReader(ABC):
         return f"not {name}; save the table as UTF-8 or name its encoding in rows", found or line
 
 
+class RefusedReader(TableReader):
+    """A file that is no table of the kind it is taken for. `refusal` says what it is, and what to do."""
+
+    def __init__(self, stream: BinaryIO, shown: str, refusal: str) -> None:
+        super().__init__(stream, shown)
+        self._refusal = refusal
+
+    def read_header(self, report: Report) -> bool:
+        """Say it."""
+        self._give_up(self._refusal, 1, report)
+        return False
+
+    def rows(self, report: Report) -> Iterator[tuple[int, Row]]:  # noqa: ARG002
+        """None."""
+        return iter(())
+
+
 def unreadable(error: BaseException) -> str:
     """Why a file stopped being readable, as a sentence."""
     if isinstance(error, EOFError):
         return "the table cannot be read: the .gz file is cut off"
     if isinstance(error, gzip.BadGzipFile | zlib.error):
-        return "the table cannot be read: it is damaged, or no .gz file"
+        return "the table cannot be read: the .gz file is damaged"
     return f"the table cannot be read: {reason(error) if isinstance(error, OSError) else show(str(error))}"
 
 
@@ -114,13 +136,17 @@ def _undecodable_line(stream: BinaryIO, encoding: str) -> int | None:
     """The decoder works ahead of the rows, so the line is looked up again, in the bytes."""
     if encoding.startswith("utf-16"):
         return None
+    decoder = codecs.getincrementaldecoder(encoding)()
+    ends = io.IncrementalNewlineDecoder(None, translate=True)
+    line = 1
     try:
         stream.seek(0)
-        for number, content in enumerate(stream, start=1):
-            try:
-                content.decode(encoding)
-            except UnicodeDecodeError:
-                return number
+        while chunk := stream.read(_CHUNK_BYTES):
+            line += ends.decode(decoder.decode(chunk)).count("\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode(encoding, "ignore")
+        return line + ends.decode(before, final=True).count("\n")
     except READ_ERRORS:
         return None
     return None

@@ -9,7 +9,6 @@ Most templates only name columns. Those are filled without Jinja, about 20 times
 
 from __future__ import annotations
 
-import html
 import keyword
 import re
 from collections import Counter
@@ -24,10 +23,12 @@ from jinja2.exceptions import UndefinedError
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
+from batch.manifest.amounts import amount
 from batch.manifest.ids import slug
 from batch.manifest.problems import did_you_mean, show
 from batch.manifest.sandbox import MAX_RENDERED_CHARACTERS, TooMuchWork, count_in, new_allowance, sandbox
 from batch.manifest.table_reader import Row
+from batch.manifest.wording import shorten, strip_html, words
 
 Filter: TypeAlias = Callable[[str], str]
 
@@ -50,49 +51,36 @@ class RowProblem(TemplateProblem):
     """A template that this row cannot fill, though others may."""
 
 
-def strip_html(text: str) -> str:
-    """The words of an HTML description: tags out, entities resolved, white space joined."""
-    return " ".join(html.unescape(_without_tags(str(text))).split())
+def _counted(name: str, cut: Callable[[str, int], str]) -> Callable[[str, int], str]:
+    """A filter with a number, which must be one."""
+
+    def apply(text: str, count: int) -> str:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise TemplateProblem(f"{name}({show(count)}) needs a whole number; write {name}(30)")
+        return cut(str(text), count)
+
+    return apply
 
 
-_TAG: Final = re.compile(r"<(?:(script|style)\b|(!--))?", re.IGNORECASE)
-_TAG_ENDS: Final = {
-    "script": re.compile(r"</script\s*>", re.IGNORECASE),
-    "style": re.compile(r"</style\s*>", re.IGNORECASE),
-    "!--": re.compile("-->"),
-    "": re.compile(">"),
-}
+def _float(value: Any, default: float | None = None) -> float:
+    """Jinja's `float` for numbers as shops write them. What is no number must not become 0 unseen; nothing may."""
+    if isinstance(value, int | float):
+        return float(value)
+    text = str(value)
+    number = amount(text)
+    if number is not None:
+        return number
+    if default is None and text.strip():
+        raise TemplateProblem(f"the text is no number such as 12.5 (float(0) would take it for 0); got {show(text)}")
+    return 0.0 if default is None else default
 
 
-def _without_tags(text: str) -> str:
-    """A space for each tag, comment, script and style; one never closed is text.
-
-    An end that was once not found is not looked for again, so that a cell of a hundred thousand "<" takes no minutes.
-    """
-    pieces: list[str] = []
-    kept_from = at = 0
-    absent: set[str] = set()
-    while "" not in absent and (start := _TAG.search(text, at)):
-        at = start.end()
-        kind = (start[1] or start[2] or "").lower()
-        for name in dict.fromkeys((kind, "")):
-            end = None if name in absent else _TAG_ENDS[name].search(text, at)
-            if end is not None:
-                pieces += [text[kept_from : start.start()], " "]
-                kept_from = at = end.end()
-                break
-            absent.add(name)
-    return "".join([*pieces, text[kept_from:]])
-
-
-def words(text: str, count: int) -> str:
-    """The first so many words, joined by single spaces. What is short enough keeps its words, all of them."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise TemplateProblem(f"words({show(count)}) is no number of words; write words(30)")
-    return " ".join(str(text).split(None, count)[:count])
+def _int(value: Any, default: int | None = None) -> int:
+    return int(_float(value, default))
 
 
 _OWN_FILTERS: Final[Mapping[str, Filter]] = {"slug": lambda text: slug(str(text)), "strip_html": strip_html}
+_COUNTING_FILTERS: Final = {name: _counted(name, cut) for name, cut in (("words", words), ("shorten", shorten))}
 
 
 def _written(value: Any) -> Any:
@@ -109,7 +97,9 @@ def _kind(value: object) -> str:
     return "an object" if isinstance(value, dict) else "binary data" if isinstance(value, bytes) else "a list"
 
 
-_ENVIRONMENT: Final = sandbox(dict(_OWN_FILTERS) | {"words": words}, _written)
+_ENVIRONMENT: Final = sandbox(
+    dict(_OWN_FILTERS) | _COUNTING_FILTERS | {"float": _float, "int": _int}, _written
+)
 
 
 def is_template(text: str) -> bool:
@@ -169,6 +159,13 @@ class Columns:
         known = [*self.constants, *(self._variables or self._index)]
         what = "column" if not self.constants else "column or matrix name" if self.names else "matrix name"
         raise TemplateProblem(f'no {what} "{show(variable)}"; {did_you_mean(variable, known, f"{what}s")}')
+
+    def written(self, index: int) -> str:
+        """How a template names the column at this position: plain if it can be."""
+        for variable, position in self._variables.items():
+            if position == index and is_variable(variable):
+                return variable
+        return f'row["{show(self.names[index])}"]'
 
     def hidden(self, constants: Iterable[str]) -> list[str]:
         """Those of the constants that have the name of a column."""
@@ -253,6 +250,11 @@ class Template:
         else:
             with _as_problem(f"{self._what} cannot be read"):
                 self._generate = _compiled(tree).generate
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it only names columns, some of them with our own filters."""
+        return self._parts is not None
 
     def fill(self, row: Row) -> str:
         """The text for one row."""
@@ -468,9 +470,13 @@ def _plain_filter(node: nodes.Filter) -> Filter | None:
     """One of our own filters, with nothing to compute."""
     if node.kwargs or node.dyn_args or node.dyn_kwargs:
         return None
-    if node.name == "words" and len(node.args) == 1 and isinstance(node.args[0], nodes.Const):
-        return partial(words, count=node.args[0].value)
+    if node.name in _COUNTING_FILTERS and len(node.args) == 1 and isinstance(node.args[0], nodes.Const):
+        return partial(_with_number, _COUNTING_FILTERS[node.name], node.args[0].value)
     return None if node.args else _OWN_FILTERS.get(node.name)
+
+
+def _with_number(cut: Callable[[str, int], str], count: int, text: str) -> str:
+    return cut(text, count)
 
 
 def _is_row(node: nodes.Node) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batch.manifest import load_manifest
+from batch.manifest.problems import Problems
+from batch.manifest.yaml_text import parse
+from batch.simulator import settings_from
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder
@@ -56,6 +60,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
     folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
+    folder.write("orders.csv", "Handle,Title,Priority,Due,Price\nkite,Red Kite,High,2026-05-01,\"$1,299.00\"\n")
     folder.write("pictures.csv", 'Handle,Title,Photos\nkite,Red Kite,"photos/K-1.png; photos/kite-2.png"\n')
     address = "https://img.shop.example/kite.png?v=2"
     folder.write("addresses.csv", f'Handle,Title,Images\nkite,Red Kite,"{address},{address}"\n')
@@ -63,6 +68,30 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
         folder.picture(picture)
 
     assert folder.jobs(example)
+    assert settings_from(load_manifest(folder.path / "m.yaml").settings.provider.simulator)
+
+
+def keys_of(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys of a manifest with those above them; a list's items count as one."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*path, key)
+            yield from keys_of(inner, (*path, key))
+    if isinstance(value, list):
+        for item in value:
+            yield from keys_of(item, path)
+
+
+def test_every_key_has_an_example() -> None:
+    """Whatever can be written in a manifest stands, as it is written, in an example that is tested above."""
+    from batch.manifest import schema
+
+    shown = {path for example in EXAMPLES for path in keys_of(parse(example.encode(), "m.yaml", Problems("")).value)}
+    wanted = {(*path, key) for path, shape in schema._SHAPES.items() for key in shape.model_fields}
+
+    # References in `defaults` and in a job have one shape; the examples are in jobs.
+    wanted -= {path for path in wanted if path[:2] == ("defaults", "references") and ("jobs", *path[1:]) in shown}
+    assert wanted - shown == set()
 
 
 def test_reference_names_every_field() -> None:

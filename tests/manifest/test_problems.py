@@ -23,20 +23,56 @@ def test_did_you_mean_lists_a_few_names_if_nothing_is_close() -> None:
     assert did_you_mean("q", [f"c{n}" for n in range(20)], "columns").endswith("c15 and 4 more")
 
 
-def test_problems_are_sorted_and_capped() -> None:
-    """The manifest's come before the table's, each in the order of its file; the rest is counted."""
-    problems = Problems("m.yaml")
-    for line in range(KEPT_PROBLEMS - 1, 0, -1):
-        problems.add(Problem(message="wrong", file="t.csv", line=line))
-    problems.add(Problem(message="wrong", file="m.yaml", line=9))
-    for line in range(40):
-        problems.add(Problem(message="more", file="t.csv", line=line))
-
+def raised(problems: Problems) -> list[str]:
     try:
         problems.raise_if_any()
     except InputError as error:
-        texts = str(error).split("\n")
+        return str(error).split("\n")
+    return []
 
-    assert texts[:2] == ["m.yaml:9: wrong", "t.csv:1: wrong"]
-    assert texts[-1] == "... and 40 more"
+
+def test_problems_are_sorted_and_capped() -> None:
+    """The manifest's come before the table's, each in the order of its file; the rest is counted."""
+    problems = Problems("m.yaml")
+    problems.add(Problem(message="wrong", file="t.csv", line=2))
+    for line in range(KEPT_PROBLEMS + 38, 0, -1):
+        problems.add(Problem(message="wrong", file="m.yaml", line=line))
+
+    texts = raised(problems)
+
+    assert texts[0] == "m.yaml:40: wrong"
+    assert texts[-2:] == ["t.csv:2: wrong", "... and 39 more"]
     assert len(texts) == KEPT_PROBLEMS + 1
+
+
+def test_rows_with_one_cause_are_counted() -> None:
+    """A thousand rows without a title do not hide the row that has another fault; each row counts once."""
+    problems = Problems("m.yaml")
+    for line in range(2, 1002):
+        for job in ("studio", "beach"):
+            message = f"no picture; got {line}.jpg"
+            problems.add(Problem(message=message, file="t.csv", line=line, field="Photo", job=job))
+    problems.add(Problem(message="2 cells", file="t.csv", line=500))
+    problems.add(Problem(message="2 cells", file="t.csv", line=500))
+
+    texts = raised(problems)
+
+    assert texts[0] == 't.csv:2: column "Photo": job "studio": no picture; got 2.jpg'
+    assert texts[10:] == [
+        't.csv:7: column "Photo": and 995 more rows, to line 1001: no picture', "t.csv:500: 2 cells",
+    ]  # fmt: skip
+
+
+def test_pictures_that_are_missing_are_one_cause() -> None:
+    """Each has its own name, and all lack the same folder."""
+    problems = Problems("m.yaml")
+    for line in range(2, 14):
+        problems.add(Problem(message=f"reference a {line}.jpg does not exist", file="t.csv", line=line))
+    problems.add(Problem(message="reference b.jpg is empty", file="t.csv", line=20))
+
+    texts = raised(problems)
+
+    assert texts[10:] == [
+        "t.csv:12: and 2 more rows, to line 13: reference a 12.jpg does not exist",
+        "t.csv:20: reference b.jpg is empty",
+    ]  # fmt: skip

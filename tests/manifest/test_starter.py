@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import subprocess
 import sys
@@ -43,13 +45,14 @@ def start(
 
 
 def test_shop_export_makes_a_job_per_product(folder: Folder) -> None:
-    """Variants repeat the handle: the first row of each is taken, HTML is stripped, addresses are explained."""
+    """Variants repeat the handle: one row of each is taken, HTML is stripped, addresses are explained."""
     text, jobs = start(folder, SHOP)
 
     assert [job.id for job in jobs] == ["kite", "mug"]
     assert jobs[0].prompt.startswith("Product photo of Red Kite. Light & strong")
     assert "unique: Handle" in text
-    assert '"Image Src" holds addresses' in text
+    assert "\n# reference_hosts: [example.com]\n" in text
+    assert '\n    # references: ["{{ Image_Src }}"]\n' in text
     assert "imagebatch plan t.yaml" in text
 
 
@@ -145,6 +148,94 @@ def test_long_descriptions_are_cut(folder: Folder) -> None:
     assert len(jobs[0].prompt) < 800
 
 
+@pytest.mark.parametrize(
+    ("header", "title"),
+    [
+        ("Artikel-Nr.;Bezeichnung;Beschreibung", "Bezeichnung"), ("Código;Título;Descripción", "Título"),
+        ("Référence;Nom du produit;Description", "Nom_du_produit"), ("Kod produktu;Nazwa;Opis", "Nazwa"),
+        ("Артикул;Название;Описание", "Название"),
+        ("货号;商品名称;描述", "商品名称"), ("商品コード;商品名;商品説明", "商品名"), ("ID;Naam;Omschrijving", "Naam"),
+    ],
+)  # fmt: skip
+def test_columns_in_other_languages(folder: Folder, header: str, title: str) -> None:
+    """The number names the picture, the name is the subject, the description follows."""
+    text, jobs = start(folder, f"{header}\nA-1;Lamp;of brass\nA-2;Cup;of clay\n")
+    assert [job.id for job in jobs] == ["A-1", "A-2"]
+    assert f"{{{{ {title} }}}}" in text
+    assert jobs[0].prompt.startswith("Product photo of Lamp. of brass")
+
+
+MESSY = "Handle,Title,Body (HTML),Price,Image Src\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        ("kite,,,5,\nkite,Kite,<p>red</p>,7,\nmug,Mug,,,\n", ["kite", "mug"]),
+        ("kite,Kite,,5,\nmug,Mug,,7,\nTotal,,,12,\n", ["kite", "mug"]),
+        ("kite,Kite,,5,\nmug,Mug,,7,\n,,,12,\n", ["kite", "mug"]),
+        ("kite,Kite,,5,\nkite,,,,https://a.example.com/2.jpg\nmug,Mug,,7,\nkite,,,9,\n", ["kite", "mug"]),
+        ("Red Kite,Kite,,5,\nMug/ä,Mug,,7,\n", ["red-kite", "mug-a"]),
+        ("kite,Kite,,5,\nKite,Kite 2,,7,\n", ["kite", "kite-2"]),
+        ("kite,Kite\nmug,Mug\ncup,Cup,x,5,\n", ["kite", "mug", "cup"]),
+        ("kite,Kite,,5,,,\n\n,,,,\nmug,Mug,,7,\n", ["kite", "mug"]),
+    ],
+    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "short rows", "empty cells"],
+)
+def test_messy_rows(folder: Folder, rows: str, ids: list[str]) -> None:
+    """One job per product, whatever else a spreadsheet or a shop writes between them."""
+    _, jobs = start(folder, MESSY + rows)
+    assert [job.id for job in jobs] == ids
+    assert all(job.prompt.startswith("Product photo of ") and len(job.prompt) > 60 for job in jobs)
+
+
+def test_rows_left_out_are_counted(folder: Folder) -> None:
+    """A product without any title makes no picture; the comment says how many there are."""
+    text, jobs = start(folder, MESSY + "kite,,,5,\nkite,Kite,,7,\nmug,,,,\nmug,,,,\n")
+    assert [job.id for job in jobs] == ["kite"]
+    assert 'where: Title | trim != ""' in text
+    assert 'That leaves out 1 of "Handle" for good' in text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "sep=;\r\nHandle;Title\r\nkite;Grün\r\n".encode(), "Handle\tTitle\r\nkite\tGrün\r\n".encode("utf-16"),
+        "\ufeffHandle,Title\rkite,Grün\r".encode(), gzip.compress("Handle|Title\nkite|Grün\n".encode()),
+        "Handle;Title;;\nkite;Grün\n".encode("cp1252"),
+    ],
+    ids=["sep", "utf-16", "old Mac", "packed", "cp1252"],
+)  # fmt: skip
+def test_tables_as_programs_write_them(folder: Folder, table: bytes) -> None:
+    """What the reader understands by itself needs no word in the manifest, the rest is found out."""
+    [job] = start(folder, table)[1]
+    assert (job.id, "Grün" in job.prompt) == ("kite", True)
+
+
+def test_lines_of_json(folder: Folder) -> None:
+    """Keys that some lines lack have a default, objects and lists are left alone."""
+    kite = {"sku": "K-1", "title": "Kite", "description": "<p>red</p>", "tags": ["a"]}
+    lines = [kite, {"sku": "M-1", "title": "Mug"}]
+    text, jobs = start(folder, "\n".join(map(json.dumps, lines)), "t.jsonl")
+    assert [job.id for job in jobs] == ["K-1", "M-1"]
+    assert '{{ description | default("") | strip_html }}' in text
+
+
+def test_parquet(folder: Folder) -> None:
+    """Read as any other table."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"sku": [1, 2], "title": ["Kite", "Mug"]}), folder.path / "t.parquet")
+    _, jobs = start(folder, (folder.path / "t.parquet").read_bytes(), "t.parquet")
+    assert [job.id for job in jobs] == ["1", "2"]
+
+
+def test_letters_that_were_misread_are_mentioned(folder: Folder) -> None:
+    """Nobody can tell what they were, but everybody can export the table again."""
+    text, _ = start(folder, "SKU,Title\na,GrÃ¼ner Stuhl\n")
+    assert '"Title" has letters such as Ã¼' in text
+
+
 @pytest.mark.parametrize("where", ["", "photos/"])
 def test_pictures_named_in_a_column_go_along(folder: Folder, where: str) -> None:
     """Where every row's picture is there, it becomes the reference."""
@@ -199,15 +290,19 @@ def test_provider(folder: Folder, provider: str, key: str) -> None:
         ("t.csv", b"", "the file is empty"),
         ("t.csv", b"\n\n", "the file is empty"),
         ("t.csv", b"a,b\n", "no rows"),
-        ("t.csv", b" , \n1,2\n", "no header"),
+        ("t.csv", b" , \n, ,\n", "no header"),
         ("t.csv", b'"a\nb"\n1\n', "plain names"),
-        ("t.csv", b"sep=;\na;b\n1;2\n", "sep="),
-        ("t.csv", b"a,b\n1,2\n3\n", "1 cells"),
+        ("t.csv", b"a,b\n1,2\n3\n", "1 cell"),
         ("t.csv", b'a,b\n1,"2\n', "never closed"),
         ("t.csv", b"a,a\n1,2\n", "named twice"),
-        ("t.csv", b"PK\x03\x04rest", "this is no text"),
+        ("t.csv", b"PK\x03\x04rest", "not text"),
+        ("t.csv", gzip.compress(b"a,b\n1,2\n")[:-5], "cut off"),
+        ("t.csv", b"<html><body>log in", "web page"),
+        ("t.jsonl", b"[1]\n", "object"),
+        ("t.jsonl", b"\n", "the file is empty"),
+        ("t.parquet", b"PAR1", "parquet"),
         ("t.csv", b"a,b\n\x81,2\n", "neither UTF-8 nor cp1252"),
-        ("t.xlsx", b"", ".csv or .tsv"),
+        ("t.xlsx", b"", "init reads .csv, .tsv, .jsonl and .parquet; got .xlsx"),
     ],
 )
 def test_a_table_that_cannot_be_used(folder: Folder, name: str, table: bytes, says: str) -> None:

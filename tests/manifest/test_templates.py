@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.manifest.templates import Columns, Template, TemplateProblem, is_template, strip_html
+from batch.manifest.templates import Columns, Template, TemplateProblem, is_template
 
 COLUMNS = Columns(["Handle", "Title", "Body (HTML)", "Variant SKU", "A B", "A-B", "if", "row", "2nd", ""])
 ROW = ["kite", "Red Kite", "<p>light &amp; fast</p>", "K-1", "x", "y", "cond", "r", "second", "z"]
@@ -27,6 +27,9 @@ def fill(text: str) -> str:
         ("{{ Variant_SKU }} 100% {x} $5 %s", "K-1 100% {x} $5 %s"),
         ('{{ row["A B"] }}{{ row["A-B"] }}', "xy"),
         ('{{ row["if"] }}{{ row["row"] }}{{ _2nd }}', "condrsecond"),
+        ("{{ Title | shorten(5) }}", "Red"),
+        ("{{ '$1,299.00' | float + '2,5 €' | float }} {{ '1,299' | int }} {{ '' | float }}", "1301.5 1299 0.0"),
+        ("{{ Title | float(7) }} {{ 3 | float }}", "7 3.0"),
         ("{% if Title %}by {{ Title | upper }}{% endif %}", "by RED KITE"),
         ("{{ Title[:3] }}{# a remark #}", "Red"),
         ('{{ row[Handle ~ ""] if False else "-" }}', "-"),
@@ -49,7 +52,14 @@ def test_filled(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ Title }}!", "{{ Body_HTML|slug }}", "{{ Title|words(1) }}", '{{ row["A B"] }}', "a\r\nb{{ Title }}\n\n"],
+    [
+        "{{ Title }}!",
+        "{{ Body_HTML|slug }}",
+        "{{ Title|words(1) }}",
+        "{{ Title|shorten(4) }}",
+        '{{ row["A B"] }}',
+        "a\r\nb{{ Title }}\n\n",
+    ],
 )
 def test_the_short_way_gives_what_jinja_gives(text: str) -> None:
     """Templates that only name columns skip Jinja, with the same result."""
@@ -109,6 +119,9 @@ def test_found_before_the_first_row(text: str, expected: str) -> None:
         "{{ Title | words(0) }}",
         "{{ Title | words('3') }}",
         "{{ Title | words }}",
+        "{{ Title | shorten(0) }}",
+        "{{ Title | float }}",
+        "{{ Title | int }}",
         "{{ Title.nothing }}",
         "{{ row[Title] }}",
         "{% for a in Title %}{% for b in Title %}{% for c in Title %}{% for d in Title %}{% for e in Title %}"
@@ -154,26 +167,3 @@ def test_literal_text_is_no_template() -> None:
     """Single braces, percent signs and dollars mean themselves."""
     assert not is_template('{"a": 1} 100% $5 {x}')
     assert is_template("{{ x }}")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("<p>a<br>b</p>", "a b"),
-        ("x &lt; y &nbsp; z", "x < y z"),
-        ("<style>p{}</style>a<!-- b -->c<script>1<2</script>", "a c"),
-        ("1 < 2", "1 < 2"),
-        ("", ""),
-        ("<script>a<b>c", "a c"),
-        ("<!-- a <b>c</b>", "c"),
-        ("<STYLE>a</style\n>b<scripts>c</scripts>", "b c"),
-        ("<" * 100_000, "<" * 100_000),
-        ("<script " * 20_000 + "x", ("<script " * 20_000 + "x")),
-        ("<!--" * 30_000, "<!--" * 30_000),
-        ("<script>" * 20_000 + "</script", "</script"),
-    ],
-    ids=lambda text: text[:20],
-)
-def test_strip_html(text: str, expected: str) -> None:
-    """The words of a description, without its markup."""
-    assert strip_html(text) == expected

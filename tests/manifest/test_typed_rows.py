@@ -124,7 +124,7 @@ def test_a_header_of_very_many_cells_is_no_header(folder: Folder) -> None:
     folder.write("t.csv", ",".join(f"c{n}" for n in range(200_000)) + "\n1\n")
 
     assert folder.problems(BY_TITLE.replace("t.jsonl", "t.csv")) == [
-        "t.csv:1: the table has more than 10,000 columns; is this its header?"
+        "t.csv:1: the header has 200,000 cells; it names the columns, 10,000 at most"
     ]
 
 
@@ -151,14 +151,13 @@ def test_damaged_packed_tables(folder: Folder) -> None:
     """A download cut off half-way is a problem, not a shorter table."""
     text = "Handle,Title\n" + "".join(f"h{n},Product {n}\n" for n in range(5000))
     folder.write("cut.csv.gz", gzip.compress(text.encode())[:-2000])
-    folder.write("no.csv.gz", text)
+    folder.write("damaged.csv.gz", gzip.compress(text.encode())[:400] + b"damaged" * 20)
 
     cut = folder.problems(BY_TITLE.replace("t.jsonl", "cut.csv.gz"))
     assert len(cut) == 1
     assert cut[0].endswith(": the table cannot be read: the .gz file is cut off")
-    assert folder.problems(BY_TITLE.replace("t.jsonl", "no.csv.gz")) == [
-        "no.csv.gz:1: the table cannot be read: it is damaged, or no .gz file"
-    ]
+    [damaged] = folder.problems(BY_TITLE.replace("t.jsonl", "damaged.csv.gz"))
+    assert damaged.endswith(": the table cannot be read: the .gz file is damaged")
 
 
 @pytest.mark.parametrize(
