@@ -381,6 +381,17 @@ async def test_a_picture_that_is_gone_is_fetched_again(change: str, host: Pictur
     assert fetched.get(f"{CDN}/x.png").file.read_bytes() == png()
 
 
+async def test_a_refresh_repairs_a_damaged_picture(host: PictureHost, fetch: Fetcher) -> None:
+    """A server that says "as before" must not keep alive what the disk has spoilt."""
+    tagged = http(png(), "200 OK", 'ETag: "v1"')
+    host.replies = {"/x.png": tagged}
+    file = (await fetch(f"{CDN}/x.png")).get(f"{CDN}/x.png").file
+    file.write_bytes(b"x" * len(png()))
+    fetched = await fetch(f"{CDN}/x.png", refresh=True)
+    assert "if-none-match" not in host.asked[1].lower()
+    assert fetched.get(f"{CDN}/x.png").file.read_bytes() == png()
+
+
 async def test_a_header_that_cannot_be_sent_back_is_not_kept(host: PictureHost, fetch: Fetcher) -> None:
     """What a stranger's server says goes into a request only if it is plain and short."""
     host.replies = {"/x.png": http(png(), "200 OK", f"ETag: {'e' * 2000}", "Last-Modified: g\xe4stern")}
