@@ -154,7 +154,7 @@ def plan(
 ) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
-    Sends nothing, writes nothing, needs no key.
+    Sends nothing, writes nothing, needs no key. Only reference pictures at web addresses are fetched and kept.
     """
     from batch.report.text import plan_lines
     from batch.report.why import asked_before, change_lines
