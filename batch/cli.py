@@ -213,7 +213,7 @@ def run(
 def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
-    Sends nothing, writes nothing, needs no key.
+    Sends nothing, writes nothing, needs no key. Only reference pictures at web addresses are fetched and kept.
     """
     from batch.report.text import plan_as_json, plan_lines
     from batch.report.why import asked_before, change_lines

@@ -4,6 +4,9 @@
     for job in manifest.check(): ...    rows, templates, ids, references are right, or InputError at the end
     for job in manifest.jobs(): ...     the same jobs again, as often as wanted, streamed
 
+Where a manifest lists hosts for its reference pictures, somebody fetches `manifest.wanted_addresses()` before the check
+and hands the result to `manifest.use_fetched`.
+
 Nothing here sends anything, and nothing after here reads YAML. The format: docs/manifest.md.
 """
 

@@ -50,7 +50,8 @@ class ListedHosts:
         host = "" if found is None else found["host"].lower()
         if host in self._names or (host and host.endswith(self._endings)):
             return None
-        return f"pictures from {show(host)} are not fetched; to allow it write reference_hosts: [{show(host)}]"
+        how = f"add {show(host)} to reference_hosts" if self else f"write reference_hosts: [{show(host)}]"
+        return f"pictures from {show(host)} are not fetched; to allow it {how}"
 
     def allows(self, url: str) -> bool:
         """Whether an address is plain and its host listed."""

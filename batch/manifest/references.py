@@ -84,11 +84,11 @@ class References:
     """The pictures under one folder."""
 
     def __init__(self, folder: Path, root: Path, hosts: ListedHosts | None = None) -> None:
-        self._folder = folder
+        self._folder = os.fspath(folder)
         self._root = os.path.realpath(root)
         self._inside = self._root.rstrip(os.sep) + os.sep
         self._known: dict[bytes, _Facts] = {}
-        self._folders = Folders(os.fspath(folder), lambda real: real == self._root or self._lies_inside(real))
+        self._folders = Folders(self._folder, lambda real: real == self._root or self._lies_inside(real))
         self.hosts = hosts or ListedHosts()
         #: None as long as nothing is fetched: addresses are then noted, and stand for pictures without content.
         self.remote: RemotePictures | None = None

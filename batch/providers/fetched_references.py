@@ -27,6 +27,8 @@ _TIMEOUTS: Final = Timeouts(
     connect_seconds=_SECONDS, write_seconds=_SECONDS, read_seconds=_SECONDS, total_seconds=_SECONDS
 )
 _AT_ONCE: Final = 16
+#: To look at a picture of 50 million pixels takes 200 MB.
+_EXAMINED_AT_ONCE: Final = 2
 #: Pauses before the second and the third try.
 _PAUSES_SECONDS: Final = (1.0, 4.0)
 #: A host at which so many pictures in a row could not be fetched is not asked again in this run.
@@ -58,6 +60,7 @@ class FetchedReferences:
         self._failed: dict[bytes, FetchedPicture] = {}
         self._reasons: dict[str, FetchedPicture] = {}
         self._failures_in_a_row: dict[str, int] = {}
+        self._examining = asyncio.Semaphore(_EXAMINED_AT_ONCE)
         self._fetched = 0
         self._next_message = 0.0
 
@@ -125,6 +128,8 @@ class FetchedReferences:
             return
 
     async def _ask(self, url: str, key: bytes, kept: KeptPicture | None, reader: WebReader) -> None:
+        if kept is not None and not await asyncio.to_thread(self._cache.is_intact, kept):
+            kept = None
         body = _Body()
         try:
             async with asyncio.timeout(_SECONDS):  # over all redirects
@@ -135,7 +140,8 @@ class FetchedReferences:
         if head.status == 304 and kept is not None:
             return
         data = bytes(body.data)
-        mime, problem = await asyncio.to_thread(self._examine, data)
+        async with self._examining:
+            mime, problem = await asyncio.to_thread(self._examine, data)
         if problem:
             self._fail(key, problem)
             return

@@ -65,6 +65,14 @@ class ReferenceCache:
             return None
         return kept if is_whole else None
 
+    def is_intact(self, kept: KeptPicture) -> bool:
+        """Whether the picture still is what it was, to the last byte."""
+        try:
+            with self.file(kept.sha256).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest() == kept.sha256
+        except OSError:
+            return False
+
     def file(self, sha256: str) -> Path:
         """Where a picture lies."""
         return self.folder / "pictures" / sha256[:2] / sha256
@@ -79,9 +87,7 @@ class ReferenceCache:
             last_modified=_plain(headers.get("last-modified", "")),
         )
         try:
-            picture = self.file(kept.sha256)
-            if not picture.exists() or picture.stat().st_size != len(data):
-                _write(picture, data)
+            _write(self.file(kept.sha256), data)
             _write(self._record(url), json.dumps(asdict(kept)).encode())
         except OSError as error:
             raise OutputError(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import pybase64
-from PIL import Image as Pillow
 
 from batch.errors import Refused
 from batch.model import Reference
@@ -147,7 +146,9 @@ def _encode(reference: Reference, side_pixels: int | None, most_bytes: int) -> E
         )
     try:
         mime, data = fitted(data, reference.mime, side_pixels=side_pixels, most_bytes=most_bytes)
-    except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+    except CannotFit:
+        raise
+    except Exception as error:  # noqa: BLE001  (decoders raise anything from SyntaxError to struct.error)
         raise Refused(
             "reference_unreadable", f"reference {reference.name!r} cannot be converted: {error}"
         ) from None

@@ -7,7 +7,9 @@ so little loss as its bytes allow. Transparency is kept.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from PIL import Image, ImageOps
@@ -30,7 +32,7 @@ def fitted(data: bytes, mime: str, *, side_pixels: int | None, most_bytes: int) 
 
     Raises CannotFit, or whatever Pillow raises for a picture that is none.
     """
-    with Image.open(io.BytesIO(data)) as picture:
+    with _quiet(), Image.open(io.BytesIO(data)) as picture:
         is_short = side_pixels is None or max(picture.size) <= side_pixels
         if is_short and mime in REFERENCE_MIME_TYPES and len(data) <= most_bytes:
             return mime, data
@@ -44,6 +46,14 @@ def fitted(data: bytes, mime: str, *, side_pixels: int | None, most_bytes: int) 
         if len(made) <= most_bytes:
             return kind, made
     raise CannotFit
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Oddities in whole pictures are nobody's business. Other threads may be quiet for as long, which does no harm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _versions(picture: Image.Image, *, lossless_first: bool) -> Iterator[tuple[str, bytes]]:
@@ -73,7 +83,7 @@ def _saved(picture: Image.Image, kind: str, **options: int) -> bytes:
 
 def _plain(picture: Image.Image) -> Image.Image:
     """The first frame, upright, as RGB, or as RGBA if anything shows through."""
-    upright = ImageOps.exif_transpose(picture)
+    upright = _upright(picture)
     profile = picture.info.get("icc_profile") or b""
     if upright.mode.startswith(("I", "F")):
         upright = _eight_bits(upright)
@@ -84,6 +94,14 @@ def _plain(picture: Image.Image) -> Image.Image:
     # A profile for other than red, green and blue says nothing about the pixels as they are now.
     plain.info = {"icc_profile": profile} if profile[16:20] == b"RGB " else {}
     return plain
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as the camera was held; damaged notes of it are no reason to refuse a whole picture."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # noqa: BLE001  (whatever Pillow stumbles over in there)
+        return picture
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -164,8 +164,8 @@ async def test_what_cannot_be_fetched_stops_everything_before_it_is_paid_for(sho
         "JPEG, WEBP, GIF, BMP, TIFF or AVIF",
         f't.csv:4: column "Photo": job "house": reference {gone} cannot be fetched: answered 404',
         't.csv:4: column "Photo": job "house": reference none.png does not exist',
-        't.csv:5: column "Photo": job "other": pictures from other.example are not fetched; to allow it write '
-        "reference_hosts: [other.example]",
+        't.csv:5: column "Photo": job "other": pictures from other.example are not fetched; to allow it add '
+        "other.example to reference_hosts",
     ]
     assert shop.sent == []
     assert not (shop.path / "out").exists()

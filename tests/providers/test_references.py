@@ -147,6 +147,13 @@ def test_a_photograph_is_turned_upright_and_keeps_its_colours() -> None:
     assert 0x0112 not in image.getexif()
 
 
+@pytest.mark.parametrize("notes", [b"", b"II*\0", b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02"])
+def test_damaged_notes_of_a_camera_do_no_harm(notes: bytes) -> None:
+    """The picture is whole, so it is sent."""
+    data = picture("JPEG", size=(400, 100), exif=b"Exif\0\0" + notes)
+    assert opened(fitted(data, "image/jpeg", side_pixels=200, most_bytes=30_000)[1]).size == (200, 50)
+
+
 def test_sixteen_bits_keep_their_greys() -> None:
     """Half bright stays half bright."""
     grey = Image.new("I;16", (300, 10), 32768)
