@@ -36,8 +36,8 @@ def is_packed(head: bytes) -> bool:
     return head.startswith(b"\x1f\x8b")
 
 
-def foreign(head: bytes) -> str | None:
-    """Why this cannot be a table of text, as a sentence; None if nothing speaks against it."""
+def foreign(head: bytes, kind: str) -> str | None:
+    """Why this cannot be a text table of its kind, as a sentence; None if nothing speaks against it."""
     if head.startswith(b"PK\x03\x04"):
         is_excel = b"xl/" in head or b"[Content_Types]" in head
         what = "an Excel workbook (.xlsx)" if is_excel else "a workbook or .zip file"
@@ -47,6 +47,10 @@ def foreign(head: bytes) -> str | None:
             return sentence
     if _PAGE.match(head.removeprefix(_UTF8_MARK)):
         return "this is a web page or XML, not a table (the page of a login, perhaps?); export the table as CSV"
+    if kind == "jsonl" and re.match(rb"\s*\[", head):
+        return "this is one JSON list; JSON lines hold one object per line (jq -c '.[]' makes them of it)"
+    if kind != "jsonl" and re.match(rb'\s*\[?\s*\{\s*"', head):
+        return "this is JSON, not CSV; write one object per line and end the file's name in .jsonl"
     return None
 
 

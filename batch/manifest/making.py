@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from batch.errors import Problem
 from batch.manifest.entries import Entry, ReferenceText, Text
-from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id
+from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
 from batch.manifest.parameters import Offer, prompt_problem
 from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.reference_sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
@@ -130,7 +130,7 @@ class JobMaker:
         cell = show(row[index])
         if not str(row[index]).strip():
             wrong, advice = "id is empty", f'; fill the cell, or leave such rows out with where: {name} != ""'
-        elif not job_id.strip():
+        elif "slug" in entry_id.text and not slug(cell):
             wrong, advice = f"id is empty: slug finds no letter or digit of ASCII in {cell}", "; use another column"
         elif "slug" not in entry_id.text:
             advice = f"; write {{{{ {name} | slug }}}} in the id"

@@ -77,7 +77,7 @@ class Table:
     def _text_reader(self, stream: BinaryIO) -> TableReader:
         head = _head(stream)
         encoding = encoding_of(head, self.encoding)
-        refusal = foreign(head) or wrong_encoding(head, encoding)
+        refusal = foreign(head, self.kind) or wrong_encoding(head, encoding)
         if refusal is not None:
             return RefusedReader(stream, self.shown, refusal)
         if self.kind == "jsonl":

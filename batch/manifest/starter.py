@@ -197,7 +197,7 @@ def _find_out_how_it_is_written(source: Table, table: Path) -> None:
     try:
         with source.content() as stream:
             head = stream.read(_SNIFFED_BYTES)
-            if foreign(head) is not None:
+            if foreign(head, source.kind) is not None:
                 return  # said by the reader
             if not head.strip():
                 raise _wrong(table, "the file is empty; the first line names the columns, the others are the rows")
@@ -366,9 +366,9 @@ class _Guesser:
             return found, []
         if found is None or found.column not in self._named(_ID_NAMES):
             self._needed = title
-            named = self._named_id()
-            if named is not None:
-                return named, [f"Rows without {_quoted(self.name(title))} (totals, notes) are left out."]
+            again = self._named_id() or self._find_id()
+            if again is not None and again != found:
+                return again, [f"Rows without {_quoted(self.name(title))} (variants, totals, notes) are left out."]
             self._needed = None
             return found, []
         late, never, totals = self._without_title(found, title)
@@ -467,7 +467,10 @@ class _Guesser:
         for index, values in unique.items():
             if values.is_id_as_slug:
                 return _Id(index, " | slug", repeats=False)
-        # Titles in a script without an ASCII form name no file; the prompt does.
+        # Where numbers or titles cannot name a file (in a script without an ASCII form, too long), the prompt does.
+        for index, values in self._values(self._named(_ID_NAMES)).items():
+            if values.complete and not values.decimals:
+                return _Id(index, "-", values.repeats)
         for index in (*titles, *self._named(_PROMPT_NAMES), *others):
             values = self._values([index])[index]
             if values.complete and values.repeats and not values.decimals:

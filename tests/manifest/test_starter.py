@@ -177,16 +177,25 @@ MESSY = "Handle,Title,Body (HTML),Price,Image Src\n"
         ("kite,Kite,,5,\nkite,,,,https://a.example.com/2.jpg\nmug,Mug,,7,\nkite,,,9,\n", ["kite", "mug"]),
         ("Red Kite,Kite,,5,\nMug/ä,Mug,,7,\n", ["red-kite", "mug-a"]),
         ("kite,Kite,,5,\nKite,Kite 2,,7,\n", ["kite", "kite-2"]),
+        ("🪁,Kite,,5,\n🪁,,,6,\nmug,Mug,,7,\n,Cup,,7,\n", ["Kite", "Mug", "Cup"]),
         ("kite,Kite\nmug,Mug\ncup,Cup,x,5,\n", ["kite", "mug", "cup"]),
         ("kite,Kite,,5,,,\n\n,,,,\nmug,Mug,,7,\n", ["kite", "mug"]),
     ],
-    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "short rows", "empty cells"],
+    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "no letters", "short rows", "empty"],
 )
 def test_messy_rows(folder: Folder, rows: str, ids: list[str]) -> None:
     """One job per product, whatever else a spreadsheet or a shop writes between them."""
     _, jobs = start(folder, MESSY + rows)
     assert [job.id for job in jobs] == ids
     assert all(job.prompt.startswith("Product photo of ") and len(job.prompt) > 60 for job in jobs)
+
+
+def test_a_handle_too_long_for_a_file_still_tells_products_apart(folder: Folder) -> None:
+    """The prompt names the files, and two products with one title stay two."""
+    rows = "".join(f"{letter * 150},Kite,<p>{letter}</p>,5,\n{letter * 150},,,6,\n" for letter in "xy")
+    text, jobs = start(folder, MESSY + rows)
+    assert [job.prompt.split()[4] for job in jobs] == ["x", "y"]
+    assert "unique: Handle" in text
 
 
 def test_rows_left_out_are_counted(folder: Folder) -> None:
@@ -298,7 +307,8 @@ def test_provider(folder: Folder, provider: str, key: str) -> None:
         ("t.csv", b"PK\x03\x04rest", "not text"),
         ("t.csv", gzip.compress(b"a,b\n1,2\n")[:-5], "cut off"),
         ("t.csv", b"<html><body>log in", "web page"),
-        ("t.jsonl", b"[1]\n", "object"),
+        ("t.jsonl", b"[1]\n", "one object per line"),
+        ("t.jsonl", b"1\n", "object"),
         ("t.jsonl", b"\n", "the file is empty"),
         ("t.parquet", b"PAR1", "parquet"),
         ("t.csv", b"a,b\n\x81,2\n", "neither UTF-8 nor cp1252"),

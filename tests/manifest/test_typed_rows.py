@@ -76,8 +76,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "null": ('{"Handle": "a", "Title": null}', ['t.jsonl:1: column "Title": job "a": prompt is empty; write what the picture shows']),
     "no object": ('{"Handle": "a", "Title": "x"}\n[1]', ['t.jsonl:2: every line must be an object such as {"Title": "Kite"}']),
     "bad JSON": ('{"Handle": "a", "Title": "x"}\n{"Handle": }', ["t.jsonl:2: no JSON object on this line (Expecting value, character 12)"]),
-    "pretty": ('[\n{"Handle": "a"\n}]', [f"t.jsonl:{line}: no JSON object on this line ({why})" for line, why in (
-        (1, "Expecting value, character 2"), (2, "Expecting ',' delimiter, character 15"), (3, "Expecting value, character 1"))]),
+    "pretty": ('[\n{"Handle": "a"\n}]', ["t.jsonl:1: this is one JSON list; JSON lines hold one object per line (jq -c '.[]' makes them of it)"]),
     "doubled key": ('{"Handle": "a", "Title": "x", "Title": "y"}', ['t.jsonl:1: the key "Title" is written twice; keep one']),
     "NaN": ('{"Handle": "a", "Title": NaN}', ["t.jsonl:1: NaN is no JSON; write a number or null"]),
     "deep": ('{"Handle": "a", "Title": "x"}\n' + '{"a":' * 100_000, ["t.jsonl:2: the line is nested too deep"]),
