@@ -45,6 +45,7 @@ class Problems:
         self._first_file = first_file
         self._kept: list[Problem] = []
         self._seen: set[Problem] = set()
+        self._places: set[tuple[int | None, int | None]] = set()
         self._more = 0
 
     def add(self, problem: Problem) -> None:
@@ -54,6 +55,7 @@ class Problems:
         elif problem not in self._seen:
             self._seen.add(problem)
             self._kept.append(problem)
+            self._places.add((problem.line, problem.column))
 
     def add_more(self, count: int) -> None:
         """Note that there are `count` more, which nobody will list."""
@@ -61,11 +63,11 @@ class Problems:
 
     def has_at(self, line: int, column: int) -> bool:
         """Whether something was already said about this place."""
-        return (line, column) in self.places()
+        return (line, column) in self._places
 
     def places(self) -> set[tuple[int | None, int | None]]:
         """The lines and columns about which something was said."""
-        return {(problem.line, problem.column) for problem in self._kept}
+        return set(self._places)
 
     def raise_if_any(self) -> None:
         """Raise them all in the order of the file, the manifest before its rows."""

@@ -29,6 +29,9 @@ else:  # the C parser is 7 times faster, but a PyYAML built without libyaml does
 
 MAX_DEPTH: Final = 50
 
+#: Values in one file: a gigabyte in memory. Larger batches belong in a table, which is streamed.
+MAX_VALUES: Final = 2_000_000
+
 #: Values that aliases may add to what is written: enough for any real manifest, far below a "billion laughs".
 MAX_ALIASED_VALUES: Final = 1_000_000
 
@@ -84,9 +87,14 @@ class _Loader(_Base):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own class attribute
     _depth = 0
+    _values = 0
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:  # noqa: ARG002
         self._depth += 1
+        self._values += 1
+        if self._values > MAX_VALUES:
+            message = f"more than {MAX_VALUES:,} values; put the jobs into a table and name it in rows"
+            raise _Stop(message, _at(current_node))
         if self._depth > MAX_DEPTH + 1:
             raise _Stop(f"nested deeper than {MAX_DEPTH}", _at(current_node))
 
@@ -383,8 +391,10 @@ def _is_merge(key: ScalarNode) -> bool:
     return key.value == "<<" and not key.style  # None or "" for plain, by parser
 
 
-def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    """The pairs of a mapping, its own before those merged into it."""
+def _pairs(node: MappingNode, seen: set[int] | None = None) -> Iterator[tuple[ScalarNode, Node]]:
+    """The pairs of a mapping, its own before those merged into it; each mapping once, however often it is merged."""
+    seen = set() if seen is None else seen
+    seen.add(id(node))
     merged: list[Node] = []
     for key, value in node.value:
         if isinstance(key, ScalarNode) and not _is_merge(key):
@@ -392,8 +402,8 @@ def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
         elif isinstance(key, ScalarNode):
             merged.extend(value.value if isinstance(value, SequenceNode) else [value])
     for base in merged:
-        if isinstance(base, MappingNode):
-            yield from _pairs(base)
+        if isinstance(base, MappingNode) and id(base) not in seen:
+            yield from _pairs(base, seen)
 
 
 def _child(node: Node | None, part: str | int) -> Node | None:
