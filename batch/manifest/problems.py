@@ -99,6 +99,8 @@ def _escaped(character: str) -> str:
 
 def key_positions(text: str) -> Iterator[int]:
     """Where something shaped like an API key begins."""
+    if not any(start in text for start in ("AIza", "AQ.", "sk-")):
+        return iter(())
     return (found.start() for found in _KEY.finditer(text))
 
 

@@ -151,7 +151,10 @@ def parse(data: bytes, file: str, problems: Problems) -> Document:
     """Read one YAML document. `problems` takes what leaves the rest readable; else InputError is raised."""
     try:
         text = _text(data)
-        root = _mended(_composed(text.translate(_STAND_INS)), text)
+        has_separators = "\u2028" in text or "\u2029" in text
+        root = _composed(text.translate(_STAND_INS) if has_separators else text)
+        if root is not None and (has_separators or _HALF.search(text)):
+            _mend(root)
         builder = _Builder(file, problems)
         value = None if root is None else builder.document(root)
         builder.report_keys_beside_values(text)
@@ -182,10 +185,8 @@ def _composed(text: str, loader_class: Any = None) -> Node | None:
         loader.dispose()
 
 
-def _mended(root: Node | None, text: str) -> Node | None:
-    """The nodes with what stood in for line separators put back, and characters written in halves made whole."""
-    if root is None or not (_HALF.search(text) or any(chr(character) in text for character in _STAND_INS)):
-        return root
+def _mend(root: Node) -> None:
+    """Put back what stood in for line separators, and make characters whole that were written in halves."""
     seen: set[int] = set()
     left = [root]
     while left:
@@ -200,7 +201,6 @@ def _mended(root: Node | None, text: str) -> Node | None:
             left += [each for pair in node.value for each in pair]
         else:
             left += node.value
-    return root
 
 
 def _text(data: bytes) -> str:
