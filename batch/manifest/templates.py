@@ -55,6 +55,8 @@ def strip_html(text: str) -> str:
 
 
 _TAG: Final = re.compile(r"<(?:(script|style)\b|(!--))?", re.IGNORECASE)
+_ANY_TAG: Final = re.compile("<[^>]*>")
+_CONTENT_GOES_TOO: Final = re.compile("<(?:script|style|!--)", re.IGNORECASE)
 _TAG_ENDS: Final = {
     "script": re.compile(r"</script\s*>", re.IGNORECASE),
     "style": re.compile(r"</style\s*>", re.IGNORECASE),
@@ -68,6 +70,9 @@ def _without_tags(text: str) -> str:
 
     An end that was once not found is not looked for again, so that a cell of a hundred thousand "<" takes no minutes.
     """
+    last_end = text.rfind(">") + 1
+    if not _CONTENT_GOES_TOO.search(text):
+        return _ANY_TAG.sub(" ", text[:last_end]) + text[last_end:]
     pieces: list[str] = []
     kept_from = at = 0
     absent: set[str] = set()
