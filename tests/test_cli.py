@@ -92,7 +92,7 @@ def folder(tmp_path: Path) -> Folder:
         (["--help"], ["run", "plan", "status", "simulate", "Exit codes", "75"]),
         (["-h"], ["Exit codes"]),
         (["run", "--help"], ["MANIFEST", "--output", "--on-changed", "--json", "--quiet", "--log-file", "Ctrl-C"]),
-        (["plan", "--help"], ["MANIFEST", "--output", "--json", "Sends nothing"]),
+        (["plan", "--help"], ["MANIFEST", "--output", "--allow-empty", "--json", "Sends nothing"]),
         (["status", "--help"], ["DIRECTORY", "--json"]),
         (["simulate", "--help"], ["--port", "--fault"]),
         (["init", "--help"], ["TABLE", "MANIFEST", "--provider", "three example jobs"]),
