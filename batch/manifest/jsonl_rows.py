@@ -18,6 +18,7 @@ from batch.manifest.table_reader import (
     MAX_COLUMNS,
     MAX_LINE_CHARACTERS,
     READ_ERRORS,
+    NestedTooDeep,
     TableReader,
     as_cell,
     unreadable,
@@ -55,7 +56,12 @@ class JsonlReader(TableReader):
         columns = self.columns
         for line, found in self._objects(report):
             # `None` stands for a key this line does not have; a null is an empty text.
-            yield line, [_cell(found[name]) if name in found else None for name in columns]
+            try:
+                row = [_cell(found[name]) if name in found else None for name in columns]
+            except NestedTooDeep:
+                report(self._problem("the line is nested too deep", line))
+            else:
+                yield line, row
 
     def _all_keys(self) -> list[str]:
         keys: dict[str, None] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -228,7 +229,7 @@ class _TopReader:
 
     def check_folder(self, reference_root: str) -> None:
         """References are looked up later; a folder that is not there is one problem, not one per picture."""
-        if not (self.path.parent / reference_root).is_dir():
+        if not os.path.isdir(self.path.parent / reference_root):  # False as well for a name that cannot be one
             message = "reference_root is not a folder; name one that exists"
             self.add(message, self.document.at("reference_root"))
 

@@ -65,11 +65,13 @@ def prompt_problem(prompt: str) -> str | None:
     wrong = unfit_text(prompt)
     if wrong is not None:
         return f"prompt: {wrong}"
-    return None if _shows_anything(prompt) else "prompt holds invisible characters only; write what the picture shows"
+    if prompt[0].isalnum() or _shows_anything(prompt):
+        return None
+    return "prompt holds invisible characters only; write what the picture shows"
 
 
 def _shows_anything(text: str) -> bool:
-    """Whether there is anything but white space and invisible characters; usually the first character tells."""
+    """Whether there is anything but white space and invisible characters."""
     return any(character.isprintable() and not character.isspace() for character in text)
 
 

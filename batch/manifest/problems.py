@@ -68,6 +68,7 @@ class Problems:
         self._kept: list[Problem] = []
         self._seen: set[Problem] = set()
         self._kinds: dict[tuple[str | None, str | None, str], _Kind] = {}
+        self._places: set[tuple[int | None, int | None]] = set()
         self._more = 0
 
     def add(self, problem: Problem) -> None:
@@ -79,6 +80,7 @@ class Problems:
         else:
             self._seen.add(problem)
             self._kept.append(problem)
+            self._places.add((problem.line, problem.column))
 
     def _is_counted_with_its_kind(self, problem: Problem) -> bool:
         if problem.file == self._first_file or problem.line is None:
@@ -103,11 +105,11 @@ class Problems:
 
     def has_at(self, line: int, column: int) -> bool:
         """Whether something was already said about this place."""
-        return (line, column) in self.places()
+        return (line, column) in self._places
 
     def places(self) -> set[tuple[int | None, int | None]]:
         """The lines and columns about which something was said."""
-        return {(problem.line, problem.column) for problem in self._kept}
+        return set(self._places)
 
     def raise_if_any(self) -> None:
         """Raise them all in the order of the file, the manifest before its rows."""
@@ -152,6 +154,8 @@ def _escaped(character: str) -> str:
 
 def key_positions(text: str) -> Iterator[int]:
     """Where something shaped like an API key begins."""
+    if not any(start in text for start in ("AIza", "AQ.", "sk-")):
+        return iter(())
     return (found.start() for found in _KEY.finditer(text))
 
 

@@ -24,8 +24,9 @@ Row: TypeAlias = Sequence[Any]
 #: A longer line is a file without line ends, which would have to be read whole.
 MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
 
-#: More names than any table has columns; a file without line ends, or with keys for values, would grow without end.
+#: More columns, and lists and objects in each other, than any table has.
 MAX_COLUMNS: Final = 10_000
+MAX_LEVELS: Final = 50
 
 _CHUNK_BYTES: Final = 64 * 1024
 
@@ -117,7 +118,11 @@ def unreadable(error: BaseException) -> str:
     return f"the table cannot be read: {reason(error) if isinstance(error, OSError) else show(str(error))}"
 
 
-def as_cell(value: Any) -> Any:
+class NestedTooDeep(ValueError):
+    """A value with more levels than any table has; walking through it could end in Python's own limit."""
+
+
+def as_cell(value: Any, levels: int = MAX_LEVELS) -> Any:
     """A typed value as text; nothing is the empty text; objects and lists keep their form."""
     if isinstance(value, str | bytes):
         return value
@@ -126,10 +131,16 @@ def as_cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return {str(key): as_cell(item) for key, item in value.items()}
+        return {str(key): as_cell(item, _below(levels)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_cell(item) for item in value]
+        return [as_cell(item, _below(levels)) for item in value]
     return str(value)
+
+
+def _below(levels: int) -> int:
+    if not levels:
+        raise NestedTooDeep("nested too deep")
+    return levels - 1
 
 
 def _undecodable_line(stream: BinaryIO, encoding: str) -> int | None:

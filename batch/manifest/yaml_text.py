@@ -29,6 +29,9 @@ else:  # the C parser is 7 times faster, but a PyYAML built without libyaml does
 
 MAX_DEPTH: Final = 50
 
+#: Values in one file: a gigabyte in memory. Larger batches belong in a table, which is streamed.
+MAX_VALUES: Final = 2_000_000
+
 #: Values that aliases may add to what is written: enough for any real manifest, far below a "billion laughs".
 MAX_ALIASED_VALUES: Final = 1_000_000
 
@@ -84,9 +87,14 @@ class _Loader(_Base):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own class attribute
     _depth = 0
+    _values = 0
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:  # noqa: ARG002
         self._depth += 1
+        self._values += 1
+        if self._values > MAX_VALUES:
+            message = f"more than {MAX_VALUES:,} values; put the jobs into a table and name it in rows"
+            raise _Stop(message, _at(current_node))
         if self._depth > MAX_DEPTH + 1:
             raise _Stop(f"nested deeper than {MAX_DEPTH}", _at(current_node))
 
@@ -143,7 +151,10 @@ def parse(data: bytes, file: str, problems: Problems) -> Document:
     """Read one YAML document. `problems` takes what leaves the rest readable; else InputError is raised."""
     try:
         text = _text(data)
-        root = _mended(_composed(text.translate(_STAND_INS)), text)
+        has_separators = "\u2028" in text or "\u2029" in text
+        root = _composed(text.translate(_STAND_INS) if has_separators else text)
+        if root is not None and (has_separators or _HALF.search(text)):
+            _mend(root)
         builder = _Builder(file, problems)
         value = None if root is None else builder.document(root)
         builder.report_keys_beside_values(text)
@@ -174,10 +185,8 @@ def _composed(text: str, loader_class: Any = None) -> Node | None:
         loader.dispose()
 
 
-def _mended(root: Node | None, text: str) -> Node | None:
-    """The nodes with what stood in for line separators put back, and characters written in halves made whole."""
-    if root is None or not (_HALF.search(text) or any(chr(character) in text for character in _STAND_INS)):
-        return root
+def _mend(root: Node) -> None:
+    """Put back what stood in for line separators, and make characters whole that were written in halves."""
     seen: set[int] = set()
     left = [root]
     while left:
@@ -192,7 +201,6 @@ def _mended(root: Node | None, text: str) -> Node | None:
             left += [each for pair in node.value for each in pair]
         else:
             left += node.value
-    return root
 
 
 def _text(data: bytes) -> str:
@@ -383,8 +391,10 @@ def _is_merge(key: ScalarNode) -> bool:
     return key.value == "<<" and not key.style  # None or "" for plain, by parser
 
 
-def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    """The pairs of a mapping, its own before those merged into it."""
+def _pairs(node: MappingNode, seen: set[int] | None = None) -> Iterator[tuple[ScalarNode, Node]]:
+    """The pairs of a mapping, its own before those merged into it; each mapping once, however often it is merged."""
+    seen = set() if seen is None else seen
+    seen.add(id(node))
     merged: list[Node] = []
     for key, value in node.value:
         if isinstance(key, ScalarNode) and not _is_merge(key):
@@ -392,8 +402,8 @@ def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
         elif isinstance(key, ScalarNode):
             merged.extend(value.value if isinstance(value, SequenceNode) else [value])
     for base in merged:
-        if isinstance(base, MappingNode):
-            yield from _pairs(base)
+        if isinstance(base, MappingNode) and id(base) not in seen:
+            yield from _pairs(base, seen)
 
 
 def _child(node: Node | None, part: str | int) -> Node | None:

@@ -305,6 +305,7 @@ REFERENCES = [
     bad("I46", "a device", references("/dev/zero"), f'2:35: job "a": reference /dev/zero {OUTSIDE}'),
     bad("I47", "outside", references("../../../etc/passwd", "/etc/passwd", "link.png"), f'2:35: job "a": reference ../../../etc/passwd {OUTSIDE}', f'2:58: job "a": reference /etc/passwd {OUTSIDE}', f'2:73: job "a": reference link.png {OUTSIDE}',
         prepare=lambda folder: (folder / "link.png").symlink_to("/etc/passwd")),
+    bad("I47", "no root", f"reference_root: {'x' * 300}\n{GOOD}", "1:17: reference_root is not a folder; name one that exists"),
     bad("I48", "HTML", references("a.png"), f'2:35: job "a": reference a.png {UNREADABLE}', files={"a.png": "<html></html>"}),
     bad("I48", "SVG", references("a.png"), f'2:35: job "a": reference a.png {UNREADABLE}', files={"a.png": "<svg xmlns='http://www.w3.org/2000/svg'/>"}),
     bad("I49", "64 million pixels", references("a.png"), '2:35: job "a": reference a.png has more than 50 million pixels; make it smaller', files={"a.png": picture(8000, 8000, "1")}),

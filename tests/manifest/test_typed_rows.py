@@ -83,6 +83,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("\n\n", ["t.jsonl:1: has no rows; write one JSON object per line"]),
     "no keys": ("{}\n{}", ["t.jsonl:1: no line has a key; keys name the columns"]),
     "not utf-8": (b'{"Handle": "a", "Title": "x"}\n{"Handle": "caf\xe9"}', ["t.jsonl:2: not utf-8; save the table as UTF-8 or name its encoding in rows"]),
+    "deep cell": ('{"Handle": "a", "Title": "x", "b": ' + "[" * 600 + "]" * 600 + '}\n{"Handle": "b", "Title": 7}', ["t.jsonl:1: the line is nested too deep"]),
     "half a character": ('{"Handle": "a", "Title": "\\ud800"}', ['t.jsonl:1: column "Title": job "a": prompt: \\ud800 is half a character, not valid Unicode; write the whole character']),
     "key": ('{"Handle": "a", "Title": "AIzaSyA1234567890123456789012345678901"}', ['t.jsonl:1: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table']),
     "too many keys": ("".join(f'{{"k{n}": 1}}\n' for n in range(10_001)), ["t.jsonl:1: the lines have more than 10,000 different keys; keys are names of columns"]),

@@ -192,6 +192,16 @@ def test_alias_bomb_is_counted_not_expanded() -> None:
     assert "aliases repeat more than 1,000,000 values" in problems_of("\n".join(lines))[0]
 
 
+def test_very_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would fill the memory long before the file is too large."""
+    monkeypatch.setattr(yaml_text, "MAX_VALUES", 100)
+
+    assert value_of(f"[{'[],' * 99}]")
+    assert problems_of(f"a:\n [{'[],' * 100}]") == [
+        "m.yaml:2:2: more than 100 values; put the jobs into a table and name it in rows"
+    ]
+
+
 def test_merge_bomb_is_refused() -> None:
     """A large mapping merged very often would be copied each time."""
     base = ",".join(f"k{n}: 1" for n in range(2000))
