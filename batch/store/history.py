@@ -175,8 +175,8 @@ class History:
         #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
         #: line is, for that is the `done` line.
         self._bought_earlier: dict[int, _Bought] = {}
-        #: Attempts without an end, by the job's id: number, offset of the `try` line, row.
-        self._open: dict[str, tuple[int, int, int]] = {}
+        #: Attempts without an end, by the job's id: number, offset of the `try` line, row, spec.
+        self._open: dict[str, tuple[int, int, int, str]] = {}
         self.last_n = 0
         self.last_event_n = 0
         self.published: Published | None = None
@@ -259,7 +259,7 @@ class History:
     @property
     def open(self) -> list[OpenAttempt]:
         """In the order in which they were sent."""
-        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, _) in self._open.items()]
+        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, *_) in self._open.items()]
 
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
@@ -290,7 +290,7 @@ class History:
                 self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = spec
             self._try_offset[row] = self._last_offset[row] = offset
         self._kind[row] = self._kinds.after(self._kind[row], change, line.att, line.why)
-        self._open[line.job] = line.att, offset, row
+        self._open[line.job] = line.att, offset, row, line.spec
 
     def _ended(self, offset: int, line: Line) -> None:
         opened = self._open.pop(line.job, None)
@@ -303,7 +303,8 @@ class History:
         kind, after = self._kind[row], self._kinds.after
         if line.t == "done":
             self.usd += line.usd
-            self._buy(row, offset, line)
+            if opened is None or opened[3] != line.spec or row in self._bought_earlier:
+                self._buy(row, offset, line)
             self._kind[row] = after(kind, Facts.after_done, line.usd, self._count_missing(line.images or ()))
         else:
             self._leave_picture_behind(row)
@@ -323,6 +324,7 @@ class History:
         self._last_offset.append(try_offset)
 
     def _buy(self, row: int, offset: int, line: Line) -> None:
+        """Write down the picture, unless it is what a row says by itself: what was tried last is what was bought."""
         spec = _spec_of(line)
         if self._spec.startswith(spec, row * _SPEC_BYTES):
             self._bought_earlier.pop(row, None)
