@@ -178,8 +178,8 @@ class History:
         self._runs_ended = bytearray()
         #: Rows that failed: the run that said so last, and how many runs in a row before it said the same.
         self._ends: dict[int, tuple[int, int]] = {}
-        #: Attempts without an end, by the job's id: number, offset of the `try` line, row.
-        self._open: dict[str, tuple[int, int, int]] = {}
+        #: Attempts without an end, by the job's id: number, offset of the `try` line, row, spec.
+        self._open: dict[str, tuple[int, int, int, str]] = {}
         self.last_n = 0
         self.last_event_n = 0
         self.published: Published | None = None
@@ -283,7 +283,7 @@ class History:
     @property
     def open(self) -> list[OpenAttempt]:
         """In the order in which they were sent."""
-        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, _) in self._open.items()]
+        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, *_) in self._open.items()]
 
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
@@ -320,13 +320,14 @@ class History:
                 self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = spec
             self._try_offset[row] = self._last_offset[row] = offset
         self._change(row, change, line.att, line.why)
-        self._open[line.job] = line.att, offset, row
+        self._open[line.job] = line.att, offset, row, line.spec
 
     def _ended(self, offset: int, line: Line) -> None:
         opened = self._open.pop(line.job, None)
         row = self._row(line) if opened is None else opened[2]
         if line.t == "done":
-            self._got_picture(row, offset, line)
+            is_usual = opened is not None and opened[3] == line.spec and row not in self._bought_earlier
+            self._got_picture(row, offset, line, is_usual=is_usual)
         else:
             self._leave_picture_behind(row)
             self._count_end(row, line.code)
@@ -350,10 +351,12 @@ class History:
             self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
         self._last_offset[row] = offset
 
-    def _got_picture(self, row: int, offset: int, line: Line) -> None:
+    def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:
+        """`is_usual`: it is what the last attempt asked for, and no other picture is remembered."""
         self._spend(row, line)
         self._ends.pop(row, None)
-        self._buy(row, offset, line)
+        if not is_usual:
+            self._buy(row, offset, line)
         self._change(row, Facts.after_done, self._count_missing(line.images or ()))
 
     def _spend(self, row: int, line: Line) -> None:
@@ -393,6 +396,7 @@ class History:
         self._last_offset.append(try_offset)
 
     def _buy(self, row: int, offset: int, line: Line) -> None:
+        """Write down the picture, unless it is what a row says by itself: what was tried last is what was bought."""
         spec = _spec_of(line)
         if self._spec.startswith(spec, row * _SPEC_BYTES):
             self._bought_earlier.pop(row, None)

@@ -94,6 +94,7 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
     offset = good_bytes = 0
     bad = bytearray()
+    decode = _decoder.decode
     with open(path, "rb", buffering=_READ_BYTES) as file:
         for line in file:  # only \n ends a line
             if is_whole(line):
@@ -102,7 +103,14 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
                         f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
                         "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
                     )
-                yield offset, _checked(path, offset, line)
+                try:
+                    decoded = decode(line)
+                except msgspec.MsgspecError:
+                    decoded = _decoded_otherwise(path, offset, line)
+                if decoded.v > NEWEST:
+                    newer = f"format {decoded.v}, this one reads {NEWEST}"
+                    raise LedgerError(f"{path}: written by a newer version ({newer})")
+                yield offset, decoded
                 good_bytes = offset + len(line)
             else:
                 bad += line
@@ -121,14 +129,11 @@ def decode_line(line: bytes) -> Line:
         return msgspec.convert(json.loads(line), Line)
 
 
-def _checked(path: str, offset: int, line: bytes) -> Line:
+def _decoded_otherwise(path: str, offset: int, line: bytes) -> Line:
     try:
-        decoded = decode_line(line)
+        return decode_line(line)
     except ValueError as error:
         raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
-    if decoded.v > NEWEST:
-        raise LedgerError(f"{path}: written by a newer version (format {decoded.v}, this one reads {NEWEST})")
-    return decoded
 
 
 class LedgerFile:
