@@ -156,7 +156,8 @@ def plan_only(
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key.
 
-    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet.
+    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet. It runs an
+    event loop of its own for that, so it must not be called from within one.
     """
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     if prepared.manifest.reference_hosts:
