@@ -61,7 +61,8 @@ class JobMaker:
         self.problems = compiler.problems
         self._said: set[str] = set()
         self.prompt_columns = compiler.columns_of(entry.prompt)
-        self.other_columns = compiler.all_columns() - set(self.prompt_columns)
+        of_references = {source.index for source in self._reference_sources if isinstance(source, NamedByColumn)}
+        self.other_columns = (compiler.all_columns() | of_references) - set(self.prompt_columns)
         #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
         self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
         self._id_column = None if entry.id is None else compiler.only_column(entry.id)

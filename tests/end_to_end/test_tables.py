@@ -13,6 +13,7 @@ import batch
 from batch.errors import InputError
 from batch.manifest.starter import write_starter
 from batch.model import Summary
+from batch.planning import Wishes
 from batch.runner import plan_only
 
 MANIFEST = """name: shop
@@ -47,14 +48,14 @@ class Shop:
     async def run(self, on_changed: str = "refuse") -> Summary:
         self.export()
         return await batch.run(
-            self.folder / "shop.yaml", output=self.folder / "out", environment={}, on_changed=on_changed
+            self.folder / "shop.yaml", output=self.folder / "out", environment={}, wishes=Wishes(on_changed=on_changed)
         )
 
     def planned(self) -> dict[str, int]:
         """What `plan` says of the jobs."""
         self.export()
-        counts = plan_only(self.folder / "shop.yaml", output=self.folder / "out").plan.counts
-        return {why.rpartition(": ")[2]: count for why, count in counts.items()}
+        groups = plan_only(self.folder / "shop.yaml", output=self.folder / "out").plan.groups
+        return {why.rpartition(": ")[2]: group.count for why, group in groups.items() if group.count}
 
     def pictures(self) -> set[str]:
         return {file.stem for file in (self.folder / "out/images").iterdir()}
