@@ -12,9 +12,10 @@ from typing import Final
 
 from batch.manifest.problems import show
 
-#: No user, no other port, no backslash, space or control character, nothing but ASCII.
+#: No user, no other port, no backslash, space or control character, nothing but ASCII. The host is a name, which ends
+#: in letters, not an address in any of the spellings that some programs take for one.
 _PLAIN: Final = re.compile(
-    r"https://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)+)(?P<port>:443)?(?P<path>/[!-\[\]-~]*)?(?:\?[!-\[\]-~]*)?",
+    r"https://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z][a-z0-9-]*)(?P<port>:443)?(?P<path>/[!-\[\]-~]*)?(?:\?[!-\[\]-~]*)?",
     re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://|//|data:", re.IGNORECASE)
@@ -63,5 +64,5 @@ def form_problem(url: str) -> str | None:
     if re.match("https://", url, re.IGNORECASE) is None:
         return "is no https:// address; save the picture beside the manifest"
     if _PLAIN.fullmatch(url.partition("#")[0]) is None or len(url) > _LONGEST:
-        return "is no plain address; it must be https://host/path with %20 for a space, and no user, port or \\"
+        return "is no plain address; it must be https://name.of.host/path with %20 for a space, and no user, port or \\"
     return None

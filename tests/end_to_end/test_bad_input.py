@@ -114,8 +114,9 @@ def references(*names: str) -> str:
 # ---- the table ------------------------------------------------------------------------------------------------
 
 LETTERS = "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got "
+SLUG = "write {{ b | slug }} in the id"
 LOOKS = "this looks like an API key; keys come from the environment, never from a manifest or a table"
-FIELDS = "known fields: name, output, provider, model, limits, timeouts, retry, prices, verify, defaults, rows, where, unique, sort, limit, matrix and 2 more"
+FIELDS = "known fields: name, output, provider, model, limits, timeouts, retry, prices, verify, dedupe, canary, defaults, rows, where, unique, sort and 5 more"
 JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
@@ -228,10 +229,13 @@ IDS = [
     bad("I30", "case", "jobs:\n- {prompt: x, id: Cat}\n- {prompt: y, id: cat}", '3: job "cat": this id and Cat on line 2 differ in case only; give different ids'),
     bad("I30", "composed and not", "jobs: [{prompt: x, id: caf\u00e9}, {prompt: y, id: cafe\u0301}]", f'1:24: job "caf\u00e9": {LETTERS}caf\u00e9', f'1:47: job "cafe\u0301": {LETTERS}cafe\u0301'),
     *[bad("I31", f"id {name}", f"jobs: [{{prompt: x, id: '{name}'}}]", f'1:24: job "{name}": {LETTERS}{name}') for name in ("-a", "~a", ".a", "_a")],
-    table("I32", "ids of rows meet", "{{ a }}", "a,b\n1,x\n2,X\n3,y\n", 't.csv:3: job "p-X": this id and p-x on line 2 differ in case only; give different ids, or name a column in unique to take the first row of each kind', id="p-{{ b }}"),
+    table("I32", "ids of rows meet", "{{ a }}", "a,b\n1,x\n2,X\n3,y\n", 't.csv:3: job "p-X": this id and p-x on line 2 differ in case only; give different ids, or name a column in unique to take one row of each kind', id="p-{{ b }}"),
     table("I33", "ids of rows", "{{ a }}", f"a,b\n1,../x\n2,/etc/x\n3,\n4,a/b\n5,{'z' * 200}\n6,\x1b[31m\n7,a\u202eb\n8,ok\n",
-          f"t.csv:2: {LETTERS}../x", f"t.csv:3: {LETTERS}/etc/x", "t.csv:4: id is empty; write a name or leave the id out", f"t.csv:5: {LETTERS}a/b",
-          "t.csv:6: id is 200 characters long; at most 100 are allowed", f"t.csv:7: {LETTERS}\\x1b[31m", f"t.csv:8: {LETTERS}a\\u202eb", id="{{ b }}"),
+          *[f't.csv:{line}: column "b": {wrong}' for line, wrong in (
+              (2, f"{LETTERS}../x; {SLUG}"), (3, f"{LETTERS}/etc/x; {SLUG}"),
+              (4, 'id is empty; fill the cell, or leave such rows out with where: b != ""'), (5, f"{LETTERS}a/b; {SLUG}"),
+              (6, f"id is 200 characters long; at most 100 are allowed; {SLUG}"), (7, f"{LETTERS}\\x1b[31m; {SLUG}"),
+              (8, f"{LETTERS}a\\u202eb; {SLUG}"))], id="{{ b }}"),
     bad("I34", "name of a lock", "jobs: [{prompt: x, id: .lock}]", f'1:24: job ".lock": {LETTERS}.lock'),
     *[bad("I34", f"run called {name}", f"name: '{name}'\n{GOOD}", "1:7: name must not be empty, start with . - ~ or space, or end with a dot or space") for name in ("..", ".lock", "", " x")],
     bad("I34", "run with a slash", f"name: a/../../b\n{GOOD}", '1:7: name must not hold / \\ : * ? " < > | or invisible characters; got a/../../b'),
@@ -271,7 +275,7 @@ PROMPTS = [
     bad("I41", "control characters", 'jobs: [{prompt: "a\\0b"}, {prompt: "a\\x7fb"}, {prompt: "a\\rb"}, {prompt: "a\\x85b"}]', *[f"1:{column}: {word} is a control character; only newline and tab are allowed" for column, word in ((17, "\\x00"), (35, "\\x7f"), (55, "\\r"), (73, "\\x85"))]),
     table("I41", "in a table", "{{ b }}", "a,b\n1,x\x07y\n2,ok\n3,\x00\n", 't.csv:2: column "b": job "1": prompt: \\x07 is a control character; only newline and tab are allowed', 't.csv:4: column "b": job "3": prompt: \\x00 is a control character; only newline and tab are allowed'),
     table("I42", "class", "{{ ''.__class__.__mro__ }}", "a\n1\n", f"t.csv:2: job \"1\": {FILLED}: access to attribute '__class__' of 'str' object is unsafe."),
-    table("I42", "attr filter", "{{ ''|attr('__class__') }}", "a\n1\n", '4:13: the template cannot be read: no filter "attr"; known filters: abs, capitalize, d, default, e, escape, first, float, int, join, last, length, list, lower, max, min and 15 more'),
+    table("I42", "attr filter", "{{ ''|attr('__class__') }}", "a\n1\n", '4:13: the template cannot be read: no filter "attr"; known filters: abs, capitalize, d, default, e, escape, first, float, int, join, last, length, list, lower, max, min and 16 more'),
     table("I42", "format", "{{ '{0.__class__}'.format(a) }}", "a\n1\n", f"t.csv:2: job \"1\": {FILLED}: access to attribute 'format' of 'str' object is unsafe."),
     table("I42", "globals", "{{ cycler.__init__.__globals__ }}", "a\n1\n", '4:13: no column "cycler"; known columns: a'),
     table("I42", "include", "{% include '/etc/passwd' %}{{ a }}", "a\n1\n", "4:13: include, extends and import are not available; write the text out"),
@@ -356,12 +360,42 @@ SETTINGS = [
 
 REPORTS = [
     bad("b", "twenty and the rest", "jobs:\n" + "\n".join(f"- {{id: a {n}, prompt: x}}" for n in range(57)), *[f'{n + 2}:8: job "a {n}": {LETTERS}a {n}' for n in range(20)], "... and 37 more"),
-    table("b", "twenty rows and the rest", "{{ a }}", "a\n" + "x y\n" * 2000, *[f"t.csv:{n + 2}: {LETTERS}x y" for n in range(20)], "... and 1,980 more"),
-    table("c", "escaped and cut", "{{ b }}", "a,b\n\x1b[2J\u202e\x9b\u2066" + "x" * 200 + ",x\n", f"t.csv:2: {LETTERS}\\x1b[2J\\u202e\\x9b\\u2066{'x' * 94}..."),
+    bad("b", "twenty and the rest", "jobs:\n" + "- {id: x y, prompt: z}\n" * 900, *[f'{n + 2}:8: job "x y": {LETTERS}x y' for n in range(20)], "... and 880 more"),
+    table("b", "ten rows of a kind and the rest", "{{ a }}", "a\n" + "x y\n" * 2000,
+          *[f't.csv:{n + 2}: column "a": {LETTERS}x y; write {{{{ a | slug }}}} in the id' for n in range(10)],
+          't.csv:12: column "a": and 1,990 more rows, to line 2001: id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit'),
+    table("c", "escaped and cut", "{{ b }}", "a,b\n\x1b[2J\u202e\x9b\u2066" + "x" * 200 + ",x\n", f't.csv:2: column "a": {LETTERS}\\x1b[2J\\u202e\\x9b\\u2066{"x" * 94}...; write {{{{ a | slug }}}} in the id'),
     bad("c", "names of columns", rows("{{ row['x'] }}"), '4:13: no column "x"; known columns: a, \\x1b[31m', files={"t.csv": "a,\x1b[31m\n1,2\n"}),
 ]  # fmt: skip
 
-CASES = [*MANIFEST_FILE, *IDS, *OUTPUT, *PROMPTS, *REFERENCES, *SETTINGS, *REPORTS]
+NO_SUCH_REFERENCE = "references must be files or https:// addresses; save the picture beside the manifest"
+NOT_PLAIN = "is no plain address; it must be https://name.of.host/path with %20 for a space, and no user, port or \\"
+
+
+def address(row: str, url: str, says: str) -> Case:
+    """A reference that is no harmless address, beside a host that is listed."""
+    return bad(row, url, f"reference_hosts: [cdn.example.com]\n{references(url)}", f'3:35: job "a": {says}')
+
+
+def host(row: str, name: str) -> Case:
+    """A host that cannot be listed."""
+    says = f'1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got {name}'
+    return bad(row, f"listed {name}", f"reference_hosts: [{json.dumps(name)}]\n{GOOD}", says)
+
+
+#: What a name leads to, and what a server redirects to, is looked at when it is opened: test_references, test_http.
+ADDRESSES = [
+    *[address("I52", url, NO_SUCH_REFERENCE) for url in ("http://169.254.169.254/latest", "http://localhost/x.png", "http://2130706433/", "file:///etc/passwd", "ftp://cdn.example.com/x.png", "data:image/png;base64,xx")],
+    *[address("I52", url, f"reference {url} {NOT_PLAIN}") for url in ("https://169.254.169.254/x.png", "https://localhost/x.png", "https://2130706433/x.png", "https://0x7f.1/x.png", "https://127.1/x.png")],
+    address("I52", "https://other.example.com/x.png", "pictures from other.example.com are not fetched; to allow it add other.example.com to reference_hosts"),
+    bad("I52", "no host listed", references("https://cdn.example.com/x.png?signature=secret"), '2:35: job "a": pictures from cdn.example.com are not fetched; to allow it write reference_hosts: [cdn.example.com]'),
+    *[host("I52", name) for name in ("localhost", "127.0.0.1", "2130706433", "*", "*.com", "cdn.example.com:8443", "https://cdn.example.com")],
+    *[address("I53", url, f"reference {url} {NOT_PLAIN}") for url in ("https://[::ffff:127.0.0.1]/x.png", "https://[64:ff9b::7f00:1]/x.png", "https://[2002:7f00:1::]/x.png", "https://[::1]/x.png")],
+    *[host("I53", name) for name in ("[::ffff:127.0.0.1]", "::1")],
+    *[address("I55", url, f"reference {url.replace(chr(7), chr(92) + 'x07')} {NOT_PLAIN}") for url in ("https://cdn.example.com\\@evil.example/x.png", "https://user:word@cdn.example.com/x.png", "https://cdn.example.com:8443/x.png", "https://cdn.example.com/a b.png")],
+]  # fmt: skip
+
+CASES = [*MANIFEST_FILE, *IDS, *OUTPUT, *PROMPTS, *REFERENCES, *ADDRESSES, *SETTINGS, *REPORTS]
 
 
 # ---- running one ----------------------------------------------------------------------------------------------
@@ -478,9 +512,9 @@ def test_a_mistake_is_told_and_changes_nothing(case: Case, desk: Desk, earlier: 
 
 
 def test_every_row_has_a_case() -> None:
-    """I22 is below, I45 and other good input too; I52 to I55 are addresses of references; there are no key files (I58)."""
+    """I22 is below, I45 and other good input too; I54 is about connections, and there are no key files (I58)."""
     rows_here = {case.row for case in CASES} | {case.row for case in FINE} | {"I22"}
-    assert {f"I{n}" for n in range(1, 62)} - rows_here == {"I52", "I53", "I54", "I55", "I58"}
+    assert {f"I{n}" for n in range(1, 62)} - rows_here == {"I54", "I58"}
 
 
 # ---- what looks like a mistake and is none --------------------------------------------------------------------
