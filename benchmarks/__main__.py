@@ -125,7 +125,7 @@ def _rows(options: argparse.Namespace) -> None:
     cases = [
         rows.Case(rows=count, values=values, timeout=options.timeout)
         for values in options.values
-        for count in options.rows
+        for count in (1, *options.rows)  # one row shows what the start takes
     ]
     found: list[rows.Measured] = []
     for one in rows.measure_rows(cases, options.workdir):

@@ -192,18 +192,25 @@ def tell(one: Measured) -> None:
 
 
 def as_markdown(found: Sequence[Measured]) -> str:
-    """One line per command and case."""
-    head = ("command", "rows", "jobs", "wall s", "CPU s", "peak MB", "CPU ms per 1,000 rows", "MB per 1,000 rows",
+    """One line per command and case. What a table of one row takes is the start, which is not counted per row."""
+    head = ("command", "rows", "jobs", "wall s", "CPU s", "peak MB", "CPU ms per 1,000 rows", "KB per 1,000 rows",
             "others' CPU s")  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    starts = {(one.command, one.jobs): one.usage for one in found if one.rows == 1}
     for one in sorted(found, key=lambda one: (_ORDER.index(one.command), one.jobs // one.rows, one.rows)):
-        thousands, usage = one.rows / 1000, one.usage
-        lines.append(
-            f"| {one.command} | {one.rows:,} | {one.jobs:,} | {usage.wall_seconds:.1f} | {usage.cpu_seconds:.1f}"
-            f" | {usage.peak_mb:.0f} | {usage.cpu_seconds / thousands * 1000:.0f}"
-            f" | {usage.peak_mb / thousands:.3f} | {one.other_cpu_seconds:.1f} |"
-        )
+        usage, start = one.usage, starts.get((one.command, one.jobs // one.rows))
+        cells = [one.command, f"{one.rows:,}", f"{one.jobs:,}", f"{usage.wall_seconds:.1f}", f"{usage.cpu_seconds:.1f}",
+                 f"{usage.peak_mb:.0f}", *_per_thousand_rows(one, start), f"{one.other_cpu_seconds:.1f}"]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _per_thousand_rows(one: Measured, start: measure.Usage | None) -> tuple[str, str]:
+    if start is None or one.rows == 1:
+        return "", ""
+    thousands = (one.rows - 1) / 1000
+    milliseconds = (one.usage.cpu_seconds - start.cpu_seconds) * 1000 / thousands
+    return f"{milliseconds:.0f}", f"{(one.usage.peak_mb - start.peak_mb) * 1000 / thousands:.0f}"
 
 
 _ORDER: Final = (PLAN_NEW, PLAN_DONE, RUN_DONE, RUN_FIRST)

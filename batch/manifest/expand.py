@@ -1,13 +1,14 @@
 """Entries and rows become jobs, one by one.
 
 Without a table every entry makes its job once. With a table every row fills every entry. Nothing is kept of a
-job but sixteen bytes to find out whether an id comes twice, so a million rows need megabytes, not gigabytes.
+job but eight bytes to find out whether an id comes twice, so a million rows need megabytes, not gigabytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from struct import iter_unpack
 from typing import Final
 
 from batch.errors import InputError, Problem
@@ -26,6 +27,8 @@ from batch.model import Job, Place
 
 #: Ids whose double use is looked up and named; the rest is counted.
 _NAMED_DUPLICATES: Final = 1000
+#: So much of a key is kept to find out whether it comes twice.
+_BEGINNING_BYTES: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,7 @@ class Expansion:
         said: set[tuple[Place | None, Place]] = set()
         for job in self._expand(_ignore):
             key = id_key(job.id)
-            if key not in doubled or job.place is None:
+            if key[:_BEGINNING_BYTES] not in doubled or job.place is None:
                 continue
             other = first.setdefault(key, job)
             # The samples of two jobs with one id meet one by one; saying it once is enough.
@@ -204,29 +207,41 @@ class _MarkingMaker:
 
 
 class _Keys:
-    """Which 16-byte keys came twice, for 16 bytes a key: kept unsorted in 256 heaps, compared at the end."""
+    """Which keys came twice, for 8 bytes a key: their beginnings, kept unsorted in 256 heaps, compared at the end.
+
+    Should two different keys begin alike, which will not happen in a lifetime, then no id is found to come twice later.
+    """
 
     def __init__(self) -> None:
         self._heaps = [bytearray() for _ in range(256)]
 
     def add(self, key: bytes) -> None:
-        self._heaps[key[0]] += key
+        self._heaps[key[0]] += key[1:_BEGINNING_BYTES]
 
     def doubled(self) -> tuple[set[bytes], int]:
-        """Some of the keys that came twice, and how many more there are."""
+        """The beginnings of some of the keys that came twice, and how many more there are."""
         more = 0
         found: set[bytes] = set()
-        for heap in self._heaps:
-            seen: set[bytes] = set()
-            for start in range(0, len(heap), 16):
-                key = bytes(heap[start : start + 16])
-                if key not in seen:
-                    seen.add(key)
-                elif len(found) < _NAMED_DUPLICATES:
+        for first, heap in enumerate(self._heaps):
+            for beginning in _repeated(heap):
+                key = bytes([first]) + beginning
+                if len(found) < _NAMED_DUPLICATES:
                     found.add(key)
                 else:
                     more += key not in found
         return found, more
+
+
+def _repeated(heap: bytearray) -> Iterator[bytes]:
+    """Every 8 bytes that were there before."""
+    with memoryview(heap) as whole, whole.cast("Q") as numbers:
+        if len(set(numbers)) == len(numbers):  # as nearly always, and quickly found out
+            return
+    seen: set[bytes] = set()
+    for (beginning,) in iter_unpack("8s", heap):
+        if beginning in seen:
+            yield beginning
+        seen.add(beginning)
 
 
 def _raise(problem: Problem) -> None:
