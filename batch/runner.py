@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _SIMULATOR_KEY: Final = "simulator"
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
+_NAMED: Final = 5
 
 
 class RunControl:
@@ -187,7 +188,8 @@ def _agreed_plan(prepared: Prepared, history: History, control: RunControl) -> t
 
 def _edited(plan: Plan, prepared: Prepared) -> Problem:
     group = plan.groups["skip: changed"]
-    names = ", ".join(job.id for job in plan.changed) + (", ..." if group.count > len(plan.changed) else "")
+    named = plan.changed[:_NAMED]
+    names = ", ".join(job.id for job in named) + (", ..." if group.count > len(named) else "")
     message = (
         f"{group.count:,} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
         f"the old pictures) or --on-changed rerun (buy new ones beside them, ${group.price_usd:,.2f})"

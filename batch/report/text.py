@@ -30,6 +30,7 @@ PLAN_WORDS: Final = {
     "skip: open": ("sent by a run that did not end; settled first, from what arrived", ""),
     "skip: missing": ("bought, but the file is missing (not bought again)", "spent"),
 }
+_NAMED: Final = 5
 _WITH_CAUSES: Final = ("skip: failed", "skip: set aside", "skip: held")
 
 
@@ -152,8 +153,9 @@ def _group_line(group: Group, words: str, money: str) -> str:
 def _changed_lines(plan: Plan, changed_how: Mapping[str, Sequence[str]]) -> Iterator[str]:
     if not plan.changed:
         return
-    more = plan.count("skip: changed") - len(plan.changed)
-    yield f"  changed: {', '.join(job.id for job in plan.changed)}{f' and {more:,} more' if more else ''}"
+    named = [job.id for job in plan.changed[:_NAMED]]
+    more = plan.count("skip: changed") - len(named)
+    yield f"  changed: {', '.join(named)}{f' and {more:,} more' if more else ''}"
     for job_id, lines in changed_how.items():
         yield f"  {job_id}:"
         yield from (f"  {line}" for line in lines)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from batch.model import Job
 from batch.plan import Decision, changes, name_of
-from batch.report.words import printable, usd
+from batch.report.words import differing, printable, usd
 from batch.store.history import JobHistory
 from batch.store.ledger import read_record
 from batch.store.records import job_of
@@ -50,7 +50,8 @@ def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[st
 def change_lines(asked: Job, job: Job) -> Iterator[str]:
     """What was asked before and what is asked now, one line per difference."""
     for change in changes(asked, job):
-        yield f"  {change.field:<12} {printable(change.old, 90)}  ->  {printable(change.new, 90)}"
+        old, new = differing(change.old, change.new)
+        yield f"  {change.field:<12} {old}  ->  {new}"
 
 
 def asked_before(output: Path, past: JobHistory) -> Job:

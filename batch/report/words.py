@@ -20,6 +20,16 @@ def printable(text: str, limit: int = _LONGEST) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def differing(old: str, new: str, limit: int = 90) -> tuple[str, str]:
+    """Two texts from a little before the place where they begin to differ, each on one line."""
+    pairs = enumerate(zip(old, new, strict=False))
+    same = next((index for index, (one, other) in pairs if one != other), min(len(old), len(new)))
+    start = max(0, same - limit // 3)
+    start = old.find(" ", start, same) + 1 or start if start else 0  # from a word's beginning
+    before = "…" if start else ""
+    return before + printable(old[start:], limit), before + printable(new[start:], limit)
+
+
 def _escape(match: re.Match[str]) -> str:
     number = ord(match[0])
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.report.words import causes, count, duration, path, printable, usd
+from batch.report.words import causes, count, differing, duration, path, printable, usd
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,19 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert path(str(tmp_path / "there")) == str(tmp_path / "there")
     here.rmdir()
     assert path("/output/m") == "/output/m"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("a red cup", "a blue cup", ("a red cup", "a blue cup")),
+        ("word " * 30 + "red", "word " * 30 + "blue", ("…" + "word " * 5 + "red", "…" + "word " * 5 + "blue")),
+        ("x" * 200, "x" * 200 + "y", ("…" + "x" * 30, "…" + "x" * 30 + "y")),
+        ("a\nb", "a b", ("a\\x0ab", "a b")),
+        ("same", "same", ("same", "same")),
+        ("", "new", ("", "new")),
+    ],
+)
+def test_what_differs_is_what_is_shown(old: str, new: str, shown: tuple[str, str]) -> None:
+    """Two long prompts are shown from a little before their first difference."""
+    assert differing(old, new) == shown
