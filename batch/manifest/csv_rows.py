@@ -116,7 +116,8 @@ class CsvReader(TableReader):
         separated = _SEP_LINE.fullmatch(first)
         if separated is not None:
             self._lines_before = 1
-        delimiter = self._delimiter or (separated and separated["delimiter"]) or self._usual_delimiter
+        named = self._delimiter or (separated and separated["delimiter"])
+        delimiter = named or _only_delimiter(first, self._usual_delimiter) or self._usual_delimiter
         rest = lines if separated is not None else chain([first], lines)
         self._reader = csv.reader(rest, delimiter=delimiter, strict=True)
         return self._reader
@@ -150,6 +151,15 @@ class CsvReader(TableReader):
             return not {b"\n", b"\r"} & {bytes([byte]) for byte in self._stream.read()}
         except (OSError, ValueError):
             return False
+
+
+def _only_delimiter(header: str, usual: str) -> str | None:
+    """What separates the names of a header that has not the usual delimiter, if it can be nothing else.
+
+    Spreadsheets of half the world save their .csv with semicolons.
+    """
+    found = [character for character in ";\t|" if character in header]
+    return found[0] if len(found) == 1 and usual not in header else None
 
 
 def _csv_words(error: csv.Error) -> str:

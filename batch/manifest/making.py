@@ -116,7 +116,8 @@ class JobMaker:
         wrong = id_problem(job_id, samples=self.entry.samples)
         if wrong is None:
             return job_id
-        bare = job_id.strip()  # spaces around a name are nobody's intention
+        # Spaces around a name are nobody's intention, also where the id adds something to it.
+        bare = _filled("id", self._id, [cell.strip() if isinstance(cell, str) else cell for cell in row]).strip()
         if bare != job_id and id_problem(bare, samples=self.entry.samples) is None:
             return bare
         raise self._bad_id(wrong, job_id, row)

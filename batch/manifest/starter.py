@@ -281,7 +281,8 @@ class _Values:
         self._lost = False
 
     def add(self, value: str) -> None:
-        if not value.strip():
+        value = value.strip()  # as ids and `unique` read it
+        if not value:
             self.complete = False
             self._lost = True
         if self._lost:

@@ -45,6 +45,8 @@ WORKS: dict[str, bytes] = {
     "empty cells too many": "Handle,Title\nkite,Grün,, ,\n".encode(),
     "rows of commas and spaces": "Handle,Title\n,\n , \n\n   \nkite,Grün\n,,,\n".encode(),
     "packed without saying so": gzip.compress("Handle,Title\nkite,Grün\n".encode()),
+    "semicolons of half the world": "Handle;Title;Price\nkite;Grün;1,50\n".encode(),
+    "tabs under a comma's name": b"Handle\tTitle\nkite\tGr\xc3\xbcn\n",
     "spaces around the id": "Handle,Title\n kite\u00a0,Grün\n".encode(),
 }
 
@@ -115,6 +117,14 @@ def test_products_of_many_rows(folder: Folder) -> None:
     folder.write("t.csv", HEADER + rows)
 
     assert [job.id for job in folder.jobs(SHOP)] == ["kite-studio", "kite-beach", "mug-studio", "mug-beach"]
+
+
+def test_spaces_around_a_handle_are_in_no_id(folder: Folder) -> None:
+    """Also where the id adds the scene to it; what stands in a prompt stays as it is."""
+    folder.write("t.csv", "Handle,Title\n kite ,Red Kite\n")
+    text = 'rows: t.csv\nmatrix: {scene: [beach]}\njobs: [{id: "{{ Handle }}-{{ scene }}", prompt: "[{{ Handle }}]"}]'
+
+    assert [(job.id, job.prompt) for job in folder.jobs(text)] == [("kite-beach", "[ kite ]")]
 
 
 def test_the_row_of_a_product_that_says_most_is_taken(folder: Folder) -> None:

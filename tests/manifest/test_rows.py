@@ -88,7 +88,7 @@ def test_parameters_may_come_from_the_row(folder: Folder) -> None:
 BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["t.csv:1: has no header line; the first line names the columns"]),
     "header only": ("Handle,Title\n", ["t.csv:1: has no rows; write at least one under the header"]),
-    "other delimiter": ("Handle;Title\na;b\n", ['t.csv:1: the header is one cell; name the delimiter in rows, perhaps ";"']),
+    "other delimiters": ("Handle;Title|x\na;b|c\n", ['t.csv:1: the header is one cell; name the delimiter in rows, perhaps ";" or "|"']),
     "doubled column": ("Handle,Title,Title\na,b,c\n", ['t.csv:1: the column "Title" is named twice; rename one']),
     "short row": ("Handle,Title\na,b\nc\n", ['t.csv:3: column "Title": the row has 1 cell and the header 2; quote cells that hold a line end or the delimiter']),
     "long row": ("Handle,Title\na,b,c\n", ["t.csv:2: the row has 3 cells and the header 2; quote cells that hold the delimiter"]),

@@ -180,8 +180,10 @@ MESSY = "Handle,Title,Body (HTML),Price,Image Src\n"
         ("🪁,Kite,,5,\n🪁,,,6,\nmug,Mug,,7,\n,Cup,,7,\n", ["Kite", "Mug", "Cup"]),
         ("kite,Kite\nmug,Mug\ncup,Cup,x,5,\n", ["kite", "mug", "cup"]),
         ("kite,Kite,,5,,,\n\n,,,,\nmug,Mug,,7,\n", ["kite", "mug"]),
+        (" kite ,Kite,,5,\nkite,,,,\nmug ,Mug,,7,\n", ["kite", "mug"]),
     ],
-    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "no letters", "short rows", "empty"],
+    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "no letters", "short rows", "empty",
+         "spaces"],
 )
 def test_messy_rows(folder: Folder, rows: str, ids: list[str]) -> None:
     """One job per product, whatever else a spreadsheet or a shop writes between them."""
