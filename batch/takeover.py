@@ -64,7 +64,7 @@ class Takeover:
         rows = sources_of_copies(self._plan.decisions, self._store.history)
         await _in_groups(
             self._adopt(job, self._store.bought(row), "same")
-            if (row := rows.get(bytes.fromhex(job.spec_hash()))) is not None
+            if (row := rows.get(job.spec())) is not None
             else self._share_failure(job, original)
             for job, original in self._plan.copies(self._jobs())
         )

@@ -129,14 +129,16 @@ class _Collected:
     spent: dict[int, float] = field(default_factory=dict)
     chosen: bytearray = field(default_factory=bytearray)
     first: dict[int, ToDo] = field(default_factory=dict)
-    _index_of: dict[float, int] = field(default_factory=dict)
+    _index_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, spec: str, price_usd: float) -> None:
-        self.specs += bytes.fromhex(spec)
-        index = self._index_of.get(price_usd)
-        if index is None:  # a manifest knows a handful of prices: one for each model and size
-            index = self._index_of[price_usd] = len(self.price_of)
-            self.price_of.append(price_usd)
+    def add(self, job: Job, spec: bytes, price_usd: Callable[[Job], float]) -> None:
+        """Note a job that would be sent."""
+        self.specs += spec
+        kind = job.model, job.image_size  # these two decide the price, so a manifest has a handful of prices
+        index = self._index_of.get(kind)
+        if index is None:
+            index = self._index_of[kind] = len(self.price_of)
+            self.price_of.append(price_usd(job))
         self.prices.append(index)
 
     def meet(self, index: int, decision: ToDo) -> None:
@@ -157,7 +159,7 @@ def make_plan(
 ) -> Plan:
     """Go through all jobs once. Errors of the stream (a bad row) pass through, after the last job was seen.
 
-    `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's `where` holds for it.
+    `price_usd` is asked once for every model and size. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's `where` holds for it.
     `reuse` are histories of other output folders whose pictures may be taken.
     """
     selection = selection or Selection()
@@ -201,25 +203,28 @@ def _collect(
     collected = _Collected(bytearray(len(history)))
     pattern = selection.id_pattern()
     order, decisions, seen, chosen = plan.order, plan.decisions, collected.seen, collected.chosen
-    done = plan.groups["skip: done"]
+    done_usd = 0.0
     for job in jobs:
-        key = job.key()
-        spec = job.spec_hash()
+        key, spec = job.key(), job.spec()
         row = history.row_of(key)
         order += key
         if pattern is not None:
             chosen.append(pattern.match(job.id) is not None)
         if row is None:
+            if len(decisions) < _EXAMPLES:
+                collected.meet(len(decisions), ToDo(job=job, because="new"))
             decisions.append(_NEW)
-            collected.add(spec, price_usd(job))
-            collected.meet(plan.jobs - 1, ToDo(job=job, because="new"))
+            collected.add(job, spec, price_usd)
             continue
         seen[row] = 1
         if history.is_done(row, spec):
             decisions.append(_DONE)
-            done.add(0.0, history.usd_at(row))
+            done_usd += history.usd_at(row)
         else:
             _decide_by_past(plan, collected, job, spec, history.at(row), policies, price_usd)
+    done = plan.groups["skip: done"]
+    done.count = decisions.count(_DONE)
+    done.spent_usd += done_usd
     return collected
 
 
@@ -227,17 +232,17 @@ def _decide_by_past(
     plan: Plan,
     collected: _Collected,
     job: Job,
-    spec: str,
+    spec: bytes,
     past: JobHistory,
     policies: Policies,
     price_usd: Callable[[Job], float],
 ) -> None:
-    decision = decide(job, past, policies, spec)
+    decision = decide(job, past, policies, spec.hex())
     name = name_of(decision)
     price = price_usd(job)
     plan.decisions.append(_CODES[name])
     if isinstance(decision, ToDo):
-        collected.add(spec, price)
+        collected.add(job, spec, price_usd)
         if past.usd:
             collected.spent[plan.jobs - 1] = past.usd
         collected.meet(plan.jobs - 1, decision)

@@ -260,12 +260,12 @@ class History:
         """What the job in a row has cost so far."""
         return self._usd[row]
 
-    def is_done(self, row: int, spec: str) -> bool:
+    def is_done(self, row: int, spec: bytes) -> bool:
         """Whether the job in a row has just this picture, and its file is there."""
         facts = self.facts_at(row)
         # Right after a picture was bought, the last spec sent is the one it was bought for.
         is_settled = facts.state is State.DONE and not facts.missing and row not in self._bought_earlier
-        return is_settled and self._spec.startswith(bytes.fromhex(spec), row * 16)
+        return is_settled and self._spec.startswith(spec, row * _SPEC_BYTES)
 
     def pictures(self) -> Iterator[tuple[int, bytes]]:
         """Every row whose job has a picture, with the spec (16 bytes) it was bought for."""

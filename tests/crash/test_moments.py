@@ -57,16 +57,18 @@ def test_a_kill_while_answers_are_half_received_costs_one_more_request_each(
 
 
 def test_two_runs_at_once_are_one_run(make_bench: Callable[..., Bench], tmp_path: Path) -> None:
-    """P12: the second says who is there, within a second of its work, and sends and writes nothing."""
+    """P12: the second says who is there, and sends and writes nothing. The first stands still meanwhile."""
     bench, output = make_bench("--latency", "1.5", "--pictures", "plain"), tmp_path / "out"
     first = start_run(bench, output)
     until(lambda: len(oracle.read_ledger(output).of("try")) == CONCURRENCY)
+    first.send_signal(signal.SIGSTOP)
     before = (output / "ledger.jsonl").read_bytes()
 
     second = plain_run(bench.manifest, output)
 
     assert (second.code, f"process {first.pid}" in second.errors) == (75, True)
     assert (output / "ledger.jsonl").read_bytes() == before
+    first.send_signal(signal.SIGCONT)
     first.communicate(timeout=30)
     assert first.returncode == 0
     assert len(oracle.read_ledger(output).of("try")) == len(EXPECTED)

@@ -36,7 +36,8 @@ def names(plan: Any) -> list[str]:
 def test_every_job_is_counted_once_and_priced(history: Any) -> None:
     """The price is that of the jobs to be sent; of the others it is known what they cost, and would cost again."""
     known = history(bought=["a", "gone"], failed=["b"])
-    plan = make_plan([job(name) for name in "abcd"], known, KEEP, lambda job: 0.5 if job.id == "c" else 0.1)
+    jobs = [job("a"), job("b"), job("c", image_size="4K"), job("d")]
+    plan = make_plan(jobs, known, KEEP, lambda job: 0.5 if job.image_size == "4K" else 0.1)
     assert {name: group.count for name, group in plan.groups.items() if group.count} == {
         "skip: done": 1, "skip: failed": 1, "to do: new": 2,
     }  # fmt: skip
@@ -44,7 +45,7 @@ def test_every_job_is_counted_once_and_priced(history: Any) -> None:
     assert (plan.removed.count, plan.removed.spent_usd) == (1, 0.5)
     assert (plan.groups["skip: done"].spent_usd, plan.groups["skip: failed"].price_usd) == (0.5, 0.1)
     assert plan.causes_of("skip: failed") == {"image_safety": 1}
-    assert bytes(plan.order) == b"".join(job(name).key() for name in "abcd")
+    assert bytes(plan.order) == b"".join(each.key() for each in jobs)
 
 
 def test_examples_are_few() -> None:
