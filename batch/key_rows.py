@@ -91,12 +91,20 @@ class KeyNumbers:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, key: bytes) -> bool:
+        return self.get(key) is not None
+
     def get(self, key: bytes) -> int | None:
         """The key's number; None if it has none."""
+        if not self._numbers:
+            return None
         row = self._rows.row_of(key)
         return None if row is None else self._numbers[row]
 
-    def add(self, key: bytes, number: int) -> None:
-        """Give the key a number, unless it has one."""
-        if self._rows.row_or_new(key) == len(self._numbers):
+    def add(self, key: bytes, number: int) -> int:
+        """Give the key a number, unless it has one; returns the one it has."""
+        row = self._rows.row_or_new(key)
+        if row == len(self._numbers):
             self._numbers.append(number)
+            return number
+        return self._numbers[row]

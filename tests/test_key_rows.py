@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.key_rows import KeyRows
+from batch.key_rows import KeyNumbers, KeyRows
 from batch.model import job_key
 
 #: Few beginnings, so that many keys want the same slot, and ends that differ in one bit.
@@ -49,3 +49,13 @@ def test_a_key_is_not_found_across_two_others() -> None:
 
     assert rows.row_of(b"b" * 8 + b"c" * 8) is None
     assert rows.row_of(b"d" * 16) is None
+
+
+def test_a_key_keeps_its_first_number() -> None:
+    """Who adds it again is told the number it has."""
+    numbers = KeyNumbers()
+    one, two = job_key("one"), job_key("two")
+
+    assert (numbers.get(one), one in numbers) == (None, False)
+    assert [numbers.add(one, 7), numbers.add(two, 2**32 - 1), numbers.add(one, 9)] == [7, 2**32 - 1, 7]
+    assert (numbers.get(one), numbers.get(two), len(numbers)) == (7, 2**32 - 1, 2)

@@ -68,30 +68,48 @@ def match(
     found = Matches()
     gone, kept = _bought(history, seen)
     others = [_bought(other, bytes(len(other)))[0] for other in reuse]
+    nothing_bought = not any(map(len, (gone, kept, *others)))
     taken: set[int] = set()
     first = KeyNumbers()
     for index, spec in _to_send(decisions, was, specs):
-        row = gone.get(spec)
-        here = kept.get(spec)
-        original = first.get(spec)
-        if row is not None and row not in taken:
-            taken.add(row)
-            decisions[index] = RENAMED
-            found.add_source(Source(0, row))
-        elif dedupe and (here is not None or row is not None):
-            decisions[index] = SAME
-            found.add_source(Source(0, here if here is not None else row or 0))
-        elif (source := _in_others(others, spec)) is not None:
-            decisions[index] = REUSED
-            found.add_source(source)
-        elif dedupe and original is not None:
+        source = None if nothing_bought else _source(spec, gone, kept, others, taken, dedupe=dedupe)
+        if source is not None:
+            decisions[index] = source[0]
+            found.add_source(source[1])
+            continue
+        original = first.add(spec, index)
+        if dedupe and original != index:
             decisions[index] = COPY
             found.originals.append(original)
-        else:
-            if here is not None or original is not None:
-                found.twins.append(index)
-            first.add(spec, index)
+        elif original != index or spec in kept:
+            found.twins.append(index)
     return found
+
+
+def _source(
+    spec: bytes,
+    gone: KeyNumbers,
+    kept: KeyNumbers,
+    others: Sequence[KeyNumbers],
+    taken: set[int],
+    *,
+    dedupe: bool,
+) -> tuple[int, Source] | None:
+    """Where a job gets its picture from, and as what: from a job that is gone, an equal one, or another folder."""
+    row = gone.get(spec)
+    if row is not None and row not in taken:
+        taken.add(row)
+        return RENAMED, Source(0, row)
+    if dedupe:
+        here = kept.get(spec)
+        row = row if here is None else here
+        if row is not None:
+            return SAME, Source(0, row)
+    for number, known in enumerate(others, start=1):
+        row = known.get(spec)
+        if row is not None:
+            return REUSED, Source(number, row)
+    return None
 
 
 def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyNumbers:
@@ -114,11 +132,3 @@ def _bought(history: History, seen: bytes | bytearray) -> tuple[KeyNumbers, KeyN
     for row, spec in history.pictures():
         maps[row < len(seen) and seen[row]].add(spec, row)
     return maps
-
-
-def _in_others(others: Sequence[KeyNumbers], spec: bytes) -> Source | None:
-    for number, known in enumerate(others, start=1):
-        row = known.get(spec)
-        if row is not None:
-            return Source(number, row)
-    return None

@@ -159,8 +159,9 @@ def make_plan(
 ) -> Plan:
     """Go through all jobs once. Errors of the stream (a bad row) pass through, after the last job was seen.
 
-    `price_usd` is asked once for every model and size. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's `where` holds for it.
-    `reuse` are histories of other output folders whose pictures may be taken.
+    `price_usd` is asked once for every model and size. `rows_chosen` is filled by the same stream: a byte for each
+    job, whether the selection's `where` holds for it. `reuse` are histories of other output folders whose pictures may
+    be taken.
     """
     selection = selection or Selection()
     plan = Plan()
@@ -204,9 +205,10 @@ def _collect(
     pattern = selection.id_pattern()
     order, decisions, seen, chosen = plan.order, plan.decisions, collected.seen, collected.chosen
     done_usd = 0.0
+    is_first_run = len(history) == 0
     for job in jobs:
         key, spec = job.key(), job.spec()
-        row = history.row_of(key)
+        row = None if is_first_run else history.row_of(key)
         order += key
         if pattern is not None:
             chosen.append(pattern.match(job.id) is not None)
