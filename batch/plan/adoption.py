@@ -59,11 +59,13 @@ def match(
     reuse: Sequence[History],
     *,
     dedupe: bool,
+    unsettled: Iterable[tuple[bytes, int]] = (),
 ) -> Matches:
     """Turn jobs to send into adoptions and copies where that is possible; changes `decisions`.
 
     `specs` are the 16-byte spec hashes, one after the other, of the jobs that were to be sent by the decisions `was`;
-    `seen` has a byte for every row of `history`, 1 if its job is in the manifest.
+    `seen` has a byte for every row of `history`, 1 if its job is in the manifest; `unsettled` are specs and indexes of
+    jobs that were sent and have no picture: whoever asks for the same shares their end instead of paying for it too.
     """
     found = Matches()
     gone, kept = _bought(history, seen)
@@ -71,6 +73,8 @@ def match(
     nothing_bought = not any(map(len, (gone, kept, *others)))
     taken: set[int] = set()
     first = KeyNumbers()
+    for spec, index in unsettled if dedupe else ():
+        first.add(spec, index)
     for index, spec in _to_send(decisions, was, specs):
         source = None if nothing_bought else _source(spec, gone, kept, others, taken, dedupe=dedupe)
         if source is not None:

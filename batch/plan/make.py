@@ -129,6 +129,7 @@ class _Collected:
     spent: dict[int, float] = field(default_factory=dict)
     chosen: bytearray = field(default_factory=bytearray)
     first: dict[int, ToDo] = field(default_factory=dict)
+    unsettled: list[tuple[bytes, int]] = field(default_factory=list)
     _index_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, job: Job, spec: bytes, price_usd: Callable[[Job], float]) -> None:
@@ -173,8 +174,9 @@ def make_plan(
     if rows_chosen is not None:
         leave_out(plan.decisions, rows_chosen)
     plan.matches = match(
-        plan.decisions, was, collected.specs, history, collected.seen, reuse, dedupe=policies.dedupe
-    )
+        plan.decisions, was, collected.specs, history, collected.seen, reuse,
+        dedupe=policies.dedupe, unsettled=collected.unsettled,
+    )  # fmt: skip
     narrow(plan.decisions, selection)
     _count_what_is_sent(plan, was, collected)
     _count_removed(plan, history, collected.seen)
@@ -250,6 +252,8 @@ def _decide_by_past(
         collected.meet(plan.jobs - 1, decision)
         return
     plan.groups[name].add(price, past.usd)
+    if decision.because in ("open", "failed", "held", "set aside"):
+        collected.unsettled.append((spec, plan.jobs - 1))
     if decision.because in ("failed", "held", "set aside"):
         plan.causes[name, past.code].add(price, past.usd)
     if decision.because == "changed" and len(plan.changed) < _NAMED_JOBS:

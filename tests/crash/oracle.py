@@ -102,7 +102,7 @@ def after_crash(state: State, said: list[str], concurrency: int) -> list[str]:
     wrong = [*whole_pictures(state), *done_files(state)]
     if state.ledger.broken_inside:
         wrong.append("P7: a damaged line with whole lines after it")
-    done = {record["job"] for record in state.ledger.of("done")}
+    done = {record["job"] for record in state.ledger.of("done", "adopt")}
     wrong += [f"P3: {job} was said to be done and is not in the ledger" for job in said if job not in done]
     attempts, ended, sealed = state.attempts(), state.ended(), state.sealed()
     lost = 0
@@ -120,7 +120,7 @@ def after_crash(state: State, said: list[str], concurrency: int) -> list[str]:
 def done_files(state: State) -> list[str]:
     """P1: what a done line names is there and is what it says."""
     wrong = []
-    for record in state.ledger.of("done"):
+    for record in state.ledger.of("done", "adopt"):
         for image in record["images"]:
             path = state.output / image["path"]
             data = path.read_bytes() if path.exists() else b""
@@ -220,7 +220,7 @@ def final_set(state: State, expected: dict[str, str]) -> list[str]:
     if there != named:
         wrong.append(f"P10: images/ holds {sorted(there)}, the manifest names {sorted(named)}")
     twice = [attempt for attempt, count in _bought(state).items() if count > 1]
-    wrong += [f"P10: {job} was bought twice" for job in twice]
+    wrong += [f"P10: {job} was bought or taken over twice" for job in twice]
     left = [path.name for path in (state.output / "spool").iterdir()]
     if left:
         wrong.append(f"P10: the spool still holds {left}")
@@ -228,4 +228,4 @@ def final_set(state: State, expected: dict[str, str]) -> list[str]:
 
 
 def _bought(state: State) -> Counter[str]:
-    return Counter(record["job"] for record in state.ledger.of("done"))
+    return Counter(record["job"] for record in state.ledger.of("done", "adopt"))

@@ -38,19 +38,25 @@ from tests.crash.injector import KINDS, SOCKET_KINDS, Fault
 ROOT = Path(__file__).resolve().parents[2]
 CONCURRENCY = 3
 #: What an uninterrupted run makes of the batch, in the manifest's order.
-EXPECTED = {"plain": "done", "wordy": "failed", "edit": "done", "captioned": "done"}
-EXIT = 1  # one job fails for good
+EXPECTED = {"plain": "done", "wordy": "failed", "edit": "done", "captioned": "done", "plain-too": "done",
+            "wordy-too": "failed"}  # fmt: skip
+#: Jobs that a request is sent for; the others ask for the same as one of these and share its end.
+SENT = 4
+EXIT = 1  # one job, and its twin, fail for good
 MANIFEST = """\
 name: crash
 provider: {{profile: anyfast, base_url: "{base_url}"}}
 limits: {{concurrency: {concurrency}}}
 retry: {{unusable_retries: 0, unknown: resend}}
+dedupe: true
 defaults: {{image_size: 512}}
 jobs:
   - {{id: plain, prompt: a mountain at sunset}}
   - {{id: wordy, prompt: nothing but words please}}
   - {{id: edit, prompt: "put this on snow", references: [mug.png]}}
   - {{id: captioned, prompt: a lake, modalities: [TEXT, IMAGE]}}
+  - {{id: plain-too, prompt: a mountain at sunset}}
+  - {{id: wordy-too, prompt: nothing but words please}}
 """
 SIMULATOR = ["--latency", "0.03", "--pictures", "plain", "--picture-bytes", "60000", "--format", "alternate",
              "--fault", "text_only;prompt=nothing but words"]  # fmt: skip

@@ -174,6 +174,16 @@ def test_twins_share_one_picture_if_told() -> None:
     assert plan.usd == pytest.approx(2 * PRICE_USD)
 
 
+def test_a_twin_of_a_failed_job_shares_its_end(history: Any) -> None:
+    """The same words would be refused again, for the same money; asked for again by its cause, one is sent."""
+    known = history(failed=["a"])
+    jobs = [same("b", "a"), job("a")]
+    assert names(make_plan(jobs, known, SHARING, price)) == ["copy", "failed"]
+    wanted = Policies(dedupe=True, retry=lambda past: True)
+    assert names(make_plan(jobs, known, wanted, price)) == ["new", "copy"]
+    assert names(make_plan(jobs, known, KEEP, price)) == ["new", "failed"]
+
+
 def test_a_twin_of_a_finished_job_shares_its_picture_at_once(history: Any) -> None:
     """Whichever of the two stands first in the manifest; without dedupe it is only said."""
     known = history(bought=["a"])
