@@ -28,6 +28,18 @@ class KeyRows:
         self._slots = array("I", [0]) * _SMALLEST_TABLE
         self._next = 0
 
+    @classmethod
+    def of(cls, keys: bytearray, slots: array[int]) -> KeyRows:
+        """From the two columns of another one."""
+        made = cls()
+        made._keys, made._slots, made._count = keys, slots, len(keys) // KEY_BYTES
+        return made
+
+    @property
+    def columns(self) -> tuple[bytearray, array[int]]:
+        """The keys, 16 bytes each in the order of their rows, and the table that finds them."""
+        return self._keys, self._slots
+
     def __len__(self) -> int:
         return self._count
 

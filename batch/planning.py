@@ -6,7 +6,7 @@ then looks at every job and its history.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
@@ -81,8 +81,11 @@ class Prepared:
         """The same, with another answer to what is to become of edited jobs."""
         return replace(self, policies=replace(self.policies, changed=policy))
 
-    def plan(self, history: History) -> Plan:
-        """Check every job and decide on it. Raises `InputError` with everything that is wrong."""
+    def plan(self, history: Callable[[], History]) -> Plan:
+        """Check every job and decide on it. Raises `InputError` with everything that is wrong.
+
+        `history` is called for when all jobs are checked: the ledger may be read meanwhile.
+        """
         selection = self.wishes.selection
         rows_chosen = None if selection.where is None else bytearray()
         plan = make_plan(

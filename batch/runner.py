@@ -25,7 +25,7 @@ from batch.errors import CanaryFailed, ConfigError, InputError, OutputError, Pro
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
-from batch.plan import MAY_SEND, Plan, ToDo, decide, find_examples, resend_places
+from batch.plan import MAY_SEND, Plan, ToDo, decide, name_examples, resend_places
 from batch.planning import Planned, Prepared, Wishes, prepare
 from batch.providers.fetched_references import FetchedReferences
 from batch.providers.gemini import GeminiProvider
@@ -121,7 +121,7 @@ async def run(
     await _fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output) as folder:
-        prepared, plan = _agreed_plan(prepared, folder.history, control)
+        prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
         key = _read_key(prepared.endpoint, os.environ if environment is None else environment)
         _allow_open_files(settings.limits.concurrency)
@@ -163,21 +163,25 @@ def plan_only(
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     if prepared.manifest.reference_hosts:
         asyncio.run(_fetch_references(prepared, SystemClock(), listener or Listener()))
-    history, _ = look_into(prepared.output)
-    plan = prepared.plan(history)
-    find_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
+    with look_into(prepared.output) as reading:
+        plan = prepared.plan(reading.history)
+        history = reading.history()
+    name_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
     return Planned(prepared=prepared, history=history, plan=plan)
 
 
-def _agreed_plan(prepared: Prepared, history: History, control: RunControl) -> tuple[Prepared, Plan]:
+def _agreed_plan(
+    prepared: Prepared, history: Callable[[], History], control: RunControl
+) -> tuple[Prepared, Plan]:
     """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
     plan = prepared.plan(history)
     prepared.refuse_a_silent_replacement(plan)
     policy = prepared.policies.changed
     if not plan.count("skip: changed") or policy in (ChangedPolicy.KEEP, ChangedPolicy.RERUN):
         return prepared, plan
+    name_examples(plan, prepared.manifest.jobs(), history(), prepared.policies)
     if policy is ChangedPolicy.ASK and control.choose_changed is not None:
-        policy = control.choose_changed(plan, prepared, history)
+        policy = control.choose_changed(plan, prepared, history())
     if policy is ChangedPolicy.KEEP:
         return prepared, plan
     if policy is ChangedPolicy.RERUN:

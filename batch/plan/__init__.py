@@ -8,7 +8,7 @@ from batch.plan.adoption import Source, sources_of_copies
 from batch.plan.choice import LEFT_OUT, MAY_SEND, SET_ASIDE, Selection
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
-from batch.plan.make import Group, Plan, find_examples, make_plan
+from batch.plan.make import Group, Plan, make_plan, name_examples
 from batch.plan.wish import Wish, WishProblem
 
 __all__ = [
@@ -31,9 +31,9 @@ __all__ = [
     "WishProblem",
     "changes",
     "decide",
-    "find_examples",
     "forecast",
     "make_plan",
+    "name_examples",
     "name_of",
     "resend_places",
     "sources_of_copies",

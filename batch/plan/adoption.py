@@ -20,6 +20,9 @@ RENAMED: Final = DECISIONS.index("adopt: renamed")
 SAME: Final = DECISIONS.index("adopt: same")
 REUSED: Final = DECISIONS.index("adopt: reused")
 COPY: Final = DECISIONS.index("skip: copy")
+_TO_SEND: Final = frozenset(range(SENDING))
+#: Sent before, and without a picture.
+_UNSETTLED: Final = frozenset(map(DECISIONS.index, ("skip: open", "skip: failed", "skip: held", "skip: set aside")))
 _ROW_BITS: Final = 32
 
 
@@ -52,30 +55,30 @@ class Matches:
 
 def match(
     decisions: bytearray,
-    was: bytes,
     specs: bytes | bytearray,
     history: History,
     seen: bytes | bytearray,
     reuse: Sequence[History],
     *,
     dedupe: bool,
-    unsettled: Iterable[tuple[bytes, int]] = (),
 ) -> Matches:
     """Turn jobs to send into adoptions and copies where that is possible; changes `decisions`.
 
-    `specs` are the 16-byte spec hashes, one after the other, of the jobs that were to be sent by the decisions `was`;
-    `seen` has a byte for every row of `history`, 1 if its job is in the manifest; `unsettled` are specs and indexes of
-    jobs that were sent and have no picture: whoever asks for the same shares their end instead of paying for it too.
+    `specs` are the jobs' 16-byte spec hashes, one after the other; `seen` has a byte for every row of `history`, 1 if
+    its job is in the manifest.
     """
     found = Matches()
+    if not any(code in decisions for code in range(SENDING)):
+        return found
     gone, kept = _bought(history, seen)
     others = [_bought(other, bytes(len(other)))[0] for other in reuse]
     nothing_bought = not any(map(len, (gone, kept, *others)))
     taken: set[int] = set()
     first = KeyNumbers()
-    for spec, index in unsettled if dedupe else ():
-        first.add(spec, index)
-    for index, spec in _to_send(decisions, was, specs):
+    if dedupe:  # whoever asks for the same as a job sent in vain shares its end, instead of paying for it too
+        for index, spec in _with_codes(decisions, specs, _UNSETTLED):
+            first.add(spec, index)
+    for index, spec in _with_codes(decisions, specs, _TO_SEND):
         source = None if nothing_bought else _source(spec, gone, kept, others, taken, dedupe=dedupe)
         if source is not None:
             decisions[index] = source[0]
@@ -121,13 +124,13 @@ def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyNumb
     return _bought(history, bytes(len(history)))[0] if COPY in decisions else KeyNumbers()
 
 
-def _to_send(decisions: bytearray, was: bytes, specs: bytes | bytearray) -> Iterable[tuple[int, bytes]]:
-    start = 0
-    for index, before in enumerate(was):
-        if before < SENDING:
-            if decisions[index] < SENDING:
-                yield index, bytes(specs[start : start + 16])
-            start += 16
+def _with_codes(
+    decisions: bytearray, specs: bytes | bytearray, codes: frozenset[int]
+) -> Iterable[tuple[int, bytes]]:
+    """Index and spec of the jobs with one of these decisions."""
+    for index, code in enumerate(decisions):
+        if code in codes:
+            yield index, bytes(specs[16 * index : 16 * index + 16])
 
 
 def _bought(history: History, seen: bytes | bytearray) -> tuple[KeyNumbers, KeyNumbers]:

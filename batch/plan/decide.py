@@ -85,34 +85,40 @@ def name_of(decision: Decision) -> str:
     return f"{kind}: {decision.because}"
 
 
-def decide(job: Job, past: JobHistory, policies: Policies, spec: str | None = None) -> Decision:
-    """Whether a job is to be sent, by its own history alone. `spec` is its hash, if that is known already."""
+def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
+    """Whether a job is to be sent, by its own history alone."""
+    kind, _, because = judge(job.spec_hash(), past, policies).partition(": ")
+    if kind == "to do":
+        return ToDo(job=job, because=because, asked_for=because in ("again", "resend") and policies.wants(past))
+    return Skip(job=job, because=because)
+
+
+def judge(spec: str, past: JobHistory, policies: Policies) -> str:
+    """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand."""
     if past.state is State.SENT:
-        return Skip(job=job, because="open")
-    spec = spec or job.spec_hash()
+        return "skip: open"
     if past.versions and past.bought_spec == spec:
-        return Skip(job=job, because="missing" if past.missing else "done")
+        return "skip: missing" if past.missing else "skip: done"
     if past.versions and policies.changed is not ChangedPolicy.RERUN:
-        return Skip(job=job, because="changed")
+        return "skip: changed"
     if past.spec != spec:
         # What was asked before was another picture: its failures say nothing about this one.
-        return ToDo(job=job, because="changed" if past.versions else "new")
-    return _after_an_end(job, past, policies)
+        return "to do: changed" if past.versions else "to do: new"
+    return _after_an_end(past, policies)
 
 
-def _after_an_end(job: Job, past: JobHistory, policies: Policies) -> Decision:
+def _after_an_end(past: JobHistory, policies: Policies) -> str:
     """The same was asked for before, in vain."""
-    wanted = policies.wants(past)
     if past.state is State.FAILED:
-        return ToDo(job=job, because="again", asked_for=True) if wanted else Skip(job=job, because="failed")
-    if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not wanted:
-        return Skip(job=job, because="set aside")
+        return "to do: again" if policies.wants(past) else "skip: failed"
+    if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not policies.wants(past):
+        return "skip: set aside"
     if past.state in (State.RETRYABLE, State.WAITING):
-        return ToDo(job=job, because="again", asked_for=wanted)
+        return "to do: again"
     if past.state is State.UNKNOWN:
-        may_resend = wanted or (policies.unknown is UnknownPolicy.RESEND and past.resends == 0)
-        return ToDo(job=job, because="resend", asked_for=wanted) if may_resend else Skip(job=job, because="held")
-    return ToDo(job=job, because="new")
+        may_resend = (policies.unknown is UnknownPolicy.RESEND and past.resends == 0) or policies.wants(past)
+        return "to do: resend" if may_resend else "skip: held"
+    return "to do: new"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from struct import iter_unpack
 from typing import Final
 
 from batch.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
 from batch.plan.choice import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
-from batch.plan.decide import DECISIONS, Policies, ToDo, decide, name_of
+from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
 from batch.store.history import History, JobHistory
 
 _EXAMPLES: Final = 5
@@ -21,6 +21,8 @@ _CODES: Final[Mapping[str, int]] = {name: code for code, name in enumerate(DECIS
 _NEW: Final = _CODES["to do: new"]
 _DONE: Final = _CODES["skip: done"]
 _OPEN: Final = _CODES["skip: open"]
+_CHANGED: Final = _CODES["skip: changed"]
+_WITH_CAUSES: Final = ("skip: failed", "skip: held", "skip: set aside")
 
 
 @dataclass(slots=True)
@@ -119,38 +121,26 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Collected:
-    """What the pass over the jobs leaves for the steps after it; per job that would be sent eighteen bytes."""
+class _Asked:
+    """What a manifest asks for, in columns, 34 bytes a job: key, spec and the number of its price.
 
-    seen: bytearray
+    `named` has a byte for each job if ids were selected: whether its id is one of them.
+    """
+
+    keys: bytearray = field(default_factory=bytearray)
     specs: bytearray = field(default_factory=bytearray)
     prices: array[int] = field(default_factory=lambda: array("H"))
     price_of: list[float] = field(default_factory=list)
-    spent: dict[int, float] = field(default_factory=dict)
-    chosen: bytearray = field(default_factory=bytearray)
-    first: dict[int, ToDo] = field(default_factory=dict)
-    unsettled: list[tuple[bytes, int]] = field(default_factory=list)
-    _index_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    named: bytearray = field(default_factory=bytearray)
 
-    def add(self, job: Job, spec: bytes, price_usd: Callable[[Job], float]) -> None:
-        """Note a job that would be sent."""
-        self.specs += spec
-        kind = job.model, job.image_size  # these two decide the price, so a manifest has a handful of prices
-        index = self._index_of.get(kind)
-        if index is None:
-            index = self._index_of[kind] = len(self.price_of)
-            self.price_of.append(price_usd(job))
-        self.prices.append(index)
-
-    def meet(self, index: int, decision: ToDo) -> None:
-        """Keep the first few as examples."""
-        if len(self.first) < _EXAMPLES:
-            self.first[index] = decision
+    def usd(self, index: int) -> float:
+        """The list price of a job's picture."""
+        return self.price_of[self.prices[index]]
 
 
 def make_plan(
     jobs: Iterable[Job],
-    history: History,
+    history: History | Callable[[], History],
     policies: Policies,
     price_usd: Callable[[Job], float],
     *,
@@ -160,118 +150,110 @@ def make_plan(
 ) -> Plan:
     """Go through all jobs once. Errors of the stream (a bad row) pass through, after the last job was seen.
 
-    `price_usd` is asked once for every model and size. `rows_chosen` is filled by the same stream: a byte for each
-    job, whether the selection's `where` holds for it. `reuse` are histories of other output folders whose pictures may
-    be taken.
+    `history` may still be on its way: it is called for after the last job. `price_usd` is asked once for every model
+    and size. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's `where` holds for
+    it. `reuse` are histories of other output folders whose pictures may be taken.
     """
     selection = selection or Selection()
-    plan = Plan()
-    collected = _collect(plan, jobs, history, policies, price_usd, selection)
+    asked = _ask(jobs, price_usd, selection)
+    history = history() if callable(history) else history
+    plan = Plan(order=asked.keys)
+    seen = _decide(plan, asked, history, policies)
     was = bytes(plan.decisions)
     if selection.only:
-        plan.named = sum(collected.chosen)
-        leave_out(plan.decisions, collected.chosen)
+        plan.named = sum(asked.named)
+        leave_out(plan.decisions, asked.named)
     if rows_chosen is not None:
         leave_out(plan.decisions, rows_chosen)
-    plan.matches = match(
-        plan.decisions, was, collected.specs, history, collected.seen, reuse,
-        dedupe=policies.dedupe, unsettled=collected.unsettled,
-    )  # fmt: skip
+    plan.matches = match(plan.decisions, asked.specs, history, seen, reuse, dedupe=policies.dedupe)
     narrow(plan.decisions, selection)
-    _count_what_is_sent(plan, was, collected)
-    _count_removed(plan, history, collected.seen)
-    first = [collected.first.get(index) for index in islice(_sent(plan), _EXAMPLES)]
-    plan.examples = [] if None in first else [decision for decision in first if decision is not None]
+    _count_what_is_sent(plan, was, asked, history)
+    _count_removed(plan, history, seen)
     return plan
 
 
-def find_examples(plan: Plan, jobs: Iterable[Job], history: History, policies: Policies) -> None:
-    """Name the first jobs that are sent, where the first pass has not met them (they were chosen after it)."""
-    if plan.examples or not plan.to_do:
-        return
-    sent = (job for job, code in zip(jobs, plan.decisions, strict=False) if code < SENDING)
-    found = (decide(job, history.of(job.key()), policies) for job in islice(sent, _EXAMPLES))
-    plan.examples = [decision for decision in found if isinstance(decision, ToDo)]
+def name_examples(plan: Plan, jobs: Iterable[Job], history: History, policies: Policies) -> None:
+    """Name the first jobs that are sent and the first that were edited; `jobs` are all of the manifest again."""
+    missing_sent = min(_EXAMPLES, plan.to_do)
+    missing_changed = min(_NAMED_JOBS, plan.count("skip: changed"))
+    pairs = zip(jobs, plan.decisions, strict=False)
+    while missing_sent or missing_changed:
+        job, code = next(pairs)
+        if code < SENDING and missing_sent:
+            decision = decide(job, history.of(job.key()), policies)
+            plan.examples += [decision] if isinstance(decision, ToDo) else []
+            missing_sent -= 1
+        elif code == _CHANGED and missing_changed:
+            plan.changed.append(job)
+            missing_changed -= 1
 
 
-def _collect(
-    plan: Plan,
-    jobs: Iterable[Job],
-    history: History,
-    policies: Policies,
-    price_usd: Callable[[Job], float],
-    selection: Selection,
-) -> _Collected:
-    """Decide every job by its own past."""
-    collected = _Collected(bytearray(len(history)))
+def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection) -> _Asked:
+    """The jobs as columns. The loop that millions of rows go through."""
+    asked = _Asked()
     pattern = selection.id_pattern()
-    order, decisions, seen, chosen = plan.order, plan.decisions, collected.seen, collected.chosen
-    done_usd = 0.0
-    is_first_run = len(history) == 0
+    keys, specs, prices, named = asked.keys, asked.specs, asked.prices, asked.named
+    price_numbers: dict[tuple[str, str], int] = {}
     for job in jobs:
-        key, spec = job.key(), job.spec()
-        row = None if is_first_run else history.row_of(key)
-        order += key
+        keys += job.key()
+        specs += job.spec()
+        kind = job.model, job.image_size
+        number = price_numbers.get(kind)
+        if number is None:
+            number = price_numbers[kind] = len(asked.price_of)
+            asked.price_of.append(price_usd(job))
+        prices.append(number)
         if pattern is not None:
-            chosen.append(pattern.match(job.id) is not None)
+            named.append(pattern.match(job.id) is not None)
+    return asked
+
+
+def _decide(plan: Plan, asked: _Asked, history: History, policies: Policies) -> bytearray:
+    """Decide every job by its own past; returns a byte for every row of the history, 1 if its job is asked for."""
+    seen = bytearray(len(history))
+    if not seen:
+        plan.decisions = bytearray([_NEW]) * len(asked.prices)
+        return seen
+    decisions = plan.decisions
+    done_usd = 0.0
+    for (key,), (spec,) in zip(iter_unpack("16s", asked.keys), iter_unpack("16s", asked.specs), strict=True):
+        row = history.row_of(key)
         if row is None:
-            if len(decisions) < _EXAMPLES:
-                collected.meet(len(decisions), ToDo(job=job, because="new"))
             decisions.append(_NEW)
-            collected.add(job, spec, price_usd)
             continue
         seen[row] = 1
         if history.is_done(row, spec):
             decisions.append(_DONE)
             done_usd += history.usd_at(row)
         else:
-            _decide_by_past(plan, collected, job, spec, history.at(row), policies, price_usd)
+            _decide_by_past(plan, asked, spec.hex(), history.at(row), policies)
     done = plan.groups["skip: done"]
     done.count = decisions.count(_DONE)
     done.spent_usd += done_usd
-    return collected
+    return seen
 
 
-def _decide_by_past(
-    plan: Plan,
-    collected: _Collected,
-    job: Job,
-    spec: bytes,
-    past: JobHistory,
-    policies: Policies,
-    price_usd: Callable[[Job], float],
-) -> None:
-    decision = decide(job, past, policies, spec.hex())
-    name = name_of(decision)
-    price = price_usd(job)
+def _decide_by_past(plan: Plan, asked: _Asked, spec: str, past: JobHistory, policies: Policies) -> None:
+    name = judge(spec, past, policies)
+    usd = asked.usd(plan.jobs)
     plan.decisions.append(_CODES[name])
-    if isinstance(decision, ToDo):
-        collected.add(job, spec, price_usd)
-        if past.usd:
-            collected.spent[plan.jobs - 1] = past.usd
-        collected.meet(plan.jobs - 1, decision)
-        return
-    plan.groups[name].add(price, past.usd)
-    if decision.because in ("open", "failed", "held", "set aside"):
-        collected.unsettled.append((spec, plan.jobs - 1))
-    if decision.because in ("failed", "held", "set aside"):
-        plan.causes[name, past.code].add(price, past.usd)
-    if decision.because == "changed" and len(plan.changed) < _NAMED_JOBS:
-        plan.changed.append(job)
+    if _CODES[name] >= SENDING:
+        plan.groups[name].add(usd, past.usd)
+    if name in _WITH_CAUSES:
+        plan.causes[name, past.code].add(usd, past.usd)
 
 
-def _count_what_is_sent(plan: Plan, was: bytes, collected: _Collected) -> None:
+def _count_what_is_sent(plan: Plan, was: bytes, asked: _Asked, history: History) -> None:
     """Sums of the jobs whose decision depends on other jobs or on the selection."""
     twins = set(plan.matches.twins)
-    number = 0
     for index, (before, code) in enumerate(zip(was, plan.decisions, strict=True)):
         if before >= SENDING:
             continue
-        price = collected.price_of[collected.prices[number]]
-        plan.groups[DECISIONS[code]].add(price, collected.spent.get(index, 0.0))
+        usd = asked.usd(index)
+        past = 0.0 if before == _NEW else history.of(bytes(asked.keys[16 * index : 16 * index + 16])).usd
+        plan.groups[DECISIONS[code]].add(usd, past)
         if index in twins and code < SENDING:
-            plan.twins.add(price, 0.0)
-        number += 1
+            plan.twins.add(usd, 0.0)
     still_open = plan.decisions.count(_OPEN)
     plan.groups["skip: left out"].count += plan.groups["skip: open"].count - still_open
     plan.groups["skip: open"].count = still_open
@@ -285,7 +267,3 @@ def _count_removed(plan: Plan, history: History, seen: bytearray) -> None:
         plan.replaced += past.versions > 0
         row = seen.find(0, row + 1)
     plan.replaced -= plan.count("adopt: renamed")
-
-
-def _sent(plan: Plan) -> Iterator[int]:
-    return (index for index, code in enumerate(plan.decisions) if code < SENDING)

@@ -7,21 +7,25 @@ many jobs (`Facts`) is kept once for all of them; the rest is in columns (about 
 
 from __future__ import annotations
 
+import json
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from struct import iter_unpack
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from batch.key_rows import KEY_BYTES, KeyRows
 from batch.model import job_key
+from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 
 _SPEC_BYTES: Final = 16
+#: Attributes of a history that are plain numbers.
+_NUMBERS: Final = ("last_n", "last_event_n", "usd", "maybe_usd", "requests", "run_offset", "end_offset")
 #: Kinds of lines that end an attempt.
 _ENDS: Final = ("done", "fail", "unk")
 
@@ -305,6 +309,45 @@ class History:
             if self._runs_ended:
                 self._runs_ended[-1] = not line.stopped
 
+    def send(self, stream: IO[bytes]) -> None:
+        """Write all that is known into a pipe, for `receive` in another process of this program."""
+        head = {
+            "facts": self._kinds.facts,
+            "bought_earlier": [
+                (row, bought.spec.hex(), bought.offset, bought.try_offset)
+                for row, bought in self._bought_earlier.items()
+            ],
+            "ends": [(row, *end) for row, end in self._ends.items()],
+            "open": [(job_id, *attempt) for job_id, attempt in self._open.items()],
+            "published": None if (last := self.published) is None else (last.order, last.through, last.bytes),
+            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+        }
+        stream.write(json.dumps(head).encode("ascii") + b"\n")
+        write_columns(stream, [*self._rows.columns, *self._columns()])
+
+    @classmethod
+    def receive(cls, stream: IO[bytes], output: Path) -> History:
+        """What `send` wrote. Raises `ValueError` or `EOFError` if it did not come to its end."""
+        history = cls(output)
+        head = json.loads(stream.readline())
+        keys, slots = bytearray(), array("I")
+        read_columns(stream, [keys, slots, *history._columns()])
+        history._rows = KeyRows.of(keys, slots)
+        history._kinds = _Kinds(Facts(State(state), *rest) for state, *rest in head["facts"])
+        history._bought_earlier = {
+            row: _Bought(bytes.fromhex(spec), offset, try_offset)
+            for row, spec, offset, try_offset in head["bought_earlier"]
+        }
+        history._ends = {row: (run, same) for row, run, same in head["ends"]}
+        history._open = {job_id: (number, offset, row, spec) for job_id, number, offset, row, spec in head["open"]}
+        history.published = None if head["published"] is None else Published(*head["published"])
+        for name, value in head["numbers"].items():
+            setattr(history, name, value)
+        return history
+
+    def _columns(self) -> list[Column]:
+        return [self._kind, self._spec, self._usd, self._try_offset, self._last_offset, self._runs_ended]
+
     def _tried(self, offset: int, line: Line) -> None:
         self.requests += 1
         spec = _spec_of(line)
@@ -425,9 +468,9 @@ class History:
 class _Kinds:
     """All different facts, numbered, and which follow from which: worked out once, then looked up."""
 
-    def __init__(self) -> None:
-        self.facts = [Facts()]
-        self._numbers = {self.facts[0]: 0}
+    def __init__(self, facts: Iterable[Facts] = (Facts(),)) -> None:
+        self.facts = list(facts)
+        self._numbers = {known: number for number, known in enumerate(self.facts)}
         self._after: dict[tuple[int, Callable[..., Facts], tuple[object, ...]], int] = {}
 
     def after(self, kind: int, change: Callable[..., Facts], *what: object) -> int:

@@ -27,7 +27,8 @@ from batch.store.ballast import Ballast
 from batch.store.commit import Committer
 from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
-from batch.store.ledger import LedgerFile, Tail, read_record
+from batch.store.ledger import LedgerFile, read_record
+from batch.store.ledger_reading import LedgerReading
 from batch.store.lock import OutputLock
 from batch.store.pictures import store_pictures, take_over
 from batch.store.published import PublishedManifest
@@ -259,11 +260,15 @@ class Store:
 class OutputFolder:
     """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
 
-    def __init__(self, path: Path, lock: OutputLock, history: History, tail: Tail) -> None:
+    def __init__(self, path: Path, lock: OutputLock, reading: LedgerReading) -> None:
         self.path = path
-        self.history = history
         self._lock = lock
-        self._tail = tail
+        self._reading = reading
+
+    @property
+    def history(self) -> History:
+        """What the ledger says. Raises `LedgerError` if it is damaged."""
+        return self._reading.history()
 
     def name_in_the_way(self, job: Job) -> str | None:
         """A file under images/ that is not ours and has the name this job's picture would get."""
@@ -277,7 +282,7 @@ class OutputFolder:
     @property
     def torn_bytes(self) -> int:
         """How much of the ledger's end a crash tore; opening sets it aside."""
-        return len(self._tail.torn)
+        return len(self._reading.tail().torn)
 
     @asynccontextmanager
     async def open(self, run_id: str, clock: Clock, *, decode: bool = False) -> AsyncIterator[Store]:
@@ -290,8 +295,8 @@ class OutputFolder:
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._lock.write_owner(run_id)
         with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
-            if self._tail.torn:
-                ledger.cut_tail(self._tail, str(self.path / f"ledger.torn-{run_id}"))
+            if self.torn_bytes:
+                ledger.cut_tail(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
             store = Store(self.path, run_id, clock, ledger, self.history, ballast, decode=decode)
             try:
                 yield store
@@ -301,27 +306,28 @@ class OutputFolder:
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[OutputFolder]:
-    """Lock an output folder, if it exists, and read its ledger. Writes nothing.
+    """Lock an output folder, if it exists, and begin to read its ledger. Writes nothing.
 
-    Raises `LockedError` at once if another run has it, `LedgerError` if the ledger is damaged.
+    Raises `LockedError` at once if another run has it.
     """
     _check_folder(path)
     lock = OutputLock(str(path))
     try:
         if path.is_dir():
             lock.acquire()
-        yield OutputFolder(path, lock, *replay(path))
+        with LedgerReading(path) as reading:
+            yield OutputFolder(path, lock, reading)
     finally:
         lock.release()
 
 
-def look_into(path: Path) -> tuple[History, Tail]:
-    """Read the ledger of an output folder, if there is one, without a lock.
+def look_into(path: Path) -> LedgerReading:
+    """Begin to read the ledger of an output folder, if there is one, without a lock.
 
-    Raises `OutputError` if a run could not use the folder and `LedgerError` if the ledger is damaged.
+    Raises `OutputError` if a run could not use the folder.
     """
     _check_folder(path)
-    return replay(path)
+    return LedgerReading(path)
 
 
 def _check_folder(path: Path) -> None:

@@ -11,7 +11,7 @@ from fakes import job
 
 from batch.errors import InputError, Problem
 from batch.model import Job
-from batch.plan import DECISIONS, Policies, Selection, find_examples, make_plan
+from batch.plan import DECISIONS, Policies, Selection, make_plan, name_examples
 from batch.settings import ChangedPolicy
 from batch.store.history import History
 
@@ -51,13 +51,16 @@ def test_every_job_is_counted_once_and_priced(history: Any) -> None:
 def test_examples_are_few() -> None:
     """A plan of any size shows the first five jobs to send."""
     plan = make_plan(map(job, "abcdefgh"), History(), KEEP, price)
+    name_examples(plan, map(job, "abcdefgh"), History(), KEEP)
     assert [entry.job.id for entry in plan.examples] == list("abcde")
 
 
 def test_changed_jobs_are_named_twenty_at_most(history: Any) -> None:
     """All are counted and priced."""
     ids = [f"job-{n}" for n in range(50)]
-    plan = make_plan([job(name, prompt="new words") for name in ids], history(bought=ids), KEEP, price)
+    jobs, known = [job(name, prompt="new words") for name in ids], history(bought=ids)
+    plan = make_plan(jobs, known, KEEP, price)
+    name_examples(plan, jobs, known, KEEP)
     assert [changed.id for changed in plan.changed] == ids[:20]
     assert plan.groups["skip: changed"].count == 50
     assert plan.groups["skip: changed"].price_usd == pytest.approx(50 * PRICE_USD)
@@ -98,7 +101,7 @@ def test_only_what_is_selected_is_sent(selection: Selection, sent: str, history:
     assert names(plan)[0] == "done"
     assert plan.usd == pytest.approx(len(sent) * PRICE_USD)
     assert plan.count("skip: left out") == 5 - len(sent)
-    find_examples(plan, jobs, History(), KEEP)
+    name_examples(plan, jobs, History(), KEEP)
     assert [entry.job.id for entry in plan.examples] == list(sent)[:5]
 
 

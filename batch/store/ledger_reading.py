@@ -1,0 +1,101 @@
+"""A ledger being read: here when it is asked for, or by a second process meanwhile if it is a large one.
+
+A run checks its manifest and reads its ledger before anything else. With a million jobs each takes half a minute, and
+the small machines that nightly runs live on have two cores. The second process only reads, and sends the history's
+columns through a pipe; if it cannot be had, everything is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from batch.store.columns import exactly
+from batch.store.history import History, replay
+from batch.store.ledger import Tail
+
+#: Smaller ledgers are read sooner than a process has started and imported what it needs.
+_WORTH_A_PROCESS_BYTES: Final = 200_000_000
+
+
+class LedgerReading:
+    """The history of an output folder, once it is needed. Use as a context manager: leaving it ends the reading."""
+
+    def __init__(self, output: Path, *, worth_a_process_bytes: int = _WORTH_A_PROCESS_BYTES) -> None:
+        self._output = output
+        self._read: tuple[History, Tail] | None = None
+        self._process = _started(output) if _size_bytes(output) >= worth_a_process_bytes else None
+
+    def __enter__(self) -> LedgerReading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def history(self) -> History:
+        """What the ledger says. Raises `LedgerError` if it is damaged."""
+        return self._result()[0]
+
+    def tail(self) -> Tail:
+        """Where its valid part ends, and what a crash tore."""
+        return self._result()[1]
+
+    def _result(self) -> tuple[History, Tail]:
+        if self._read is None:
+            self._read = self._from_process() or replay(self._output)
+        return self._read
+
+    def _from_process(self) -> tuple[History, Tail] | None:
+        """What the other process read; None if it did not come to its end, whatever the reason."""
+        process, self._process = self._process, None
+        if process is None or process.stdout is None:
+            return None
+        with process, process.stdout as stream:
+            try:
+                size = json.loads(stream.readline())
+                history = History.receive(stream, self._output)
+                tail = Tail(size["good_bytes"], exactly(stream, size["torn_bytes"]))
+            except (ValueError, EOFError):
+                process.kill()
+                return None
+        return history, tail
+
+
+def _size_bytes(output: Path) -> int:
+    try:
+        return (output / "ledger.jsonl").stat().st_size
+    except OSError:
+        return 0
+
+
+def _started(output: Path) -> subprocess.Popen[bytes] | None:
+    """A process of this program that reads a ledger. It inherits no lock: a new program gets no open files."""
+    # -P: what lies in the current folder is nobody's module.
+    command = [sys.executable, "-P", "-m", __name__, str(output)]
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
+    except OSError:
+        return None
+
+
+def main() -> None:
+    """The other process: read the ledger named on the command line and write the history to stdout."""
+    # Ctrl-C at the terminal reaches this process too; whoever started it decides what that means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    history, tail = replay(Path(sys.argv[1]))
+    with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
+        head = {"good_bytes": tail.good_bytes, "torn_bytes": len(tail.torn)}
+        stream.write(json.dumps(head).encode("ascii") + b"\n")
+        history.send(stream)
+        stream.write(tail.torn)
+
+
+if __name__ == "__main__":
+    main()
