@@ -118,12 +118,12 @@ async def run(
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    key = _read_key(prepared.endpoint, os.environ if environment is None else environment)
     await _fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output) as folder:
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
-        key = _read_key(prepared.endpoint, os.environ if environment is None else environment)
         _allow_open_files(settings.limits.concurrency)
         control.opening()
         if folder.torn_bytes:
