@@ -55,7 +55,7 @@ class Admission:
         self._clock = clock
         self._listener = listener
         self._tally = tally or OwnTally()
-        self._slots = Slots(limits.concurrency, adaptive=limits.adaptive)
+        self._slots = Slots(limits.concurrency, limits.requests_per_minute, adaptive=limits.adaptive)
         self._paces: dict[str, Pace] = {}
         self._in_flight = 0
         self._opens_at = float("-inf")
@@ -97,9 +97,8 @@ class Admission:
         now = self._clock.monotonic()
         pace = self._pace(out.model, None)
         if isinstance(error, RateLimited):
-            if self._limits.adaptive and pace.refused(out.at, now):
-                self._slots.refused(self._in_flight, now)
-                self._remember(out.model, pace)
+            if self._limits.adaptive:
+                self._refused(out, pace, now)
         elif isinstance(error, Unavailable):
             self._slots.freeze(now)
             pace.freeze(now)
@@ -116,11 +115,15 @@ class Admission:
         now = self._clock.monotonic()
         if now + seconds <= self._opens_at:
             return
+        if not self._probe_wanted and now >= self._others_at:  # the one that went ahead was not refused
+            self._closings = 0
         if now >= self._opens_at:  # not the same closing, told again
             if self._closings:
                 pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (self._closings - 1))
                 seconds = max(seconds, pause)
             self._closings += 1
+        for pace in self._paces.values():
+            pace.held(now + seconds - max(now, self._opens_at))
         self._opens_at = now + seconds
         self._probe_wanted = True
         self._listener.gate_closed(seconds, reason)
@@ -177,6 +180,14 @@ class Admission:
         if out.at >= self._opens_at:
             self._others_at = float("-inf")
             self._closings = 0
+
+    def _refused(self, out: Pass, pace: Pace, now: float) -> None:
+        """A 429 speaks of the pace if that is what is being tried, else of either."""
+        tried = pace.is_tried(now)
+        if pace.refused(out.at, now):
+            self._remember(out.model, pace)
+            if not tried:
+                self._slots.refused(self._in_flight, now)
 
     def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> float:
         if pace_seconds > room.seconds:
