@@ -33,6 +33,21 @@ class RunStart:
     simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the next request waits for; `by` is "" if for nothing.
+
+    `by` is a quota's name in the manifest (`most` is its number), `gate` (closed by the provider until monotonic
+    seconds `until`), `concurrency` (`most` at once), or found by trying: `found_slots` (`most` of `of` at once) and
+    `found_rate` (`most` a minute).
+    """
+
+    by: str = ""
+    most: int = 0
+    of: int = 0
+    until: float = 0.0
+
+
 class Listener:
     """Override what you want to hear."""
 
@@ -48,6 +63,9 @@ class Listener:
 
     def gate_closed(self, seconds: float, reason: str) -> None:
         """The provider asked everybody to wait."""
+
+    def waiting(self, waiting: Waiting) -> None:
+        """What holds the run back has changed."""
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         """A job is settled for this run, and recorded."""
@@ -83,6 +101,9 @@ class Listeners(Listener):
 
     def gate_closed(self, seconds: float, reason: str) -> None:
         self._tell("gate_closed", seconds, reason)
+
+    def waiting(self, waiting: Waiting) -> None:
+        self._tell("waiting", waiting)
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         self._tell("job_ended", outcome, in_flight)

@@ -21,6 +21,7 @@ from batch.attempt import Buyer
 from batch.clock import Clock, SystemClock
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
+from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
 from batch.errors import CanaryFailed, ConfigError, InputError, OutputError, Problem, StorageError
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest.references import picture_kind
@@ -138,8 +139,9 @@ async def run(
                 lambda error, rejected: worth_another(error, rejected, settings.retry),
             )  # fmt: skip
             opened = _Run(
-                prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control
-            )
+                prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control,
+                tally=_open_tally(prepared.endpoint, key, clock, listener),
+            )  # fmt: skip
             return await opened.carry_out(random or SystemRandom())
 
 
@@ -222,6 +224,7 @@ class _Run:
     clock: Clock
     listener: Listener
     control: RunControl
+    tally: Tally
 
     _started: float = field(init=False)
     _usd_before: float = field(init=False)
@@ -332,6 +335,7 @@ class _Run:
             random=random,
             listener=self.listener,
             canary=self._canary(),
+            tally=self.tally,
         )
 
     def _canary(self) -> Canary | None:
@@ -436,6 +440,14 @@ def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
     if endpoint.key_env is None:
         return ApiKey(_SIMULATOR_KEY)
     return read_key(environment, endpoint.key_env)
+
+
+def _open_tally(endpoint: Endpoint, key: ApiKey, clock: Clock, listener: Listener) -> Tally:
+    """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
+    if endpoint.base_url is None:
+        return OwnTally()
+    name = f"{key.fingerprint(f'imagebatch quotas of {endpoint.base_url}')}.quota"
+    return SharedTally(quotas_folder(os.environ), name, clock, listener.message)
 
 
 async def _fetch_references(prepared: Prepared, clock: Clock, listener: Listener) -> None:

@@ -49,10 +49,20 @@ class ProviderSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`concurrency`: requests in flight at most. `requests_per_minute`: attempts in any 60 s, None for no limit."""
+    """`concurrency`: requests in flight at most. The others count attempts, repeats too; None for no limit.
+
+    A minute is any 60 seconds; a day begins at `day_resets_at`, a time and a time zone. `adaptive`: what the provider
+    turns out to allow is found by trying, below these.
+    """
 
     concurrency: int = 8
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    images_per_minute: int | None = None
+    requests_per_day: int | None = None
+    images_per_day: int | None = None
+    day_resets_at: str = "00:00 America/Los_Angeles"
+    adaptive: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,3 +14,11 @@ async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     """A bench whose simulator has the options of the test's `faults` mark, if any."""
     async with a_bench(tmp_path, **getattr(request, "param", {})) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Quotas are shared by all runs of a machine; a test's runs share them with each other alone."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder

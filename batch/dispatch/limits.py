@@ -1,53 +1,241 @@
-"""What holds requests back: the rate, and the gate that closes when the provider says so.
+"""What holds requests back, in one step: the slots, the gate that closes when the provider says so, every quota of the
+manifest, and what was found by trying. A request waits until all of them have room, and only then takes of any.
 
-Both concern everybody, so both stand in one place, the turnstile, which requests pass one after the other. Slots
-(requests in flight) are a plain semaphore and live in the scheduler.
+First come first served, by the job and not by the attempt: a job that comes back after a refusal keeps its place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import Final
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
 
-from batch.clock import Clock
+from batch.clock import Clock, DayStart
+from batch.dispatch.adaptive import Pace, Slots
+from batch.dispatch.quotas import Need, Room, counted_tokens
+from batch.dispatch.tally import Kept, OwnTally, Tally
+from batch.errors import ExitCode, RateLimited, Refused, RunStopper, Unavailable, Unusable
+from batch.events import Listener, Waiting
+from batch.settings import Limits
 
-#: A minute, and a little: what leaves here a minute apart may arrive there a bit less than a minute apart.
-_WINDOW_SECONDS: Final = 60.5
+#: After a gate one goes ahead; the others follow so much later, or when it is answered.
+_PROBE_SECONDS: Final = 2.0
+#: Refusals of one request after the other close the gate longer each time, whatever delay they name.
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 15.0
+#: What another run gives back, or counts right, is seen so soon.
+_LONGEST_SLEEP_SECONDS: Final = 1.0
+#: Another run looks into the shared counts; that takes less than this.
+_BUSY_SECONDS: Final = 0.001
 
 
-class Turnstile:
-    """Lets requests out, first come first served: none while the gate is closed, and never more than
-    `requests_per_minute` in any 60 seconds, however the minute is laid. None: no limit.
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts."""
 
-    `told(seconds, reason)` hears of every closing.
+    model: str
+    need: Need
+    at: float
+    part: int
+
+
+class Admission:
+    """Lets requests out, each when everything has room for it.
+
+    `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes and what is
+    being waited for.
     """
 
-    def __init__(self, requests_per_minute: int | None, clock: Clock, told: Callable[[float, str], None]) -> None:
-        self._most = requests_per_minute
+    def __init__(self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None) -> None:
+        self._limits = limits
+        self._day = DayStart.read(limits.day_resets_at)
         self._clock = clock
-        self._told = told
-        self._let_out: deque[float] = deque(maxlen=requests_per_minute or 0)
+        self._listener = listener
+        self._tally = tally or OwnTally()
+        self._slots = Slots(limits.concurrency, limits.requests_per_minute, adaptive=limits.adaptive)
+        self._paces: dict[str, Pace] = {}
+        self._in_flight = 0
         self._opens_at = float("-inf")
-        self._turn = asyncio.Lock()
+        self._closings = 0
+        #: After a gate opened again: whether somebody still has to go ahead, and when the others may follow.
+        self._probe_wanted = False
+        self._others_at = float("-inf")
+        self._line: list[tuple[int, int]] = []
+        self._turns: dict[tuple[int, int], asyncio.Event] = {}
+        self._numbers = count()
+        self._waiting = Waiting()
 
-    async def pass_through(self) -> None:
-        """Wait for the turn of one more request and take it. A waiter that is cancelled takes nothing away."""
-        async with self._turn:
-            # Looked at again after every wait: the gate may have been closed for longer meanwhile.
-            while (wait_seconds := self._free_at() - self._clock.monotonic()) > 0:
-                await self._clock.sleep(wait_seconds)
-            self._let_out.append(self._clock.monotonic())
+    async def enter(self, place: int, need: Need, model: str) -> Pass:
+        """Wait for the turn of one more request and take what it needs; `place` is its job's in the order.
+
+        A waiter that is cancelled takes nothing away. Raises `RunStopper` when a day's quota is used up. Nothing is
+        awaited between taking and returning.
+        """
+        me = (place, next(self._numbers))
+        heapq.heappush(self._line, me)
+        self._turns[me] = asyncio.Event()
+        try:
+            while True:
+                if self._first() != me or self._in_flight >= self._slots.now:
+                    if self._first() == me:
+                        self._say(self._no_slot())
+                    self._turns[me].clear()
+                    await self._turns[me].wait()
+                elif isinstance(found := self._take(need, model), Pass):
+                    return found
+                else:
+                    await self._clock.sleep(min(found, _LONGEST_SLEEP_SECONDS))
+        finally:
+            del self._turns[me]
+            self._wake_first()
+
+    def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
+        """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
+        now = self._clock.monotonic()
+        pace = self._pace(out.model, None)
+        if isinstance(error, RateLimited):
+            if self._limits.adaptive:
+                self._refused(out, pace, now)
+        elif isinstance(error, Unavailable):
+            self._slots.freeze(now)
+            pace.freeze(now)
+        elif error is None or isinstance(error, (Unusable, Refused)):
+            self._slots.answered(self._in_flight, now)
+            pace.answered(now)
+            self._accepted(out)
+        self._in_flight -= 1
+        self._correct(out, usage)
+        self._wake_first()
 
     def close_for(self, seconds: float, reason: str) -> None:
         """Keep everybody back for so long, unless the gate is closed longer already."""
-        opens_at = self._clock.monotonic() + seconds
-        if opens_at > self._opens_at:
-            self._opens_at = opens_at
-            self._told(seconds, reason)
+        now = self._clock.monotonic()
+        if now + seconds <= self._opens_at:
+            return
+        if not self._probe_wanted and now >= self._others_at:  # the one that went ahead was not refused
+            self._closings = 0
+        if now >= self._opens_at:  # not the same closing, told again
+            if self._closings:
+                pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (self._closings - 1))
+                seconds = max(seconds, pause)
+            self._closings += 1
+        for pace in self._paces.values():
+            pace.held(now + seconds - max(now, self._opens_at))
+        self._opens_at = now + seconds
+        self._probe_wanted = True
+        self._listener.gate_closed(seconds, reason)
 
-    def _free_at(self) -> float:
-        if self._most is None or len(self._let_out) < self._most:
-            return self._opens_at
-        return max(self._opens_at, self._let_out[0] + _WINDOW_SECONDS)
+    def close(self) -> None:
+        """At the end of the run: remember what was found, and let go of the shared counts."""
+        for model, pace in self._paces.items():
+            self._remember(model, pace)
+        self._tally.close()
+
+    def _first(self) -> tuple[int, int] | None:
+        """Who is at the head of the line; those who left it are passed over."""
+        while self._line and self._line[0] not in self._turns:
+            heapq.heappop(self._line)
+        return self._line[0] if self._line else None
+
+    def _wake_first(self) -> None:
+        first = self._first()
+        if first is not None:
+            self._turns[first].set()
+
+    def _take(self, need: Need, model: str) -> Pass | float:
+        """Take everything at once, or nothing: then the seconds until it is worth looking again."""
+        now = self._clock.monotonic()
+        gate_seconds = self._gate_seconds(now)
+        if gate_seconds > 0:
+            self._say(Waiting(by="gate", until=now + gate_seconds))
+            return gate_seconds
+        with self._tally.borrowed() as kept:
+            if kept is None:
+                return _BUSY_SECONDS
+            room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
+            if room.next_day is not None:
+                raise self._day_used_up(room)
+            pace = self._pace(model, kept)
+            pace_seconds = pace.free_at() - now
+            if max(room.seconds, pace_seconds) > 0:
+                return self._held_back(room, pace, pace_seconds, now)
+            part = kept.counts.take(need, self._day, now, self._clock.now())
+            kept.changed = True
+        pace.go(now)
+        if self._probe_wanted:
+            self._probe_wanted, self._others_at = False, now + _PROBE_SECONDS
+        self._in_flight += 1
+        if len(self._turns) == 1 and self._in_flight < self._slots.now:
+            self._say(Waiting())
+        return Pass(model, need, now, part)
+
+    def _gate_seconds(self, now: float) -> float:
+        return max(self._opens_at, self._others_at) - now
+
+    def _accepted(self, out: Pass) -> None:
+        """An answer to what went out after the gate opened: the provider serves again."""
+        if out.at >= self._opens_at:
+            self._others_at = float("-inf")
+            self._closings = 0
+
+    def _refused(self, out: Pass, pace: Pace, now: float) -> None:
+        """A 429 speaks of the pace if that is what is being tried, else of either."""
+        tried = pace.is_tried(now)
+        if pace.refused(out.at, now):
+            self._remember(out.model, pace)
+            if not tried:
+                self._slots.refused(self._in_flight, now)
+
+    def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> float:
+        if pace_seconds > room.seconds:
+            pace.waited(now)
+            self._say(Waiting(by="found_rate", most=round(pace.per_minute or 0)))
+        else:
+            self._say(Waiting(by=room.quota, most=getattr(self._limits, room.quota)))
+        return max(room.seconds, pace_seconds)
+
+    def _no_slot(self) -> Waiting:
+        now, most = self._slots.now, self._limits.concurrency
+        return Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
+
+    def _say(self, waiting: Waiting) -> None:
+        """Tell what is waited for when it is something else, or another number; not at every step."""
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._listener.waiting(waiting)
+
+    def _day_used_up(self, room: Room) -> RunStopper:
+        assert room.next_day is not None
+        most = getattr(self._limits, room.quota)
+        return RunStopper(
+            "day_used_up",
+            f"{room.quota} is used up: {most:,} a day, of which all runs with this key took; it begins anew at "
+            f"{self._day.text}",
+            stop_code=ExitCode.TEMPORARY,
+            not_before=room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        )
+
+    def _pace(self, model: str, kept: Kept | None) -> Pace:
+        if model not in self._paces:
+            remembered = kept.found.get(model) if kept is not None and self._limits.adaptive else None
+            self._paces[model] = Pace(remembered)
+        return self._paces[model]
+
+    def _remember(self, model: str, pace: Pace) -> None:
+        with self._tally.borrowed() as kept:
+            if kept is not None and pace.per_minute is not None:
+                kept.found.pop(model, None)
+                kept.found[model] = round(pace.per_minute, 1)
+                kept.changed = True
+
+    def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:
+        tokens = counted_tokens(usage)
+        if tokens is None or tokens == out.need.tokens or self._limits.tokens_per_minute is None:
+            return
+        with self._tally.borrowed() as kept:
+            if kept is not None:  # else the estimate stands
+                kept.counts.correct(out.part, tokens - out.need.tokens)
+                kept.changed = True

@@ -1,9 +1,9 @@
 """Runs jobs: as many at once as allowed, each with its retries, until done or told to stop.
 
-An attempt is `retry( slot( turnstile( buy ) ) )`, in this order for these reasons: a job that waits for its retry
-holds no slot, so others go on; every attempt passes gate and rate, so retries are paid for from the same quota and
-nothing leaves while the provider wants nothing; and the slot is given back only when the attempt is recorded, so
-what can be lost or remembered at any instant is bounded by the number of slots.
+An attempt is `retry( admission( buy ) )`, in this order for these reasons: a job that waits for its retry holds no
+slot, so others go on; every attempt passes gate and quotas, so retries are paid for from the same quotas and nothing
+leaves while the provider wants nothing; and the slot is given back only when the attempt is recorded, so what can be
+lost or remembered at any instant is bounded by the number of slots.
 
 Stopping never cancels a request that may have been sent: jobs that wait are let go, those in flight finish.
 """
@@ -20,9 +20,11 @@ from random import Random
 from typing import Final
 
 from batch.clock import Clock
-from batch.dispatch.limits import Turnstile
+from batch.dispatch.limits import Admission
 from batch.dispatch.patterns import Patterns
+from batch.dispatch.quotas import need_of
 from batch.dispatch.retry import decide_retry, with_retries
+from batch.dispatch.tally import Tally
 from batch.errors import (
     AttemptError,
     ExitCode,
@@ -77,6 +79,7 @@ class Scheduler:
 
     `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
     answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the others.
+    `tally` keeps what was taken of the quotas; the default counts this run alone.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Scheduler:
         random: Random,
         listener: Listener,
         canary: Canary | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._buy = buy
         self._canary = canary
@@ -103,9 +107,8 @@ class Scheduler:
         self._clock = clock
         self._random = random
         self._listener = listener
-        self._slots = asyncio.Semaphore(limits.concurrency)
         self._room = asyncio.Semaphore(limits.concurrency * _JOBS_PER_SLOT)
-        self._turnstile = Turnstile(limits.requests_per_minute, clock, listener.gate_closed)
+        self._admission = Admission(limits, clock, listener, tally)
         self._patterns = Patterns()
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
@@ -134,7 +137,10 @@ class Scheduler:
         finally:
             self._stopping = True
             self._let_waiting_go()
-            await self._all_ended(running)
+            try:
+                await self._all_ended(running)
+            finally:
+                self._admission.close()
 
     def stop(self, reason: BaseException, words: str) -> None:
         """Send nothing new; finish and record what is in flight. Only the first reason counts."""
@@ -215,7 +221,7 @@ class Scheduler:
 
     def _start(self, entry: ToDo) -> None:
         self._started += 1
-        task = asyncio.create_task(self._settle(entry))
+        task = asyncio.create_task(self._settle(entry, self._started))
         self._jobs[task] = entry.job
         task.add_done_callback(self._ended)
 
@@ -227,10 +233,10 @@ class Scheduler:
         self._ends[type(outcome)] += 1
         self._outcomes.put_nowait(outcome)
 
-    async def _settle(self, entry: ToDo) -> Outcome:
-        """Bring one job to its outcome. Only a cancellation leaves this function: the job was let go."""
+    async def _settle(self, entry: ToDo, place: int) -> Outcome:
+        """Bring one job, the `place`-th, to its outcome. Only a cancellation leaves this function: it was let go."""
         try:
-            return await self._with_retries(entry)
+            return await self._with_retries(entry, place)
         except RunStopper as error:
             self.stop(error, error.message)
             return Pending(job=entry.job)
@@ -242,14 +248,14 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
             return self._our_bug(entry.job, error)
 
-    async def _with_retries(self, entry: ToDo) -> Done:
+    async def _with_retries(self, entry: ToDo, place: int) -> Done:
         seen: Counter[type[AttemptError]] = Counter()
         why = entry.because
         if why == "resend" and not entry.asked_for and not self._budget.take():
             raise OutcomeUnknown("held", "not sent again: enough jobs of this run may be paid twice already")
 
         async def attempt() -> Done:
-            return await self._attempt(entry.job, why)
+            return await self._attempt(entry.job, why, place)
 
         def ask(error: AttemptError) -> float | None:
             nonlocal why
@@ -260,17 +266,23 @@ class Scheduler:
         self._patterns.succeeded(done.attempt.seconds)
         return done
 
-    async def _attempt(self, job: Job, why: str) -> Done:
-        async with self._slots:
-            await self._turnstile.pass_through()
-            # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
-            task = _this_task()
-            self._in_flight.add(task)
-            try:
-                self._listener.attempt_started(job, self.in_flight)
-                return await self._buy(job, why)
-            finally:
-                self._in_flight.discard(task)
+    async def _attempt(self, job: Job, why: str, place: int) -> Done:
+        out = await self._admission.enter(place, need_of(job), job.model)
+        # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
+        task = _this_task()
+        self._in_flight.add(task)
+        done: Done | None = None
+        error: BaseException | None = None
+        try:
+            self._listener.attempt_started(job, self.in_flight)
+            done = await self._buy(job, why)
+            return done
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._in_flight.discard(task)
+            self._admission.leave(out, error, done.attempt.usage if done is not None else None)
 
     def _after_failure(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
@@ -278,7 +290,7 @@ class Scheduler:
         self._stop_if(self._patterns.attempt_failed(error))
         wait_seconds = None if self._stopping else self._wait_seconds(job, error, seen)
         if isinstance(error, RateLimited) and wait_seconds is not None:
-            self._turnstile.close_for(wait_seconds, error.message)
+            self._admission.close_for(wait_seconds, error.message)
         self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
 

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from batch.capabilities import IMAGE_SIZES, MODALITIES
+from batch.clock import DayStart, DayStartProblem
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import show
 
@@ -231,6 +232,14 @@ def delimiter(value: object) -> str:
     if not isinstance(value, str) or len(value) != 1 or value in '"\n\r' or value.isalnum():
         raise _wrong('must be one character such as ";" or the word tab', value)
     return value
+
+
+def day_start(value: object) -> str:
+    text = one_line(value)
+    try:
+        return DayStart.read(text).text
+    except DayStartProblem as problem:
+        raise _wrong(str(problem), value) from None
 
 
 def sort_order(value: object) -> str | tuple[str, ...]:

@@ -59,6 +59,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     "base_url": {"type": "string", "pattern": r"^https?://[^\s\\?#@]+$"},
     "key_env": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"},
     "encoding": {"anyOf": [{"enum": list(fields.ENCODINGS)}, {"type": "string", "pattern": r"^[\w.: -]+$"}]},
+    "day_start": {"type": "string", "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]{0,63}$"},
     "delimiter": {
         "anyOf": [
             {"enum": ["tab", "comma", "semicolon", "pipe"]},
@@ -158,6 +159,13 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Limits": {
         "concurrency": "Requests in flight at most.",
         "requests_per_minute": "Attempts in any 60 seconds. Default: no limit of our own.",
+        "tokens_per_minute": "Tokens in any 60 seconds, estimated before and counted after. Default: no limit.",
+        "images_per_minute": "Pictures asked for in any 60 seconds. Default: no limit.",
+        "requests_per_day": "Attempts a day; then the run stops until the next. Default: no limit.",
+        "images_per_day": "Pictures asked for in a day; then the run stops until the next. Default: no limit.",
+        "day_resets_at": "When the provider's day begins: a time and a time zone. Default: 00:00 America/Los_Angeles.",
+        "adaptive": "true: what the provider allows is found by trying, below these limits. false: these are sent at "
+        "from the start. Default: true.",
     },
     "Timeouts": {
         "connect_seconds": "Until the connection stands. Default: 15.",

@@ -181,7 +181,7 @@ class _TopReader:
                 key_env=shape.provider.key_env,
                 simulator=shape.provider.simulator,
             ),
-            limits=Limits(concurrency=shape.limits.concurrency, requests_per_minute=shape.limits.requests_per_minute),
+            limits=Limits(**shape.limits.model_dump()),
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),
             prices=shape.prices,

@@ -37,6 +37,12 @@ class LimitsShape(_Shape):
 
     concurrency: Annotated[int, fields.whole(1, 1024)] = 8
     requests_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
+    tokens_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
+    images_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
+    requests_per_day: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
+    images_per_day: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
+    day_resets_at: Annotated[str, PlainValidator(fields.day_start)] = "00:00 America/Los_Angeles"
+    adaptive: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
 
 
 class TimeoutsShape(_Shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ class ApiKey:
     def reveal(self) -> str:
         """The key itself, for the one place that puts it on the wire."""
         return self._value
+
+    def fingerprint(self, purpose: str) -> str:
+        """16 hex digits that tell keys apart and do not lead back to one; for each purpose others."""
+        return hmac.new(self._value.encode(), purpose.encode(), "sha256").hexdigest()[:16]
 
     def __repr__(self) -> str:
         return MASK

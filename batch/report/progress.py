@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from batch.clock import Clock
 from batch.errors import AttemptError, RateLimited
-from batch.events import Listener, RunStart
+from batch.events import Listener, RunStart, Waiting
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
-from batch.report.words import at_list_price, count, duration, printable, usd
+from batch.report.words import at_list_price, count, duration, printable, usd, waiting_words
 
 _LINE_EVERY_SECONDS: Final = 30.0
 _FAILURES_SHOWN: Final = 20
@@ -26,15 +26,12 @@ class _Counts(Listener):
         self._counts: Counter[str] = Counter()
         self._usd = 0.0
         self._in_flight = 0
-        self._concurrency = 0
-        self._per_minute: int | None = None
+        self._waiting = Waiting()
         self._to_do = 0
         self._gate_until = 0.0
         self._stopping = False
 
     def run_started(self, start: RunStart) -> None:
-        self._concurrency = start.concurrency
-        self._per_minute = start.requests_per_minute
         self._to_do = start.to_do
 
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
@@ -42,6 +39,9 @@ class _Counts(Listener):
 
     def gate_closed(self, seconds: float, reason: str) -> None:  # noqa: ARG002
         self._gate_until = self._clock.monotonic() + seconds
+
+    def waiting(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     def stopping(self, reason: str, in_flight: int) -> None:  # noqa: ARG002
         self._stopping = True
@@ -76,15 +76,8 @@ class _Counts(Listener):
         if self._stopping:
             return f"stopping, {self._in_flight} in flight"
         if gate_seconds > 0:
-            return f"the provider asks to wait {duration(gate_seconds)}"
-        if self._in_flight >= self._concurrency:
-            return f"limited by concurrency {self._concurrency}"
-        if self._per_minute is not None and self._in_flight < self._left():
-            return f"limited by {self._per_minute:,} requests per minute"
-        return f"{self._in_flight} in flight"
-
-    def _left(self) -> int:
-        return self._to_do - self._ended()
+            return f"waits for the provider's gate, {duration(gate_seconds)} more"
+        return waiting_words(self._waiting) or f"{self._in_flight} in flight"
 
     def _ended(self) -> int:
         return sum(self._counts[word] for word in ("done", "failed", "unknown"))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from batch.events import Waiting
+
 #: Control characters, line ends of every kind, and what turns text around. Joiners stay: emoji and Persian need them.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -64,6 +66,20 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 picture`, `2,000 pictures`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def waiting_words(waiting: Waiting) -> str:
+    """What the next request waits for; "" for nothing, and for a gate, of which only its own clock knows how long."""
+    match waiting.by:
+        case "" | "gate":
+            return ""
+        case "concurrency":
+            return f"limited by concurrency {waiting.most}"
+        case "found_slots":
+            return f"at {waiting.most} of {waiting.of} in flight, found by trying"
+        case "found_rate":
+            return f"at {waiting.most:,} requests per minute, found by trying"
+    return f"waits for {waiting.by}, {waiting.most:,}"
 
 
 def causes(counts: Mapping[str, int]) -> str:

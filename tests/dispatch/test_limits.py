@@ -1,31 +1,50 @@
-"""The turnstile: rate and gate."""
+"""The admission: slots, gate, every quota at once, and whose turn it is."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
-from fakes import FakeClock
+from fakes import FakeClock, Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.dispatch.limits import Turnstile
+from batch.dispatch.limits import Admission
+from batch.dispatch.quotas import Need
+from batch.dispatch.tally import Tally
+from batch.events import Waiting
+from batch.settings import Limits
+
+
+class Heard(Recorder):
+    """Also remembers what was waited for."""
+
+    def waiting(self, waiting: Waiting) -> None:
+        self.events.append(("waiting", waiting.by, waiting.most))
 
 
 class Crowd:
-    """Waiters at one turnstile, each with a name; notes who came through and when."""
+    """Requests that are over as soon as they are let out, each with a name; notes who came through and when."""
 
-    def __init__(self, per_minute: int | None) -> None:
+    def __init__(self, per_minute: int | None = None, tally: Tally | None = None, **limits: Any) -> None:
         self.clock = FakeClock()
-        self.told: list[tuple[float, str]] = []
-        self.turnstile = Turnstile(per_minute, self.clock, lambda seconds, reason: self.told.append((seconds, reason)))
+        self.heard = Heard()
+        self.limits = Limits(**{"concurrency": 1000, "requests_per_minute": per_minute, "adaptive": False, **limits})
+        self.admission = Admission(self.limits, self.clock, self.heard, tally)
         self.passed: list[tuple[int, float]] = []
+        self.taken: list[Need] = []
 
-    async def come(self, name: int, after_seconds: float = 0.0) -> None:
+    async def come(self, name: int, after_seconds: float = 0.0, need: Need | None = None) -> None:
         if after_seconds:
             await self.clock.sleep(after_seconds)
-        await self.turnstile.pass_through()
+        out = await self.admission.enter(name, need or Need(), "m")
         self.passed.append((name, self.clock.monotonic() - 1000.0))
+        self.taken.append(out.need)
+        self.admission.leave(out)
+
+    def close_for(self, seconds: float) -> None:
+        self.admission.close_for(seconds, "slow down")
 
     @property
     def names(self) -> list[int]:
@@ -52,7 +71,7 @@ def test_no_minute_sees_more_than_the_limit(
 
         async def close(after_seconds: float, seconds: float) -> None:
             await crowd.clock.sleep(after_seconds)
-            crowd.turnstile.close_for(seconds, "")
+            crowd.close_for(seconds)
 
         await asyncio.gather(
             *(crowd.come(n, at) for n, at in enumerate(arrivals)), *(close(*closing) for closing in closings)
@@ -83,7 +102,7 @@ async def test_without_a_limit_nobody_waits() -> None:
 async def test_first_come_first_served(per_minute: int | None) -> None:
     """Nobody overtakes, whether the gate or the rate holds them back."""
     crowd = Crowd(per_minute)
-    crowd.turnstile.close_for(20, "")
+    crowd.close_for(20)
     await asyncio.gather(*(crowd.come(n) for n in range(9)))
     assert crowd.names == list(range(9))
 
@@ -108,23 +127,23 @@ async def test_a_cancelled_waiter_takes_nothing(steps: int) -> None:
 async def test_a_closed_gate_holds_everybody() -> None:
     """One closing keeps back those who wait and those who come later."""
     crowd = Crowd(None)
-    crowd.turnstile.close_for(30, "slow down")
+    crowd.close_for(30)
     await asyncio.gather(*(crowd.come(n, after_seconds=n) for n in range(5)))
     assert set(crowd.times) == {30.0}
-    assert crowd.told == [(30, "slow down")]
+    assert crowd.heard.named("gate") == [("gate", 30)]
 
 
 @pytest.mark.parametrize(("second", "opens_at", "times_told"), [(50.0, 60.0, 2), (5.0, 30.0, 1), (20.0, 30.0, 1)])
 async def test_the_longest_closing_counts(second: float, opens_at: float, times_told: int) -> None:
     """A longer delay keeps the gate closed longer, also for those already waiting; a shorter one changes nothing."""
     crowd = Crowd(None)
-    crowd.turnstile.close_for(30, "first")
+    crowd.close_for(30)
     waiting = asyncio.create_task(crowd.come(0))
     await crowd.clock.sleep(10)
-    crowd.turnstile.close_for(second, "second")
+    crowd.close_for(second)
     await waiting
     assert crowd.times == [opens_at]
-    assert len(crowd.told) == times_told
+    assert len(crowd.heard.named("gate")) == times_told
 
 
 async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
@@ -133,6 +152,6 @@ async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
     await crowd.come(0)
     waiting = asyncio.create_task(crowd.come(1))
     await crowd.clock.sleep(50)
-    crowd.turnstile.close_for(100, "slow down")
+    crowd.close_for(100)
     await waiting
     assert crowd.times == [0.0, 150.0]

@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeClock, done, job
 
 from batch.errors import NotSent, OutcomeUnknown, RateLimited, Refused
-from batch.events import Listener, Listeners, RunStart
+from batch.events import Listener, Listeners, RunStart, Waiting
 from batch.model import Failed, Outcome, Pending, Unknown
 from batch.report.progress import Bar, Lines
 
@@ -63,6 +63,7 @@ def vars_of(start: RunStart) -> dict[str, Any]:
 
 def test_a_line_every_half_minute(plain: Lines, said: list[str], clock: FakeClock) -> None:
     """Not one per picture."""
+    plain.waiting(Waiting(by="concurrency", most=3))
     for _ in range(30):
         clock.time += 4
         plain.job_ended(done(job()), 3)
@@ -102,24 +103,28 @@ def test_waiting_is_said_once(plain: Lines, said: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_flight", "ended", "gate", "stopping", "words"),
+    ("waiting", "gate", "stopping", "words"),
     [
-        (3, 0, 0, False, "limited by concurrency 3"),
-        (1, 0, 0, False, "limited by 60 requests per minute"),
-        (1, 39, 0, False, "1 in flight"),
-        (3, 0, 12, False, "the provider asks to wait 12 s"),
-        (2, 0, 12, True, "stopping, 2 in flight"),
+        (Waiting(), 0, False, "2 in flight"),
+        (Waiting(by="concurrency", most=3), 0, False, "limited by concurrency 3"),
+        (Waiting(by="requests_per_minute", most=1200), 0, False, "waits for requests_per_minute, 1,200"),
+        (Waiting(by="tokens_per_minute", most=90), 0, False, "waits for tokens_per_minute, 90"),
+        (Waiting(by="images_per_minute", most=9), 0, False, "waits for images_per_minute, 9"),
+        (Waiting(by="found_slots", most=12, of=32), 0, False, "at 12 of 32 in flight, found by trying"),
+        (Waiting(by="found_rate", most=285), 0, False, "at 285 requests per minute, found by trying"),
+        (Waiting(by="gate", until=1034), 34, False, "waits for the provider's gate, 34 s more"),
+        (Waiting(by="gate", until=900), 0, False, "2 in flight"),
+        (Waiting(by="gate", until=1034), 34, True, "stopping, 2 in flight"),
     ],
 )
-def test_what_limits_now(plain: Lines, in_flight: int, ended: int, gate: float, stopping: bool, words: str) -> None:
+def test_what_limits_now(plain: Lines, waiting: Waiting, gate: float, stopping: bool, words: str) -> None:
     """The one thing that holds the run back at this moment."""
-    for _ in range(ended):
-        plain.job_ended(done(job()), in_flight)
-    plain.attempt_started(job(), in_flight)
+    plain.attempt_started(job(), 2)
+    plain.waiting(waiting)
     if gate:
         plain.gate_closed(gate, "")
     if stopping:
-        plain.stopping("asked to", in_flight)
+        plain.stopping("asked to", 2)
     assert plain.limited_by() == words
 
 

@@ -1,0 +1,182 @@
+"""Limits nobody told us, found by trying: how many requests at once, and how many a minute.
+
+Both go up while they are what holds the run back and nothing is refused, and down at a 429. `Slots` begins low and
+doubles per round of answers until the first refusal, as TCP does. `Pace` knows nothing until the first refusal; then
+the requests of the last minute that were not refused tell what the quota is about, and from there it comes back
+to just below where it was refused, stays, and tries again later, the more rarely the oftener that failed. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+#: So many at once at first; published advice for this API is two to four.
+_FIRST_SLOTS: Final = 4.0
+#: A quota of a minute refuses for up to a minute after it was passed: that is one cause, and counts once.
+_ONE_CAUSE_SECONDS: Final = 60.0
+#: Above the number at which the last refusal came: one more per round, and one more for so long without a refusal.
+_QUICKER_EVERY_SECONDS: Final = 10.0
+#: An answer takes at least about so long: a quota that was named needs so many at once from the start.
+_QUICK_ANSWER_SECONDS: Final = 5.0
+#: After the provider could not serve, nothing grows for so long: that was no word about quotas.
+_FROZEN_SECONDS: Final = 30.0
+
+_MINUTE_SECONDS: Final = 60.0
+_MEASURED_SECONDS: Final = 10.0
+_MEASURED_REQUESTS: Final = 20
+#: Just below what was refused or is known to be accepted.
+_BELOW: Final = 0.95
+_AFTER_FIRST_REFUSAL: Final = 0.5
+_AFTER_REFUSAL: Final = 0.85
+#: Share of the ceiling regained per second below it, and tried per second above it.
+_BACK_PER_SECOND: Final = 0.02
+_BEYOND_PER_SECOND: Final = 0.005
+#: What a closed gate held back is caught up so much quicker than the pace; even so it stays below what was refused.
+_CATCHING_UP: Final = 1.15
+_PATIENCE_SECONDS: Final = 60.0
+_MOST_PATIENCE_SECONDS: Final = 600.0
+_LONGEST_STEP_SECONDS: Final = 5.0
+#: The slowest pace: still a request now and then, or a better time would never be noticed.
+_SLOWEST_PER_MINUTE: Final = 1.0
+
+
+class Slots:
+    """How many requests may be in flight: found between 1 and `most`; with `adaptive` False it is `most`.
+
+    `per_minute`: what the user says the provider allows, if he does.
+    """
+
+    def __init__(self, most: int, per_minute: int | None, *, adaptive: bool) -> None:
+        self._most = float(most)
+        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _QUICK_ANSWER_SECONDS)
+        self._found = min(first, self._most) if adaptive else self._most
+        self._adaptive = adaptive
+        #: Where the last refusal came; below it growth is quick.
+        self._refused_at = self._most
+        self._lowered_at = float("-inf")
+        self._frozen_until = float("-inf")
+
+    @property
+    def now(self) -> int:
+        return int(self._found)
+
+    def answered(self, in_flight: int, now_seconds: float) -> None:
+        """After an answer that was no refusal, with so many in flight, itself included: grows only if all were used."""
+        if self._adaptive and in_flight >= self.now and now_seconds >= self._frozen_until:
+            quicker = 1.0 + (now_seconds - self._lowered_at) / _QUICKER_EVERY_SECONDS
+            step = 1.0 if self._found < self._refused_at else min(1.0, quicker / self._found)
+            self._found = min(self._most, self._found + step)
+
+    def refused(self, in_flight: int, now_seconds: float) -> None:
+        """After a 429 to a request that went out since the last one counted: halve, once per cause."""
+        if not self._adaptive or now_seconds - self._lowered_at < _ONE_CAUSE_SECONDS:
+            return
+        self._lowered_at = now_seconds
+        self._refused_at = max(1.0, min(self._found, float(in_flight)))
+        self._found = max(1.0, self._refused_at / 2)
+
+    def freeze(self, now_seconds: float) -> None:
+        """After a 5xx."""
+        self._frozen_until = now_seconds + _FROZEN_SECONDS
+
+
+class Pace:
+    """How many requests of one model may go out per minute, evenly; None until a refusal told of a quota.
+
+    `remembered` is what an earlier run found.
+    """
+
+    def __init__(self, remembered: float | None = None) -> None:
+        self.per_minute = remembered
+        self._ceiling = remembered / _BELOW if remembered is not None else 0.0
+        self._went_out: deque[float] = deque()
+        self._next_at = float("-inf")
+        #: Requests that a closed gate held back.
+        self._behind = 0.0
+        self._waited_at = float("-inf")
+        self._grown_at = float("-inf")
+        self._lowered_at = float("-inf")
+        self._hold_until = float("-inf")
+        self._frozen_until = float("-inf")
+        self._patience_seconds = _PATIENCE_SECONDS
+
+    def free_at(self) -> float:
+        """When the next may go; monotonic seconds."""
+        return self._next_at if self.per_minute is not None else float("-inf")
+
+    def waited(self, now_seconds: float) -> None:
+        """Somebody waits for this and for nothing else: that is when it may grow."""
+        self._waited_at = now_seconds
+
+    def go(self, now_seconds: float) -> None:
+        """One goes out."""
+        while self._went_out and self._went_out[0] <= now_seconds - _MINUTE_SECONDS:
+            self._went_out.popleft()
+        self._went_out.append(now_seconds)
+        if self.per_minute is not None:
+            quicker = _CATCHING_UP if self._behind > 0 else 1.0
+            self._behind = max(0.0, self._behind - (quicker - 1.0) / quicker)
+            self._next_at = now_seconds + _MINUTE_SECONDS / self.per_minute / quicker
+
+    def held(self, seconds: float) -> None:
+        """A gate holds everybody back for so long: no quota is used meanwhile."""
+        if self.per_minute is not None:
+            self._behind = min(self.per_minute, self._behind + self.per_minute / _MINUTE_SECONDS * seconds)
+
+    def answered(self, now_seconds: float) -> None:
+        """After an answer that was no refusal: grows while it is what holds the run back."""
+        since = min(_LONGEST_STEP_SECONDS, now_seconds - self._grown_at)
+        self._grown_at = now_seconds
+        wanted = now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS and now_seconds >= self._frozen_until
+        if self.per_minute is None or not wanted or since <= 0:
+            return
+        near = self._ceiling * _BELOW
+        if self.per_minute < near:
+            self.per_minute = min(near, self.per_minute + self._ceiling * _BACK_PER_SECOND * since)
+        elif now_seconds >= self._hold_until:
+            self.per_minute += self.per_minute * _BEYOND_PER_SECOND * since
+            if self.per_minute > self._ceiling / _BELOW:  # the quota has grown: no more holding back
+                self._ceiling = self.per_minute * 2
+                self._patience_seconds = _PATIENCE_SECONDS
+
+    def refused(self, went_out_at: float, now_seconds: float) -> bool:
+        """After a 429 to a request that went out then; whether it counted: those of before the last one do not."""
+        if went_out_at in self._went_out:
+            self._went_out.remove(went_out_at)
+        if went_out_at <= self._lowered_at:
+            return False
+        accepted = float(sum(at > now_seconds - _MINUTE_SECONDS for at in self._went_out))
+        known = self.per_minute is not None
+        # The pace may be higher than what really went out, if something else held the run back.
+        refused_at = min(self.per_minute or float("inf"), self._measured(now_seconds))
+        tried_too_much = known and refused_at >= self._ceiling * _BELOW
+        factor = _AFTER_REFUSAL if known else _AFTER_FIRST_REFUSAL
+        self.per_minute = max(_SLOWEST_PER_MINUTE, _BELOW * accepted, factor * refused_at)
+        self._ceiling = max(refused_at, accepted, self.per_minute)
+        if tried_too_much and now_seconds - self._lowered_at > _PATIENCE_SECONDS:
+            self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
+        else:
+            self._patience_seconds = _PATIENCE_SECONDS
+        self._hold_until = now_seconds + self._patience_seconds
+        self._lowered_at = self._grown_at = now_seconds
+        self._next_at = max(self._next_at, now_seconds)
+        return True
+
+    def freeze(self, now_seconds: float) -> None:
+        """After a 5xx."""
+        self._frozen_until = now_seconds + _FROZEN_SECONDS
+
+    def is_tried(self, now_seconds: float) -> bool:
+        """Whether this is what holds the run back, and so what a refusal speaks of."""
+        return self.per_minute is not None and now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
+
+    def _measured(self, now_seconds: float) -> float:
+        """Requests per minute over the last seconds, refused ones not counted; over longer if there were few."""
+        if not self._went_out:
+            return _SLOWEST_PER_MINUTE
+        first = max(0, len(self._went_out) - _MEASURED_REQUESTS)
+        while first and self._went_out[first - 1] > now_seconds - _MEASURED_SECONDS:
+            first -= 1
+        seconds = max(1.0, self._went_out[-1] - self._went_out[first])
+        return (len(self._went_out) - first) * _MINUTE_SECONDS / seconds

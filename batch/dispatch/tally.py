@@ -1,0 +1,234 @@
+"""Where the counts of what was taken are kept: in this process, or in a file that all runs with one key share.
+
+The file is held by an `flock` for as long as one look at it takes, so there is no server, and a run that is killed
+loses nothing and blocks nobody: the kernel gives the lock back, and what the run took stays counted. Each change is
+written over the older of two copies, so that one is whole whenever a process ends. Minutes are told by the clock that
+only goes forward and counts from the machine's start, so what was counted before a restart is passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from batch.clock import Clock, DayStart, DayStartProblem, timestamp
+from batch.dispatch.quotas import Counts
+
+_COPY_BYTES: Final = 16_384
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+#: A lock is held for a fraction of a millisecond; so long it is held only by a process that stands still.
+_BUSY_SECONDS: Final = 2.0
+_MODELS_REMEMBERED: Final = 50
+
+
+@dataclass(slots=True)
+class Kept:
+    """Everything that is kept: the counts, and by model the requests per minute an earlier run found."""
+
+    counts: Counts = field(default_factory=Counts)
+    found: dict[str, float] = field(default_factory=dict)
+    #: Set by whoever changes anything.
+    changed: bool = False
+
+
+def quotas_folder(environment: Mapping[str, str]) -> Path:
+    """Where this machine's runs keep what they share: `$XDG_STATE_HOME/imagebatch/quotas`."""
+    base = environment.get("XDG_STATE_HOME", "")
+    # The specification: a relative path is to be ignored.
+    state = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~/.local/state"))
+    return state / "imagebatch" / "quotas"
+
+
+class Tally(Protocol):
+    """Lends out what is kept, to one at a time."""
+
+    def borrowed(self) -> Any:
+        """A context that gives `Kept`, or None while another process has it; changes are kept when it ends."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class OwnTally:
+    """Of this process alone."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept = kept or Kept()
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Kept | None]:
+        yield self._kept
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SharedTally:
+    """Of all runs on this machine with the same endpoint and key, in the file `folder/name`.
+
+    If the file cannot be used, `say` hears of it and this process goes on with counts of its own.
+    """
+
+    def __init__(self, folder: Path, name: str, clock: Clock, say: Callable[[str], None]) -> None:
+        self._path = folder / name
+        self._clock = clock
+        self._say = say
+        self._own: OwnTally | None = None
+        self._boot = _boot_id()
+        self._descriptor = -1
+        self._busy_since: float | None = None
+        #: What the file held when we wrote it last, so that it is read again only if somebody else wrote.
+        self._head = b""
+        self._number = 0
+        self._kept = Kept()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            self._alone(error)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Kept | None]:
+        """`Kept`, or None for a moment while another process has it."""
+        if self._own is None and not self._lock():
+            yield None
+        elif self._own is not None:
+            with self._own.borrowed() as kept:
+                yield kept
+        else:
+            with self._own_or_read():
+                yield self._kept
+                if self._kept.changed and self._own is None:
+                    self._kept.changed = False
+                    self._write()
+
+    @contextmanager
+    def _own_or_read(self) -> Iterator[None]:
+        """What is kept is read, and the lock given back at the end; an error of the file is no error of the run."""
+        try:
+            self._read()
+        except OSError as error:
+            self._alone(error)
+        try:
+            yield
+        except OSError as error:
+            self._alone(error)
+        finally:
+            if self._descriptor >= 0:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _lock(self) -> bool:
+        """Never waits: somebody may stand still with the lock, and this is the event loop's own thread."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = self._clock.monotonic()
+            self._busy_since = now if self._busy_since is None else self._busy_since
+            if now - self._busy_since > _BUSY_SECONDS:
+                self._alone(OSError("another process holds it and does not go on"))
+            return self._own is not None
+        except OSError as error:
+            self._alone(error)
+        self._busy_since = None
+        return True
+
+    def _alone(self, error: OSError) -> None:
+        self._own = OwnTally(self._kept)
+        self.close()
+        self._say(
+            f"the quotas' file {self._path} cannot be used ({error.strerror or error}): this run counts by itself, "
+            "so two runs with this key at once may take more than the limits together"
+        )
+
+    def _read(self) -> None:
+        copies = [os.pread(self._descriptor, _COPY_BYTES, at * _COPY_BYTES) for at in range(2)]
+        number, head, text = max((_checked(copy) for copy in copies), key=lambda found: found[0])
+        if (number, head) != (self._number, self._head):
+            self._number, self._head = number, head
+            self._kept = _kept(text, self._boot)
+
+    def _write(self) -> None:
+        self._number += 1
+        held = {
+            "boot": self._boot,
+            "parts": [[part, *taken] for part, taken in self._kept.counts.parts.items()],
+            "days": self._kept.counts.days,
+            "found": self._kept.found,
+            "at": timestamp(self._clock),
+        }
+        text = json.dumps(held, separators=(",", ":")).encode("ascii")
+        self._head = b"%08x %d" % (zlib.crc32(text), self._number)
+        data = self._head + b" %d " % len(text) + text + b"\n"
+        if len(data) > _COPY_BYTES:
+            raise OSError("it has grown too large; remove it")
+        os.pwrite(self._descriptor, data, self._number % 2 * _COPY_BYTES)
+
+
+def _checked(copy: bytes) -> tuple[int, bytes, bytes]:
+    """The number, the head and the text of a copy; a torn or foreign one counts as the oldest."""
+    try:
+        checksum, number, length, text = copy.split(b" ", 3)
+        text = text[: int(length)]
+        if zlib.crc32(text) == int(checksum, 16) and len(text) == int(length):
+            return int(number), checksum + b" " + number, text
+    except ValueError:
+        pass
+    return -1, b"", b"{}"
+
+
+def _kept(text: bytes, boot: str) -> Kept:
+    """What a file holds, without what makes no sense; of before a restart only days and what was found."""
+    kept = Kept()
+    try:
+        held = json.loads(text)
+    except ValueError:
+        return kept
+    if not isinstance(held, dict):
+        return kept
+    if held.get("boot") == boot:
+        for row in _all(held.get("parts"), list):
+            if len(row) == 4 and all(isinstance(number, int) and number >= 0 for number in row):
+                kept.counts.parts[row[0]] = row[1:]
+    for start, day in _items(held.get("days")):
+        whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)
+        if whole and _is_day_start(start) and all(isinstance(number, int) for number in day[1:]):
+            kept.counts.days[start] = day
+    for model, per_minute in list(_items(held.get("found")))[-_MODELS_REMEMBERED:]:
+        if isinstance(per_minute, int | float) and per_minute >= 1:
+            kept.found[model] = float(per_minute)
+    return kept
+
+
+def _all(value: Any, kind: type) -> list[Any]:
+    return [each for each in value if isinstance(each, kind)] if isinstance(value, list) else []
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _is_day_start(text: str) -> bool:
+    try:
+        DayStart.read(text)
+    except DayStartProblem:
+        return False
+    return True
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""  # no such file here; counts of before a restart lie in the clock's future and are dropped there

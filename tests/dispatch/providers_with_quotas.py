@@ -1,0 +1,110 @@
+"""Simulated providers with quotas, for the real scheduler on a clock whose time costs nothing."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from fakes import FakeClock, carry_out, job
+
+from batch.dispatch.quotas import need_of
+from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.dispatch.tally import Tally
+from batch.errors import RateLimited
+from batch.events import Listener
+from batch.model import AttemptFacts, Done, Job, Outcome
+from batch.plan import ToDo
+from batch.settings import Limits, RetryPolicy
+
+REFUSED_AFTER_SECONDS = 0.15
+
+
+@dataclass
+class QuotaProvider:
+    """Serves so many requests in any 60 s and refuses the rest as Google does, naming when the next is served.
+
+    `per_minute(now)` is the quota, None for none. Answers take `seconds` (from, to). Refused requests do not count.
+    """
+
+    clock: FakeClock
+    per_minute: Callable[[float], float | None] = lambda now: None
+    seconds: tuple[float, float] = (4.0, 12.0)
+    named_delay: bool = True
+    random: Random = field(default_factory=lambda: Random(7))
+    sent: list[float] = field(default_factory=list)
+    served: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    first_sent: dict[str, float] = field(default_factory=dict)
+    _window: deque[float] = field(default_factory=deque)
+
+    async def buy(self, job: Job, why: str) -> Done:
+        now = self.clock.monotonic()
+        self.sent.append(now)
+        wait_seconds = self._no(now)
+        if wait_seconds is not None:
+            self.refused.append(now)
+            await self.clock.sleep(REFUSED_AFTER_SECONDS)
+            raise RateLimited("quota_minute", "slow down", wait_seconds=wait_seconds if self.named_delay else None)
+        self.served.append(now)
+        self.first_sent[job.id] = now
+        await self.clock.sleep(self.random.uniform(*self.seconds))
+        return Done(
+            job=job, images=(),
+            attempt=AttemptFacts(
+                number=1, seconds=5.0, cost_usd=0.067, usage={"totalTokenCount": need_of(job).tokens}
+            ),
+        )  # fmt: skip
+
+    def _no(self, now: float) -> float | None:
+        most = self.per_minute(now)
+        if most is None:
+            return None
+        while self._window and self._window[0] <= now - 60:
+            self._window.popleft()
+        if len(self._window) >= most:
+            return max(0.05, self._window[-max(1, int(most))] + 60 - now)
+        self._window.append(now)
+        return None
+
+    def served_between(self, begin: float, end: float) -> int:
+        return bisect_right(self.served, 1000 + end) - bisect_right(self.served, 1000 + begin)
+
+
+@dataclass
+class LeakyProvider(QuotaProvider):
+    """Wants requests evenly spaced, as nginx's limit_req does: a bucket of `burst` that drains at the rate."""
+
+    burst: int = 5
+    _level: float = 0.0
+    _seen: float = 0.0
+
+    def _no(self, now: float) -> float | None:
+        per_second = (self.per_minute(now) or 0) / 60
+        level = max(0.0, self._level - (now - self._seen) * per_second)
+        if level > self.burst:
+            return 0.5
+        self._level, self._seen = level + 1, now
+        return None
+
+
+async def send(
+    provider: QuotaProvider, jobs: int, limits: Limits, *, listener: Listener | None = None,
+    tally: Tally | None = None, first: int = 0, started: dict[str, float] | None = None,
+) -> tuple[Scheduler, dict[str, Outcome]]:  # fmt: skip
+    """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
+    scheduler = Scheduler(
+        provider.buy, limits=limits, policy=RetryPolicy(), budget=ResendBudget(0), past=lambda job: (0, 0),
+        clock=provider.clock, random=Random(1), listener=listener or Listener(), tally=tally,
+    )  # fmt: skip
+
+    def plan() -> Any:
+        for number in range(first, first + jobs):
+            if started is not None:
+                started[f"job-{number}"] = provider.clock.monotonic()
+            yield ToDo(job=job(f"job-{number}"), because="new")
+
+    return scheduler, await carry_out(scheduler, plan())
