@@ -31,7 +31,7 @@ from batch.plan import (
     forecast,
     make_plan,
 )
-from batch.prices import PriceTable, load_prices
+from batch.prices import ChargedBy, PriceTable, load_prices
 from batch.providers.profiles import Endpoint, resolve_endpoint
 from batch.settings import ChangedPolicy
 from batch.store.history import History, JobHistory
@@ -156,12 +156,13 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
     endpoint = resolve_endpoint(settings.provider)
+    simulator = _simulator_settings(manifest, endpoint)
     return Prepared(
         manifest=manifest,
         output=output_path(manifest, output),
         endpoint=endpoint,
-        simulator=_simulator_settings(manifest, endpoint),
-        prices=load_prices(settings.prices),
+        simulator=simulator,
+        prices=load_prices(settings.prices, settings.price_table, _charged_by(endpoint, simulator)),
         policies=Policies(
             unknown=settings.retry.unknown,
             changed=ChangedPolicy(wishes.on_changed),
@@ -204,3 +205,10 @@ def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSett
     except SimulatorOptionsError as error:
         problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
         raise InputError(problems) from None
+
+
+def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
+    """Google charges tokens. A relay charges a request, as far as anybody knows; its owner can say otherwise."""
+    if simulator is not None:
+        return ChargedBy(simulator.billing)
+    return ChargedBy.TOKENS if endpoint.name == "google" else ChargedBy.REQUEST

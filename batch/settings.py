@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from batch.prices import PriceList
+
 
 class Auth(StrEnum):
     """How the key travels: `?key=`, `x-goog-api-key:` or `Authorization: Bearer`."""
@@ -108,7 +110,8 @@ class CanarySettings:
 class Settings:
     """Everything about a run that is not a job.
 
-    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`).
+    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`), which
+    `price_table` extends.
     """
 
     name: str
@@ -117,6 +120,7 @@ class Settings:
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     prices: Mapping[str, float] = field(default_factory=dict)
+    price_table: PriceList | None = None
     verify: str = "structure"
     canary: CanarySettings = CanarySettings()
     dedupe: bool = False
