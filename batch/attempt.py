@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from batch.budget import Wallet
 from batch.clock import Clock
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
 from batch.model import AttemptFacts, Done, Job
@@ -32,18 +33,21 @@ class Buyer:
         prices: PriceTable,
         clock: Clock,
         worth_another: Callable[[AttemptError, int], bool],
+        wallet: Wallet,
     ) -> None:
         self._provider = provider
         self._store = store
         self._prices = prices
         self._clock = clock
         self._worth_another = worth_another
+        self._wallet = wallet
         #: Jobs sent again after an attempt that may have been paid.
         self.resent: list[Job] = []
 
     async def buy(self, job: Job, why: str) -> Done:
         """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
         request = await self._provider.prepare(job)
+        self._wallet.sending(job)
         ticket = await self._store.begin(job, why=why)
         if why == "resend":
             self.resent.append(job)
@@ -85,10 +89,12 @@ class Buyer:
         )
         complete = Answer(pictures=pictures, caption=answer.caption, warnings=answer.warnings)
         try:
-            return await self._store.keep(ticket, complete, facts)
+            done = await self._store.keep(ticket, complete, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
             error.usage = answer.usage
             raise
+        self._wallet.settle(ticket.job, facts.cost_usd)
+        return done
 
     async def _delivered(self, picture: Picture, ticket: Ticket) -> Picture:
         if picture.url is None:
@@ -114,10 +120,12 @@ class Buyer:
         )
         if isinstance(error, OutcomeUnknown):
             await self._store.unknown(ticket, error, facts)
+            self._wallet.settle(ticket.job, facts.cost_usd)
             return
         rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
         again = isinstance(error, RunStopper) or self._worth_another(error, rejected)
         await self._store.reject(ticket, error, facts, again=again)
+        self._wallet.settle(ticket.job, facts.cost_usd)
 
     def _charge_of_failure(self, job: Job, error: AttemptError) -> Charge | None:
         """What an attempt without a picture cost, or may have cost at most; None if nothing."""

@@ -49,6 +49,9 @@ class Listener:
     def gate_closed(self, seconds: float, reason: str) -> None:
         """The provider asked everybody to wait."""
 
+    def money_waits(self, words: str) -> None:
+        """A request waits for money that is set aside for others; `words` say under which budget."""
+
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         """A job is settled for this run, and recorded."""
 
@@ -83,6 +86,9 @@ class Listeners(Listener):
 
     def gate_closed(self, seconds: float, reason: str) -> None:
         self._tell("gate_closed", seconds, reason)
+
+    def money_waits(self, words: str) -> None:
+        self._tell("money_waits", words)
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         self._tell("job_ended", outcome, in_flight)

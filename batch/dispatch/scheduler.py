@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -77,6 +77,7 @@ class Scheduler:
 
     `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
     answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the others.
+    `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Scheduler:
         random: Random,
         listener: Listener,
         canary: Canary | None = None,
+        money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._buy = buy
+        self._money = money
         self._canary = canary
         self._judging: asyncio.Future[BaseException | None] | None = None
         self._started = 0
@@ -261,7 +264,7 @@ class Scheduler:
         return done
 
     async def _attempt(self, job: Job, why: str) -> Done:
-        async with self._slots:
+        async with self._slots, self._money(job):
             await self._turnstile.pass_through()
             # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
             task = _this_task()

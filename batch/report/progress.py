@@ -31,6 +31,7 @@ class _Counts(Listener):
         self._to_do = 0
         self._gate_until = 0.0
         self._stopping = False
+        self._money = ""
 
     def run_started(self, start: RunStart) -> None:
         self._concurrency = start.concurrency
@@ -39,6 +40,10 @@ class _Counts(Listener):
 
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
         self._in_flight = in_flight
+        self._money = ""
+
+    def money_waits(self, words: str) -> None:
+        self._money = words
 
     def gate_closed(self, seconds: float, reason: str) -> None:  # noqa: ARG002
         self._gate_until = self._clock.monotonic() + seconds
@@ -77,6 +82,8 @@ class _Counts(Listener):
             return f"stopping, {self._in_flight} in flight"
         if gate_seconds > 0:
             return f"the provider asks to wait {duration(gate_seconds)}"
+        if self._money:
+            return self._money
         if self._in_flight >= self._concurrency:
             return f"limited by concurrency {self._concurrency}"
         if self._per_minute is not None and self._in_flight < self._left():
