@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from batch.budget import Wallet
 from batch.clock import Clock
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
 from batch.model import AttemptFacts, Done, Job
-from batch.prices import PriceTable
+from batch.prices import Charge, PriceTable
 from batch.providers.base import Answer, Picture, Provider, Received
 from batch.store.store import Store, Ticket
 
@@ -32,18 +33,21 @@ class Buyer:
         prices: PriceTable,
         clock: Clock,
         worth_another: Callable[[AttemptError, int], bool],
+        wallet: Wallet,
     ) -> None:
         self._provider = provider
         self._store = store
         self._prices = prices
         self._clock = clock
         self._worth_another = worth_another
+        self._wallet = wallet
         #: Jobs sent again after an attempt that may have been paid.
         self.resent: list[Job] = []
 
     async def buy(self, job: Job, why: str) -> Done:
         """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
         request = await self._provider.prepare(job)
+        self._wallet.sending(job)
         ticket = await self._store.begin(job, why=why)
         if why == "resend":
             self.resent.append(job)
@@ -74,16 +78,23 @@ class Buyer:
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
         answer = self._provider.interpret(received)
         pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
-        price = self._prices.picture_usd(ticket.job) * len(pictures)
+        charge = self._prices.charge(ticket.job, answer.usage, pictures=len(pictures))
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds,
-            cost_usd=price,
+            cost_usd=charge.usd,
             request_id=answer.request_id,
             usage=answer.usage,
+            usd_from=charge.source,
         )
         complete = Answer(pictures=pictures, caption=answer.caption, warnings=answer.warnings)
-        return await self._store.keep(ticket, complete, facts)
+        try:
+            done = await self._store.keep(ticket, complete, facts)
+        except AttemptError as error:  # the pictures are broken; they were charged all the same
+            error.usage = answer.usage
+            raise
+        self._wallet.settle(ticket.job, facts.cost_usd)
+        return done
 
     async def _delivered(self, picture: Picture, ticket: Ticket) -> Picture:
         if picture.url is None:
@@ -99,15 +110,25 @@ class Buyer:
         raise AssertionError("unreachable")
 
     async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
+        charge = self._charge_of_failure(ticket.job, error)
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
-            cost_usd=0.0 if error.paid is Paid.NO else self._prices.picture_usd(ticket.job),
+            cost_usd=charge.usd if charge is not None else 0.0,
             request_id=error.request_id,
+            usd_from=charge.source if charge is not None else None,
         )
         if isinstance(error, OutcomeUnknown):
             await self._store.unknown(ticket, error, facts)
+            self._wallet.settle(ticket.job, facts.cost_usd)
             return
         rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
         again = isinstance(error, RunStopper) or self._worth_another(error, rejected)
         await self._store.reject(ticket, error, facts, again=again)
+        self._wallet.settle(ticket.job, facts.cost_usd)
+
+    def _charge_of_failure(self, job: Job, error: AttemptError) -> Charge | None:
+        """What an attempt without a picture cost, or may have cost at most; None if nothing."""
+        if error.paid is Paid.NO:
+            return None
+        return self._prices.charge(job, error.usage if error.paid is Paid.YES else None, pictures=0)

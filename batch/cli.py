@@ -111,7 +111,7 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
     names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
-             "refresh_references")  # fmt: skip
+             "refresh_references", "max_cost")  # fmt: skip
 
     @functools.wraps(function)
     def with_wishes(*args: Any, canary: int | None = None, **options: Any) -> Any:
@@ -141,6 +141,8 @@ _WISHES_OPTIONS: Final = (
     click.option("--reuse", metavar="DIR", multiple=True, type=_NamedPath(file_okay=False),
                  help="Take pictures over from another output folder, where exactly the same was bought. May be "
                       "repeated."),
+    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD",
+                 help="Spend at most so many US dollars in this run, beside the manifest's budget."),
     click.option("--allow-empty", is_flag=True,
                  help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be "
                       "empty)."),
@@ -162,6 +164,7 @@ def _wishes(
     reuse: tuple[Path, ...],
     allow_empty: bool,
     refresh_references: bool,
+    max_cost: float | None,
     canary: int | None,
 ) -> Wishes:
     from batch.plan import Selection
@@ -173,7 +176,7 @@ def _wishes(
     selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
     return Wishes(
         on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
-        allow_empty=allow_empty, refresh_references=refresh_references,
+        allow_empty=allow_empty, refresh_references=refresh_references, max_cost=max_cost,
     )  # fmt: skip
 
 

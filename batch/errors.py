@@ -25,9 +25,10 @@ and stay the same between versions, so that scripts and the ledger can rely on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -151,6 +152,8 @@ class AttemptError(BatchError):
     paid: Paid = Paid.NO
     #: Whether the same request may work in a later run.
     may_work_later: bool = True
+    #: The provider's own count of tokens, if an answer came that held one.
+    usage: Mapping[str, Any] | None = None
 
     def __init__(
         self,

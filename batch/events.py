@@ -67,6 +67,9 @@ class Listener:
     def waiting(self, waiting: Waiting) -> None:
         """What holds the run back has changed."""
 
+    def money_waits(self, words: str) -> None:
+        """A request waits for money that is set aside for others; `words` say under which budget."""
+
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         """A job is settled for this run, and recorded."""
 
@@ -104,6 +107,9 @@ class Listeners(Listener):
 
     def waiting(self, waiting: Waiting) -> None:
         self._tell("waiting", waiting)
+
+    def money_waits(self, words: str) -> None:
+        self._tell("money_waits", words)
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         self._tell("job_ended", outcome, in_flight)

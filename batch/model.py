@@ -132,8 +132,8 @@ class AttemptFacts:
     """What one HTTP request was and cost.
 
     `number` counts a job's attempts over its whole life from 1. `request_id` is the provider's own id,
-    `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost:
-    the list price if it was charged or may have been, else 0.
+    `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost, or
+    may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing.
     """
 
     number: int
@@ -141,6 +141,7 @@ class AttemptFacts:
     cost_usd: float
     request_id: str | None = None
     usage: Mapping[str, Any] | None = None
+    usd_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,17 @@ then looks at every job and its history.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from batch.budget import Wallet
+from batch.clock import Clock
 from batch.errors import InputError, Problem
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job
@@ -31,10 +35,11 @@ from batch.plan import (
     forecast,
     make_plan,
 )
-from batch.prices import PriceTable, load_prices
+from batch.prices import ChargedBy, PriceTable, load_prices
 from batch.providers.profiles import Endpoint, resolve_endpoint
-from batch.settings import ChangedPolicy
+from batch.settings import Budget, ChangedPolicy
 from batch.store.history import History, JobHistory
+from batch.store.spend import SpendBook, spend_folder
 from batch.store.store import FolderToReuse
 
 if TYPE_CHECKING:
@@ -52,7 +57,7 @@ class Wishes:
 
     `retry` is written as for `--retry`; `canary` None: as the manifest says. With `allow_empty` a manifest without
     jobs, or whose table has no rows, is a finished batch. `refresh_references` asks again whether reference pictures
-    at web addresses have changed.
+    at web addresses have changed. `max_cost` (US dollars) is a cap for this run beside those of the manifest.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -62,6 +67,7 @@ class Wishes:
     canary: int | None = None
     allow_empty: bool = False
     refresh_references: bool = False
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,28 @@ class Prepared:
         if plan.named == 0:
             raise InputError([self._nothing_is_called_so(selection.only)])
         return plan
+
+    @property
+    def budget(self) -> Budget:
+        """The manifest's caps, with the caller's for this run."""
+        budget, wished = self.manifest.settings.budget, self.wishes.max_cost
+        if wished is None:
+            return budget
+        return replace(budget, per_run=wished if budget.per_run is None else min(wished, budget.per_run))
+
+    def wallet(self, key: str, clock: Clock, run_id: str, waiting: Callable[[str], None]) -> Wallet:
+        """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag."""
+        settings = self.manifest.settings
+        book = None
+        if settings.budget.is_shared or settings.tag:
+            # A rehearsal spends nothing, so each has a book of its own.
+            whose = str(self.output) if self.endpoint.embedded else f"{self.endpoint.base_url}\0{key}"
+            name = blake2b(whose.encode("utf-8", "surrogateescape"), digest_size=12, person=b"imagebatch").hexdigest()
+            book = SpendBook(spend_folder(os.environ) / f"{name}.jsonl")
+        return Wallet(
+            self.budget, most_usd=self.prices.most_usd, clock=clock, run_id=run_id, output=str(self.output),
+            tag=settings.tag, book=book, waiting=waiting,
+        )  # fmt: skip
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:
         """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""
@@ -159,12 +187,13 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
     endpoint = resolve_endpoint(settings.provider)
+    simulator = _simulator_settings(manifest, endpoint)
     return Prepared(
         manifest=manifest,
         output=output_path(manifest, output),
         endpoint=endpoint,
-        simulator=_simulator_settings(manifest, endpoint),
-        prices=load_prices(settings.prices),
+        simulator=simulator,
+        prices=load_prices(settings.prices, settings.price_table, _charged_by(endpoint, simulator)),
         policies=Policies(
             unknown=settings.retry.unknown,
             changed=ChangedPolicy(wishes.on_changed),
@@ -207,3 +236,10 @@ def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSett
     except SimulatorOptionsError as error:
         problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
         raise InputError(problems) from None
+
+
+def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
+    """Google charges tokens. A relay charges a request, as far as anybody knows; its owner can say otherwise."""
+    if simulator is not None:
+        return ChargedBy(simulator.billing)
+    return ChargedBy.TOKENS if endpoint.name == "google" else ChargedBy.REQUEST

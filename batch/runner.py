@@ -18,6 +18,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
 
 from batch.attempt import Buyer
+from batch.budget import Wallet
 from batch.clock import Clock, SystemClock
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
@@ -36,6 +37,7 @@ from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
 from batch.store.history import History
+from batch.store.records import job_of
 from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
 from batch.takeover import Takeover
 
@@ -134,15 +136,19 @@ async def run(
             _open_provider(prepared, key, store, clock) as provider,
         ):
             await store.note("run", **_about(prepared))
+            wallet = prepared.wallet(key.reveal(), clock, run_id, listener.money_waits)
             buyer = Buyer(
                 provider, store, prepared.prices, clock,
-                lambda error, rejected: worth_another(error, rejected, settings.retry),
+                lambda error, rejected: worth_another(error, rejected, settings.retry), wallet,
             )  # fmt: skip
             opened = _Run(
                 prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control,
-                tally=_open_tally(prepared.endpoint, key, clock, listener),
+                wallet=wallet, tally=_open_tally(prepared.endpoint, key, clock, listener),
             )  # fmt: skip
-            return await opened.carry_out(random or SystemRandom())
+            try:
+                return await opened.carry_out(random or SystemRandom())
+            finally:
+                wallet.close()
 
 
 def run_sync(manifest_path: str | Path, **options: object) -> Summary:
@@ -225,6 +231,7 @@ class _Run:
     listener: Listener
     control: RunControl
     tally: Tally
+    wallet: Wallet
 
     _started: float = field(init=False)
     _usd_before: float = field(init=False)
@@ -262,6 +269,7 @@ class _Run:
         for ticket, received in attempts:
             finished += await self.buyer.finish(ticket, received) is not None
         self.store.sweep_spool()
+        self.wallet.settle_earlier_runs(lambda tried: self.prepared.prices.attempt_usd(job_of(dict(tried))))
         if attempts:
             self.listener.message(
                 f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
@@ -336,6 +344,7 @@ class _Run:
             listener=self.listener,
             canary=self._canary(),
             tally=self.tally,
+            money=self.wallet.place,
         )
 
     def _canary(self) -> Canary | None:

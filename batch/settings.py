@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from batch.prices import PriceList
+
 
 class Auth(StrEnum):
     """How the key travels: `?key=`, `x-goog-api-key:` or `Authorization: Bearer`."""
@@ -115,10 +117,26 @@ class CanarySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most that may be spent, in US dollars; None: no cap. `tags`: of all runs with that tag, at any time."""
+
+    per_run: float | None = None
+    per_day: float | None = None
+    per_month: float | None = None
+    tags: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a cap holds over several runs."""
+        return self.per_day is not None or self.per_month is not None or bool(self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything about a run that is not a job.
 
-    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`).
+    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`), which
+    `price_table` extends.
     """
 
     name: str
@@ -127,6 +145,9 @@ class Settings:
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
     prices: Mapping[str, float] = field(default_factory=dict)
+    price_table: PriceList | None = None
+    budget: Budget = Budget()
+    tag: str = ""
     verify: str = "structure"
     canary: CanarySettings = CanarySettings()
     dedupe: bool = False

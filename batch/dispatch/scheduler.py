@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -80,6 +80,7 @@ class Scheduler:
     `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
     answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the others.
     `tally` keeps what was taken of the quotas; the default counts this run alone.
+    `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class Scheduler:
         listener: Listener,
         canary: Canary | None = None,
         tally: Tally | None = None,
+        money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._buy = buy
+        self._money = money
         self._canary = canary
         self._judging: asyncio.Future[BaseException | None] | None = None
         self._started = 0
@@ -267,22 +270,24 @@ class Scheduler:
         return done
 
     async def _attempt(self, job: Job, why: str, place: int) -> Done:
-        out = await self._admission.enter(place, need_of(job), job.model)
-        # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
-        task = _this_task()
-        self._in_flight.add(task)
-        done: Done | None = None
-        error: BaseException | None = None
-        try:
-            self._listener.attempt_started(job, self.in_flight)
-            done = await self._buy(job, why)
-            return done
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            self._in_flight.discard(task)
-            self._admission.leave(out, error, done.attempt.usage if done is not None else None)
+        """One attempt, admitted. Its money is set aside first: who waits for that must hold no slot and no quota."""
+        async with self._money(job):
+            out = await self._admission.enter(place, need_of(job), job.model)
+            # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
+            task = _this_task()
+            self._in_flight.add(task)
+            done: Done | None = None
+            error: BaseException | None = None
+            try:
+                self._listener.attempt_started(job, self.in_flight)
+                done = await self._buy(job, why)
+                return done
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                self._in_flight.discard(task)
+                self._admission.leave(out, error, done.attempt.usage if done is not None else None)
 
     def _after_failure(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""

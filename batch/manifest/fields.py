@@ -20,6 +20,7 @@ from batch.capabilities import IMAGE_SIZES, MODALITIES
 from batch.clock import DayStart, DayStartProblem
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import show
+from batch.prices import TOKEN_KINDS
 
 T = TypeVar("T")
 
@@ -34,6 +35,9 @@ ENCODINGS: Final = (
 MAX_SAMPLES: Final = 1000
 LONGEST_TIMEOUT_SECONDS: Final = 3600
 _HIGHEST_PRICE_USD: Final = 100
+_HIGHEST_TOKEN_PRICE_USD: Final = 10_000
+HIGHEST_BUDGET_USD: Final = 1_000_000
+_MOST_TOKENS: Final = 1_000_000
 #: At least two parts, and the last one begins with a letter, so no address can pass for a name.
 _HOST: Final = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _LONGEST_HOST: Final = 255
@@ -264,6 +268,39 @@ def prices(value: object) -> dict[str, float]:
         if not fits or not 0 <= price <= _HIGHEST_PRICE_USD:
             raise _wrong(f"must be US dollars per picture from 0 to {_HIGHEST_PRICE_USD}", price)
     return {size: float(price) for size, price in value.items()}
+
+
+def whole_by_size(value: object) -> dict[str, int]:
+    """Tokens of one picture, by size."""
+    if not isinstance(value, dict):
+        raise _wrong("must be a mapping such as {1K: 1120}", value)
+    for size, tokens in value.items():
+        if size not in IMAGE_SIZES:
+            raise _wrong(f"must name sizes out of {', '.join(IMAGE_SIZES)}", size)
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= _MOST_TOKENS:
+            raise _wrong(f"must be tokens per picture from 1 to {_MOST_TOKENS:,}", tokens)
+    return dict(value)
+
+
+def token_prices(value: object) -> dict[str, float]:
+    """US dollars per million tokens; every kind has one, or some would be taken for free."""
+    names = ", ".join(TOKEN_KINDS)
+    if not isinstance(value, dict) or set(value) != set(TOKEN_KINDS):
+        raise _wrong(f"must be a mapping with {names}", value)
+    return {kind: _dollars(price, _HIGHEST_TOKEN_PRICE_USD, "per million tokens") for kind, price in value.items()}
+
+
+def tag_budgets(value: object) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise _wrong("must be a mapping such as {spring: 50}", value)
+    return {tag: _dollars(amount, HIGHEST_BUDGET_USD, "for each tag") for tag, amount in value.items()}
+
+
+def _dollars(value: object, highest: int, what: str) -> float:
+    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    if not fits or not 0 <= value <= highest:  # type: ignore[operator]
+        raise _wrong(f"must be US dollars {what} from 0 to {highest:,}", value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def short_form(key: str, kind: type = str) -> BeforeValidator:

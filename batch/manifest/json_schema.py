@@ -72,6 +72,10 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
             {"type": "array", "items": _FILLED, "minItems": 1, "uniqueItems": True},
         ]
     },
+    "tag_budgets": {
+        "type": "object",
+        "additionalProperties": {"type": "number", "minimum": 0, "maximum": fields.HIGHEST_BUDGET_USD},
+    },
     "prices": {
         "type": "object",
         "properties": {size: {"type": "number", "minimum": 0, "maximum": 100} for size in IMAGE_SIZES},
@@ -107,6 +111,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "timeouts": "Seconds an attempt may take. A request cut off may have been paid, so these are long.",
         "retry": "What is tried again, and how often.",
         "prices": "US dollars per picture by size, such as {1K: 0.067}; overrides the list price in estimates.",
+        "price_table": "A JSON or YAML file with prices of your endpoint, relative to this file; its models take the "
+        "place of those we know.",
+        "budget": "The most that may be spent, in US dollars. What does not fit any more is not sent.",
+        "tag": "Names what the pictures are for, such as a campaign; budget.tags caps it over all runs that name it.",
         "verify": "How closely an answer's pictures are looked at. structure: whole by their structure; "
         "decode: every pixel is read, slower.",
         "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
@@ -180,6 +188,12 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "unusable_retries": "More tries after a paid answer without a usable picture. Default: 2.",
         "set_aside_after": "After so many runs in a row that a job ended in the same way it is not sent by itself any "
         "more. Default: 5.",
+    },
+    "Budget": {
+        "per_run": "Dollars one run may spend.",
+        "per_day": "Dollars all runs with the same key on this machine may spend in a day (UTC).",
+        "per_month": "The same for a calendar month (UTC).",
+        "tags": "Dollars all runs with a tag may spend, ever, such as {spring: 50}.",
     },
     "Canary": {
         "jobs": "How many are sent first.",

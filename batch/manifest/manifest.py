@@ -19,14 +19,17 @@ from batch.manifest.ids import name_problem
 from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Sort
+from batch.manifest.price_table import load_price_table
 from batch.manifest.problems import Problems, show_path
 from batch.manifest.references import References, RemotePictures
 from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
 from batch.model import Job
+from batch.prices import PriceList
 from batch.settings import (
     Auth,
+    Budget,
     CanarySettings,
     Limits,
     ProviderSettings,
@@ -185,6 +188,9 @@ class _TopReader:
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),
             prices=shape.prices,
+            price_table=self._price_table(),
+            budget=Budget(**shape.budget.model_dump()),
+            tag=shape.tag or "",
             verify=shape.verify,
             canary=CanarySettings() if shape.canary is None else CanarySettings(**shape.canary.model_dump()),
             dedupe=shape.dedupe,
@@ -226,6 +232,12 @@ class _TopReader:
             numeric=sort.numeric,
             words=words,
         )
+
+    def _price_table(self) -> PriceList | None:
+        if self.shape.price_table is None:
+            return None
+        at = self.document.at("price_table")
+        return load_price_table(self.path.parent / self.shape.price_table, show_path(self.path), at, self.problems)
 
     def check_folder(self, reference_root: str) -> None:
         """References are looked up later; a folder that is not there is one problem, not one per picture."""

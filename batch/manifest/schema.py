@@ -6,6 +6,7 @@ What depends on several fields (a ratio and its model) is in `entries`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
@@ -70,6 +71,15 @@ class CanaryShape(_Shape):
     max_failed: Annotated[float, fields.number(0, 1)] = 0.2
 
 
+class BudgetShape(_Shape):
+    """The most that may be spent, in US dollars."""
+
+    per_run: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
+    per_day: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
+    per_month: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
+    tags: Annotated[dict[str, float], PlainValidator(fields.tag_budgets)] = {}
+
+
 class RowsShape(_Shape):
     """The table whose rows make the jobs."""
 
@@ -130,6 +140,9 @@ class ManifestShape(_Shape):
     timeouts: TimeoutsShape = TimeoutsShape()
     retry: RetryShape = RetryShape()
     prices: Annotated[dict[str, float], PlainValidator(fields.prices)] = {}
+    price_table: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    budget: BudgetShape = BudgetShape()
+    tag: Annotated[str | None, PlainValidator(fields.run_name)] = None
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
@@ -152,6 +165,7 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("limits",): LimitsShape,
     ("timeouts",): TimeoutsShape,
     ("retry",): RetryShape,
+    ("budget",): BudgetShape,
     ("canary",): CanaryShape,
     ("defaults",): ParametersShape,
     ("defaults", "references"): ReferenceShape,
@@ -160,6 +174,46 @@ _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("jobs",): JobShape,
     ("jobs", "references"): ReferenceShape,
 }
+
+
+class ModelPricesShape(_Shape):
+    """What a model costs, in a price table of one's own."""
+
+    picture_usd: Annotated[dict[str, float], PlainValidator(fields.prices)]
+    picture_tokens: Annotated[dict[str, int], PlainValidator(fields.whole_by_size)] = {}
+    per_million_tokens_usd: Annotated[dict[str, float], PlainValidator(fields.token_prices)] = {}
+    source: Annotated[str, PlainValidator(fields.any_text)] = ""
+
+
+class PriceTableShape(_Shape):
+    """The file that `price_table` names; `batch/data/prices.json` is one. The insides of `models` are read apart."""
+
+    version: Annotated[int, fields.whole(1, 1)]
+    about: Annotated[str, PlainValidator(fields.any_text)] = ""
+    charged_by: Annotated[str | None, fields.word("request", "tokens")] = None
+    models: dict[str, Any]
+
+
+#: The same for a price table; a star stands for a model's name.
+_TABLE_SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
+    (): PriceTableShape,
+    ("models", "*"): ModelPricesShape,
+}
+
+
+def read_price_table(
+    document: Document, file: str, problems: Problems
+) -> tuple[PriceTableShape | None, dict[str, ModelPricesShape | None]]:
+    """A price table as far as its shape is right; what is wrong is noted, as in `read_shapes`."""
+    note = _Note(document, file, problems, "the price table", _TABLE_SHAPES)
+    shape = _read_shape(PriceTableShape, document.value, (), {"version": 1, "models": {}}, note)
+    if shape is None:
+        return None, {}
+    models = {
+        name: _read_shape(ModelPricesShape, model, ("models", name), {"picture_usd": {}}, note)
+        for name, model in shape.models.items()
+    }
+    return shape, models
 
 
 def read_shapes(document: Document, file: str, problems: Problems) -> tuple[ManifestShape, list[JobShape | None]]:
@@ -196,8 +250,17 @@ def _read_shape(kind: type[S], data: object, above: Path, required: dict[str, An
 class _Note:
     """Writes down pydantic's findings as our sentences, each with its place."""
 
-    def __init__(self, document: Document, file: str, problems: Problems) -> None:
+    def __init__(
+        self,
+        document: Document,
+        file: str,
+        problems: Problems,
+        whole: str = "the manifest",
+        shapes: Mapping[tuple[str, ...], type[_Shape]] = _SHAPES,
+    ) -> None:
         self._document = document
+        self._whole = whole
+        self._shapes = shapes
         self._file = file
         self._problems = problems
         # The reader of YAML may have said more precisely what is wrong with a value.
@@ -209,7 +272,8 @@ class _Note:
         unknowns = [above + detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
         for detail in details:
             path = above + detail["loc"]
-            if detail["type"] == "missing" and any(_hint(each) == f"did you mean {path[-1]}?" for each in unknowns):
+            meant = f"did you mean {path[-1]}?"
+            if detail["type"] == "missing" and any(self._hint(each) == meant for each in unknowns):
                 continue  # it is there, misspelt, and that is said
             unknown = detail["type"] == "extra_forbidden"
             at = self._document.key_at(*path) if unknown else self._document.at(*path)
@@ -224,7 +288,7 @@ class _Note:
         if kind == "missing":
             return _missing(field)
         if kind == "extra_forbidden":
-            return f'unknown field "{show(field)}"; {_hint(path)}'
+            return f'unknown field "{show(field)}"; {self._hint(path)}'
         if kind == "sentence":
             return f"{field} {detail['ctx']['text']}"
         if kind == "model_type" and names[-1:] == ["references"] and isinstance(path[-1], int):
@@ -235,11 +299,19 @@ class _Note:
     def _field(self, names: list[str], path: Path) -> str:
         """The field's name as the user knows it: `provider: x` has no `profile`, a list's item no name."""
         if not names:
-            return "the manifest"
+            return self._whole
         if isinstance(path[-1], int) and names[-1] == "jobs":
             return "every job"
         short = len(names) > 1 and isinstance(self._document.node(*path[:-1]), ScalarNode)
         return names[-2] if short else names[-1]
+
+
+    def _hint(self, path: Path) -> str:
+        """What a field that is not known may be meant for."""
+        names = [part for part in path if isinstance(part, str)]
+        above = tuple(names[:-1])
+        shape = self._shapes.get(above) or self._shapes.get((*above[:1], "*")) or self._shapes[()]
+        return did_you_mean(names[-1], shape.model_fields, "fields")
 
 
 def job_named(document: Document, path: tuple[str | int, ...]) -> str | None:
@@ -253,12 +325,6 @@ def job_named(document: Document, path: tuple[str | int, ...]) -> str | None:
     if not isinstance(job_id, str) or not job_id.strip() or "{" in job_id:
         return None
     return show(job_id)
-
-
-def _hint(path: Path) -> str:
-    """What a field that is not known may be meant for."""
-    names = [part for part in path if isinstance(part, str)]
-    return did_you_mean(names[-1], _SHAPES.get(tuple(names[:-1]), ManifestShape).model_fields, "fields")
 
 
 def _missing(field: str) -> str:

@@ -62,6 +62,9 @@ _POLICY_FINISHES: Final = frozenset(
     {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "SPII",
      "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION", "PUP_LIMITED_DISABLED"}
 )  # fmt: skip
+#: Kinds of tokens that a usage counts apart.
+_MODALITIES: Final = ("TEXT", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
+_MODALITIES_AT_MOST: Final = 10
 _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 
 
@@ -69,6 +72,17 @@ def interpret_answer(received: Received) -> Answer:
     """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `RunStopper`."""
     request_id = request_id_of(received)
     tree = _tree(received, request_id)
+    usage = _usage(_pick(tree, "usageMetadata", "usage_metadata"))
+    try:
+        return _interpret_tree(received, tree, request_id, usage)
+    except AttemptError as error:
+        error.usage = usage
+        raise
+
+
+def _interpret_tree(
+    received: Received, tree: dict[str, Any], request_id: str | None, usage: dict[str, Any] | None
+) -> Answer:
     response_id = tree.get("responseId") or tree.get("response_id")
     if request_id is None and isinstance(response_id, str):
         request_id = _no_surrogates(response_id[:200])
@@ -94,12 +108,11 @@ def interpret_answer(received: Received) -> Answer:
             finish, note, caption, ids, had_picture=bool(reader.pictures), had_candidate=bool(candidate)
         )
     warnings = reader.warnings + ([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])
-    usage = _pick(tree, "usageMetadata", "usage_metadata")
     return Answer(
         pictures=tuple(reader.pictures),
         caption=caption or None,
         request_id=request_id,
-        usage=_numbers(usage) if isinstance(usage, dict) else None,
+        usage=usage,
         warnings=tuple(warnings),
     )
 
@@ -334,13 +347,29 @@ def _mappings_or_strings(value: Any) -> Iterator[dict[str, Any] | str]:
             yield entry
 
 
-def _numbers(usage: dict[str, Any]) -> dict[str, int]:
-    """The token counts worth recording: plain numbers only, and no nonsense."""
-    return {
-        name: value
-        for name, value in usage.items()
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
-    }
+def _usage(usage: Any) -> dict[str, Any] | None:
+    """The token counts worth recording: plain numbers, and lists of them by modality; no nonsense."""
+    if not isinstance(usage, dict):
+        return None
+    found: dict[str, Any] = {name: value for name, value in usage.items() if _is_count(value)}
+    for name, details in usage.items():
+        if isinstance(details, list) and name.lower().endswith("details"):
+            entries = [_by_modality(entry) for entry in details[:_MODALITIES_AT_MOST] if isinstance(entry, dict)]
+            found[name] = [entry for entry in entries if entry is not None]
+            if not found[name]:
+                del found[name]
+    return found
+
+
+def _by_modality(entry: dict[str, Any]) -> dict[str, Any] | None:
+    modality, count = entry.get("modality"), _pick(entry, "tokenCount", "token_count")
+    if modality not in _MODALITIES or not _is_count(count):
+        return None
+    return {"modality": modality, "tokenCount": count}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
 
 
 def _code(reason: str) -> str:

@@ -30,12 +30,17 @@ class _Counts(Listener):
         self._to_do = 0
         self._gate_until = 0.0
         self._stopping = False
+        self._money = ""
 
     def run_started(self, start: RunStart) -> None:
         self._to_do = start.to_do
 
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
         self._in_flight = in_flight
+        self._money = ""
+
+    def money_waits(self, words: str) -> None:
+        self._money = words
 
     def gate_closed(self, seconds: float, reason: str) -> None:  # noqa: ARG002
         self._gate_until = self._clock.monotonic() + seconds
@@ -77,7 +82,7 @@ class _Counts(Listener):
             return f"stopping, {self._in_flight} in flight"
         if gate_seconds > 0:
             return f"waits for the provider's gate, {duration(gate_seconds)} more"
-        return waiting_words(self._waiting) or f"{self._in_flight} in flight"
+        return self._money or waiting_words(self._waiting) or f"{self._in_flight} in flight"
 
     def _ended(self) -> int:
         return sum(self._counts[word] for word in ("done", "failed", "unknown"))

@@ -24,13 +24,15 @@ JSON_TYPE = "application/json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back. `images` counts the pictures in it, for the book."""
+    """What goes back. `images` counts the pictures in it, for the book. With `false_usage` its `usageMetadata` is not
+    what it is charged by."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = JSON_TYPE
     headers: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
+    false_usage: bool = False
     deliver: Deliver | None = None
 
 

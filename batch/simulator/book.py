@@ -65,7 +65,7 @@ class Book:
         self.in_flight = 0
         self.downloads = 0
         self.downloads_with_key = 0
-        self._usd_thousandths = 0
+        self._micro_usd = 0
         self._last_n = 0
         self._capacity = entries_in_memory
         self._entries: OrderedDict[int, Entry] = OrderedDict()
@@ -76,7 +76,7 @@ class Book:
     @property
     def usd(self) -> float:
         """What has been charged, in dollars, without the dust of adding floats."""
-        return self._usd_thousandths / 1000
+        return self._micro_usd / 1_000_000
 
     @property
     def entries(self) -> list[Entry]:
@@ -123,7 +123,7 @@ class Book:
         self.requests += 1
         self.billed += entry.billed
         self.images += entry.images
-        self._usd_thousandths += round(entry.usd * 1000)
+        self._micro_usd += round(entry.usd * 1_000_000)
         self._last_n = max(self._last_n, entry.n)
         self._entries[entry.n] = entry
         if entry.delivered:

@@ -74,6 +74,7 @@ A --config file holds the same options under the names that a manifest uses:
     help="YAML file with options; those given here win.",
 )
 @click.option("--latency", metavar="S|LOW-HIGH", help="Seconds a picture takes, fixed or evenly drawn.")
+@click.option("--billing", type=click.Choice(["request", "tokens"]), help="What is charged: a price each, or tokens.")
 @click.option("--rpm", type=click.IntRange(0), help="Requests per minute before 429.")
 @click.option("--rpd", type=click.IntRange(0), help="Requests per day before 429.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME;...", help="Misbehave (repeatable), see below.")

@@ -33,6 +33,7 @@ from batch.simulator.answers import (
     encode,
     good_answer,
 )
+from batch.simulator.billing import price
 from batch.simulator.book import Book, Entry
 from batch.simulator.delivery import Connection, LeftError, Spent
 from batch.simulator.faults import FAULTS
@@ -255,7 +256,7 @@ class _Handler:
         entry.http_status = None if silent else answer.status
         entry.images = answer.images
         entry.billed = billed
-        entry.usd = _price(entry) if billed else 0.0
+        entry.usd = self._price(entry, answer) if billed else 0.0
         self._book.record(entry)
         header = "x-request-id" if self._settings.flavour == "google" else "X-Oneapi-Request-Id"
         headers = {header: entry.request_id, **answer.headers}
@@ -277,6 +278,10 @@ class _Handler:
         )
         await self._deliver(visit, response)
         return response
+
+    def _price(self, entry: Entry, answer: Answer) -> float:
+        model = MODELS.get(entry.model or "", nothing_asked().model)
+        return price(answer, model, entry.image_size or "1K", self._settings.billing)
 
     async def _deliver(self, visit: _Visit, response: web.Response) -> None:
         try:
@@ -381,12 +386,6 @@ class _Handler:
 
 def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, body=encode(value, ascii_only=True), headers={"Content-Type": JSON_TYPE})
-
-
-def _price(entry: Entry) -> float:
-    """One list price per charged request, however many pictures came, as relays charge."""
-    model = MODELS.get(entry.model or "", nothing_asked().model)
-    return model.usd[entry.image_size or "1K"]
 
 
 def _note_ask(entry: Entry, ask: Ask) -> None:

@@ -54,6 +54,7 @@ class SimulatorSettings:
     pictures             "drawn" (each its own) or "plain" (one per ratio and size, for load tests)
     picture_bytes        pad every picture to this size with a comment, as real ones are larger
     latency_seconds      how long the model takes: fixed, or (low, high) drawn evenly
+    billing              "request" (one list price per charged request, as relays do) or "tokens" (those it reports)
     requests_per_minute  429 above it; also requests_per_day
     keys                 accepted keys; empty means any key that is not empty
     faults               rules, the first that applies wins
@@ -69,6 +70,7 @@ class SimulatorSettings:
     pictures: str = "drawn"
     picture_bytes: int | None = None
     latency_seconds: tuple[float, float] = (0.0, 0.0)
+    billing: str = "request"
     requests_per_minute: int | None = None
     requests_per_day: int | None = None
     keys: frozenset[str] = field(default=frozenset(), repr=False)
@@ -285,6 +287,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "pictures": _one_of("drawn", "plain"),
     "picture_bytes": _whole_or_none(1),
     "latency_seconds": _latency,
+    "billing": _one_of("request", "tokens"),
     "requests_per_minute": _whole_or_none(0),
     "requests_per_day": _whole_or_none(0),
     "keys": _keys,

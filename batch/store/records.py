@@ -177,4 +177,9 @@ def _head(kind: str, job: Job, number: int, run: str, at: str) -> dict[str, Any]
 
 
 def _cost(facts: AttemptFacts) -> dict[str, Any]:
-    return {"request_id": facts.request_id, "seconds": round(facts.seconds, 3), "usd": round(facts.cost_usd, 6)}
+    return {
+        "request_id": facts.request_id,
+        "seconds": round(facts.seconds, 3),
+        "usd": round(facts.cost_usd, 6),
+        "usd_from": facts.usd_from,
+    }

@@ -210,12 +210,12 @@ EXPECTED: dict[str, Expected] = {
     "http_101": charged("no_body", 2),
 }  # fmt: skip
 
-def write_manifest(folder: Path, base_url: str) -> Path:
+def write_manifest(folder: Path, base_url: str, profile: str = "anyfast") -> Path:
     """One job against a server, with little patience."""
     path = folder / "jobs.yaml"
     path.write_text(
         "name: faults\n"
-        f"provider: {{profile: anyfast, base_url: '{base_url}'}}\n"
+        f"provider: {{profile: {profile}, base_url: '{base_url}'}}\n"
         "timeouts: {connect_seconds: 10, write_seconds: 10, read_seconds: 1, total_seconds: 1.5}\n"
         "verify: decode\n"
         "defaults: {image_size: '512', aspect_ratio: '1:1', modalities: [TEXT, IMAGE]}\n"
@@ -239,6 +239,17 @@ def assert_balance(book: Any, output: Path) -> None:
     assert billed <= possible
     assert certain <= billed or book.entries[0].fault in LOOK_CHARGED
     assert len(names) == len(ends) == book.requests
+    assert_money(book, ends)
+
+
+def assert_money(book: Any, ends: Mapping[str, Mapping[str, Any]]) -> None:
+    """Charge by charge: what the ledger knows to be charged is what the book has, and what is unknown costs no more."""
+    book_usd = {entry.client_request_id: entry.usd for entry in book.entries}
+    for rid, end in ends.items():
+        if end["t"] == "unk":
+            assert (book_usd[rid] <= end["usd"], end["usd_from"]) == (True, "list")
+        elif book.entries[0].fault not in LOOK_CHARGED:
+            assert abs(end["usd"] - book_usd[rid]) < 0.0005, (end, book_usd[rid])
 
 
 #: Answers that are counted as charged, to be on the safe side, and at this simulator are not.
@@ -248,6 +259,18 @@ LOOK_CHARGED = ("http_204", "http_101")
 def test_the_table_knows_every_fault() -> None:
     """A fault that is added to the simulator needs its line here."""
     assert set(EXPECTED) == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_charged_by_tokens_the_money_is_that_of_the_book(name: str, tmp_path: Path) -> None:
+    """With Google's way of charging: pictures, refusals and broken answers cost what their tokens say, or the list."""
+    options = {"pictures": "plain", "billing": "tokens", "faults": [{"fault": name, **EXPECTED[name].params}]}
+    async with serve(settings_from(options)) as simulator:
+        await batch.run(
+            write_manifest(tmp_path, simulator.base_url, "google"), output=tmp_path / "out", clock=HastyClock(),
+            environment={"GEMINI_API_KEY": "AIza-canary-0123456789"},
+        )  # fmt: skip
+        assert_balance(simulator.book, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", FAULTS)

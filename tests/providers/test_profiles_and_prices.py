@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batch import prices
 from batch.errors import ConfigError
-from batch.prices import load_prices
+from batch.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
 from batch.providers.profiles import resolve_endpoint
 from batch.settings import Auth, ProviderSettings
 
@@ -52,3 +55,68 @@ def test_a_price_is_never_too_low(model: str, size: str, own: dict[str, float], 
 
     job = replace(tools.job(image_size=size), model=model)
     assert load_prices(own).picture_usd(job) == usd
+
+
+def counts(prompt: int, output: int, thoughts: int = 0, pictures: int | None = None, **more: Any) -> dict[str, Any]:
+    """The provider's own count; `pictures` of the output tokens are a picture's."""
+    details = {} if pictures is None else {"candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": pictures}]}
+    total = {"totalTokenCount": prompt + output + thoughts}
+    tokens = {"promptTokenCount": prompt, "candidatesTokenCount": output, "thoughtsTokenCount": thoughts}
+    return {**tokens, **total, **details, **more}
+
+
+CHARGES = [
+    ("a picture", counts(8, 1120, pictures=1120), 1, (0.067204, "usage")),
+    ("a picture and thinking", counts(8, 1120, 264, pictures=1120), 1, (0.067996, "usage")),
+    ("words beside it", counts(8, 1220, pictures=1120), 1, (0.067504, "usage")),
+    ("nothing said of the kinds", counts(8, 1220), 1, (0.073204, "usage")),
+    ("blocked: input and thinking", counts(1119, 0, 240), 0, (0.00128, "usage")),
+    ("two pictures", counts(8, 2240, pictures=2240), 2, (0.134404, "usage")),
+    ("no count", None, 1, (0.067204, "list")),
+    ("an empty count", {}, 1, (0.067204, "list")),
+    ("no total", {"promptTokenCount": 8, "candidatesTokenCount": 1120}, 1, (0.067204, "list")),
+    ("does not add up", counts(8, 1120, totalTokenCount=9), 1, (0.067204, "list")),
+    ("below nought", counts(8, 1120, promptTokenCount=-8), 1, (0.067204, "list")),
+    ("text", counts(8, 1120, candidatesTokenCount="1120"), 1, (0.067204, "list")),
+    ("a picture for nothing", counts(8, 0), 1, (0.067204, "list")),
+    ("more than an answer holds", counts(8, 32_768), 1, (0.067204, "list")),
+]
+
+
+@pytest.mark.parametrize(("usage", "pictures", "charge"), [case[1:] for case in CHARGES], ids=[c[0] for c in CHARGES])
+def test_tokens_count_where_they_are_charged_and_make_sense(
+    usage: Any, pictures: int, charge: tuple[float, str], tools: Any
+) -> None:
+    """Else it is the list price with its input; and per request it is one list price, whatever the tokens say."""
+    job = replace(tools.job(image_size="1K"), prompt="a mug :)", references=())
+    by_tokens, by_request = load_prices({}, charged_by=ChargedBy.TOKENS), load_prices({})
+    found = by_tokens.charge(job, usage, pictures=pictures)
+    assert (found.usd, found.source) == charge
+    assert found.usd <= by_tokens.most_usd(job)
+    assert by_request.charge(job, usage, pictures=pictures) == Charge(usd=0.067, source="list")
+    assert by_request.most_usd(job) == by_request.attempt_usd(job) == 0.067
+
+
+def test_every_shipped_price_says_where_it_is_from() -> None:
+    """A version, and for each model a source with a year; all sizes of a model have tokens too."""
+    table = json.loads((Path(prices.__file__).parent / "data/prices.json").read_text())
+    assert table["version"] == 1
+    for model in table["models"].values():
+        assert "2026" in model["source"]
+        assert set(model["picture_usd"]) == set(model["picture_tokens"])
+        assert set(model["per_million_tokens_usd"]) == set(prices.TOKEN_KINDS)
+
+
+def test_an_own_table_takes_the_place_of_models_and_says_how_they_are_charged(tools: Any) -> None:
+    """What it does not name stays; it knows better than the profile how the endpoint charges."""
+    own = PriceList(
+        models={"m": ModelPrices(picture_usd={"1K": 1.0}, picture_tokens={"1K": 100}, token_usd=FLAT)},
+        charged_by=ChargedBy.TOKENS,
+    )
+    table, job = load_prices({}, own), replace(tools.job(image_size="1K"), model="m", prompt="x", references=())
+    assert table.charge(job, counts(1, 100), pictures=1) == Charge(usd=1.01, source="usage")
+    assert table.picture_usd(replace(job, model="gemini-3-pro-image")) == 0.134
+    assert load_prices({"1K": 0.5}, own).charge(job, counts(1, 100), pictures=1) == Charge(usd=0.5, source="list")
+
+
+FLAT = dict.fromkeys(prices.TOKEN_KINDS, 10_000.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from batch.simulator.answers import Answer, Scene, encode, inline_part, snake_spelled
@@ -118,6 +119,39 @@ async def _with_draft(scene: Scene, *, marked: bool) -> list[dict[str, Any]]:
     final = inline_part(await scene.picture())
     final["thoughtSignature"] = base64.b64encode(b"signature of a thought").decode()
     return [thinking, draft, *scene.caption_parts(), final]
+
+
+# ---- token counts that are not true ------------------------------------------------------------------------
+
+
+def _counting(change: Callable[[dict[str, Any]], Any]) -> Act:
+    """A good answer whose `usageMetadata` is what `change` makes of the true one; None leaves it out."""
+
+    async def act(scene: Scene) -> Answer:
+        message = scene.message(await scene.parts())
+        usage = change(message.pop("usageMetadata"))
+        if usage is not None:
+            message["usageMetadata"] = usage
+        return replace(scene.answer(message), false_usage=True)
+
+    return act
+
+
+_FALSE_COUNTS: Mapping[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "missing": ("no usageMetadata at all", lambda _: None),
+    "list": ("usageMetadata is a list", lambda usage: [usage]),
+    "negative": ("tokens counted below nought", lambda usage: {**usage, "promptTokenCount": -5}),
+    "text": ("tokens counted in words", lambda usage: {**usage, "candidatesTokenCount": "many"}),
+    "huge": ("a million million tokens", lambda usage: dict.fromkeys(usage, 10**12)),
+    "large": (
+        "more tokens than an answer can hold",
+        lambda _: {"promptTokenCount": 9, "candidatesTokenCount": 10**6, "totalTokenCount": 10**6 + 9},
+    ),
+    "free": ("a picture that counts for nothing", lambda _: {"promptTokenCount": 9, "totalTokenCount": 9}),
+    "sum": ("a total that is not the sum", lambda usage: {**usage, "totalTokenCount": 1}),
+}
+for _name, (_about, _change) in _FALSE_COUNTS.items():
+    SHAPES.add(f"usage_{_name}", _about, _counting(_change))
 
 
 @SHAPES.fault("only_thought_image", "the only picture is marked thought")

@@ -1,0 +1,192 @@
+"""The spend book: what the runs with one key on this machine have spent, or may still spend, day by day.
+
+Caps for a day, a month or a tag hold over several runs and output folders, so what is spent must be known to all of
+them and outlive each. The book is an append-only JSONL file under a lock that goes with its process. A run does not
+write every request down: it takes a *share* of what is left, in advance and durably, and spends within it. When it ends
+the share shrinks to what was spent; a run that was killed leaves the whole share behind, and that counts as spent until
+the next run in the same output folder has settled it from the ledger, which knows every attempt.
+
+Money is in whole millionths of a dollar.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from batch.errors import OutputError, StorageError
+from batch.store.durable import storage_errors, sync_folder, write_all
+
+
+def spend_folder(environment: Mapping[str, str]) -> Path:
+    """Where spend books are kept."""
+    base = environment.get("XDG_STATE_HOME", "")
+    # The rule of those who named the variable: a relative path is none.
+    root = Path(base) if os.path.isabs(base) else Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    return root / "imagebatch" / "spend"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one run has taken of one day's money (`day`: `2026-01-31`, UTC), under a tag or none (empty).
+
+    `is_open`: the run may still spend it; closed, it is what was spent.
+    """
+
+    run: str
+    day: str
+    tag: str
+    output: str
+    micro_usd: int
+    is_open: bool
+
+
+class Shares:
+    """All shares of a book; the last word on each counts."""
+
+    def __init__(self) -> None:
+        self._by_run_and_day: dict[tuple[str, str], Share] = {}
+
+    def put(self, share: Share) -> None:
+        self._by_run_and_day[share.run, share.day] = share
+
+    def left_open(self, output: str, but: str) -> list[Share]:
+        """Shares that runs in this output folder left open, except one run's."""
+        return [share for share in self if share.is_open and share.output == output and share.run != but]
+
+    def total(self, *, days: str = "", tag: str | None = None) -> int:
+        """The sum over days that begin so (`2026-01` is a month), of one tag or of all."""
+        return sum(
+            share.micro_usd for share in self if share.day.startswith(days) and (tag is None or share.tag == tag)
+        )
+
+    def __iter__(self) -> Iterator[Share]:
+        return iter(self._by_run_and_day.values())
+
+    def __len__(self) -> int:
+        return len(self._by_run_and_day)
+
+
+class SpendBook:
+    """The file of one account. Raises `OutputError` if it cannot be used and `StorageError` if writing fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shares = Shares()
+        self._read_bytes = 0
+
+    def look(self) -> Shares:
+        """What stands in it now. Makes nothing and takes no lock; a torn end is passed over."""
+        try:
+            with open(self._path, "rb") as file:
+                self._take_in(file.read(), Shares())
+        except FileNotFoundError:
+            self._shares = Shares()
+        except OSError as error:
+            raise OutputError(f"cannot read the spend book {self._path}: {error.strerror or error}") from error
+        return self._shares
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[Shares, Writer]]:
+        """All shares, and a way to write; no other process can do either meanwhile."""
+        descriptor = self._open()
+        try:
+            self._catch_up(descriptor)
+            yield self._shares, Writer(descriptor, self)
+        finally:
+            os.close(descriptor)  # the lock goes with it
+
+    def _open(self) -> int:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            is_new = not self._path.exists()
+            descriptor = os.open(self._path, flags, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if is_new:
+                sync_folder(str(self._path.parent))
+        except OSError as error:
+            message = (
+                f"cannot use the spend book {self._path}: {error.strerror or error}; caps for a day, a month or a tag "
+                "need it. Make it writable, or set XDG_STATE_HOME to a folder that is"
+            )
+            raise OutputError(message) from error
+        return descriptor
+
+    def _catch_up(self, descriptor: int) -> None:
+        """Read what others have written since. Half a line is what a crash left: it was never relied on."""
+        with storage_errors("read the spend book"):
+            size = os.fstat(descriptor).st_size
+            if size < self._read_bytes:  # somebody has moved the book away
+                self._read_bytes, self._shares = 0, Shares()
+            data = os.pread(descriptor, size - self._read_bytes, self._read_bytes)
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                os.ftruncate(descriptor, self._read_bytes + whole)
+        self._take_in(data[:whole], self._shares)
+        self._read_bytes += whole
+
+    def _take_in(self, data: bytes, shares: Shares) -> None:
+        for line in data[: data.rfind(b"\n") + 1].splitlines():
+            try:
+                shares.put(Share(**json.loads(line)))
+            except (ValueError, TypeError):
+                raise OutputError(
+                    f"the spend book {self._path} is damaged; look at it, and move it away to begin a new one"
+                ) from None
+        self._shares = shares
+
+    def _note(self, share: Share, size_bytes: int) -> None:
+        self._shares.put(share)
+        self._read_bytes += size_bytes
+
+
+class Writer:
+    """Appends to a book while it is locked."""
+
+    def __init__(self, descriptor: int, book: SpendBook) -> None:
+        self._descriptor = descriptor
+        self._book = book
+
+    def put(self, share: Share) -> None:
+        """Write a share down, durably."""
+        line = json.dumps(asdict(share), separators=(",", ":")).encode("ascii") + b"\n"
+        try:
+            write_all(self._descriptor, line)
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise StorageError(f"cannot write the spend book: {error.strerror or error}") from error
+        self._book._note(share, len(line))  # noqa: SLF001  (one thing in two parts)
+
+
+def spent_by_run_and_day(
+    ledger: Path, open_micro_usd: Callable[[dict[str, Any]], int], runs: frozenset[str]
+) -> dict[tuple[str, str], int]:
+    """What the attempts of some runs have cost by the ledger, by the run and the day that sent them.
+
+    `open_micro_usd(try_record)` is what an attempt without an end counts for.
+    """
+    sent: dict[tuple[str, int], dict[str, Any]] = {}
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    with open(ledger, "rb") as file:
+        for line in file:
+            if b'"t":"run"' in line or not line.endswith(b"}\n"):
+                continue
+            record = json.loads(line)
+            attempt = record.get("job", ""), record.get("att", 0)
+            if record["t"] == "try":
+                if record["run"] in runs:
+                    sent[attempt] = record
+            elif record["t"] in ("done", "fail", "unk") and attempt in sent:
+                tried = sent.pop(attempt)
+                sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
+    for tried in sent.values():
+        sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)
+    return sums

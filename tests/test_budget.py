@@ -1,0 +1,295 @@
+"""Caps on money: whatever is in flight, fails or is killed, what may be spent stays within every cap."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import job
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batch.budget import Wallet, micro
+from batch.errors import OutputError, RunStopper, StorageError
+from batch.settings import Budget
+from batch.store.spend import SpendBook
+
+MOST = 0.1
+
+
+class Day:
+    """A clock that stands, and can be put on by a day."""
+
+    def __init__(self) -> None:
+        self.day = datetime(2026, 1, 30, 12, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def now(self) -> datetime:
+        return self.day
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+
+def wallet(budget: Budget, book: SpendBook | None = None, run: str = "run-1", **more: Any) -> Wallet:
+    options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o", **more}
+    return Wallet(budget, book=book, **options)
+
+
+@dataclass
+class Run:
+    """One run with its wallet, its ledger's lines, and the attempts that are on their way."""
+
+    wallet: Wallet
+    run_id: str
+    output: Path
+    clock: Day
+    places: dict[str, AbstractAsyncContextManager[None]] = field(default_factory=dict)
+    waiting: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    attempts: int = 0
+
+    def line(self, kind: str, job_id: str, **fields: Any) -> None:
+        at = f"{self.clock.now():%Y-%m-%d}T"
+        record = {"t": kind, "run": self.run_id, "at": at, "job": job_id, "att": 1, **fields}
+        with open(self.output / "ledger.jsonl", "a") as file:
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
+
+
+class World:
+    """Two output folders with one key, and a provider that knows what it really charged."""
+
+    def __init__(self, budget: Budget, folder: Path) -> None:
+        self.budget, self.folder, self.clock = budget, folder, Day()
+        self.numbers: Iterator[int] = iter(range(10**6))
+        #: What the provider charged or may have charged for every request that went out: by its name, day and run.
+        self.charged: dict[str, tuple[int, str, str]] = {}
+        self.runs = [self.start(name) for name in ("a", "b")]
+
+    def start(self, name: str) -> Run:
+        output = self.folder / name
+        output.mkdir(exist_ok=True)
+        (output / "ledger.jsonl").touch()
+        run_id = f"{name}-{next(self.numbers)}"
+        book = SpendBook(self.folder / "book.jsonl")
+        made = wallet(self.budget, book, run_id, clock=self.clock, output=str(output), tag="spring")
+        for line in (output / "ledger.jsonl").read_text().splitlines():  # what was in flight is unknown now
+            record = json.loads(line)
+            if record["t"] == "try" and f'"unk","run":"{run_id}' not in line:
+                self.settle_unknown(output, run_id, record)
+        made.settle_earlier_runs(lambda _: MOST)
+        return Run(made, run_id, output, self.clock)
+
+    def settle_unknown(self, output: Path, run_id: str, tried: dict[str, Any]) -> None:
+        ledger = output / "ledger.jsonl"
+        ended = {json.loads(line)["job"] for line in ledger.read_text().splitlines() if '"t":"try"' not in line}
+        if tried["job"] not in ended:
+            with open(ledger, "a") as file:
+                file.write(json.dumps({**tried, "t": "unk", "run": run_id, "usd": MOST}, separators=(",", ":")) + "\n")
+
+    async def step(self, what: str, number: int, cost: int) -> None:
+        run = self.runs[number]
+        await getattr(self, what)(run, number, cost)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for job_id, task in list(run.waiting.items()):
+            if task.done():
+                del run.waiting[job_id]
+                if task.exception() is not None:
+                    assert isinstance(task.exception(), RunStopper)
+                    del run.places[job_id]
+                else:
+                    self.send(run, job_id)
+
+    async def ask(self, run: Run, number: int, cost: int) -> None:
+        job_id = f"{run.run_id}-{run.attempts}"
+        run.attempts += 1
+        run.places[job_id] = place = run.wallet.place(job(job_id))
+        run.waiting[job_id] = asyncio.ensure_future(place.__aenter__())
+
+    def send(self, run: Run, job_id: str) -> None:
+        """The intent is durable, and the request goes out: from now on it may be charged in full."""
+        run.wallet.sending(job(job_id))
+        run.line("try", job_id)
+        self.charged[job_id] = micro(MOST), f"{self.clock.now():%Y-%m-%d}", run.run_id
+
+    async def end(self, run: Run, number: int, cost: int) -> None:
+        """The oldest request in flight is answered, and recorded."""
+        for job_id in [each for each in run.places if each not in run.waiting][:1]:
+            _, day, run_id = self.charged[job_id]
+            self.charged[job_id] = cost, day, run_id
+            run.line("done", job_id, usd=cost / 1e6)
+            run.wallet.settle(job(job_id), cost / 1e6)
+            await run.places.pop(job_id).__aexit__(None, None, None)
+
+    async def lose(self, run: Run, number: int, cost: int) -> None:
+        """Somebody is let go while he waits."""
+        for job_id in list(run.waiting)[:1]:
+            run.waiting.pop(job_id).cancel()
+            del run.places[job_id]
+
+    async def kill(self, run: Run, number: int, cost: int) -> None:
+        """Nothing is told to anybody; the next run begins with what is on the disk."""
+        for task in run.waiting.values():
+            task.cancel()
+        self.runs[number] = self.start(run.output.name)
+
+    async def close(self, run: Run, number: int, cost: int) -> None:
+        """The run ends by itself, with all it has sent answered."""
+        for task in run.waiting.values():
+            task.cancel()
+        run.places = {each: place for each, place in run.places.items() if each not in run.waiting}
+        run.waiting = {}
+        while run.places:
+            await self.end(run, number, cost)
+        run.wallet.close()
+        self.runs[number] = self.start(run.output.name)
+
+    async def next_day(self, run: Run, number: int, cost: int) -> None:
+        self.clock.day += timedelta(days=1)
+
+    def check(self) -> None:
+        """What was charged, with everything in flight at its most, passes no cap; nor does the book."""
+        day = f"{self.clock.now():%Y-%m-%d}"
+        budget = self.budget
+        limits = {"per day": (budget.per_day, day), "per month": (budget.per_month, day[:7]),
+                  "of the tag spring": (budget.tags.get("spring"), "")}  # fmt: skip
+        known = {cap.name: cap for cap in self.runs[0].wallet.caps()}
+        for name, (limit, days) in limits.items():
+            total = sum(usd for usd, sent, _ in self.charged.values() if sent.startswith(days))
+            if limit is not None:
+                assert total <= min(micro(limit), known[name].taken), (name, total)
+        for run in self.runs:
+            total = sum(usd for usd, _, run_id in self.charged.values() if run_id == run.run_id)
+            assert budget.per_run is None or total <= micro(budget.per_run)
+            for cap in run.wallet.caps():
+                assert cap.spent >= 0
+                assert cap.spent + cap.held <= max(cap.limit, cap.taken) <= cap.limit, cap
+
+
+STEPS = st.tuples(
+    st.sampled_from(["ask"] * 6 + ["end"] * 4 + ["lose", "kill", "close", "next_day"]),
+    st.integers(0, 1),
+    st.integers(0, micro(MOST)),
+)
+CAPS = st.none() | st.integers(0, 1_500_000).map(lambda amount: amount / 1e6)
+
+TAGS = CAPS.map(lambda usd: {} if usd is None else {"spring": usd})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.builds(
+        Budget, per_run=CAPS, per_day=CAPS, per_month=CAPS, tags=TAGS
+    ),
+    st.lists(STEPS, max_size=60),
+)
+def test_no_interleaving_passes_a_cap(budget: Budget, steps: list[tuple[str, int, int]]) -> None:
+    """Two runs with one key; requests asked for, sent, answered, given up; runs that end, are killed, meet midnight."""
+
+    async def play() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(budget, Path(folder))
+            for step in steps:
+                await world.step(*step)
+                world.check()
+            for run in world.runs:
+                for task in run.waiting.values():
+                    task.cancel()
+
+    asyncio.run(play())
+
+
+async def test_a_job_waits_for_what_is_in_flight_and_goes_when_there_is_room() -> None:
+    """A cap for one request at a time: the second goes when the first turned out to cost nothing."""
+    said: list[str] = []
+    money = wallet(Budget(per_run=0.15), waiting=said.append)
+    first, second = money.place(job("a")), money.place(job("b"))
+    await first.__aenter__()
+    money.sending(job("a"))
+    waiting = asyncio.ensure_future(second.__aenter__())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert said == ["waiting for money: the budget per run is set aside for what is in flight"]
+    money.settle(job("a"), 0.0)
+    await first.__aexit__(None, None, None)
+    await waiting
+    assert (money.spent, money.held) == (0, 100_000)
+
+
+async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
+    """And nothing is left standing of the attempt to get in."""
+    money = wallet(Budget(per_run=0.25))
+    for name in ("a", "b"):
+        async with money.place(job(name)):
+            money.sending(job(name))
+            money.settle(job(name), 0.1)
+    with pytest.raises(RunStopper) as stopped:
+        async with money.place(job("c")):
+            raise AssertionError
+    assert str(stopped.value) == (
+        "the budget per run of $0.25 has no room for the next request, which may cost $0.10: $0.20 spent, $0.00 "
+        "reserved, $0.05 left"
+    )
+    assert (stopped.value.code, stopped.value.stop_code, stopped.value.not_before) == ("budget", 75, None)
+
+
+@pytest.mark.parametrize(
+    ("budget", "until"),
+    [(Budget(per_day=0.05), "2026-01-31T00:00:00Z"), (Budget(per_month=0.05), "2026-02-01T00:00:00Z"),
+     (Budget(tags={"spring": 0.05}), None)],
+)  # fmt: skip
+async def test_a_cap_that_time_lifts_says_when(budget: Budget, until: str | None, tmp_path: Path) -> None:
+    """A day and a month end; a tag's money does not come back."""
+    money = wallet(budget, SpendBook(tmp_path / "book"), tag="spring")
+    with pytest.raises(RunStopper) as stopped:
+        await money.place(job("a")).__aenter__()
+    assert stopped.value.not_before == until
+
+
+async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_path: Path) -> None:
+    """For a run in another folder all of it is spent; the next run in the same folder knows better."""
+    world = World(Budget(per_day=1.0), tmp_path)
+    killed = world.runs[0]
+    async with killed.wallet.place(job("x")):
+        world.send(killed, "x")
+        taken = killed.wallet.caps()[0].taken
+        assert taken > micro(MOST)
+    other = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), "other", clock=world.clock, output="/else")
+    assert [(cap.spent, cap.held) for cap in other.caps()] == [(taken, 0)]
+    world.start("a")
+    assert [(cap.spent, cap.held) for cap in other.caps()] == [(micro(MOST), 0)]
+
+
+def test_half_a_line_is_passed_over_and_damage_is_not(tmp_path: Path) -> None:
+    """A crash leaves half a line at the end, which nobody relied on; anything else is for a person to see."""
+    path = tmp_path / "book"
+    wallet(Budget(per_day=1.0), SpendBook(path)).settle_earlier_runs(lambda _: 0.0)
+    whole = '{"run":"r","day":"2026-01-30","tag":"","output":"/x","micro_usd":300000,"is_open":false}\n'
+    path.write_text(whole + '{"run":"s","d')
+    with SpendBook(path).locked() as (shares, _):
+        assert shares.total(days="2026-01") == 300_000
+    assert path.read_text() == whole
+    path.write_text("nonsense\n" + whole)
+    with pytest.raises(OutputError, match="is damaged"):
+        SpendBook(path).look()
+
+
+async def test_a_book_that_cannot_be_written_stops_before_anything_is_sent(tmp_path: Path) -> None:
+    """At the start it is the folder's fault; later it is like a full disk. Without shared caps all is well."""
+    (tmp_path / "file").write_text("")
+    book = SpendBook(tmp_path / "file" / "book")
+    with pytest.raises(OutputError, match="Make it writable, or set XDG_STATE_HOME"):
+        wallet(Budget(per_day=1.0), book).settle_earlier_runs(lambda _: 0.0)
+    with pytest.raises(StorageError, match="spend book"):
+        await wallet(Budget(per_day=1.0), book).place(job("a")).__aenter__()
+    await wallet(Budget(per_run=1.0)).place(job("a")).__aenter__()
