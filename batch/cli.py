@@ -110,13 +110,16 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
-    names = ("on_changed", "retry", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
+    names = ("on_changed", "retry", "resend", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
              "refresh_references", "max_cost")  # fmt: skip
 
     @functools.wraps(function)
-    def with_wishes(*args: Any, canary: int | None = None, **options: Any) -> Any:
+    def with_wishes(
+        *args: Any, canary: int | None = None, ignore_not_before: bool = False, **options: Any
+    ) -> Any:
         given = {name: options.pop(name) for name in names}
-        return function(*args, wishes=_wishes(**given, canary=canary), **options)
+        wishes = _wishes(**given, canary=canary, ignore_not_before=ignore_not_before)
+        return function(*args, wishes=wishes, **options)
 
     for option in reversed(_WISHES_OPTIONS):
         with_wishes = option(with_wishes)
@@ -134,6 +137,8 @@ _WISHES_OPTIONS: Final = (
     click.option("--retry", metavar="CAUSES", default="",
                  help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
                       "'cause in (no_image, timeout) and attempts < 4', or all. Charged again."),
+    click.option("--resend", type=click.Choice(["unknown"]),
+                 help="unknown: send every job once more whose request got no answer. May be paid twice."),
     click.option("--on-changed", type=click.Choice(["ask", "refuse", "keep", "rerun"]), default="ask",
                  show_default=True,
                  help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
@@ -156,6 +161,7 @@ def _wishes(
     *,
     on_changed: str,
     retry: str,
+    resend: str | None,
     only: tuple[str, ...],
     where: str | None,
     limit: int | None,
@@ -166,6 +172,7 @@ def _wishes(
     refresh_references: bool,
     max_cost: float | None,
     canary: int | None,
+    ignore_not_before: bool,
 ) -> Wishes:
     from batch.plan import Selection
     from batch.planning import Wishes
@@ -177,6 +184,7 @@ def _wishes(
     return Wishes(
         on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
         allow_empty=allow_empty, refresh_references=refresh_references, max_cost=max_cost,
+        resend_unknown=resend == "unknown", ignore_not_before=ignore_not_before,
     )  # fmt: skip
 
 
@@ -186,6 +194,8 @@ def _wishes(
 @_wishes_options
 @click.option("--canary", type=click.IntRange(min=0), metavar="N",
               help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).")  # fmt: skip
+@click.option("--ignore-not-before", is_flag=True,
+              help="Start although the last run said until when a day's quota is used up.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
@@ -262,6 +272,47 @@ def status(directory: Path, *, as_json: bool) -> None:
         _print_json(asdict(found))
     else:
         _print(status_lines(found))
+
+
+@cli.command(short_help="Decide on requests whose outcome is unknown.")
+@click.argument("directory", type=_NamedPath())
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@click.option("--as", "decided", type=click.Choice(["paid", "unpaid", "failed"]),
+              help="paid: charged, count it and hold the job. unpaid: not charged, send it again. failed: close it.")
+@click.option("--note", default="", metavar="TEXT", help="Why; kept in the ledger.")
+@click.option("--list", "listed", is_flag=True, help="Show the requests, as the provider's log knows them.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def resolve(
+    directory: Path, job_ids: tuple[str, ...], decided: str | None, *, note: str, listed: bool, as_json: bool
+) -> None:
+    """Write down what became of requests in the output folder DIRECTORY that were sent and got no answer.
+
+    They may have been paid: look them up in the provider's log by the ids that --list shows, then decide. Sends
+    nothing.
+    """
+    import asyncio
+
+    from batch.clock import SystemClock
+    from batch.model import Decided
+    from batch.report.unknown import resolved_lines, unknown_lines
+    from batch.resolve import resolve as write_decision
+    from batch.resolve import unknown_attempts
+
+    if listed == bool(job_ids or decided):
+        raise click.UsageError("either --list, or the ids of jobs and --as paid|unpaid|failed")
+    if not listed and not (job_ids and decided):
+        raise click.UsageError("name at least one job and what is decided: ID --as paid|unpaid|failed")
+    if listed:
+        attempts = unknown_attempts(directory)
+        lines = unknown_lines(attempts, str(directory))
+    else:
+        decision = Decided(decided or "")
+        attempts = asyncio.run(write_decision(directory, job_ids, decision, note=note, clock=SystemClock()))
+        lines = resolved_lines(attempts, len(set(job_ids)), decision)
+    if as_json:
+        _print_json({"output": str(directory), "decided": decided, "attempts": [asdict(each) for each in attempts]})
+    else:
+        _print(lines)
 
 
 @cli.command(short_help="Write a first manifest, for a table.")

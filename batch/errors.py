@@ -179,7 +179,11 @@ class Unavailable(AttemptError):
 
 
 class RateLimited(AttemptError):
-    """The provider asked for fewer requests. `wait_seconds` is its own word for how long, if it gave one."""
+    """The provider asked for fewer requests. `wait_seconds` is its own word for how long, if it gave one.
+
+    `if_repeated`: what it means if the same is said again after that time. A day's quota is answered with a delay of
+    seconds, too, and only trying tells which of the two is true.
+    """
 
     def __init__(
         self,
@@ -187,11 +191,13 @@ class RateLimited(AttemptError):
         message: str,
         *,
         wait_seconds: float | None = None,
+        if_repeated: RunStopper | None = None,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(code, message, http_status=http_status, request_id=request_id)
         self.wait_seconds = wait_seconds
+        self.if_repeated = if_repeated
 
 
 class OutcomeUnknown(AttemptError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as _json_text
@@ -179,6 +180,32 @@ class Pending:
 
 
 Outcome: TypeAlias = Done | Failed | Unknown | Pending
+
+
+class Decided(StrEnum):
+    """What a person found out about requests whose outcome was unknown."""
+
+    PAID = "paid"
+    UNPAID = "unpaid"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownAttempt:
+    """A request whose outcome nobody knows, with what a provider's log would know it by.
+
+    `at` is when it ended (UTC), `seconds` how long it had taken by then, `usd` what it may have cost.
+    """
+
+    job: str
+    attempt: int
+    at: str
+    seconds: float
+    usd: float
+    code: str
+    message: str
+    request_id: str | None
+    client_request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

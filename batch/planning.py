@@ -55,13 +55,17 @@ _REPLACED_AT_LEAST: Final = 20
 class Wishes:
     """What a caller wants of this one run.
 
-    `retry` is written as for `--retry`; `canary` None: as the manifest says. With `allow_empty` a manifest without
-    jobs, or whose table has no rows, is a finished batch. `refresh_references` asks again whether reference pictures
-    at web addresses have changed. `max_cost` (US dollars) is a cap for this run beside those of the manifest.
+    `retry` is written as for `--retry`; `resend_unknown` sends every job whose outcome is unknown once more;
+    `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
+    With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
+    asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
+    beside those of the manifest.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
     retry: str = ""
+    resend_unknown: bool = False
+    ignore_not_before: bool = False
     selection: Selection = field(default_factory=Selection)
     reuse: tuple[Path, ...] = ()
     canary: int | None = None
@@ -198,6 +202,7 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
             unknown=settings.retry.unknown,
             changed=ChangedPolicy(wishes.on_changed),
             retry=_wish(wishes.retry),
+            resend_unknown=wishes.resend_unknown,
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
         ),

@@ -91,7 +91,8 @@ class RetryPolicy:
     `unsent` and `unavailable` count attempts in all; a charged answer without a picture is asked for again
     `unusable_retries` times at most, in all runs since the job was last edited. A job that `set_aside_after` runs in a
     row left failed in the same way is not sent by itself any more. Waits are full jitter
-    `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`.
+    `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`. A
+    provider that serves nobody for `max_outage_seconds` ends the run.
     Numbers and their sources: docs/architecture.md, "Retries".
     """
 
@@ -106,6 +107,7 @@ class RetryPolicy:
     longest_server_wait_seconds: float = LONGEST_SERVER_WAIT_SECONDS
     unknown: UnknownPolicy = UnknownPolicy.RESEND
     set_aside_after: int = 5
+    max_outage_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

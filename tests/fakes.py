@@ -158,10 +158,11 @@ def scheduler(
     policy: RetryPolicy | None = None,
     budget: int = 10,
     listener: Listener | None = None,
+    adaptive: bool = True,
 ) -> Scheduler:
     return Scheduler(
         seller.buy,
-        limits=Limits(concurrency=concurrency, requests_per_minute=per_minute),
+        limits=Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive),
         policy=policy or RetryPolicy(),
         budget=ResendBudget(budget),
         past=seller.past,

@@ -28,6 +28,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
                 "an attempt works with any provider that keeps the contract, "
                 "and knows nothing of when it is made"),
     "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),
+    "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
     "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.records"),
                "reports read what happened; they make nothing happen"),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
@@ -36,8 +37,8 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "runner": ((*GROUND, "budget", "manifest", "providers", "store", "plan", "planning", "dispatch", "attempt",
                 "takeover", "report", "simulator"),
                "the runner joins the stages; nothing but the command line stands above it"),
-    "cli": ((*GROUND, "runner", "planning", "plan", "report", "simulator", "store.history", "manifest.json_schema",
-             "manifest.starter"),
+    "cli": ((*GROUND, "runner", "planning", "resolve", "plan", "report", "simulator", "store.history",
+             "manifest.json_schema", "manifest.starter"),
             "the command line parses, calls the runner and prints; a first manifest needs no runner"),
     "__init__": ((*GROUND, "runner", "planning", "plan"), "the front door names what callers use"),
     "__main__": (("cli",), "`python -m batch` is the command"),

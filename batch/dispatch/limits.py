@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from batch.clock import Clock, DayStart
 from batch.dispatch.adaptive import Pace, Slots
@@ -34,22 +34,59 @@ _BUSY_SECONDS: Final = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts."""
+    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts,
+    `number` that of the hold."""
 
     model: str
     need: Need
     at: float
     part: int
+    number: int
+
+
+class Hold(Protocol):
+    """What else may hold everybody back: a provider in trouble (`breaker.Breaker`)."""
+
+    def wait_seconds(self) -> float:
+        """0 if the next request may go, else until something may change; infinite if an answer must come first.
+
+        Raises `RunStopper` when that has lasted too long.
+        """
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or sooner if something changed."""
+        ...
+
+    def let_out(self) -> int:
+        """One more request goes out; returns its number."""
+        ...
+
+
+class _NoHold:
+    """A provider that is never in trouble."""
+
+    def wait_seconds(self) -> float:
+        return 0.0
+
+    async def wait(self, seconds: float) -> None:  # noqa: ARG002
+        return
+
+    def let_out(self) -> int:
+        return 0
 
 
 class Admission:
     """Lets requests out, each when everything has room for it.
 
     `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes and what is
-    being waited for.
+    being waited for. `hold` may keep back whoever is first in the line, who then holds neither slot nor quota.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None) -> None:
+    def __init__(
+        self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None, hold: Hold | None = None
+    ) -> None:
+        self._hold = hold or _NoHold()
         self._limits = limits
         self._day = DayStart.read(limits.day_resets_at)
         self._clock = clock
@@ -84,6 +121,8 @@ class Admission:
                         self._say(self._no_slot())
                     self._turns[me].clear()
                     await self._turns[me].wait()
+                elif (held_seconds := self._hold.wait_seconds()) > 0:
+                    await self._hold.wait(held_seconds)
                 elif isinstance(found := self._take(need, model), Pass):
                     return found
                 else:
@@ -170,7 +209,7 @@ class Admission:
         self._in_flight += 1
         if len(self._turns) == 1 and self._in_flight < self._slots.now:
             self._say(Waiting())
-        return Pass(model, need, now, part)
+        return Pass(model, need, now, part, self._hold.let_out())
 
     def _gate_seconds(self, now: float) -> float:
         return max(self._opens_at, self._others_at) - now

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from typing import Final
 
-from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
+from batch.errors import AttemptError, ExitCode, OutcomeUnknown, Refused, RunStopper, Unusable
 
 #: Requests cut this many times at the same elapsed time are cut by something with a timer.
 _SAME_CUTS: Final = 3
@@ -14,7 +14,6 @@ _SAME_SECONDS: Final = 1.0
 #: Sooner cuts are no proxy's time limit but a connection that breaks.
 _SHORTEST_LIMIT_SECONDS: Final = 5.0
 _UNREADABLE_ANSWERS: Final = 3
-_JOBS_WITHOUT_SERVICE: Final = 10
 #: Jobs in a row told the same words: it is not the jobs that are malformed.
 _SAME_REFUSALS: Final = 5
 #: Relays put each request's own id into their words.
@@ -27,14 +26,12 @@ class Patterns:
     def __init__(self) -> None:
         self._cut_seconds: deque[float] = deque(maxlen=_SAME_CUTS)
         self._unreadable = 0
-        self._without_service = 0
         self._refusals = 0
         self._refused_with = ""
 
     def succeeded(self, seconds: float) -> None:
         """After an attempt that took so long and brought a picture."""
         self._unreadable = 0
-        self._without_service = 0
         self._refusals = 0
         if self._cut_seconds and seconds > max(self._cut_seconds) + _SAME_SECONDS:
             self._cut_seconds.clear()  # nothing cuts at that time
@@ -57,22 +54,9 @@ class Patterns:
         """After a job's last attempt of this run failed."""
         if error.code == "no_channel":
             return RunStopper("no_channel", f"the relay has no channel for this model: {error.message}")
-        if isinstance(error, (NotSent, Unavailable)):
-            return self._no_service(error)
-        self._without_service = 0
         if isinstance(error, Refused) and error.code == "invalid_request":
             return self._same_refusal(error)
         return None
-
-    def _no_service(self, error: AttemptError) -> RunStopper | None:
-        self._without_service += 1
-        if self._without_service < _JOBS_WITHOUT_SERVICE:
-            return None
-        return RunStopper(
-            "no_service",
-            f"{self._without_service} jobs in a row got no service; the last: {error.message}",
-            stop_code=ExitCode.TEMPORARY,
-        )
 
     def _same_refusal(self, error: AttemptError) -> RunStopper | None:
         words = _REQUEST_ID.sub("", error.message)

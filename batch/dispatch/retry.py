@@ -51,6 +51,8 @@ def decide_retry(
             return _backoff(seen[NotSent], policy.unsent_attempts, policy.unsent_base_seconds, policy, random)
         case Unavailable():
             most, base = policy.unavailable_attempts, policy.unavailable_base_seconds
+            if error.code == "no_channel":  # the relay has tried them all; they come back slowly
+                base = policy.throttle_base_seconds
             return _backoff(seen[Unavailable], most, base, policy, random)
         case Unusable():
             if not worth_another(error, rejected_before, policy):
@@ -59,6 +61,51 @@ def decide_retry(
         case OutcomeUnknown():
             return _full_jitter(1, policy.unavailable_base_seconds, policy, random) if may_resend() else None
     return None
+
+
+class RetryBudget:
+    """How much a run may repeat: without a bound, retries are what keeps an overloaded provider down.
+
+    Full at first. A repeat costs the more the more it may burden the provider; it is given back when the job gets its
+    picture, and every picture at the first try gives a little.
+    """
+
+    CAPACITY: Final = 100
+    COSTS: Final[dict[type[AttemptError], int]] = {NotSent: 5, Unavailable: 14, OutcomeUnknown: 14}
+    _GIVEN_FOR_A_PICTURE: Final = 1
+
+    def __init__(self, longest_wait_seconds: float) -> None:
+        self._longest_wait_seconds = longest_wait_seconds
+        self.left = self.CAPACITY
+        #: What jobs under way have taken; nothing for one that was let repeat once without paying.
+        self._taken: dict[str, int] = {}
+
+    def pays(self, job_id: str, error: AttemptError) -> bool:
+        """Take what a repeat costs, if it is there."""
+        cost = self.COSTS.get(type(error), 0)
+        if cost > self.left:
+            return False
+        self.left -= cost
+        if cost:
+            self._taken[job_id] = self._taken.get(job_id, 0) + cost
+        return True
+
+    def wait_seconds(self, job_id: str, error: AttemptError, wanted_seconds: float) -> float | None:
+        """How long the repeat waits. One that cannot be paid for goes behind all others, once; then None."""
+        if self.pays(job_id, error):
+            return wanted_seconds
+        if job_id in self._taken:
+            return None
+        self._taken[job_id] = 0
+        return self._longest_wait_seconds
+
+    def succeeded(self, job_id: str) -> None:
+        """The job has its picture."""
+        self.left = min(self.CAPACITY, self.left + (self._taken.pop(job_id, 0) or self._GIVEN_FOR_A_PICTURE))
+
+    def gave_up(self, job_id: str) -> None:
+        """The job ended without one; what it took is spent."""
+        self._taken.pop(job_id, None)
 
 
 def worth_another(error: AttemptError, rejected: int, policy: RetryPolicy) -> bool:

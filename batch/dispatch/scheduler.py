@@ -20,10 +20,11 @@ from random import Random
 from typing import Final
 
 from batch.clock import Clock
+from batch.dispatch.breaker import Breaker
 from batch.dispatch.limits import Admission
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.quotas import need_of
-from batch.dispatch.retry import decide_retry, with_retries
+from batch.dispatch.retry import RetryBudget, decide_retry, with_retries
 from batch.dispatch.tally import Tally
 from batch.errors import (
     AttemptError,
@@ -111,8 +112,10 @@ class Scheduler:
         self._random = random
         self._listener = listener
         self._room = asyncio.Semaphore(limits.concurrency * _JOBS_PER_SLOT)
-        self._admission = Admission(limits, clock, listener, tally)
         self._patterns = Patterns()
+        self._breaker = Breaker(clock, policy.max_outage_seconds, listener.gate_closed, self._stop_if)
+        self._admission = Admission(limits, clock, listener, tally, self._breaker)
+        self._retry_budget = RetryBudget(policy.cap_seconds)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._jobs: dict[asyncio.Task[Outcome], Job] = {}
@@ -265,7 +268,11 @@ class Scheduler:
             why = "resend" if isinstance(error, OutcomeUnknown) else "again"
             return self._after_failure(entry.job, error, seen)
 
-        done = await with_retries(attempt, ask, self._clock)
+        try:
+            done = await with_retries(attempt, ask, self._clock)
+            self._retry_budget.succeeded(entry.job.id)
+        finally:
+            self._retry_budget.gave_up(entry.job.id)
         self._patterns.succeeded(done.attempt.seconds)
         return done
 
@@ -280,7 +287,8 @@ class Scheduler:
             error: BaseException | None = None
             try:
                 self._listener.attempt_started(job, self.in_flight)
-                done = await self._buy(job, why)
+                with self._breaker.watch(out.number):
+                    done = await self._buy(job, why)
                 return done
             except BaseException as raised:
                 error = raised
@@ -291,10 +299,11 @@ class Scheduler:
 
     def _after_failure(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
-        seen[type(error)] += 1
+        self._count(error, seen)
         self._stop_if(self._patterns.attempt_failed(error))
         wait_seconds = None if self._stopping else self._wait_seconds(job, error, seen)
-        if isinstance(error, RateLimited) and wait_seconds is not None:
+        concerns_all = isinstance(error, RateLimited) or error.code == "no_channel"
+        if concerns_all and wait_seconds is not None:
             self._admission.close_for(wait_seconds, error.message)
         self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
@@ -303,11 +312,23 @@ class Scheduler:
         rejected, resends = self._past(job)
 
         def may_resend() -> bool:
-            return self._policy.unknown is UnknownPolicy.RESEND and resends == 0 and self._budget.take()
+            allowed = self._policy.unknown is UnknownPolicy.RESEND and resends == 0
+            return allowed and self._retry_budget.pays(job.id, error) and self._budget.take()
 
-        return decide_retry(
+        wait_seconds = decide_retry(
             error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
         )
+        if wait_seconds is None or self._breaker.is_open or isinstance(error, OutcomeUnknown):
+            return wait_seconds
+        return self._retry_budget.wait_seconds(job.id, error, wait_seconds)
+
+    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]]) -> None:
+        """While nobody is served, that says nothing about this job: it keeps its attempts."""
+        if not (self._breaker.is_open and isinstance(error, (NotSent, Unavailable))):
+            seen[type(error)] += 1
+        if isinstance(error, RateLimited) and error.wait_seconds is None:
+            # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
+            seen[RateLimited] = max(seen[RateLimited], self._breaker.limits_in_a_row)
 
     def _given_up(self, job: Job, error: AttemptError) -> Outcome:
         if isinstance(error, OutcomeUnknown):

@@ -55,18 +55,22 @@ class Policies:
     """What the user decided about jobs that are neither new nor simply done.
 
     `retry` says of a failed or unknown job whether it is wanted again although it would not be sent by itself. A
-    job that ended `set_aside_after` runs in the same way waits until it is. `dedupe`: jobs that ask for exactly
+    job that ended `set_aside_after` runs in the same way waits until it is. `resend_unknown`: all jobs whose outcome
+    is unknown are wanted, but for those that a person found to be charged. `dedupe`: jobs that ask for exactly
     the same picture share one.
     """
 
     unknown: UnknownPolicy = UnknownPolicy.RESEND
     changed: ChangedPolicy = ChangedPolicy.REFUSE
     retry: Callable[[JobHistory], bool] | None = None
+    resend_unknown: bool = False
     set_aside_after: int = 5
     dedupe: bool = False
 
     def wants(self, past: JobHistory) -> bool:
         """Whether a person asked for this job again."""
+        if self.resend_unknown and past.state is State.UNKNOWN and past.code != "resolved_paid":
+            return True
         return self.retry is not None and self.retry(past)
 
 

@@ -39,7 +39,7 @@ _TEXT_CHARACTERS: Final = 8_000
 _NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)"
     r"|insufficient.{0,12}(?:quota|balance|credit|fund)"
-    r"|not.enough.balance|额度不足|余额不足|预扣费额度失败",
+    r"|not.enough.balance|额度不足|余额不足|额度已用尽|预扣费额度失败",
     re.IGNORECASE,
 )
 _NO_CREDIT_CODES = {
@@ -49,12 +49,14 @@ _BAD_KEY = re.compile(
     r"api key not valid|invalid (?:api )?(?:key|token)|incorrect api key|无效的令牌|令牌已过期", re.IGNORECASE
 )
 _BAD_KEY_CODES = {"invalid_api_key", "api_key_invalid"}
+#: Google says it in `status`, which a relay drops.
+_NOT_READY = re.compile(r"location is not supported|free tier is not available|enable billing", re.IGNORECASE)
 _CONTENT_CODES = {"sensitive_words_detected", "prompt_blocked"}
 #: The request itself is at fault; relays answer with 400 or 500.
 _BAD_REQUEST_CODES = {"invalid_request", "convert_request_failed"}
 _NO_CHANNEL = re.compile(r"no available channel|无可用渠道", re.IGNORECASE)
 _WRONG_URL = re.compile(r"invalid url", re.IGNORECASE)
-_PER_DAY = re.compile(r"per ?day|daily|每天|每日", re.IGNORECASE)
+_PER_DAY = re.compile(r"per[ _-]?day|\brpd\b|daily|每天|每日|今日|当日", re.IGNORECASE)
 _QUOTA_ZERO = re.compile(r"\blimit: 0\b")
 _MANY_PER_MINUTES = re.compile(
     r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次"
@@ -146,13 +148,15 @@ def classify_error(
 
 def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) -> RunStopper | None:
     """Answers after which no request can work: key, credit, permission, model, address."""
-    if status == 402 or error.code in _NO_CREDIT_CODES or (status in (403, 429) and _NO_CREDIT.search(error.message)):
+    code = error.code.lower()
+    words = " ".join((error.message, *error.reasons))
+    if status == 402 or code in _NO_CREDIT_CODES or (status in (401, 403, 429) and _NO_CREDIT.search(words)):
         return RunStopper("no_credit", text, **ids)
-    if status == 401 or "API_KEY_INVALID" in error.reasons or error.code in _BAD_KEY_CODES:
+    if status == 401 or "API_KEY_INVALID" in error.reasons or code in _BAD_KEY_CODES:
         return RunStopper("bad_key", text, **ids)
     if status in (400, 403) and _BAD_KEY.search(error.message):
         return RunStopper("bad_key", text, **ids)
-    if status == 400 and error.status == "FAILED_PRECONDITION":
+    if status == 400 and (error.status == "FAILED_PRECONDITION" or _NOT_READY.search(error.message)):
         return RunStopper("account_not_ready", text, **ids)
     if status == 501 or (status == 404 and _WRONG_URL.search(error.message)) or (status == 404 and not error.is_json):
         return RunStopper("wrong_address", text, stop_code=ExitCode.CONFIG, **ids)
@@ -166,12 +170,16 @@ def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) 
 def _rate_limit(
     error: ErrorBody, told: float | None, text: str, now: datetime, ids: dict[str, Any]
 ) -> AttemptError:
-    """Google's order (as in its own command line): a day quota first, for it carries a short delay as well."""
+    """Google's order (as in its own command line): a day quota first. It carries a short delay as well, which is tried
+    once: where requests are counted over the last 24 hours it is the truth."""
     if _QUOTA_ZERO.search(error.message):
         return RunStopper("no_quota", text, **ids)
     if any(_PER_DAY.search(quota_id) for quota_id in error.quota_ids) or _PER_DAY.search(error.message):
-        return RunStopper("daily_quota", text, stop_code=ExitCode.TEMPORARY,
-                          not_before=_iso(next_quota_day(now)), **ids)
+        day_is_over = RunStopper("daily_quota", text, stop_code=ExitCode.TEMPORARY,
+                                 not_before=_iso(next_quota_day(now)), **ids)  # fmt: skip
+        if told is None or told > LONGEST_SERVER_WAIT_SECONDS:
+            return day_is_over
+        return RateLimited("daily_quota", text, wait_seconds=told, if_repeated=day_is_over, **ids)
     if told is not None and told > LONGEST_SERVER_WAIT_SECONDS:
         until = now + timedelta(seconds=min(told, 7 * 86400.0))
         return RunStopper("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)

@@ -84,6 +84,8 @@ def _record_words(record: dict[str, Any]) -> str:
         return f"taken over from {_giver(record['from'])} ({record['why']}): {_paths(record)}"
     if record["t"] == "copy":
         return f"failed with {printable(record['of'])}, which asks for the same picture: {record['code']}"
+    if record["t"] == "resolve":
+        return f"decided by a person: {record['decided']}{': ' + printable(record['note']) if record['note'] else ''}"
     took = f"after {record['seconds']:.1f} s"
     if record["t"] == "done":
         return f"done {took}, {usd(record['usd'])}: {_paths(record)}"

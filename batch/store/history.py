@@ -19,7 +19,7 @@ from struct import iter_unpack
 from typing import IO, Final, NamedTuple
 
 from batch.key_rows import KEY_BYTES, KeyRows
-from batch.model import job_key
+from batch.model import Decided, job_key
 from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 
@@ -130,6 +130,14 @@ class Facts(NamedTuple):
 
     def after_unknown(self, code: str) -> Facts:
         return self._replace(state=State.UNKNOWN, code=code)
+
+    def after_decision(self, decided: str, code: str) -> Facts:
+        """What was not charged starts anew; what was, is held as if it had been sent again already."""
+        if decided == Decided.UNPAID:
+            return self._replace(state=State.WAITING, resends=0, code="")
+        if decided == Decided.PAID:
+            return self._replace(resends=max(self.resends, 1), code=code)
+        return self._replace(state=State.FAILED, code=code)
 
     def after_failure(self, state: State, code: str, paid: str) -> Facts:
         return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
@@ -300,6 +308,8 @@ class History:
                 self._ended(offset, line)
             elif line.t in ("adopt", "copy"):
                 self._settled_without_request(offset, line)
+            elif line.t == "resolve":
+                self._decided(offset, line)
         elif line.t == "run":
             self.run_offset = offset
             self._runs_ended.append(0)
@@ -392,6 +402,16 @@ class History:
             self._got_picture(row, offset, line)
         else:
             self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
+        self._last_offset[row] = offset
+
+    def _decided(self, offset: int, line: Line) -> None:
+        """A person knows what became of a request without an answer."""
+        row = self._row(line)
+        self._leave_picture_behind(row)
+        if line.decided != Decided.FAILED:
+            self.maybe_usd -= line.maybe_usd
+            self._spend(row, line)
+        self._change(row, Facts.after_decision, line.decided, line.code)
         self._last_offset[row] = offset
 
     def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:

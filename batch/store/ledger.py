@@ -20,9 +20,11 @@ from batch.errors import LedgerError, StorageError
 from batch.store.durable import storage_errors, sync_folder, write_all
 
 #: The version of most lines, and the newest this program reads. A line that an older reader must not pass over
-#: (a picture given to a job without a request) names the version that knows it.
+#: (a picture given to a job without a request, a person's decision) names the version that knows it.
 VERSION: Final = 1
-NEWEST: Final = 2
+TAKEOVER_VERSION: Final = 2
+RESOLVE_VERSION: Final = 3
+NEWEST: Final = 3
 #: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
 LONGEST_TAIL_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
@@ -48,6 +50,8 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     again: bool = True
     settled: bool = True
     usd: float = 0.0
+    decided: str = ""
+    maybe_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
     published: Published | None = None

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import AttemptError, RateLimited, RunStopper
-from batch.model import AttemptFacts, Image, Job, Reference
-from batch.store.ledger import NEWEST
+from batch.model import AttemptFacts, Decided, Image, Job, Reference
+from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION
 
 
 def try_record(job: Job, number: int, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def adopt_record(
 ) -> dict[str, Any]:
     """The job has a picture that was bought before; no request was sent. `given_by` names the job that had it."""
     return {
-        "v": NEWEST,
+        "v": TAKEOVER_VERSION,
         **_head("adopt", job, attempts, run, at),
         "why": why,
         "from": given_by,
@@ -52,7 +52,7 @@ def copy_record(
 ) -> dict[str, Any]:
     """The job asks for the same picture as another one, which failed; `failed` is that one's last record."""
     return {
-        "v": NEWEST,
+        "v": TAKEOVER_VERSION,
         **_head("copy", job, attempts, run, at),
         "of": failed["job"],
         "usd": 0.0,
@@ -129,6 +129,29 @@ def unknown_record(job: Job, facts: AttemptFacts, error: AttemptError, *, run: s
         "message": error.message,
         "http_status": error.http_status,
         "paid": "maybe",
+    }
+
+
+def resolve_record(
+    last: dict[str, Any], decided: Decided, *, maybe_usd: float, note: str, run: str, at: str
+) -> dict[str, Any]:
+    """A person's decision on a job whose `last` record leaves its outcome unknown. `maybe_usd`: what was open."""
+    words = {Decided.PAID: "charged, and no picture came", Decided.UNPAID: "not charged", Decided.FAILED: "given up"}
+    return {
+        "v": RESOLVE_VERSION,
+        "t": "resolve",
+        "at": at,
+        "run": run,
+        "job": last["job"],
+        "spec": last["spec"],
+        "att": last["att"],
+        "decided": str(decided),
+        "note": note,
+        "usd": maybe_usd if decided is Decided.PAID else 0.0,
+        "maybe_usd": maybe_usd,
+        "code": f"resolved_{decided}",
+        "message": f"decided by a person: {words[decided]}{'; ' + note if note else ''}",
+        "http_status": last["http_status"],
     }
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
-from batch.model import AttemptFacts, Done, Image, Job
+from batch.model import AttemptFacts, Decided, Done, Image, Job, job_key
 from batch.providers.base import Answer, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
@@ -39,6 +39,7 @@ from batch.store.records import (
     fail_record,
     images_of,
     job_of,
+    resolve_record,
     try_record,
     unknown_record,
 )
@@ -195,6 +196,15 @@ class Store:
             at=timestamp(self._clock),
         )  # fmt: skip
         await self._committer.commit(record)
+
+    async def resolve(self, job_id: str, decided: Decided, *, maybe_usd: float, note: str) -> None:
+        """Record a person's decision on a job whose outcome is unknown; `maybe_usd` is what was open until now."""
+        last = self._ledger.read_at(self.history.of(job_key(job_id)).last_offset)
+        record = resolve_record(
+            last, decided, maybe_usd=round(maybe_usd, 6), note=note, run=self._run, at=timestamp(self._clock)
+        )
+        await self._committer.commit(record)
+        self.published.append(self.history.of(job_key(job_id)))
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of this folder's own history."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batch.dispatch.patterns import Patterns
-from batch.errors import AttemptError, NotSent, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
+from batch.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
 
 
 def cut(seconds: float) -> OutcomeUnknown:
@@ -54,25 +54,23 @@ def test_unreadable_answers(code: str) -> None:
     assert (stopper.code, stopper.stop_code) == ("unreadable_answers", 76)
 
 
-NO_SERVICE = [NotSent("no_connection", "refused"), Unavailable("unavailable", "503")]
 SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
 
 
 @pytest.mark.parametrize(
     ("errors", "code", "exit_code"),
     [
-        (NO_SERVICE * 5, "no_service", 75),
         ([SAME] * 5, "all_refused", 77),
         ([Refused("invalid_request", f"bad size (request id: 2026{n})") for n in range(5)], "all_refused", 77),
         ([Unavailable("no_channel", "no channel for this model")], "no_channel", 77),
-        (NO_SERVICE * 4 + [SAME] + NO_SERVICE * 4, None, None),
+        ([SAME] * 4 + [Refused("invalid_request", "another")] + [SAME] * 4, None, None),
         ([Refused("invalid_request", f"bad {n}") for n in range(20)], None, None),
         ([Refused("image_safety", "blocked")] * 20, None, None),
         ([Unusable("no_image", "words only")] * 20, None, None),
     ],
 )
 def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit_code: int | None) -> None:
-    """Ten jobs in a row without service, five told the same words: one cause, not bad jobs. Blocked ones are."""
+    """Five jobs in a row told the same words: one cause, not bad jobs. Blocked ones are."""
     patterns = Patterns()
     stoppers: list[RunStopper | None] = [patterns.job_given_up(error) for error in errors]
     assert stoppers[:-1] == [None] * (len(errors) - 1)
@@ -86,8 +84,6 @@ def test_a_picture_ends_every_row() -> None:
     for _ in range(20):
         for _ in range(4):
             assert patterns.job_given_up(SAME) is None
-        for _ in range(9):
-            assert patterns.job_given_up(NO_SERVICE[0]) is None
         for _ in range(2):
             assert patterns.attempt_failed(Unusable("not_json", "")) is None
         patterns.succeeded(5.0)

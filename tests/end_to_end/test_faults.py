@@ -125,7 +125,7 @@ EXPECTED: dict[str, Expected] = {
     **{f"html_{status}": unknown("gateway_error") for status in (502, 503, 504)},
     # rate limits
     "quota_minute": throttled(),
-    "quota_day": stopped("daily_quota", 75),
+    "quota_day": stopped("daily_quota", 75, requests=2),
     "quota_zero": stopped("no_quota"),
     "quota_wait": throttled(),
     "quota_words_only": stopped("long_pause", 75),
@@ -148,7 +148,7 @@ EXPECTED: dict[str, Expected] = {
     **{f"relay_{name}": throttled() for name in (
         "user_limit", "user_limit_zh", "saturated", "upstream_429", "rate_limit", "rate_limit_error",
         "code_mismatch")},
-    "relay_upstream_429_day": stopped("daily_quota", 75),
+    "relay_upstream_429_day": stopped("daily_quota", 75, requests=2),
     "relay_no_channel": Expected("failed", "no_channel", 77, "no_channel", 3),
     **{f"relay_{name}": unavailable() for name in (
         "get_channel_failed", "do_request_failed", "no_available_key", "channel_error", "bad_response_body",

@@ -81,7 +81,9 @@ GOOGLE = [
     (429, google(429, EXHAUSTED, "Resource has been exhausted (e.g. check quota)."), RateLimited, "rate_limited"),
     (429, google(429, EXHAUSTED, CREDIT), RunStopper, "no_credit"),
     (429, google(429, EXHAUSTED, "limit: 0, model: x", *quota(DAY, "22s")), RunStopper, "no_quota"),
-    (429, google(429, EXHAUSTED, "x", *quota(DAY, "22s")), RunStopper, "daily_quota"),
+    (429, google(429, EXHAUSTED, "x", *quota(DAY, "22s")), RateLimited, "daily_quota"),
+    (429, google(429, EXHAUSTED, "x", *quota(DAY, "12h")), RunStopper, "daily_quota"),
+    (429, google(429, EXHAUSTED, "x", reason("INSUFFICIENT_G1_CREDITS_BALANCE")), RunStopper, "no_credit"),
     (429, google(429, EXHAUSTED, "x", retry_info("301s")), RunStopper, "long_pause"),
     (429, google(429, EXHAUSTED, "Your quota will reset after 12h26m36s."), RunStopper, "long_pause"),
     (499, google(499, "CANCELLED"), OutcomeUnknown, "cancelled"),
@@ -109,7 +111,11 @@ RELAY = [
     (403, relay("预扣费额度失败"), RunStopper, "no_credit"),
     (403, relay("no", "pre_consume_token_quota_failed"), RunStopper, "no_credit"),
     (403, relay("not enough balance", "NOT_ENOUGH_BALANCE"), RunStopper, "no_credit"),
+    (403, relay("no", "NOT_ENOUGH_BALANCE"), RunStopper, "no_credit"),
+    (401, relay("该令牌额度已用尽"), RunStopper, "no_credit"),
     (402, relay("Insufficient balance"), RunStopper, "no_credit"),
+    (400, relay("User location is not supported for the API use.", 400, "upstream_error"), RunStopper,
+     "account_not_ready"),
     (403, relay("无权访问 vip 分组"), RunStopper, "permission_denied"),
     (403, relay("分组 vip 已被弃用"), RunStopper, "permission_denied"),
     (403, relay("This token has no access to model x"), RunStopper, "permission_denied"),
@@ -132,6 +138,10 @@ RELAY = [
     (404, relay("Invalid URL (POST /x)", "", "invalid_request_error"), RunStopper, "wrong_address"),
     (429, relay("x", "bad_response_status_code"), RateLimited, "rate_limited"),
     (429, relay(f"Quota exceeded for quota metric {DAY}", 429), RunStopper, "daily_quota"),
+    (429, relay("Quota exceeded for metric: requests_per_model_per_day", 429), RunStopper, "daily_quota"),
+    (429, relay("Limit reached: 1000 requests per day (RPD)"), RunStopper, "daily_quota"),
+    (429, relay("今日请求次数已达上限"), RunStopper, "daily_quota"),
+    (429, relay("requests per day, please retry in 8s", 429), RateLimited, "daily_quota"),
     (429, relay("x", "rate_limit_exceeded"), RateLimited, "rate_limited"),
     (503, relay("This model is currently experiencing high demand.", 503), Unavailable, "unavailable"),
 ]
@@ -159,7 +169,9 @@ STOP_CODES = {
 }
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "code"), [row for row in GOOGLE if row[3] in STOP_CODES])
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"), [row for row in GOOGLE if row[2] is RunStopper and row[3] in STOP_CODES]
+)
 def test_a_stopped_run_says_who_must_act(status: int, body: Any, kind: type[AttemptError], code: str) -> None:
     """The exit code tells a person's work from waiting."""
     error = meant(status, body)
@@ -305,9 +317,21 @@ DAYS = [
 def test_a_day_quota_ends_at_midnight_in_california(now: str, until: str) -> None:
     """The run may start again then, in summer and in winter."""
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    error = classify_error(429, {}, json.dumps(google(429, EXHAUSTED, "x", *quota(DAY, "8s"))).encode(), now=moment)
-    assert isinstance(error, RunStopper)
-    assert error.not_before == until + "Z"
+    for delay in (None, "8s"):
+        body = json.dumps(google(429, EXHAUSTED, "x", *quota(DAY, delay))).encode()
+        error = classify_error(429, {}, body, now=moment)
+        stopper = error.if_repeated if isinstance(error, RateLimited) else error
+        assert isinstance(stopper, RunStopper)
+        assert (stopper.not_before, stopper.stop_code) == (until + "Z", ExitCode.TEMPORARY)
+
+
+def test_a_day_quota_with_a_delay_of_seconds_may_be_tried_once_more() -> None:
+    """The delay stands where the server put it; what the quota means if it is said again goes along."""
+    error = meant(429, google(429, EXHAUSTED, "x", *quota(DAY, "22s")))
+    assert isinstance(error, RateLimited)
+    assert error.wait_seconds == 22
+    assert error.if_repeated is not None
+    assert error.if_repeated.code == "daily_quota"
 
 
 def test_a_machine_without_time_zone_data_is_at_most_an_hour_late(monkeypatch: pytest.MonkeyPatch) -> None:

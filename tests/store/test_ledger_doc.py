@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from batch.clock import SystemClock
+from batch.model import Decided
+from batch.resolve import resolve
 from batch.runner import run
-from batch.store.ledger import NEWEST, VERSION, is_whole
+from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION, VERSION, is_whole
 
 DOC = (Path(__file__).parents[2] / "docs/ledger.md").read_text("utf-8")
-KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "end"]
+KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "resolve", "end"]
 MANIFEST = """\
 name: doc
 provider:
@@ -71,6 +74,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(Path(__file__).parents[2] / "jobs/pictures/mug.png", folder)
     (folder / "doc.yaml").write_text(MANIFEST)
     asyncio.run(run(folder / "doc.yaml", output=folder / "out"))
+    asyncio.run(resolve(folder / "out", ["boat"], Decided.PAID, note="in the log", clock=SystemClock()))
     return folder / "out"
 
 
@@ -93,13 +97,14 @@ def test_the_pages_examples_are_real_lines(kind: str) -> None:
     (example,) = re.findall(r"```json\n(.*)\n```", section(kind))
 
     assert is_whole(example.encode("ascii") + b"\n")
-    version = NEWEST if kind in ("adopt", "copy") else VERSION
+    version = {"adopt": TAKEOVER_VERSION, "copy": TAKEOVER_VERSION, "resolve": RESOLVE_VERSION}.get(kind, VERSION)
     assert (json.loads(example)["t"], json.loads(example)["v"]) == (kind, version)
     assert paths(json.loads(example)) == documented(kind)
 
 
 def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
-    """A run with a picture, a failure, an unknown outcome and a twin of each of the first two writes them all."""
+    """A run with a picture, a failure, an unknown outcome and a twin of each of the first two, and a decision on the
+    third, write them all."""
     assert sorted(written) == sorted(KINDS)
 
 

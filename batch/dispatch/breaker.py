@@ -1,0 +1,248 @@
+"""Who may send while the provider is in trouble: nobody for a while, then one request alone, then everybody.
+
+Two kinds of trouble are told apart. A *limit* (429) closes the turnstile's gate for as long as the provider said; here
+only the first request after it goes alone, for if the limit still holds, one is enough to hear that. An *outage* (no
+connection, 5xx, no answer) opens the breaker: a pause without any request, then single requests, and the next pause is
+twice as long unless they are served. Numbers and their sources: docs/architecture.md, "Retries".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from batch.clock import Clock
+from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
+
+#: Of the last calls that count, so many must have failed before anything is concluded from their share.
+_WINDOW: Final = 20
+_LEAST: Final = 10
+_FAILED_SHARE: Final = 0.5
+#: Without a single answer in between, fewer are enough: first the others go one by one, then nobody goes.
+_ROW_TO_GO_ALONE: Final = 3
+_ROW_TO_OPEN: Final = 6
+_FIRST_PAUSE_SECONDS: Final = 60.0
+_LONGEST_PAUSE_SECONDS: Final = 600.0
+_GOOD_TO_CLOSE: Final = 3
+#: A refusal comes at once and a picture takes its time: who was not refused by then is being served.
+_REFUSED_WITHIN_SECONDS: Final = 2.0
+#: The relay has no channel for the model: so many requests, each sent after the answer to the one before.
+_NO_CHANNEL_ANSWERS: Final = 3
+
+
+class Breaker:
+    """Holds requests back while the provider serves nobody. The admission asks it for whoever is first in the line.
+
+    `told(seconds, reason)` hears of every pause, `stop` of what ends the run: trouble that lasts `max_outage_seconds`,
+    and answers that do not change when they are asked for again (a day's quota, no channel).
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        max_outage_seconds: float,
+        told: Callable[[float, str], None],
+        stop: Callable[[RunStopper], None],
+    ) -> None:
+        self._clock = clock
+        self._max_outage_seconds = max_outage_seconds
+        self._told = told
+        self._stop = stop
+        self._changed = asyncio.Event()
+        #: Requests are numbered as they go out, so that an answer can be told from those to earlier ones.
+        self._newest = 0
+        #: The next request goes alone, and is the probe while it is out. The first of a run does, too: a wrong key or
+        #: address costs one request. Ends with an answer to a request later than `_alone_after`.
+        self._alone = True
+        self._alone_after = 0
+        self._probe: int | None = None
+        self._probe_at = 0.0
+        self._refused_within = _REFUSED_WITHIN_SECONDS
+        self._recent: deque[bool] = deque(maxlen=_WINDOW)
+        self._row = 0
+        self._row_since = 0.0
+        self._last_words = ""
+        #: Open, or trying whether it can be closed again.
+        self.is_open = False
+        self._open_since = 0.0
+        self._opens_at = float("-inf")
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._good = 0
+        self._limits = _Repeats()
+        self._limited_since: float | None = None
+        self._day_quotas = _Repeats()
+        self._no_channels = _Repeats()
+
+    @property
+    def limits_in_a_row(self) -> int:
+        """How often the provider named a limit without serving anybody in between."""
+        return self._limits.times
+
+    @contextmanager
+    def watch(self, number: int) -> Iterator[None]:
+        """Around a request that was let out: learns from how it ends."""
+        started = self._clock.monotonic()
+        try:
+            yield
+        except AttemptError as error:
+            self._failed(number, error, self._clock.monotonic() - started)
+            raise
+        except BaseException:
+            if number == self._probe:
+                self._probe = None
+            raise
+        else:
+            self._served(number)
+        finally:
+            self._changed.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or sooner if something changed."""
+        self._changed.clear()
+        waits = {asyncio.create_task(self._next_change())}
+        if seconds < float("inf"):
+            waits.add(asyncio.create_task(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _next_change(self) -> None:
+        await self._changed.wait()
+
+    def wait_seconds(self) -> float:
+        """Until something may change: 0 if the next may go now, infinite if an answer must come first.
+
+        Raises `RunStopper` when the trouble has lasted too long.
+        """
+        now = self._clock.monotonic()
+        if self.is_open:
+            left = self._open_since + self._max_outage_seconds - now
+            if left <= 0:
+                raise self._no_service()
+            if now < self._opens_at:
+                return min(self._opens_at - now, left)
+        if self._probe is None:
+            return 0.0
+        if self.is_open:
+            return float("inf")
+        return self._probe_at + self._refused_within - now
+
+    def let_out(self) -> int:
+        """One more request goes out; returns its number, for `watch`."""
+        self._newest += 1
+        if self._probe is not None:  # it was not refused in time: all may go
+            self._probe, self._alone = None, False
+        if self._alone or self.is_open:
+            self._probe, self._probe_at = self._newest, self._clock.monotonic()
+        return self._newest
+
+    def _served(self, number: int) -> None:
+        """There was an answer that is neither trouble nor a limit: the provider works."""
+        self._recent.append(True)
+        self._row = 0
+        self._limited_since = None
+        for repeats in (self._limits, self._day_quotas, self._no_channels):
+            repeats.times = 0
+        if number == self._probe:
+            self._probe = None
+            self._good += 1
+            if self.is_open and self._good >= _GOOD_TO_CLOSE:
+                self._close()
+        if number > self._alone_after and not self.is_open:
+            self._alone, self._probe = False, None
+
+    def _failed(self, number: int, error: AttemptError, seconds: float) -> None:
+        if isinstance(error, RateLimited):
+            self._limited(number, error, seconds)
+        elif error.code == "no_channel":
+            self._without_channel(number, error)
+        elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown)):
+            self._in_trouble(number, error)
+        elif not isinstance(error, RunStopper):
+            self._served(number)
+        if number == self._probe:
+            self._probe = None
+
+    def _limited(self, number: int, error: RateLimited, seconds: float) -> None:
+        now = self._clock.monotonic()
+        self._go_alone()
+        self._limits.add(number, self._newest)
+        self._refused_within = max(_REFUSED_WITHIN_SECONDS, 2 * seconds)
+        if self._limited_since is None:
+            self._limited_since = now
+        if error.if_repeated is not None and self._day_quotas.add(number, self._newest) > 1:
+            self._stop(error.if_repeated)
+        if now - self._limited_since >= self._max_outage_seconds:
+            words = f"the provider has asked for fewer requests for {_minutes(now - self._limited_since)}, and served "
+            self._stop(RunStopper("rate_limited", f"{words}none; the last: {error.message}",
+                                  stop_code=ExitCode.TEMPORARY))  # fmt: skip
+
+    def _without_channel(self, number: int, error: AttemptError) -> None:
+        self._go_alone()
+        if self._no_channels.add(number, self._newest) >= _NO_CHANNEL_ANSWERS:
+            self._stop(RunStopper("no_channel", f"the relay has no channel for this model: {error.message}"))
+
+    def _in_trouble(self, number: int, error: AttemptError) -> None:
+        self._recent.append(False)
+        self._last_words = error.message
+        if self._row == 0:
+            self._row_since = self._clock.monotonic()
+        self._row += 1
+        if self.is_open:
+            if number == self._probe:
+                self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+                self._open()
+            return
+        if self._row >= _ROW_TO_GO_ALONE:
+            self._go_alone()
+        failed = self._recent.count(False)
+        if self._row >= _ROW_TO_OPEN or (
+            len(self._recent) >= _LEAST and failed >= _FAILED_SHARE * len(self._recent)
+        ):
+            self._open_since = self._row_since
+            self._open()
+
+    def _go_alone(self) -> None:
+        self._alone, self._alone_after = True, self._newest
+
+    def _open(self) -> None:
+        self.is_open = True
+        self._good = 0
+        self._probe = None  # whoever went alone before is no probe of this pause
+        self._opens_at = self._clock.monotonic() + self._pause_seconds
+        self._told(self._pause_seconds, self._last_words)
+
+    def _close(self) -> None:
+        self.is_open = False
+        self._recent.clear()
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._refused_within = _REFUSED_WITHIN_SECONDS
+
+    def _no_service(self) -> RunStopper:
+        words = f"no service for {_minutes(self._clock.monotonic() - self._open_since)}; the last: {self._last_words}"
+        return RunStopper("no_service", words, stop_code=ExitCode.TEMPORARY)
+
+
+class _Repeats:
+    """Counts how often something was answered again: of requests that were in flight together, only once."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._counted_up_to = 0
+
+    def add(self, number: int, newest: int) -> int:
+        """Count the answer to request `number`, if that was sent after the last counted answer; `newest` is out."""
+        if number > self._counted_up_to:
+            self.times += 1
+            self._counted_up_to = newest
+        return self.times
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

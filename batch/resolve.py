@@ -1,0 +1,112 @@
+"""A person's decision on requests whose outcome is unknown, after a look into the provider's own log.
+
+Sends nothing. The decision is a line of the ledger like everything else: `paid` (charged, and the picture is lost: the
+money is spent and the job stays held), `unpaid` (it never happened: the job may be sent as if it had not been), or
+`failed` (the job is closed; whether it was charged stays open).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from batch.clock import Clock
+from batch.errors import InputError, OutputError, Problem
+from batch.model import Decided, UnknownAttempt, job_key
+from batch.store.history import History, State
+from batch.store.store import look_into, output_folder
+
+_NOT_UNKNOWN = {
+    State.NEW: "no request was ever sent for it",
+    State.SENT: "the run that sent it did not come to its end; the next run settles it first",
+    State.DONE: "it has its picture",
+    State.FAILED: "it failed, and that is known",
+    State.RETRYABLE: "it failed, and that is known",
+    State.WAITING: "it is to be sent again anyway",
+}
+
+
+def unknown_attempts(output: Path) -> list[UnknownAttempt]:
+    """Every request whose outcome nobody knows, of jobs that wait for a decision, oldest first. Takes no lock.
+
+    Raises `OutputError` if the folder holds no ledger and `LedgerError` if it is damaged.
+    """
+    _require_ledger(output)
+    with look_into(output) as reading:
+        return _undecided(output, reading.history())
+
+
+async def resolve(
+    output: Path, job_ids: Sequence[str], decided: Decided, *, note: str, clock: Clock
+) -> list[UnknownAttempt]:
+    """Write the decision down for each job, durably; returns the attempts it concerns.
+
+    All ids are looked at before anything is written. Raises `InputError` if a job waits for no decision, `LockedError`
+    while a run is on.
+    """
+    _require_ledger(output)
+    with output_folder(output) as folder:
+        found = _undecided(output, folder.history)
+        wanted = dict.fromkeys(job_ids)
+        _refuse_what_is_known(wanted, found, decided, folder.history)
+        run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        async with folder.open(run_id, clock) as store:
+            for job_id in wanted:
+                usd = sum(attempt.usd for attempt in found if attempt.job == job_id)
+                await store.resolve(job_id, decided, maybe_usd=usd, note=note)
+    return [attempt for attempt in found if attempt.job in wanted]
+
+
+def _require_ledger(output: Path) -> None:
+    if not (output / "ledger.jsonl").is_file():
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
+
+
+def _refuse_what_is_known(
+    wanted: dict[str, None], found: Sequence[UnknownAttempt], decided: Decided, history: History
+) -> None:
+    undecided = {attempt.job for attempt in found}
+    problems = []
+    for job_id in wanted:
+        past = history.of(job_key(job_id))
+        if past.state is not State.UNKNOWN:
+            problems.append(Problem(message=f"nothing to decide: {_NOT_UNKNOWN[past.state]}", job=job_id))
+        elif job_id not in undecided and decided is not Decided.FAILED:
+            problems.append(Problem(message="it was decided already (paid); --as failed closes it", job=job_id))
+    if problems:
+        raise InputError(problems)
+
+
+def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
+    """From one pass over the ledger; only what concerns jobs in question is kept."""
+    found: dict[str, dict[int, UnknownAttempt]] = {}
+    client_ids: dict[tuple[str, int], str] = {}
+    for record in _records(output):
+        kind, job_id = record["t"], str(record.get("job"))
+        if kind not in ("try", "unk", "resolve") or history.of(job_key(job_id)).state is not State.UNKNOWN:
+            continue
+        if kind == "try":
+            client_ids[job_id, record["att"]] = record["rid"]
+        elif kind == "unk":
+            client_id = client_ids.get((job_id, record["att"]), "")
+            found.setdefault(job_id, {})[record["att"]] = _attempt_of(record, client_id)
+        else:
+            found.pop(job_id, None)
+    return sorted((each for job in found.values() for each in job.values()), key=lambda attempt: attempt.at)
+
+
+def _records(output: Path) -> Iterator[dict[str, Any]]:
+    with (output / "ledger.jsonl").open("rb") as ledger:
+        for line in ledger:
+            if line.endswith(b"\n") and b'"job":' in line:
+                yield json.loads(line)
+
+
+def _attempt_of(record: dict[str, Any], client_id: str) -> UnknownAttempt:
+    return UnknownAttempt(
+        job=record["job"], attempt=record["att"], at=record["at"], seconds=record["seconds"], usd=record["usd"],
+        code=record["code"], message=record["message"], request_id=record["request_id"], client_request_id=client_id,
+    )  # fmt: skip

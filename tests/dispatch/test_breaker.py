@@ -1,0 +1,293 @@
+"""Outages and limits, as the real scheduler meets them: how many requests they cost. Time is virtual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
+
+from batch.dispatch.retry import RetryBudget
+from batch.errors import (
+    AttemptError,
+    ExitCode,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RunStopper,
+    Unavailable,
+)
+from batch.model import Job, Pending
+from batch.settings import RetryPolicy, UnknownPolicy
+
+#: Virtual time starts here.
+START = 1000.0
+HOUR = 3600.0
+UNANSWERED = OutcomeUnknown("timeout", "no answer in 300 s")
+REFUSED = NotSent("no_connection", "connection refused")
+BROKEN = Unavailable("unavailable", "HTTP 503")
+DAY_IS_OVER = RunStopper("daily_quota", "", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def while_time(clock: FakeClock, begins: float, ends: float, error: AttemptError) -> Callable[[Job, int], Any]:
+    """From `begins` to `ends` seconds after the start every request meets the error, then and before none."""
+    return lambda job, n: error if begins <= clock.time - START < ends else None
+
+
+# ---- outages ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [REFUSED, BROKEN, UNANSWERED], ids=lambda error: error.code)
+@pytest.mark.parametrize("concurrency", [1, 8, 200])
+async def test_an_hour_of_outage_costs_twelve_requests(clock: FakeClock, error: AttemptError, concurrency: int) -> None:
+    """However many may be in flight: the run ends after half an hour as something for later, all jobs pending."""
+    seller = Seller(clock, while_time(clock, 0, HOUR, error))
+    policy = RetryPolicy(unknown=UnknownPolicy.HOLD)
+    running = scheduler(seller, concurrency=concurrency, policy=policy)
+    outcomes = await carry_out(running, todo(1000))
+    assert len(seller.calls) <= 12
+    assert isinstance(running.stopped_by, RunStopper)
+    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("no_service", 75)
+    assert clock.time - START == pytest.approx(1800, abs=5)
+    unknown = len(seller.calls) if error is UNANSWERED else 0
+    assert kinds(outcomes)["Unknown"] == unknown
+    assert kinds(outcomes)["Pending"] == len(outcomes) - unknown
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 50])
+async def test_an_outage_in_mid_run_costs_what_is_in_flight_and_twelve(clock: FakeClock, concurrency: int) -> None:
+    """What was on its way is lost, then only single requests find out whether it is over."""
+    seller = Seller(clock, while_time(clock, 10, HOUR, BROKEN))
+    running = scheduler(seller, concurrency=concurrency)
+    await carry_out(running, todo(10_000))
+    assert sum(at - START >= 10 for at, _, _ in seller.calls) <= concurrency + 12
+    assert isinstance(running.stopped_by, RunStopper)
+    assert running.stopped_by.code == "no_service"
+
+
+@pytest.mark.parametrize("minutes", [1, 10, 25])
+async def test_an_outage_that_ends_is_survived(clock: FakeClock, minutes: int) -> None:
+    """No job is given up over it; once three in a row are served, all slots are used again."""
+    told = Recorder()
+    seller = Seller(clock, while_time(clock, 30, 30 + 60 * minutes, BROKEN))
+    running = scheduler(seller, concurrency=4, listener=told)
+    assert kinds(await carry_out(running, todo(300))) == {"Done": 300}
+    assert len(seller.calls) <= 300 + 4 + 12
+    pauses = [seconds for _, seconds in told.named("gate")]
+    assert pauses == [60.0, 120.0, 240.0, 480.0, 600.0][: len(pauses)]
+    assert seller.most_in_flight == 4
+
+
+async def test_how_long_an_outage_may_last_is_the_users_choice(clock: FakeClock) -> None:
+    """`max_outage_minutes: 5` ends the run after five minutes."""
+    seller = Seller(clock, while_time(clock, 0, HOUR, REFUSED))
+    running = scheduler(seller, policy=RetryPolicy(max_outage_seconds=300))
+    await carry_out(running, todo(50))
+    assert isinstance(running.stopped_by, RunStopper)
+    assert "no service for 5 min" in running.stopped_by.message
+    assert clock.time - START == pytest.approx(300, abs=5)
+
+
+@pytest.mark.parametrize("every", [5, 4])
+async def test_a_few_failures_are_no_outage(clock: FakeClock, every: int) -> None:
+    """One in five requests fails: no pause, and all but those few get a picture whose three tries all failed."""
+    told, sent = Recorder(), 0
+
+    def answer(job: Job, n: int) -> Any:
+        nonlocal sent
+        sent += 1
+        return BROKEN if sent % every == 0 else None
+
+    seller = Seller(clock, answer)
+    outcomes = await carry_out(scheduler(seller, concurrency=8, listener=told), todo(2000))
+    assert kinds(outcomes)["Done"] >= 0.97 * 2000
+    assert told.named("gate") == []
+
+
+async def test_half_of_all_calls_failing_opens_the_breaker(clock: FakeClock) -> None:
+    """Also if some get through: a provider on its knees is left alone for a minute."""
+    told, sent = Recorder(), 0
+
+    def answer(job: Job, n: int) -> Any:
+        nonlocal sent
+        sent += 1
+        return BROKEN if sent % 5 in (0, 1, 3) and sent < 40 else None
+
+    await carry_out(scheduler(Seller(clock, answer), concurrency=4, listener=told), todo(60))
+    assert told.named("gate")
+
+
+async def test_limits_and_jobs_own_faults_are_no_outage(clock: FakeClock) -> None:
+    """A provider that answers is up, whatever it answers."""
+    told = Recorder()
+    seller = Seller(clock, lambda job, n: Refused("image_safety", ""))
+    assert kinds(await carry_out(scheduler(seller, concurrency=4, listener=told), todo(100))) == {"Failed": 100}
+    assert told.named("gate") == []
+
+
+# ---- the first request ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RunStopper("bad_key", "wrong"), RunStopper("redirected", "moved")])
+async def test_a_wrong_key_costs_one_request(clock: FakeClock, error: AttemptError) -> None:
+    """The first request of a run goes alone until it is answered, or clearly not refused."""
+    seller = Seller(clock, lambda job, n: error)
+    running = scheduler(seller, concurrency=100)
+    await carry_out(running, todo(1000))
+    assert len(seller.calls) == 1
+    assert running.stopped_by is error
+
+
+async def test_a_slow_first_answer_holds_nobody_up(clock: FakeClock) -> None:
+    """A refusal comes at once: after two seconds without one the others go."""
+    seller = Seller(clock, lambda job, n: 60.0)
+    await carry_out(scheduler(seller, concurrency=10, adaptive=False), todo(10))
+    assert clock.time - START <= 62.1
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 64])
+async def test_a_revoked_key_costs_what_was_in_flight(clock: FakeClock, concurrency: int) -> None:
+    """From the moment the first refusal is here, not one more request goes out."""
+    seller = Seller(clock, while_time(clock, 20, HOUR, RunStopper("bad_key", "revoked")))
+    running = scheduler(seller, concurrency=concurrency)
+    outcomes = await carry_out(running, todo(10_000))
+    after = [at for at, _, _ in seller.calls if at - START >= 20]
+    assert len(after) <= concurrency
+    assert max(after) - START < 22
+    assert set(kinds(outcomes)) == {"Done", "Pending"}
+
+
+# ---- limits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay", [10.0, 30.0, 120.0])
+@pytest.mark.parametrize("concurrency", [1, 8, 64])
+async def test_a_storm_of_429_costs_one_request_per_gate(clock: FakeClock, concurrency: int, delay: float) -> None:
+    """Ten minutes of it: what was in flight, then one probe after each named delay, and all is bought in the end."""
+    told = Recorder()
+    seller = Seller(clock, while_time(clock, 10, 610, RateLimited("rate_limited", "slow down", wait_seconds=delay)))
+    running = scheduler(seller, concurrency=concurrency, listener=told)
+    assert kinds(await carry_out(running, todo(2000))) == {"Done": 2000}
+    in_the_storm = [at for at, _, _ in seller.calls if 10 <= at - START < 610]
+    gates = 600 / delay
+    assert len(in_the_storm) <= concurrency + gates
+    assert running.stopped_by is None
+
+
+async def test_a_slow_refusal_is_waited_for(clock: FakeClock) -> None:
+    """A relay that takes ten seconds to say no: nobody else goes while it may still be saying it."""
+    limit = RateLimited("rate_limited", "", wait_seconds=60)
+
+    class Slow(Seller):
+        async def buy(self, job: Job, why: str) -> Any:
+            await self.clock.sleep(9)
+            return await super().buy(job, why)
+
+    seller = Slow(clock, while_time(clock, 9, 610, limit))
+    await carry_out(scheduler(seller, concurrency=8), todo(50))
+    storm = [at for at, _, _ in seller.calls if 9 <= at - START < 610]
+    assert len(storm) <= 8 + 600 / 60
+
+
+async def test_a_limit_that_never_ends_stops_the_run(clock: FakeClock) -> None:
+    """After half an hour without a picture the run ends as something for later."""
+    seller = Seller(clock, lambda job, n: RateLimited("rate_limited", "slow down", wait_seconds=100))
+    running = scheduler(seller, concurrency=8)
+    outcomes = await carry_out(running, todo(100))
+    assert isinstance(running.stopped_by, RunStopper)
+    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
+    assert set(kinds(outcomes)) == {"Pending"}
+    assert len(seller.calls) <= 19
+
+
+async def test_pauses_without_a_named_delay_grow_over_all_jobs(clock: FakeClock) -> None:
+    """A relay whose upstream is saturated says no time: each pause is longer than a fresh job's first would be."""
+    told = Recorder()
+    seller = Seller(clock, while_time(clock, 0, 500, RateLimited("rate_limited", "saturated")))
+    assert kinds(await carry_out(scheduler(seller, concurrency=8, listener=told), todo(40))) == {"Done": 40}
+    assert len(seller.calls) <= 40 + 30
+    assert max(seconds for _, seconds in told.named("gate")) > 20
+
+
+def day_quota(wait_seconds: float) -> RateLimited:
+    return RateLimited("daily_quota", "per day", wait_seconds=wait_seconds, if_repeated=DAY_IS_OVER)
+
+
+async def test_a_days_quota_is_asked_once_more(clock: FakeClock) -> None:
+    """It names seconds as well: one request after them, and if it says the same, the run ends with the day."""
+    seller = Seller(clock, while_time(clock, 10, HOUR, day_quota(22)))
+    running = scheduler(seller, concurrency=8)
+    outcomes = await carry_out(running, todo(1000))
+    assert running.stopped_by is DAY_IS_OVER
+    after = [at for at, _, _ in seller.calls if at - START >= 10]
+    assert len(after) <= 8 + 1
+    assert max(after) >= min(after) + 22
+    assert set(kinds(outcomes)) == {"Done", "Pending"}
+
+
+async def test_a_days_quota_that_was_none(clock: FakeClock) -> None:
+    """Where requests are counted over the last 24 hours, the named seconds are true: the run goes on."""
+    seller = Seller(clock, while_time(clock, 10, 20, day_quota(22)))
+    running = scheduler(seller, concurrency=8)
+    assert kinds(await carry_out(running, todo(200))) == {"Done": 200}
+    assert running.stopped_by is None
+
+
+# ---- the retry budget -------------------------------------------------------------------------------------
+
+
+def test_the_budget_pays_by_cost_and_gets_it_back() -> None:
+    """Seven repeats of overload from full; a picture gives back what its job took."""
+    budget = RetryBudget(60)
+    assert [budget.pays(f"job-{n}", BROKEN) for n in range(8)] == [True] * 7 + [False]
+    assert budget.left == 2
+    budget.succeeded("job-0")
+    assert budget.left == 16
+    budget.succeeded("another")
+    assert budget.left == 17
+    budget.gave_up("job-1")
+    budget.succeeded("job-1")
+    assert budget.left == 18
+
+
+def test_the_budget_is_never_more_than_full() -> None:
+    """A quiet night saves nothing up for the storm."""
+    budget = RetryBudget(60)
+    for number in range(1000):
+        budget.succeeded(f"job-{number}")
+    assert budget.left == RetryBudget.CAPACITY
+
+
+def test_what_is_not_paid_for_goes_behind_all_others_once() -> None:
+    """Then the job is left for the next run."""
+    budget = RetryBudget(60)
+    while budget.pays("others", BROKEN):
+        pass
+    assert budget.wait_seconds("late", BROKEN, 1.5) == 60
+    assert budget.wait_seconds("late", BROKEN, 1.5) is None
+    assert budget.wait_seconds("limited", RateLimited("r", ""), 30) == 30
+
+
+async def test_repeats_stay_within_the_budget(clock: FakeClock) -> None:
+    """Two in five requests fail for ever: what is repeated is bounded, the rest is for the next run."""
+    sent = 0
+
+    def answer(job: Job, n: int) -> Any:
+        nonlocal sent
+        sent += 1
+        return BROKEN if sent % 5 in (1, 3) else None
+
+    seller = Seller(clock, answer)
+    jobs = 2000
+    outcomes = await carry_out(scheduler(seller, concurrency=8), todo(jobs))
+    repeats = len(seller.calls) - jobs
+    assert repeats <= 0.7 * jobs
+    assert kinds(outcomes)["Done"] >= 0.7 * jobs
+    assert not any(isinstance(outcome, Pending) for outcome in outcomes.values())
