@@ -17,8 +17,8 @@ _FIRST_SLOTS: Final = 4.0
 _ONE_CAUSE_SECONDS: Final = 60.0
 #: Above the number at which the last refusal came: one more per round, and one more for so long without a refusal.
 _QUICKER_EVERY_SECONDS: Final = 10.0
-#: An answer takes at least about so long: a quota that was named needs so many at once from the start.
-_QUICK_ANSWER_SECONDS: Final = 5.0
+#: Answers of a few seconds to a minute are usual: a quota that was named needs so many at once from the start.
+_USUAL_ANSWER_SECONDS: Final = 15.0
 #: After the provider could not serve, nothing grows for so long: that was no word about quotas.
 _FROZEN_SECONDS: Final = 30.0
 
@@ -49,7 +49,7 @@ class Slots:
 
     def __init__(self, most: int, per_minute: int | None, *, adaptive: bool) -> None:
         self._most = float(most)
-        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _QUICK_ANSWER_SECONDS)
+        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _USUAL_ANSWER_SECONDS)
         self._found = min(first, self._most) if adaptive else self._most
         self._adaptive = adaptive
         #: Where the last refusal came; below it growth is quick.

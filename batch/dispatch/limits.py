@@ -22,7 +22,7 @@ from batch.events import Listener, Waiting
 from batch.settings import Limits
 
 #: After a gate one goes ahead; the others follow so much later, or when it is answered.
-_PROBE_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 1.0
 #: Refusals of one request after the other close the gate longer each time, whatever delay they name.
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
