@@ -209,13 +209,14 @@ class Admission:
 
     def _day_used_up(self, room: Room) -> RunStopper:
         assert room.next_day is not None
+        not_before = room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z")
         most = getattr(self._limits, room.quota)
         return RunStopper(
             "day_used_up",
-            f"{room.quota} is used up: {most:,} a day, of which all runs with this key took; it begins anew at "
-            f"{self._day.text}",
+            f"{room.quota} is used up: {most:,} a day, counted over all runs of this machine with this key; the next "
+            f"day begins at {not_before}",
             stop_code=ExitCode.TEMPORARY,
-            not_before=room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            not_before=not_before,
         )
 
     def _pace(self, model: str, kept: Kept | None) -> Pace:
