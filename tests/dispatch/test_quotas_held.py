@@ -151,6 +151,22 @@ async def test_a_storm_of_refusals_costs_a_probe_per_gate(clock: FakeClock) -> N
     assert kinds(outcomes) == {"Done": 1_500}
     storm = [at for at in provider.refused if 1101 < at < 1700]
     assert len(storm) <= 600 / 30
+    assert slowest_minute(provider, 820, provider.served[-1] - 1000 - 10) >= 0.9 * 300  # and then it is as before
+
+
+async def test_a_quota_that_another_used_up_says_nothing_of_itself(clock: FakeClock) -> None:
+    """The first request is refused: the run waits as told, and is not slow for it afterwards."""
+    provider = QuotaProvider(clock, lambda now: 300 if now > 1030 else 0)
+    await send(provider, 1_500, Limits(concurrency=256))
+    assert slowest_minute(provider, 150, provider.served[-1] - 1000 - 10) >= 0.9 * 300
+
+
+async def test_a_quota_of_three_a_minute(clock: FakeClock) -> None:
+    """So few are found too: the batch completes, at nearly all of them."""
+    provider = QuotaProvider(clock, lambda now: 3)
+    _, outcomes = await send(provider, 60, Limits(concurrency=8))
+    assert kinds(outcomes) == {"Done": 60}
+    assert provider.served[-1] - 1000 < 60 / 3 * 60 / 0.8
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
