@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,22 @@ async def test_a_finished_batch_sends_nothing(bench: Bench) -> None:
     assert bench.book.requests == 3
     assert bench.pictures() == before
     assert (bench.output / "manifest.jsonl").read_bytes() == lines
+
+
+async def test_a_day_that_is_used_up_ends_the_run_and_the_next_start(bench: Bench, state_home: Path) -> None:
+    """Exit 75 with the time of the next day; another manifest with the same key sends nothing before it. What the runs
+    share is readable by its owner only and does not hold the key."""
+    first = await bench.run(4, limits={"requests_per_day": 3})
+    second = await bench.run([{"id": "other", "prompt": "another"}], limits={"requests_per_day": 3})
+    for summary in (first, second):
+        assert (summary.exit, summary.reason) == (75, "day_used_up")
+        assert summary.not_before is not None
+        assert summary.not_before.endswith(":00:00Z")
+    assert (first.done, first.requests, second.requests, bench.book.requests) == (3, 3, 0, 3)
+    [shared] = (state_home / "imagebatch/quotas").iterdir()
+    assert re.fullmatch(r"[0-9a-f]{16}\.quota", shared.name)
+    assert shared.stat().st_mode & 0o777 == 0o600
+    assert b"sk-for-tests" not in shared.read_bytes()
 
 
 async def test_goes_on_after_a_stop(bench: Bench) -> None:

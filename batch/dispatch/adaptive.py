@@ -17,8 +17,8 @@ _FIRST_SLOTS: Final = 4.0
 _ONE_CAUSE_SECONDS: Final = 60.0
 #: Above the number at which the last refusal came: one more per round, and one more for so long without a refusal.
 _QUICKER_EVERY_SECONDS: Final = 10.0
-#: An answer takes at least about so long: a quota that was named needs so many at once from the start.
-_QUICK_ANSWER_SECONDS: Final = 5.0
+#: Answers of a few seconds to a minute are usual: a quota that was named needs so many at once from the start.
+_USUAL_ANSWER_SECONDS: Final = 15.0
 #: After the provider could not serve, nothing grows for so long: that was no word about quotas.
 _FROZEN_SECONDS: Final = 30.0
 
@@ -37,6 +37,8 @@ _CATCHING_UP: Final = 1.15
 _PATIENCE_SECONDS: Final = 60.0
 _MOST_PATIENCE_SECONDS: Final = 600.0
 _LONGEST_STEP_SECONDS: Final = 5.0
+#: Fewer in the first minute tell nothing of a quota: another run may have used it up.
+_TELLING_REQUESTS: Final = 5
 #: The slowest pace: still a request now and then, or a better time would never be noticed.
 _SLOWEST_PER_MINUTE: Final = 1.0
 
@@ -49,7 +51,7 @@ class Slots:
 
     def __init__(self, most: int, per_minute: int | None, *, adaptive: bool) -> None:
         self._most = float(most)
-        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _QUICK_ANSWER_SECONDS)
+        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _USUAL_ANSWER_SECONDS)
         self._found = min(first, self._most) if adaptive else self._most
         self._adaptive = adaptive
         #: Where the last refusal came; below it growth is quick.
@@ -69,8 +71,9 @@ class Slots:
             self._found = min(self._most, self._found + step)
 
     def refused(self, in_flight: int, now_seconds: float) -> None:
-        """After a 429 to a request that went out since the last one counted: halve, once per cause."""
-        if not self._adaptive or now_seconds - self._lowered_at < _ONE_CAUSE_SECONDS:
+        """After a 429 to a request that went out since the last one counted: halve, once per cause. With most slots
+        empty it was not their number that was too high."""
+        if not self._adaptive or now_seconds - self._lowered_at < _ONE_CAUSE_SECONDS or 2 * in_flight < self._found:
             return
         self._lowered_at = now_seconds
         self._refused_at = max(1.0, min(self._found, float(in_flight)))
@@ -95,6 +98,7 @@ class Pace:
         #: Requests that a closed gate held back.
         self._behind = 0.0
         self._waited_at = float("-inf")
+        self._began_at: float | None = None
         self._grown_at = float("-inf")
         self._lowered_at = float("-inf")
         self._hold_until = float("-inf")
@@ -111,6 +115,7 @@ class Pace:
 
     def go(self, now_seconds: float) -> None:
         """One goes out."""
+        self._began_at = now_seconds if self._began_at is None else self._began_at
         while self._went_out and self._went_out[0] <= now_seconds - _MINUTE_SECONDS:
             self._went_out.popleft()
         self._went_out.append(now_seconds)
@@ -147,6 +152,9 @@ class Pace:
         if went_out_at <= self._lowered_at:
             return False
         accepted = float(sum(at > now_seconds - _MINUTE_SECONDS for at in self._went_out))
+        if not self._tells(accepted, now_seconds):
+            self._lowered_at = now_seconds
+            return True
         known = self.per_minute is not None
         # The pace may be higher than what really went out, if something else held the run back.
         refused_at = min(self.per_minute or float("inf"), self._measured(now_seconds))
@@ -170,6 +178,11 @@ class Pace:
     def is_tried(self, now_seconds: float) -> bool:
         """Whether this is what holds the run back, and so what a refusal speaks of."""
         return self.per_minute is not None and now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
+
+    def _tells(self, accepted: float, now_seconds: float) -> bool:
+        """Whether what was accepted in the last minute says what the quota is; nothing at all never does."""
+        began_at = self._began_at if self._began_at is not None else now_seconds
+        return accepted >= _TELLING_REQUESTS or (accepted > 0 and now_seconds - began_at >= _MINUTE_SECONDS)
 
     def _measured(self, now_seconds: float) -> float:
         """Requests per minute over the last seconds, refused ones not counted; over longer if there were few."""

@@ -22,7 +22,7 @@ from batch.events import Listener, Waiting
 from batch.settings import Limits
 
 #: After a gate one goes ahead; the others follow so much later, or when it is answered.
-_PROBE_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 1.0
 #: Refusals of one request after the other close the gate longer each time, whatever delay they name.
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -248,13 +248,14 @@ class Admission:
 
     def _day_used_up(self, room: Room) -> RunStopper:
         assert room.next_day is not None
+        not_before = room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z")
         most = getattr(self._limits, room.quota)
         return RunStopper(
             "day_used_up",
-            f"{room.quota} is used up: {most:,} a day, of which all runs with this key took; it begins anew at "
-            f"{self._day.text}",
+            f"{room.quota} is used up: {most:,} a day, counted over all runs of this machine with this key; the next "
+            f"day begins at {not_before}",
             stop_code=ExitCode.TEMPORARY,
-            not_before=room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            not_before=not_before,
         )
 
     def _pace(self, model: str, kept: Kept | None) -> Pace:

@@ -88,11 +88,6 @@ class SharedTally:
         self._head = b""
         self._number = 0
         self._kept = Kept()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            self._alone(error)
 
     @contextmanager
     def borrowed(self) -> Iterator[Kept | None]:
@@ -132,6 +127,7 @@ class SharedTally:
     def _lock(self) -> bool:
         """Never waits: somebody may stand still with the lock, and this is the event loop's own thread."""
         try:
+            self._open()
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             now = self._clock.monotonic()
@@ -143,6 +139,11 @@ class SharedTally:
             self._alone(error)
         self._busy_since = None
         return True
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def _alone(self, error: OSError) -> None:
         self._own = OwnTally(self._kept)

@@ -65,6 +65,8 @@ class QuotaProvider:
             return None
         while self._window and self._window[0] <= now - 60:
             self._window.popleft()
+        if most < 1:
+            return 30.0
         if len(self._window) >= most:
             return max(0.05, self._window[-max(1, int(most))] + 60 - now)
         self._window.append(now)

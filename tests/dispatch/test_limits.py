@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeClock, Recorder
+from fakes import FakeClock, Recorder, job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch.clock import DayStart, DayStartProblem
 from batch.dispatch.limits import Admission
-from batch.dispatch.quotas import Need
-from batch.dispatch.tally import Tally
+from batch.dispatch.quotas import PER_MINUTE, Need, counted_tokens, need_of
+from batch.dispatch.tally import SharedTally, Tally, quotas_folder
+from batch.errors import RateLimited, RunStopper
 from batch.events import Waiting
 from batch.settings import Limits
 
@@ -155,3 +162,276 @@ async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
     crowd.close_for(100)
     await waiting
     assert crowd.times == [0.0, 150.0]
+
+
+# ---- several quotas -------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    most=st.fixed_dictionaries(
+        {"requests_per_minute": st.integers(1, 9), "tokens_per_minute": st.integers(50, 900),
+         "images_per_minute": st.integers(1, 9)}
+    ),
+    wanted=st.lists(st.tuples(st.floats(0, 200), st.integers(1, 500)), min_size=1, max_size=40),
+)  # fmt: skip
+def test_no_quota_is_passed_in_any_minute(most: dict[str, int], wanted: list[tuple[float, int]]) -> None:
+    """However they arrive, any 60 seconds hold at most each quota's number; what is larger than a quota goes alone."""
+
+    async def scenario() -> Crowd:
+        crowd = Crowd(None, **most)
+        coming = enumerate(wanted)
+        await asyncio.gather(*(crowd.come(n, after, Need(tokens=tokens)) for n, (after, tokens) in coming))
+        return crowd
+
+    crowd = asyncio.run(scenario())
+    assert len(crowd.passed) == len(wanted)
+    for name, what in PER_MINUTE.items():
+        amounts = [min(need.amounts[what], most[name]) for need in crowd.taken]
+        for at in crowd.times:
+            inside = [amount for amount, when in zip(amounts, crowd.times, strict=True) if at - 60 < when <= at]
+            assert sum(inside) <= most[name]
+
+
+async def test_who_waits_for_one_quota_takes_nothing_of_another() -> None:
+    """A request too large for the tokens that are left uses up no request of the minute while it waits."""
+    crowd = Crowd(2, tokens_per_minute=100)
+    await crowd.come(0, need=Need(tokens=60))
+    waiting = asyncio.create_task(crowd.come(1, need=Need(tokens=60)))
+    await crowd.clock.sleep(5)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await crowd.come(2, need=Need(tokens=40))
+    assert crowd.times == [0.0, 5.0]
+
+
+async def test_tokens_are_corrected_by_what_was_counted() -> None:
+    """What the provider counts replaces the estimate, so that a cautious one does not cost speed for long."""
+    crowd = Crowd(None, tokens_per_minute=1000)
+    out = await crowd.admission.enter(0, Need(tokens=900), "m")
+    crowd.admission.leave(out, usage={"totalTokenCount": 300})
+    await crowd.come(1, need=Need(tokens=700))
+    assert crowd.times == [0.0]
+    assert counted_tokens({"total_token_count": 5}) == 5
+    assert counted_tokens({"totalTokenCount": "many"}) is counted_tokens(None) is None
+
+
+def test_what_a_request_is_estimated_to_take() -> None:
+    """Its prompt, 1,120 tokens per reference, and the picture by its size."""
+    assert need_of(job(prompt="a" * 300, image_size="4K")) == Need(requests=1, tokens=100 + 2520, images=1)
+    assert need_of(job(prompt="杯" * 10)).tokens == 10 + 1120
+
+
+async def test_a_job_that_was_refused_keeps_its_place() -> None:
+    """It goes before those that came after it, although they have waited in the line meanwhile."""
+    crowd = Crowd(1)
+    await crowd.come(5)
+    others = [asyncio.create_task(crowd.come(n)) for n in (7, 8)]
+    await asyncio.sleep(0)
+    await asyncio.gather(crowd.come(6), *others)
+    assert crowd.names == [5, 6, 7, 8]
+
+
+async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
+    """Whatever short delay is named: a probe per gate, at growing distances, until one is answered."""
+    crowd = Crowd(None)
+    times = []
+    for number in range(7):
+        out = await crowd.admission.enter(number, Need(), "m")
+        times.append(out.at)
+        refused = RateLimited("r", "", wait_seconds=0.1)
+        crowd.admission.leave(out, refused)
+        crowd.close_for(0.1)
+    assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [
+        0.1, 1.0, 2.0, 4.0, 8.0, 15.0
+    ]  # fmt: skip
+    others = asyncio.gather(*(crowd.come(n) for n in range(10, 14)))
+    await others
+    assert len(set(crowd.times)) == 1  # answered at once, so nobody had to feel the way any longer
+
+
+async def test_what_is_waited_for_is_told_when_it_changes() -> None:
+    """Slots, quota, gate and nothing; not once per request."""
+    crowd = Crowd(3, concurrency=2)
+    held = [await crowd.admission.enter(n, Need(), "m") for n in range(2)]
+    waiting = [asyncio.create_task(crowd.come(n)) for n in (2, 3, 4)]
+    await crowd.clock.sleep(1)
+    for out in held:
+        crowd.admission.leave(out)
+    await crowd.clock.sleep(5)
+    crowd.close_for(70)
+    await asyncio.gather(*waiting)
+    words = [(by, most) for _, by, most in crowd.heard.named("waiting")]
+    assert words == [("concurrency", 2), ("requests_per_minute", 3), ("gate", 0), ("", 0)]
+
+
+# ---- the day ---------------------------------------------------------------------------------------------------
+
+PACIFIC = DayStart.read("00:00 America/Los_Angeles")
+
+
+@pytest.mark.parametrize(
+    ("now", "began", "next_begins"),
+    [
+        ("2026-01-31T12:00", "2026-01-31T08:00", "2026-02-01T08:00"),
+        ("2026-01-31T07:59", "2026-01-30T08:00", "2026-01-31T08:00"),
+        ("2026-01-31T08:00", "2026-01-31T08:00", "2026-02-01T08:00"),
+        ("2026-03-08T09:00", "2026-03-08T08:00", "2026-03-09T07:00"),  # 23 hours: summer time begins
+        ("2026-11-02T07:30", "2026-11-01T07:00", "2026-11-02T08:00"),  # 25 hours: it ends
+    ],
+)
+def test_a_day_begins_at_midnight_pacific(now: str, began: str, next_begins: str) -> None:
+    """Winter or summer, in UTC."""
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    assert PACIFIC.began(moment).strftime("%Y-%m-%dT%H:%M") == began
+    assert PACIFIC.next(moment).strftime("%Y-%m-%dT%H:%M") == next_begins
+
+
+@pytest.mark.parametrize("text", ["", "00:00", "24:00 UTC", "7:30 UTC", "07:30 Mars/Olympus", "07:30 ../../etc/passwd"])
+def test_what_is_no_beginning_of_a_day(text: str) -> None:
+    """A time and a zone this machine knows, and no path."""
+    with pytest.raises(DayStartProblem):
+        DayStart.read(text)
+
+
+async def test_a_day_that_is_used_up_says_when_the_next_begins() -> None:
+    """The run stops with 75 and the time at which a start makes sense; nothing is taken."""
+    crowd = Crowd(None, requests_per_day=2)
+    await crowd.come(0)
+    await crowd.come(1)
+    with pytest.raises(RunStopper, match="requests_per_day is used up: 2 a day") as stopped:
+        await crowd.come(2)
+    assert (stopped.value.stop_code, stopped.value.not_before) == (75, "2026-02-01T08:00:00Z")
+    await crowd.clock.sleep(24 * 3600)
+    await crowd.come(3)
+    assert crowd.names == [0, 1, 3]
+
+
+async def test_a_wall_clock_put_back_begins_no_day_again() -> None:
+    """What was taken today stays taken when the clock jumps to yesterday."""
+    crowd = Crowd(None, requests_per_day=1)
+    await crowd.come(0)
+    today = crowd.clock.now
+    crowd.clock.now = lambda: today().replace(day=30)  # type: ignore[method-assign]
+    with pytest.raises(RunStopper):
+        await crowd.come(1)
+
+
+# ---- shared by several runs ------------------------------------------------------------------------------------
+
+
+def shared(folder: Path, said: list[str] | None = None) -> SharedTally:
+    return SharedTally(folder / "quotas", "key.quota", FakeClock(), (said if said is not None else []).append)
+
+
+async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> None:
+    """What one takes the other cannot, and what one found the next begins with; the file is for its owner only."""
+    first, second = (Crowd(3, shared(tmp_path), requests_per_day=4) for _ in range(2))
+    for number in range(2):
+        await first.come(number)
+    await second.come(2)
+    assert second.admission._take(Need(), "m") == pytest.approx(60.5)
+    with first.admission._tally.borrowed() as kept:
+        kept.found["m"], kept.changed = 120.0, True
+    with second.admission._tally.borrowed() as kept:
+        assert kept.found == {"m": 120.0}
+    second.clock.time += 70
+    await second.come(3)
+    with pytest.raises(RunStopper):
+        await second.come(4)
+    mode = stat.S_IMODE((tmp_path / "quotas/key.quota").stat().st_mode)
+    assert (mode, stat.S_IMODE((tmp_path / "quotas").stat().st_mode)) == (0o600, 0o700)
+
+
+async def test_a_restart_of_the_machine_empties_the_minutes_alone(tmp_path: Path) -> None:
+    """The clock begins anew, so what it counted means nothing; days and what was found stay."""
+    before = Crowd(1, shared(tmp_path), requests_per_day=2)
+    await before.come(0)
+    tally = shared(tmp_path)
+    tally._boot = "another"
+    after = Crowd(1, tally, requests_per_day=2)
+    await after.come(1)
+    assert after.times == [0.0]
+    with pytest.raises(RunStopper):
+        await after.come(2)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"00000000 9 2 {}\n", b"\xff" * 40_000])
+async def test_a_damaged_file_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+    """It is nobody's only copy of anything that cost money; the run goes on."""
+    (tmp_path / "quotas").mkdir()
+    (tmp_path / "quotas/key.quota").write_bytes(damage)
+    said: list[str] = []
+    crowd = Crowd(1, shared(tmp_path, said))
+    await crowd.come(0)
+    assert isinstance(Crowd(1, shared(tmp_path)).admission._take(Need(), "m"), float)
+    assert said == []
+
+
+@pytest.mark.parametrize("torn_at", range(0, 120, 9))
+async def test_torn_in_the_middle_of_writing_the_older_copy_counts(tmp_path: Path, torn_at: int) -> None:
+    """A run killed while it wrote loses the request it had not sent, and nothing else."""
+    crowd = Crowd(9, shared(tmp_path))
+    await crowd.come(0)
+    file = tmp_path / "quotas/key.quota"
+    good = file.read_bytes()
+    await crowd.come(1)
+    newer = file.read_bytes()
+    begin = next(at for at in range(len(newer)) if newer[at] != (good + bytes(len(newer)))[at])
+    torn = newer[: begin + torn_at] + (good + bytes(len(newer)))[begin + torn_at : len(newer)]
+    file.write_bytes(torn)
+    with shared(tmp_path).borrowed() as kept:
+        assert kept is not None
+        assert sum(taken[0] for taken in kept.counts.parts.values()) in (1, 2)
+
+
+@pytest.mark.parametrize("obstacle", ["file", "link", "full"])
+async def test_without_the_file_a_run_counts_by_itself(
+    tmp_path: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message says so once, and the run's own quotas hold."""
+    said: list[str] = []
+    if obstacle == "file":
+        (tmp_path / "quotas").write_text("in the way")
+    elif obstacle == "link":
+        (tmp_path / "quotas").mkdir()
+        (tmp_path / "quotas/key.quota").symlink_to(tmp_path / "elsewhere")
+    crowd = Crowd(1, shared(tmp_path, said))
+    if obstacle == "full":
+        monkeypatch.setattr(os, "pwrite", _full)
+    await asyncio.gather(*(crowd.come(n) for n in range(3)))
+    assert crowd.times == pytest.approx([0.0, 60.5, 121.0], abs=0.5)
+    assert len(said) == 1
+    assert "cannot be used" in said[0]
+    assert "this run counts by itself" in said[0]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def _full(*args: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+async def test_a_run_that_stands_still_with_the_lock_stops_nobody(tmp_path: Path) -> None:
+    """A suspended process keeps its lock; after two seconds the others go on by themselves, and say so."""
+    said: list[str] = []
+    clock = FakeClock()
+    tally = SharedTally(tmp_path / "quotas", "key.quota", clock, said.append)
+    with shared(tmp_path).borrowed():
+        crowd = Crowd(1, tally)
+        crowd.clock = crowd.admission._clock = clock
+        await crowd.come(0)
+    assert 2.0 <= crowd.times[0] < 2.1
+    assert "another process holds it and does not go on" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"XDG_STATE_HOME": "/var/s"}, "/var/s/imagebatch/quotas"),
+        ({"XDG_STATE_HOME": "s"}, "~/.local/state/imagebatch/quotas"),
+        ({}, "~/.local/state/imagebatch/quotas"),
+    ],
+)
+def test_where_it_is_kept(environment: dict[str, str], folder: str) -> None:
+    """As the XDG specification has it."""
+    assert quotas_folder(environment) == Path(folder).expanduser()

@@ -1,0 +1,55 @@
+"""A process that takes of a shared quota as fast as it may, until it is killed. Time goes `SPEED` times as fast.
+
+`python one_of_two.py FOLDER LOG PER_MINUTE`: a line in LOG for each request let out, with its monotonic time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batch.dispatch.limits import Admission
+from batch.dispatch.quotas import Need
+from batch.dispatch.tally import SharedTally
+from batch.events import Listener
+from batch.settings import Limits
+
+SPEED = 30.0
+
+
+class FastClock:
+    """The machine's clock, quicker, the same for all processes."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * SPEED
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+async def take_all(folder: Path, log: int, per_minute: int) -> None:
+    clock = FastClock()
+    tally = SharedTally(folder, "key.quota", clock, sys.stderr.write)
+    limits = Limits(concurrency=4, requests_per_minute=per_minute, adaptive=False)
+    admission = Admission(limits, clock, Listener(), tally)
+
+    async def requests() -> None:
+        for place in range(1_000_000):
+            out = await admission.enter(place, Need(), "m")
+            os.write(log, f"{out.at}\n".encode())
+            await clock.sleep(0.3)
+            admission.leave(out)
+
+    await asyncio.gather(*(requests() for _ in range(4)))
+
+
+if __name__ == "__main__":
+    opened = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    asyncio.run(take_all(Path(sys.argv[1]), opened, int(sys.argv[3])))

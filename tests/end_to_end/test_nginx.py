@@ -1,0 +1,134 @@
+"""Whole runs through a limiter nobody here wrote: nginx's `limit_req` in front of the simulator, over real sockets.
+
+nginx counts in a leaky bucket, so it takes requests evenly spaced, or as many at once as its `burst`. A quota per
+minute that may be used at any time within it is `rate=<n>r/m` with `burst=<n> nodelay`; without `burst` nginx refuses
+whatever comes sooner than 1/rate after the last. Both are tried. Ours runs on a clock ten times as fast as nginx's.
+
+`QUOTA_LONG=1 pytest tests/end_to_end/test_nginx.py -s` is the long form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import Bench
+
+LONG = bool(os.environ.get("QUOTA_LONG"))
+SPEED = 10
+PER_SECOND = 20
+PER_MINUTE = PER_SECOND * 60 // SPEED
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx"),
+    pytest.mark.timeout(300),
+    pytest.mark.parametrize("bench", [{"pictures": "plain", "latency_seconds": 0.05}], indirect=True, ids=[""]),
+]
+
+
+class FastClock:
+    """The event loop's clock, ten times as fast."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time() * SPEED
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def nginx(folder: Path, upstream: str, limit: str) -> Iterator[str]:
+    """nginx before `upstream` with `limit_req zone=all <limit>`; its address."""
+    port, home = free_port(), folder / "nginx"
+    home.mkdir()
+    temporary = "".join(
+        f"{kind}_temp_path {home}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (home / "nginx.conf").write_text(
+        f"""daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {home}/access.log; {temporary}
+  limit_req_zone $binary_remote_addr zone=all:1m rate={PER_SECOND}r/s;
+  limit_req_status 429;
+  server {{
+    listen 127.0.0.1:{port}; client_max_body_size 100m;
+    location / {{
+      limit_req zone=all {limit};
+      proxy_pass {upstream}; proxy_next_upstream off; proxy_buffering off;
+    }}
+  }}
+}}
+""",
+        "utf-8",
+    )
+    words = ["nginx", "-e", f"{home}/error.log", "-p", str(home), "-c", f"{home}/nginx.conf"]
+    process = subprocess.Popen(words)
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+    pytest.skip("nginx does not start here")
+
+
+async def run_through(bench: Bench, limit: str, jobs: int, **limits: Any) -> tuple[Any, int, float]:
+    """The summary, how many were refused, and the seconds of nginx's clock it took."""
+    bench.options["clock"] = FastClock()
+    loop = asyncio.get_running_loop()
+    with nginx(bench.path, bench.simulator.base_url, limit) as address:
+        provider = {"profile": "anyfast", "base_url": address}
+        began = loop.time()
+        summary = await bench.run(jobs, provider=provider, limits={"concurrency": 32, **limits})
+        seconds = loop.time() - began
+    refused = sum(" 429 " in line for line in (bench.path / "nginx/access.log").read_text().splitlines())
+    print(f"\n{jobs} jobs, {limit or 'no burst'}: {seconds:.1f} s, {refused} refused")  # noqa: T201
+    return summary, refused, seconds
+
+
+async def test_a_true_limit_uses_the_whole_rate_and_is_never_refused(bench: Bench) -> None:
+    """At least 0.95 of what nginx allows goes through, and not one request is refused."""
+    jobs = 1_200 if LONG else 240
+    limit = f"burst={PER_MINUTE} nodelay"
+    summary, refused, seconds = await run_through(bench, limit, jobs, requests_per_minute=PER_MINUTE)
+    assert (summary.done, summary.exit) == (jobs, 0)
+    assert refused == 0
+    at_best = (jobs - PER_MINUTE) / PER_SECOND
+    assert seconds < at_best / 0.95 + (0 if LONG else 2.0)  # starting and ending count in a short run
+
+
+@pytest.mark.skipif(not LONG, reason="takes minutes; QUOTA_LONG=1")
+@pytest.mark.parametrize("limit", ["", "burst=5 nodelay"])
+async def test_an_unknown_limit_is_found(bench: Bench, limit: str) -> None:
+    """Nothing is said of limits: the batch completes, at most of the rate, with few refusals."""
+    jobs = 2_400
+    summary, refused, seconds = await run_through(bench, limit, jobs)
+    assert (summary.done, summary.exit) == (jobs, 0)
+    assert refused < 0.05 * jobs
+    assert seconds < jobs / PER_SECOND / 0.7
