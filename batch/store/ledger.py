@@ -48,6 +48,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     again: bool = True
     settled: bool = True
     usd: float = 0.0
+    saved_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
     published: Published | None = None
