@@ -51,6 +51,15 @@ class Cap:
     def left(self) -> int:
         return self.limit - self.spent - self.held
 
+    @property
+    def free(self) -> int:
+        """What nobody has taken yet."""
+        return self.limit - self.taken
+
+    def words(self) -> str:
+        """`the budget per day of $20.00 (12.31 spent)`."""
+        return f"the budget {self.name} of {_usd(self.limit)}" + (f" ({_usd(self.spent)} spent)" if self.spent else "")
+
     def refusal(self, needed: int) -> RunStopper:
         """Why the next request cannot be sent."""
         words = (

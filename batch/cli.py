@@ -234,12 +234,15 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
 
     planned = plan_only(manifest, output=output, wishes=wishes, listener=_listener(quiet=False))
     found, path = planned.plan, planned.output
+    affordable = planned.affordable(os.environ)
+    budget_ends = None if affordable is None else (affordable.jobs, affordable.cap.words())
     if as_json:
-        _print_json(plan_as_json(planned.manifest.settings.name, str(path), found, planned.forecast))
+        name = planned.manifest.settings.name
+        _print_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends))
     else:
         shown = found.changed[:_CHANGES_SHOWN]
         how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
-        _print(plan_lines(found, str(path), planned.forecast, how))
+        _print(plan_lines(found, str(path), planned.forecast, how, budget_ends))
 
 
 @cli.command(short_help="Show why one job will be sent, or will not.")

@@ -209,6 +209,28 @@ class UnknownAttempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """Where an output folder's money went over all runs, in US dollars by what came of it.
+
+    `done`: for the pictures that count today; `superseded`: for those that a newer one of the same job replaced;
+    `rejected`: charged answers without a usable picture, of jobs that have one by now or may still get one; `failed`:
+    the same of jobs that failed; `unknown`: the most that requests without an answer cost; `saved`: list price of
+    pictures taken over without a request. `per_picture`: all that was certainly charged, by the `pictures` there are.
+    `waste_share` (0 to 1): rejected, failed and unknown of everything.
+    """
+
+    done: float = 0.0
+    rejected: float = 0.0
+    failed: float = 0.0
+    unknown: float = 0.0
+    superseded: float = 0.0
+    saved: float = 0.0
+    pictures: int = 0
+    per_picture: float | None = None
+    waste_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """How a run ended, in numbers. The first four count jobs of the manifest, `requests` this run's attempts.
 
@@ -243,5 +265,7 @@ class Summary:
     left_out: int = 0
     #: Jobs that got a picture bought before, without a request.
     adopted: int = 0
+    #: Where the money of all runs in this folder went.
+    spend: Spend = Spend()
     #: The built-in simulator answered: the money is what it would have cost.
     simulated: bool = False

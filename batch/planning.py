@@ -7,7 +7,7 @@ then looks at every job and its history.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from batch.budget import Wallet
-from batch.clock import Clock
+from batch.budget import Cap, Wallet, micro
+from batch.clock import Clock, SystemClock
 from batch.errors import InputError, Problem
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job
@@ -153,6 +153,14 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Affordable:
+    """About so many jobs fit into the cap that ends the run first."""
+
+    jobs: int
+    cap: Cap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What a run would do, with everything needed to explain it. Nothing was sent or written."""
 
@@ -167,6 +175,23 @@ class Planned:
     @property
     def output(self) -> Path:
         return self.prepared.output
+
+    def affordable(self, environment: Mapping[str, str]) -> Affordable | None:
+        """How many of the jobs to send the budget has room for, if that is not all of them.
+
+        Without the key it is not known what other runs with it have spent; then only the cap per run counts.
+        """
+        if not self.plan.to_do:
+            return None
+        endpoint = self.prepared.endpoint
+        key = "" if endpoint.key_env is None else environment.get(endpoint.key_env, "").strip("\r\n")
+        wallet = self.prepared.wallet(key, SystemClock(), "", lambda _: None)
+        caps = [cap for cap in wallet.caps() if cap.name == "per run" or key or endpoint.embedded]
+        tightest = min(caps, key=lambda cap: cap.free, default=None)
+        if tightest is None or tightest.free >= micro(self.plan.usd):
+            return None
+        jobs = max(0, tightest.free) * self.plan.to_do // micro(self.plan.usd)
+        return Affordable(jobs=jobs, cap=tightest)
 
     @property
     def forecast(self) -> Forecast:

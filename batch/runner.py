@@ -12,7 +12,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
@@ -245,8 +245,9 @@ class _Run:
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
         self._takeover = Takeover(
-            self.plan, self.prepared.manifest.jobs, self.store, self.prepared.reuse, self.listener
-        )
+            self.plan, self.prepared.manifest.jobs, self.store, self.prepared.reuse, self.listener,
+            self.prepared.prices.picture_usd,
+        )  # fmt: skip
 
     async def carry_out(self, random: Random) -> Summary:
         await self._finish_open_attempts()
@@ -407,6 +408,7 @@ class _Run:
             "end",
             exit=summary.exit,
             reason=summary.reason,
+            message=summary.message,
             not_before=summary.not_before,
             done=summary.done,
             failed=summary.failed,
@@ -414,6 +416,8 @@ class _Run:
             pending=summary.pending,
             requests=summary.requests,
             cost_usd=summary.cost_usd,
+            maybe_cost_usd=summary.maybe_cost_usd,
+            spend=asdict(summary.spend),
             stopped=stopped,
             published={"order": published.order, "through": published.through, "bytes": published.bytes},
         )

@@ -32,12 +32,14 @@ class Takeover:
         store: Store,
         reuse: Sequence[FolderToReuse],
         listener: Listener,
+        price_usd: Callable[[Job], float],
     ) -> None:
         self._plan = plan
         self._jobs = jobs
         self._store = store
         self._reuse = reuse
         self._listener = listener
+        self._price_usd = price_usd
         self._damaged: list[str] = []
         #: How many jobs got a picture without a request.
         self.adopted = 0
@@ -79,7 +81,7 @@ class Takeover:
 
     async def _adopt(self, job: Job, picture: Bought, why: str) -> None:
         try:
-            await self._store.adopt(job, picture, why=why)
+            await self._store.adopt(job, picture, why=why, saved_usd=self._price_usd(job))
         except BadPicture:
             self._damaged.append(job.id)
             return

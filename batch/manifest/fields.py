@@ -270,6 +270,12 @@ def prices(value: object) -> dict[str, float]:
     return {size: float(price) for size, price in value.items()}
 
 
+def table_version(value: object) -> int:
+    if isinstance(value, bool) or value != 1:
+        raise _wrong("must be 1, the form of price tables this program reads", value)
+    return 1
+
+
 def whole_by_size(value: object) -> dict[str, int]:
     """Tokens of one picture, by size."""
     if not isinstance(value, dict):

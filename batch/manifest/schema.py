@@ -188,7 +188,7 @@ class ModelPricesShape(_Shape):
 class PriceTableShape(_Shape):
     """The file that `price_table` names; `batch/data/prices.json` is one. The insides of `models` are read apart."""
 
-    version: Annotated[int, fields.whole(1, 1)]
+    version: Annotated[int, PlainValidator(fields.table_version)]
     about: Annotated[str, PlainValidator(fields.any_text)] = ""
     charged_by: Annotated[str | None, fields.word("request", "tokens")] = None
     models: dict[str, Any]
@@ -272,7 +272,7 @@ class _Note:
         unknowns = [above + detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
         for detail in details:
             path = above + detail["loc"]
-            meant = f"did you mean {path[-1]}?"
+            meant = f"did you mean {path[-1]}?" if path else ""
             if detail["type"] == "missing" and any(self._hint(each) == meant for each in unknowns):
                 continue  # it is there, misspelt, and that is said
             unknown = detail["type"] == "extra_forbidden"

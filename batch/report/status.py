@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import ExitCode, OutputError
+from batch.model import Spend
+from batch.report.money import spend_of
 from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger import read_record
@@ -39,6 +41,9 @@ class Status:
     not_before: str | None
     next_command: str | None
     failures_by_cause: Mapping[str, int] = field(default_factory=dict)
+    spend: Spend = field(default_factory=Spend)
+    #: What stopped the last run, if it was the budget: how much is spent, reserved and left.
+    budget: str | None = None
 
 
 def read_status(output: Path) -> Status:
@@ -68,6 +73,8 @@ def read_status(output: Path) -> Status:
         not_before=end["not_before"] if ended and end is not None else None,
         next_command=None if running else _next_command(output, run, end if ended else None, counts),
         failures_by_cause=dict(causes.most_common()),
+        spend=spend_of(history),
+        budget=end.get("message") if ended and end is not None and end["reason"] == "budget" else None,
     )
 
 

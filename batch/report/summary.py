@@ -10,6 +10,7 @@ from typing import Final
 from batch.errors import BatchError, CanaryFailed, ExitCode, RunStopper
 from batch.model import Job, Summary
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
+from batch.report.money import spend_of
 from batch.store.history import History, Standing, State
 
 #: If several things went wrong, the one that most needs a person decides the exit code.
@@ -132,6 +133,7 @@ def conclude(
         set_aside=totals.set_aside,
         left_out=totals.left_out,
         adopted=spent.adopted,
+        spend=spend_of(history),
         simulated=spent.simulated,
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from batch.model import Summary
 from batch.plan import Forecast, Group, Plan
+from batch.report.money import spend_lines
 from batch.report.status import Status
 from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
 
@@ -51,6 +52,7 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
         yield f"  failed     {causes(summary.failures_by_cause)}"
     if summary.maybe_cost_usd:
         yield f"  unknown    requests without an answer may have cost up to {usd(summary.maybe_cost_usd)} more"
+    yield from spend_lines(summary.spend)
     if summary.possibly_paid_twice:
         twice = f"{count(summary.possibly_paid_twice, 'job')}, at most {usd(summary.possibly_paid_twice_usd)}"
         yield f"  twice      possibly paid twice: {twice}"
@@ -85,11 +87,16 @@ def last_line(summary: Summary) -> str:
 
 
 def plan_lines(
-    plan: Plan, output: str, forecast: Forecast, changed_how: Mapping[str, Sequence[str]]
+    plan: Plan,
+    output: str,
+    forecast: Forecast,
+    changed_how: Mapping[str, Sequence[str]],
+    budget_ends: tuple[int, str] | None = None,
 ) -> Iterator[str]:
     """What would be sent, and why, and what it would cost.
 
-    `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now.
+    `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now;
+    `budget_ends` after how many jobs the budget ends the run, and which budget in words.
     """
     yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
     for name, (words, money) in PLAN_WORDS.items():
@@ -106,13 +113,17 @@ def plan_lines(
         )
     yield from _changed_lines(plan, changed_how)
     yield from _forecast_lines(plan, forecast)
+    if budget_ends is not None:
+        yield f"the budget ends after about {budget_ends[0]:,} of {count(plan.to_do, 'job')}: {budget_ends[1]}"
     for example in plan.examples:
         yield f"  {example.because:<8} {example.job.id}: {printable(example.job.prompt, 100)}"
     if plan.to_do > len(plan.examples):
         yield f"  ... and {plan.to_do - len(plan.examples):,} more"
 
 
-def plan_as_json(name: str, output: str, plan: Plan, forecast: Forecast) -> dict[str, Any]:
+def plan_as_json(
+    name: str, output: str, plan: Plan, forecast: Forecast, budget_ends: tuple[int, str] | None = None
+) -> dict[str, Any]:
     """The same facts for programs."""
     return {
         "name": name,
@@ -128,6 +139,7 @@ def plan_as_json(name: str, output: str, plan: Plan, forecast: Forecast) -> dict
         "changed": [job.id for job in plan.changed],
         "cost_usd": round(forecast.usd, 6),
         "highest_cost_usd": round(forecast.highest_usd, 6),
+        "budget_ends_after": None if budget_ends is None else budget_ends[0],
         "least_seconds": forecast.least_seconds or None,
         "most_seconds": forecast.most_seconds or None,
         "examples": [{"id": each.job.id, "because": each.because, "prompt": each.job.prompt} for each in plan.examples],
@@ -188,6 +200,9 @@ def status_lines(status: Status) -> Iterator[str]:
     yield f"  money      {usd(status.cost_usd)} at list price for {count(status.requests, 'request')}"
     if status.maybe_cost_usd:
         yield f"             up to {usd(status.maybe_cost_usd)} more for requests without an answer"
+    yield from spend_lines(status.spend)
+    if status.budget:
+        yield f"  budget     limits now: money. {printable(status.budget, 500)}"
     if status.failures_by_cause:
         yield f"  failed     {causes(status.failures_by_cause)}"
     if status.missing:

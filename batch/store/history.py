@@ -197,6 +197,12 @@ class History:
         self.published: Published | None = None
         self.usd = 0.0
         self.maybe_usd = 0.0
+        #: Of `usd`, what pictures cost that newer ones replaced; and what pictures would have cost that were adopted.
+        self.superseded_usd = 0.0
+        self.saved_usd = 0.0
+        #: Of what rows cost, what was charged without a picture, and what replaced pictures cost. Most rows have none.
+        self._vain_usd: dict[int, float] = {}
+        self._superseded_usd: dict[int, float] = {}
         self.requests = 0
         #: Offsets of the newest `run` and `end` lines, -1 if there is none.
         self.run_offset = -1
@@ -271,6 +277,10 @@ class History:
     def usd_at(self, row: int) -> float:
         """What the job in a row has cost so far."""
         return self._usd[row]
+
+    def charged_in_vain(self) -> Iterator[tuple[int, float]]:
+        """Every row whose job was charged for answers without a usable picture, with what they cost."""
+        return iter(self._vain_usd.items())
 
     def is_done(self, row: int, spec: bytes) -> bool:
         """Whether the job in a row has just this picture, and its file is there."""
@@ -389,6 +399,8 @@ class History:
                 self._change(row, Facts.after_unknown, line.code)
             else:
                 self._spend(row, line)
+                if line.usd:
+                    self._vain_usd[row] = self._vain_usd.get(row, 0.0) + line.usd
                 self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
         self._last_offset[row] = offset
 
@@ -416,11 +428,21 @@ class History:
 
     def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:
         """`is_usual`: it is what the last attempt asked for, and no other picture is remembered."""
+        self._supersede(row)
         self._spend(row, line)
+        self.saved_usd += line.saved_usd
         self._ends.pop(row, None)
         if not is_usual:
             self._buy(row, offset, line)
         self._change(row, Facts.after_done, self._count_missing(line.images or ()))
+
+    def _supersede(self, row: int) -> None:
+        """The picture a row has is about to be replaced: what it cost is all that is not accounted for otherwise."""
+        if self.facts_at(row).versions:
+            before = self._superseded_usd.get(row, 0.0)
+            cost = self._usd[row] - before - self._vain_usd.get(row, 0.0)
+            self._superseded_usd[row] = before + cost
+            self.superseded_usd += cost
 
     def _spend(self, row: int, line: Line) -> None:
         self.usd += line.usd

@@ -52,6 +52,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     usd: float = 0.0
     decided: str = ""
     maybe_usd: float = 0.0
+    saved_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
     published: Published | None = None

@@ -169,8 +169,11 @@ class Store:
         record = unknown_record(ticket.job, facts, error, run=self._run, at=timestamp(self._clock))
         await self._committer.commit(record, after=ticket.spool.discard)
 
-    async def adopt(self, job: Job, picture: Bought, *, why: str) -> None:
-        """Give the job a picture that was bought before. Raises `BadPicture` if its file is not what was bought."""
+    async def adopt(self, job: Job, picture: Bought, *, why: str, saved_usd: float = 0.0) -> None:
+        """Give the job a picture that was bought before; another would have cost `saved_usd`.
+
+        Raises `BadPicture` if its file is not what was bought.
+        """
         past = self.history.of(job.key())
         images = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: take_over(
@@ -182,8 +185,8 @@ class Store:
         if picture.folder != self.output:
             given_by["output"] = str(picture.folder)
         record = adopt_record(
-            job, images, attempts=past.attempts, why=why, given_by=given_by, caption=picture.caption,
-            warnings=picture.warnings, run=self._run, at=timestamp(self._clock),
+            job, images, attempts=past.attempts, why=why, given_by=given_by, saved_usd=saved_usd,
+            caption=picture.caption, warnings=picture.warnings, run=self._run, at=timestamp(self._clock),
         )  # fmt: skip
         await self._committer.commit(record, folders=(str(self.output / "images"),))
 

@@ -76,6 +76,11 @@ def field_case(row: str, name: str, text: str, says: str) -> Case:
     return bad(row, name, f"{text}\n{GOOD}", says)
 
 
+def price_table(name: str, content: str, *says: str) -> Case:
+    """A wrong price table beside a good job."""
+    return bad("I21", f"price table, {name}", f"price_table: own.json\n{GOOD}", *says, files={"own.json": content})
+
+
 def table(row: str, name: str, prompt: str, cells: str, *says: str, id: str = "{{ a }}", **options: Any) -> Case:  # noqa: A002
     """A job per row of `t.csv`."""
     return bad(row, name, rows(prompt, id), *says, files={"t.csv": cells}, **options)
@@ -116,7 +121,7 @@ def references(*names: str) -> str:
 LETTERS = "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got "
 SLUG = "write {{ b | slug }} in the id"
 LOOKS = "this looks like an API key; keys come from the environment, never from a manifest or a table"
-FIELDS = "known fields: name, output, provider, model, limits, timeouts, retry, prices, verify, dedupe, canary, defaults, rows, where, unique, sort and 5 more"
+FIELDS = "known fields: name, output, provider, model, limits, timeouts, retry, prices, price_table, budget, tag, verify, dedupe, canary, defaults, rows and 8 more"
 JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
@@ -200,6 +205,24 @@ MANIFEST_FILE = [
       for word, got in {".nan": "nan", ".inf": "inf", "-1": "-1", "1e400": "inf"}.items()],
     *[field_case("I21", f"per minute {word}", f"limits: {{requests_per_minute: {word}}}", f"1:31: requests_per_minute must be a whole number from 1 to 1,000,000; got {got}")
       for word, got in {".nan": "nan", "0": "0", "-3": "-3", "1e9": "1000000000.0"}.items()],
+    *[field_case("I21", f"budget {word}", f"budget: {{per_day: {word}}}", f"1:19: per_day must be a number from 0 to 1,000,000; got {got}")
+      for word, got in [("-1", "-1"), (".nan", "nan"), ("a lot", "a lot"), ("true", "true")]],
+    field_case("I21", "budget of a tag", "budget: {tags: {spring: -1}}", "1:16: tags must be US dollars for each tag from 0 to 1,000,000; got -1"),
+    field_case("I21", "budget per week", "budget: {per_week: 1}", '1:10: unknown field "per_week"; known fields: per_run, per_day, per_month, tags'),
+    field_case("I21", "tag", "tag: a/b", "1:6: tag must not hold / \\ : * ? \" < > | or invisible characters; got a/b"),
+    field_case("I1", "no price table", "price_table: own.json", "1:14: price_table own.json: does not exist"),
+    price_table("not a mapping", "[]", "own.json:1:1: the price table must be a mapping (key: value); got a list"),
+    price_table("no JSON", '{"version": 1', "own.json:2:1: not valid YAML: did not find expected ',' or '}' while parsing a flow mapping"),
+    price_table(
+        "everything at once",
+        "version: 2\nmodel: {}\nmodels:\n  m: {picture_usd: {1K: -1}, picture_tokens: {3K: 1}}\n  n: {per_million_tokens_usd: {input_text: 1}}\n",
+        "own.json:1:10: version must be 1, the form of price tables this program reads; got 2",
+        'own.json:2:1: unknown field "model"; did you mean models?',
+        "own.json:4:20: picture_usd must be US dollars per picture from 0 to 100; got -1",
+        "own.json:4:46: picture_tokens must name sizes out of 512, 1K, 2K, 4K; got 3K",
+        "own.json:5:6: picture_usd is missing; add it",
+        "own.json:5:31: per_million_tokens_usd must be a mapping with input_text, input_image, output_text, output_image; got a mapping",
+    ),
     bad("I21", "limit", rows("{{ a }}", more="limit: -.inf\n"), "2:8: limit must be a whole number from 1 to 1,000,000,000; got -inf", files={"t.csv": "a\n1\n"}),
     field_case("I21", "samples", "defaults: {samples: 0}", "1:21: samples must be a whole number from 1 to 1,000; got 0"),
     bad("I23", "key in a prompt", f"jobs: [{{prompt: {GOOGLE_KEY}}}]", f"1:17: {LOOKS}"),

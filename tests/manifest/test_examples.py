@@ -57,6 +57,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     """Every YAML block of docs/manifest.md can be copied, given the files it names."""
     table = "Handle,Title,Body (HTML),Variant SKU,Ratio\nkite,Red Kite,<p>light</p>,K-1,4:3\n"
     folder.write("products.csv", table)
+    folder.write("my-prices.json", '{"version": 1, "models": {"m": {"picture_usd": {"1K": 0.05}}}}')
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
     folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
@@ -99,7 +100,7 @@ def test_reference_names_every_field() -> None:
     from batch.manifest import schema
 
     shapes = [schema.ManifestShape, schema.JobShape, schema.LimitsShape, schema.TimeoutsShape, schema.RetryShape]
-    shapes += [schema.ProviderShape, schema.RowsShape, schema.ReferenceShape]
+    shapes += [schema.BudgetShape, schema.ProviderShape, schema.RowsShape, schema.ReferenceShape]
     fields = {field for shape in shapes for field in shape.model_fields}
 
     assert {field for field in fields if not re.search(rf"\b{field}\b", REFERENCE)} == set()
