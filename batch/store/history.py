@@ -25,7 +25,12 @@ from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 
 _SPEC_BYTES: Final = 16
 #: Attributes of a history that are plain numbers.
-_NUMBERS: Final = ("last_n", "last_event_n", "usd", "maybe_usd", "requests", "run_offset", "end_offset")
+_NUMBERS: Final = (
+    "last_n", "last_event_n", "usd", "maybe_usd", "superseded_usd", "saved_usd", "requests", "run_offset",
+    "end_offset",
+)  # fmt: skip
+#: And those that keep a number for some rows.
+_ROW_NUMBERS: Final = ("_vain_usd", "_superseded_usd")
 #: Kinds of lines that end an attempt.
 _ENDS: Final = ("done", "fail", "unk")
 
@@ -341,6 +346,7 @@ class History:
             "open": [(job_id, *attempt) for job_id, attempt in self._open.items()],
             "published": None if (last := self.published) is None else (last.order, last.through, last.bytes),
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
+            "row_numbers": {name: [*getattr(self, name).items()] for name in _ROW_NUMBERS},
         }
         stream.write(json.dumps(head).encode("ascii") + b"\n")
         write_columns(stream, [*self._rows.columns, *self._columns()])
@@ -363,6 +369,8 @@ class History:
         history.published = None if head["published"] is None else Published(*head["published"])
         for name, value in head["numbers"].items():
             setattr(history, name, value)
+        for name, pairs in head["row_numbers"].items():
+            setattr(history, name, dict(pairs))
         return history
 
     def _columns(self) -> list[Column]:

@@ -39,9 +39,10 @@ def output(tmp_path: Path, make: Any, ledger: Any) -> Path:
 
 
 def known(history: History) -> list[Any]:
+    """Everything in it, whatever attributes it has."""
     rows = [(history.key_at(row), history.at(row)) for row in range(len(history))]
-    names = ("last_n", "last_event_n", "usd", "maybe_usd", "requests", "run_offset", "end_offset", "published", "open")
-    return [rows, *[getattr(history, name) for name in names]]
+    rest = {name: value for name, value in vars(history).items() if name not in ("_rows", "_kinds")}
+    return [rows, rest, history._rows.columns, history._kinds.facts]
 
 
 def test_a_second_process_reads_the_same(output: Path) -> None:
