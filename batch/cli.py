@@ -44,7 +44,7 @@ Exit codes:
   70  a bug in imagebatch
   73  the output folder cannot be used
   74  writing failed (disk full); everything received is kept
-  75  run again later: day quota, outage, another run is on
+  75  run again later: day quota, budget, outage, another run is on
   76  the endpoint speaks nonsense, redirects, or a proxy cuts requests
   77  key, credit, permission or model: a person must act
   78  wrong or missing setting, such as the API key

@@ -179,3 +179,17 @@ async def test_a_messy_run_costs_what_the_book_says(bench: Bench) -> None:
     """All kinds of faults at once, several pictures in one answer among them."""
     await bench.run(60, limits={"concurrency": 8})
     assert_same_money(bench)
+
+
+@pytest.mark.parametrize("bench", [{"faults": MIXED, "billing": "tokens", "flavour": "google"}], indirect=True)
+async def test_charged_by_tokens_the_cap_holds_too(bench: Bench) -> None:
+    """Drafts, refusals and false counts among them: what the provider charged is within the budget, and ours."""
+    provider = {"profile": "google", "base_url": bench.simulator.base_url}
+    environment = {"GEMINI_API_KEY": "AIza-for-tests"}
+    file = bench.manifest(60, provider=provider, budget={"per_run": 1.5}, limits={"concurrency": 8})
+    found = await batch.run(file, output=bench.output, environment=environment, clock=QuickClock())
+    assert (found.message or "").startswith("the budget per run of $1.50 has no room")
+    assert 1.2 < bench.book.usd <= 1.5
+    certain, unknown = usd(bench, "done", "fail"), usd(bench, "unk")
+    assert certain - 0.005 <= bench.book.usd <= certain + unknown + 0.005
+    assert {line["usd_from"] for line in bench.ledger() if line["t"] == "done"} == {"usage", "list"}

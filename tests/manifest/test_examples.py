@@ -104,3 +104,17 @@ def test_reference_names_every_field() -> None:
     fields = {field for shape in shapes for field in shape.model_fields}
 
     assert {field for field in fields if not re.search(rf"\b{field}\b", REFERENCE)} == set()
+
+
+def test_the_price_table_on_the_page_can_be_copied(folder: Folder) -> None:
+    """And so can the one that ships with the package, and the budget beside it."""
+    page = (ROOT / "docs/limits-and-money.md").read_text(encoding="utf-8")
+    table, budget = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)[:2]
+    folder.write("own.yaml", table)
+    folder.write("shipped.json", (ROOT / "batch/data/prices.json").read_text(encoding="utf-8"))
+    for name, models in (("own.yaml", 1), ("shipped.json", 3)):
+        path = folder.write("m.yaml", f"price_table: {name}\n{budget}jobs: [{{prompt: a cup}}]\n")
+        settings = load_manifest(path).settings
+        assert settings.price_table is not None
+        assert len(settings.price_table.models) == models
+        assert (settings.budget.tags, settings.tag) == ({"spring": 50}, "spring")

@@ -71,6 +71,14 @@ def test_a_line_every_half_minute(plain: Lines, said: list[str], clock: FakeCloc
     assert said[-1] == "24 of 40, $1.61; limited by concurrency 3"
 
 
+def test_money_limits_until_a_request_goes_out_again(plain: Lines) -> None:
+    """Said in the words of the budget that is in the way."""
+    plain.money_waits("waiting for money: the budget per run is set aside for what is in flight")
+    assert plain.limited_by() == "waiting for money: the budget per run is set aside for what is in flight"
+    plain.attempt_started(job(), 1)
+    assert "money" not in plain.limited_by()
+
+
 @pytest.mark.parametrize("kind", [Bar, Lines])
 def test_failures_are_shown_but_not_all(kind: type[Any], clock: FakeClock) -> None:
     """The first twenty with their cause, then a word that the rest is counted."""
