@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,16 @@ from batch.clock import Clock, SystemClock
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
 from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
-from batch.errors import CanaryFailed, ConfigError, InputError, OutputError, Problem, StorageError
+from batch.errors import (
+    CanaryFailed,
+    ConfigError,
+    ExitCode,
+    InputError,
+    OutputError,
+    Problem,
+    RunStopper,
+    StorageError,
+)
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
@@ -48,6 +58,8 @@ _SIMULATOR_KEY: Final = "simulator"
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
 _NAMED: Final = 5
+#: How long a start is refused at most because the last run said that it is too early.
+_LONGEST_WAIT: Final = timedelta(days=1)
 
 
 class RunControl:
@@ -127,6 +139,9 @@ async def run(
     with output_folder(prepared.output) as folder:
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
+        too_early = _too_early(prepared, plan, folder, clock)
+        if too_early is not None:
+            return _not_started(prepared, plan, folder.history, too_early)
         _allow_open_files(settings.limits.concurrency)
         control.opening()
         if folder.torn_bytes:
@@ -207,6 +222,40 @@ def _edited(plan: Plan, prepared: Prepared) -> Problem:
         f"the old pictures) or --on-changed rerun (buy new ones beside them, ${group.price_usd:,.2f})"
     )
     return Problem(message=message, file=str(prepared.manifest.path))
+
+
+def _too_early(prepared: Prepared, plan: Plan, folder: OutputFolder, clock: Clock) -> RunStopper | None:
+    """The last run's end, if that says that a start makes no sense yet for what is to be sent now.
+
+    Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
+    """
+    end = folder.last_end() if plan.to_do and not prepared.wishes.ignore_not_before else None
+    if end is None or not end["not_before"] or end.get("endpoint") != _address_of(prepared.endpoint):
+        return None
+    written, opens, now = datetime.fromisoformat(end["at"]), datetime.fromisoformat(end["not_before"]), clock.now()
+    if not written <= now < min(opens, written + _LONGEST_WAIT):
+        return None
+    sent = (job for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False) if code < MAY_SEND)
+    if any(job.model != end.get("model") for job in sent):
+        return None
+    words = (
+        f"too early: the last run ended with {end['reason']}, and said not before {end['not_before']}; nothing was "
+        "sent (--ignore-not-before starts all the same)"
+    )
+    return RunStopper(end["reason"], words, stop_code=ExitCode.TEMPORARY, not_before=end["not_before"])
+
+
+def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopper) -> Summary:
+    """The summary of a run that did nothing, which is written nowhere."""
+    spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
+    return conclude(
+        prepared.manifest.settings.name, str(prepared.output), count_jobs(plan, history), history, spent, (why,),
+        prepared.prices.picture_usd,
+    )  # fmt: skip
+
+
+def _address_of(endpoint: Endpoint) -> str:
+    return endpoint.base_url or endpoint.name
 
 
 def _about(prepared: Prepared) -> dict[str, object]:
@@ -306,7 +355,7 @@ class _Run:
         return RunStart(
             name=settings.name,
             output=str(self.store.output),
-            endpoint=endpoint.base_url or endpoint.name,
+            endpoint=_address_of(endpoint),
             jobs=self.plan.jobs,
             done=self.plan.jobs - self.plan.to_do,
             to_do=self.plan.to_do,
@@ -376,7 +425,7 @@ class _Run:
     async def _report(self, scheduler: Scheduler, failure: StorageError | None) -> Summary:
         summary = self._summary(scheduler, failure)
         try:
-            await self._write_end(summary, stopped=scheduler.stopped_by is not None)
+            await self._write_end(summary, scheduler)
         except StorageError as error:
             return self._summary(scheduler, error)
         return summary
@@ -398,8 +447,9 @@ class _Run:
             (scheduler.stopped_by, scheduler.bug, at_the_end), self.prepared.prices.picture_usd,
         )  # fmt: skip
 
-    async def _write_end(self, summary: Summary, *, stopped: bool) -> None:
+    async def _write_end(self, summary: Summary, scheduler: Scheduler) -> None:
         history = self.store.history
+        stopped_at = scheduler.stopped_at if summary.not_before is not None else None
         published = history.published
         if not self.store.published.is_current(self.plan.order, history):
             published = await asyncio.to_thread(self.store.published.write, self.plan.order, history)
@@ -410,6 +460,8 @@ class _Run:
             reason=summary.reason,
             message=summary.message,
             not_before=summary.not_before,
+            endpoint=_address_of(self.prepared.endpoint),
+            model=stopped_at.model if stopped_at is not None else None,
             done=summary.done,
             failed=summary.failed,
             unknown=summary.unknown,
@@ -418,7 +470,7 @@ class _Run:
             cost_usd=summary.cost_usd,
             maybe_cost_usd=summary.maybe_cost_usd,
             spend=asdict(summary.spend),
-            stopped=stopped,
+            stopped=scheduler.stopped_by is not None,
             published={"order": published.order, "through": published.through, "bytes": published.bytes},
         )
 

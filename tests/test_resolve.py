@@ -185,6 +185,10 @@ async def test_the_command_lists_and_decides(bench: Bench) -> None:
     assert listed["attempts"][0]["job"] == "job-0"
     told = await asyncio.to_thread(call, "job-0", "--as", "unpaid", "--note", "not in the log")
     assert "1 job resolved as unpaid" in told.stdout
+    why = await asyncio.to_thread(
+        CliRunner().invoke, cli, ["why", str(bench.path / "m.yaml"), "job-0", "-o", str(bench.output)]
+    )
+    assert "decided by a person: unpaid: not in the log" in why.stdout
     assert "no request waits" in (await asyncio.to_thread(call, "--list")).stdout
     assert bench.ledger()[-1]["note"] == "not in the log"
     wrong = await asyncio.to_thread(call, "job-0", "--as", "paid")

@@ -124,6 +124,8 @@ class Scheduler:
         self._stopping = False
         #: Why the run stopped before its end: an error of the run, or a reason from outside (a signal).
         self.stopped_by: BaseException | None = None
+        #: The job whose answer that was, if it was one's.
+        self.stopped_at: Job | None = None
         #: The first error of one job that is nobody's fault but ours.
         self.bug: Exception | None = None
 
@@ -153,6 +155,8 @@ class Scheduler:
         if self.stopped_by is not None:
             return
         self.stopped_by = reason
+        task = _this_task()
+        self.stopped_at = self._jobs.get(task) if task is not None else None
         self._stopping = True
         self._listener.stopping(words, self.in_flight)
         self._let_waiting_go()

@@ -175,6 +175,8 @@ class _TopReader:
         retry = shape.retry.model_dump(exclude_none=True)
         if "unknown" in retry:
             retry["unknown"] = UnknownPolicy(retry["unknown"])
+        if "max_outage_minutes" in retry:
+            retry["max_outage_seconds"] = 60 * retry.pop("max_outage_minutes")
         return Settings(
             name=self._name(),
             provider=ProviderSettings(

@@ -292,6 +292,17 @@ class OutputFolder:
                 return f"images/{job.id}.{extension}"
         return None
 
+    def last_end(self) -> dict[str, Any] | None:
+        """The `end` record of the last run, if that came to its end."""
+        offset = self.history.end_offset
+        if offset < max(0, self.history.run_offset):
+            return None
+        descriptor = os.open(self.path / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return read_record(descriptor, offset)
+        finally:
+            os.close(descriptor)
+
     @property
     def torn_bytes(self) -> int:
         """How much of the ledger's end a crash tore; opening sets it aside."""

@@ -54,7 +54,7 @@ output: results/spring
 provider: {profile: anyfast, base_url: "https://relay.example/x/", auth: header, key_env: RELAY_KEY}
 limits: {concurrency: 32, requests_per_minute: 300}
 timeouts: {read_seconds: 90}
-retry: {unknown: hold, unavailable_attempts: 5, unusable_retries: 0}
+retry: {unknown: hold, unavailable_attempts: 5, unusable_retries: 0, max_outage_minutes: 5}
 prices: {512: 0.04, 1K: 0.05}
 verify: decode
 jobs: [{prompt: x}]
@@ -68,7 +68,9 @@ jobs: [{prompt: x}]
     assert (settings.provider.auth, settings.provider.key_env) == (Auth.HEADER, "RELAY_KEY")
     assert settings.limits == Limits(concurrency=32, requests_per_minute=300)
     assert settings.timeouts == Timeouts(read_seconds=90.0)
-    assert settings.retry == RetryPolicy(unknown=UnknownPolicy.HOLD, unavailable_attempts=5, unusable_retries=0)
+    assert settings.retry == RetryPolicy(
+        unknown=UnknownPolicy.HOLD, unavailable_attempts=5, unusable_retries=0, max_outage_seconds=300
+    )
     assert settings.prices == {"512": 0.04, "1K": 0.05}
     assert settings.verify == "decode"
 
