@@ -32,8 +32,10 @@ _AFTER_REFUSAL: Final = 0.85
 #: Share of the ceiling regained per second below it, and tried per second above it.
 _BACK_PER_SECOND: Final = 0.02
 _BEYOND_PER_SECOND: Final = 0.005
-#: What a closed gate held back is caught up so much quicker than the pace; even so it stays below what was refused.
+#: What a closed gate held back is caught up so much quicker than the pace. Who names no delay may want requests evenly
+#: spaced: there it stays below what was refused.
 _CATCHING_UP: Final = 1.15
+_CAUGHT_UP_BELOW: Final = 0.99
 _PATIENCE_SECONDS: Final = 60.0
 _MOST_PATIENCE_SECONDS: Final = 600.0
 _LONGEST_STEP_SECONDS: Final = 5.0
@@ -97,6 +99,7 @@ class Pace:
         self._next_at = float("-inf")
         #: Requests that a closed gate held back.
         self._behind = 0.0
+        self._delay_named = False
         self._waited_at = float("-inf")
         self._began_at: float | None = None
         self._grown_at = float("-inf")
@@ -120,7 +123,7 @@ class Pace:
             self._went_out.popleft()
         self._went_out.append(now_seconds)
         if self.per_minute is not None:
-            quicker = _CATCHING_UP if self._behind > 0 else 1.0
+            quicker = self._catching_up() if self._behind > 0 else 1.0
             self._behind = max(0.0, self._behind - (quicker - 1.0) / quicker)
             self._next_at = now_seconds + _MINUTE_SECONDS / self.per_minute / quicker
 
@@ -145,8 +148,9 @@ class Pace:
                 self._ceiling = self.per_minute * 2
                 self._patience_seconds = _PATIENCE_SECONDS
 
-    def refused(self, went_out_at: float, now_seconds: float) -> bool:
+    def refused(self, went_out_at: float, now_seconds: float, *, delay_named: bool) -> bool:
         """After a 429 to a request that went out then; whether it counted: those of before the last one do not."""
+        self._delay_named = delay_named
         if went_out_at in self._went_out:
             self._went_out.remove(went_out_at)
         if went_out_at <= self._lowered_at:
@@ -178,6 +182,11 @@ class Pace:
     def is_tried(self, now_seconds: float) -> bool:
         """Whether this is what holds the run back, and so what a refusal speaks of."""
         return self.per_minute is not None and now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
+
+    def _catching_up(self) -> float:
+        if self._delay_named or self.per_minute is None:
+            return _CATCHING_UP
+        return min(_CATCHING_UP, max(1.0, _CAUGHT_UP_BELOW * self._ceiling / self.per_minute))
 
     def _tells(self, accepted: float, now_seconds: float) -> bool:
         """Whether what was accepted in the last minute says what the quota is; nothing at all never does."""

@@ -137,7 +137,7 @@ class Admission:
         pace = self._pace(out.model, None)
         if isinstance(error, RateLimited):
             if self._limits.adaptive:
-                self._refused(out, pace, now)
+                self._refused(out, pace, now, delay_named=error.wait_seconds is not None)
         elif isinstance(error, Unavailable):
             self._slots.freeze(now)
             pace.freeze(now)
@@ -220,10 +220,10 @@ class Admission:
             self._others_at = float("-inf")
             self._closings = 0
 
-    def _refused(self, out: Pass, pace: Pace, now: float) -> None:
+    def _refused(self, out: Pass, pace: Pace, now: float, *, delay_named: bool) -> None:
         """A 429 speaks of the pace if that is what is being tried, else of either."""
         tried = pace.is_tried(now)
-        if pace.refused(out.at, now):
+        if pace.refused(out.at, now, delay_named=delay_named):
             self._remember(out.model, pace)
             if not tried:
                 self._slots.refused(self._in_flight, now)

@@ -123,10 +123,10 @@ async def test_a_quota_that_falls_to_half_is_found_again(clock: FakeClock) -> No
 @pytest.mark.parametrize("burst", [0, 5])
 async def test_requests_wanted_evenly_spaced(clock: FakeClock, burst: int) -> None:
     """A provider that wants them spaced, as nginx does by default, gets them so after some refusals."""
-    provider = LeakyProvider(clock, lambda now: 300, burst=burst)
+    provider = LeakyProvider(clock, lambda now: 300, burst=burst, named_delay=False)
     _, outcomes = await send(provider, 2_000, Limits(concurrency=256))
     assert kinds(outcomes) == {"Done": 2_000}
-    assert provider.served_between(240, 420) >= 0.75 * 900
+    assert provider.served_between(240, 420) >= 0.7 * 900
     assert len(provider.refused) < 25
 
 

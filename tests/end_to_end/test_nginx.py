@@ -124,11 +124,12 @@ async def test_a_true_limit_uses_the_whole_rate_and_is_never_refused(bench: Benc
 
 
 @pytest.mark.skipif(not LONG, reason="takes minutes; QUOTA_LONG=1")
-@pytest.mark.parametrize("limit", ["", "burst=5 nodelay"])
-async def test_an_unknown_limit_is_found(bench: Bench, limit: str) -> None:
-    """Nothing is said of limits: the batch completes, at most of the rate, with few refusals."""
+@pytest.mark.parametrize(("limit", "share"), [("", 0.5), ("burst=5 nodelay", 0.7)])
+async def test_an_unknown_limit_is_found(bench: Bench, limit: str, share: float) -> None:
+    """Nothing is said of limits: the batch completes, at most of the rate, with few refusals. Without a burst a
+    millisecond's jitter is refused, and on a clock ten times as fast there is little more between two requests."""
     jobs = 2_400
     summary, refused, seconds = await run_through(bench, limit, jobs)
     assert (summary.done, summary.exit) == (jobs, 0)
     assert refused < 0.05 * jobs
-    assert seconds < jobs / PER_SECOND / 0.7
+    assert seconds < jobs / PER_SECOND / share
