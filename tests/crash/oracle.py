@@ -182,7 +182,7 @@ def resends(state: State) -> list[str]:
 
 
 def balance(state: State) -> list[str]:
-    """P11, attempt by attempt: charged = done + rejected + unknown."""
+    """P11, attempt by attempt: charged = done + rejected + unknown, and the money is the same."""
     wrong = []
     attempts, ended = state.attempts(), state.ended()
     charged = set()
@@ -195,6 +195,8 @@ def balance(state: State) -> list[str]:
         charged.add(attempt)
         if end["t"] == "fail" and end["paid"] == "no":
             wrong.append(f"P11: {attempt} was charged and the ledger calls it free")
+        elif entry["usd"] > end["usd"] or (end["t"] != "unk" and entry["usd"] != end["usd"]):
+            wrong.append(f"P11: {attempt} cost ${entry['usd']} and the ledger says ${end['usd']}")
     for attempt, end in ended.items():
         paid = end["t"] == "done" or end.get("paid") == "yes"
         if paid and attempt not in charged:
