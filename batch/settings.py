@@ -102,7 +102,7 @@ class RetryPolicy:
     unavailable_base_seconds: float = 1.0
     cap_seconds: float = 60.0
     unusable_retries: int = 2
-    throttles: int = 30
+    throttles: int = 600
     throttle_base_seconds: float = 5.0
     longest_server_wait_seconds: float = LONGEST_SERVER_WAIT_SECONDS
     unknown: UnknownPolicy = UnknownPolicy.RESEND

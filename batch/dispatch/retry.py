@@ -21,7 +21,7 @@ from batch.settings import RetryPolicy
 #: The classes that can be worth another attempt. Everything else ends the job or the run.
 REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable)
 #: Beyond every policy's own numbers: no job may go round for ever.
-_MOST_ATTEMPTS: Final = 100
+_MOST_ATTEMPTS: Final = 1000
 #: Added above a delay the server named, so that not everybody comes back in the same instant.
 _TOLD_JITTER_SHARE: Final = 0.1
 _TOLD_JITTER_SECONDS: Final = 5.0
