@@ -60,7 +60,7 @@ def test_two_runs_at_once_are_one_run(make_bench: Callable[..., Bench], tmp_path
     """P12: the second says who is there, and sends and writes nothing. The first stands still meanwhile."""
     bench, output = make_bench("--latency", "1.5", "--pictures", "plain"), tmp_path / "out"
     first = start_run(bench, output)
-    until(lambda: len(oracle.read_ledger(output).of("try")) == CONCURRENCY)
+    until(lambda: len(oracle.read_ledger(output).of("try")) > 0)
     first.send_signal(signal.SIGSTOP)
     before = (output / "ledger.jsonl").read_bytes()
 
