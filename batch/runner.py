@@ -91,14 +91,12 @@ class RunControl:
 
     def attach(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        if self._asked is not None:
-            scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")
+        self._pass_on()
 
     def drain(self, signal_number: int = signal.SIGINT, name: str = "the caller") -> None:
         """Send nothing new, wait for what is in flight and record it."""
         self._asked = Interrupted(signal_number, name)
-        if self._scheduler is not None:
-            self._scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")
+        self._pass_on()
 
     def abort(self) -> None:
         """Do not wait for what is in flight: it is recorded as unknown, maybe paid."""
@@ -107,6 +105,11 @@ class RunControl:
             self.drain()
         if self._scheduler is not None:
             self._scheduler.abort()
+
+    def _pass_on(self) -> None:
+        """Whichever came first, the wish to stop or the scheduler."""
+        if self._asked is not None and self._scheduler is not None:
+            self._scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")
 
 
 async def run(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from batch.dispatch.scheduler import ResendBudget, Scheduler
 from batch.errors import AttemptError
 from batch.events import Listener
-from batch.model import AttemptFacts, Done, Job, Outcome
+from batch.model import AttemptFacts, Done, Job, Outcome, Reference
 from batch.plan import ToDo
 from batch.settings import Limits, RetryPolicy
 
@@ -107,6 +109,14 @@ class Recorder(Listener):
 
 def job(job_id: str = "cup", **fields: Any) -> Job:
     return Job(**{"id": job_id, "prompt": f"a picture of {job_id}", "model": "gemini-3.1-flash-image", **fields})
+
+
+def reference(folder: Path, data: bytes, mime: str = "image/png", name: str = "r") -> Reference:
+    """A reference picture in a file of its own."""
+    file = folder / name
+    file.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Reference(name=name, file=file, sha256=sha256, mime=mime, size_bytes=len(data))
 
 
 def done(job: Job, *, seconds: float = 5.0) -> Done:

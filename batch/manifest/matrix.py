@@ -68,9 +68,15 @@ class Matrix:
         return [name for name in self.names if name in missing]
 
     def written(self, name: str) -> str:
-        """How a template writes a name: `{{ scene }}`, or `{{ style.name }}` for a mapping."""
+        """How a template writes a name: `{{ scene }}`, or `{{ style.name }}` for a mapping.
+
+        A key of any characters may stand in a mapping, so one a terminal cannot print is escaped.
+        """
         known = self.fields.get(name)
-        return f"{{{{ {name}.{'name' if 'name' in known else min(known)} }}}}" if known else f"{{{{ {name} }}}}"
+        if not known:
+            return f"{{{{ {name} }}}}"
+        key = "name" if "name" in known else min(known, key=lambda key: (not is_variable(key), key))
+        return f"{{{{ {name}.{key} }}}}" if is_variable(key) else f'{{{{ {name}["{show(key)}"] }}}}'
 
 
 @dataclass(slots=True)

@@ -81,15 +81,6 @@ class Plan:
         """List price of one picture for each job to send."""
         return sum(group.price_usd for name, group in self.groups.items() if name.startswith("to do"))
 
-    @property
-    def failed_causes(self) -> dict[str, int]:
-        """Of the jobs that failed and are not sent again by themselves, how many by cause."""
-        found = [(cause, group) for (name, cause), group in self.causes.items() if name != "skip: held"]
-        counts: dict[str, int] = defaultdict(int)
-        for cause, group in found:
-            counts[cause] += group.count
-        return dict(counts)
-
     def causes_of(self, name: str) -> dict[str, int]:
         """How many jobs with this decision by cause."""
         return {cause: group.count for (decision, cause), group in self.causes.items() if decision == name}

@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from batch import cli
@@ -126,6 +126,7 @@ def test_random_json_lines_never_escape(folder: Folder, lines: list[str], templa
     axes=st.dictionaries(st.sampled_from(["a", "b", "image_size"]), st.lists(VALUES, max_size=3), max_size=3),
     more=st.dictionaries(st.sampled_from(["include", "exclude"]), VALUES | st.lists(VALUES, max_size=2), max_size=2),
 )
+@example(axes={"a": [{"\x1f": False}, {"0": False}]}, more={})
 def test_random_matrices_never_escape(folder: Folder, axes: dict[str, object], more: dict[str, object]) -> None:
     """Names, values, include and exclude of every shape."""
     jobs = [{"prompt": "{{ a }} {{ b }} {{ a.name }}"}, {"prompt": "x"}]

@@ -154,6 +154,18 @@ def test_jobs_that_do_not_fit_the_matrix(folder: Folder, job: str, expected: lis
     assert folder.problems(f"rows: t.csv\nmatrix: {{scene: [a, b], s: [{{name: c}}, {{name: d}}]}}\njobs: [{job}]") == expected
 
 
+@pytest.mark.parametrize(("key", "written"), [(r"\u202e", r'{{ s["\u202e"] }}'), ("two words", '{{ s["two words"] }}'), (r"\u202e: 1, b", "{{ s.b }}")])
+def test_a_key_of_any_characters_is_told_as_a_template_can_write_it(folder: Folder, key: str, written: str) -> None:
+    """And nothing a terminal would obey gets into the sentence."""
+    first, _, second = key.partition(": 1, ")
+    keys = f'"{first}": K' + (f', "{second}": K' if second else "")
+    variants = ", ".join(f"{{{keys.replace('K', value)}}}" for value in ("x", "y"))
+
+    assert folder.problems(f"matrix: {{s: [{variants}]}}\njobs: [{{prompt: x}}]") == [
+        f"m.yaml:2:8: no field uses {written}, so several variants make one job; use it in the prompt"
+    ]
+
+
 def test_a_name_of_the_matrix_is_no_column(folder: Folder) -> None:
     """Which of the two a template means would be a guess."""
     folder.write("t.csv", "h,scene\nx,y\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import io
 import json
 import re
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import reference
 from PIL import Image
 
 from batch.errors import NotSent, RunStopper, Unusable
-from batch.model import Reference
 from batch.providers.gemini import build_request
 from batch.providers.references import EncodedReference
 from batch.settings import Auth
@@ -27,13 +26,6 @@ def picture(format_name: str = "PNG", mode: str = "RGB", size: tuple[int, int] =
     out = io.BytesIO()
     Image.new(mode, size).save(out, format_name)
     return out.getvalue()
-
-
-def reference(folder: Path, data: bytes, mime: str = "image/png", name: str = "r") -> Reference:
-    file = folder / name
-    file.write_bytes(data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Reference(name=name, file=file, sha256=sha256, mime=mime, size_bytes=len(data))
 
 
 # ---- what is sent -----------------------------------------------------------------------------------------

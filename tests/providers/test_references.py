@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import io
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import reference
 from PIL import Image, ImageCms
 
 from batch.errors import Paid, Refused
-from batch.model import Reference
 from batch.providers import references
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits, resolve_endpoint
@@ -43,13 +42,6 @@ def noise(kind: str = "PNG", size: tuple[int, int] = (180, 180), *, alpha: bool 
         made.putalpha(Image.linear_gradient("L").resize(size))
     made.save(out, kind, **options)
     return out.getvalue()
-
-
-def reference(folder: Path, data: bytes, mime: str = "image/png", name: str = "r") -> Reference:
-    file = folder / name
-    file.write_bytes(data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Reference(name=name, file=file, sha256=sha256, mime=mime, size_bytes=len(data))
 
 
 def sent(encoded: EncodedReference) -> bytes:
