@@ -23,9 +23,10 @@ from batch.settings import Limits
 
 #: After a gate one goes ahead; the others follow so much later, or when it is answered.
 _PROBE_SECONDS: Final = 1.0
-#: Refusals of one request after the other close the gate longer each time, whatever delay they name.
-_FIRST_PAUSE_SECONDS: Final = 1.0
-_LONGEST_PAUSE_SECONDS: Final = 15.0
+#: Refusals of one request after the other close the gate longer each time, whatever delay they name. These are a minute
+#: in all, after which every quota of a minute is new; whoever is refused still waits for something slower.
+_PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
+_LATER_PAUSES_SECONDS: Final = 60.0
 #: What another run gives back, or counts right, is seen so soon.
 _LONGEST_SLEEP_SECONDS: Final = 1.0
 #: Another run looks into the shared counts; that takes less than this.
@@ -158,8 +159,8 @@ class Admission:
             self._closings = 0
         if now >= self._opens_at:  # not the same closing, told again
             if self._closings:
-                pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (self._closings - 1))
-                seconds = max(seconds, pause)
+                known = self._closings <= len(_PAUSES_SECONDS)
+                seconds = max(seconds, _PAUSES_SECONDS[self._closings - 1] if known else _LATER_PAUSES_SECONDS)
             self._closings += 1
         for pace in self._paces.values():
             pace.held(now + seconds - max(now, self._opens_at))
