@@ -116,6 +116,24 @@ def job_key(job_id: str) -> bytes:
 _NOTHING_HASHED: Final = blake2b(digest_size=16)
 
 
+class Lane(StrEnum):
+    """At what pace, and price, a request is served where an endpoint offers a choice."""
+
+    STANDARD = "standard"
+    #: Cheaper, slower, and turned away when the provider is busy.
+    FLEX = "flex"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms one attempt at a job is sent: to which endpoint (by its name in the manifest), for which model
+    (the job's own, or a fallback) and in which lane."""
+
+    endpoint: str
+    model: str
+    lane: Lane = Lane.STANDARD
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One stored picture. `path` is relative to the output folder; `mime` is decided by the bytes."""

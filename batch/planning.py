@@ -215,7 +215,7 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
     """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
-    endpoint = resolve_endpoint(settings.provider)
+    endpoint = resolve_endpoint(settings.providers[0])
     simulator = _simulator_settings(manifest, endpoint)
     return Prepared(
         manifest=manifest,
@@ -262,7 +262,7 @@ def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSett
     from batch.simulator import SimulatorOptionsError, settings_from
 
     try:
-        return settings_from(manifest.settings.provider.simulator)
+        return settings_from(manifest.settings.providers[0].simulator)
     except SimulatorOptionsError as error:
         problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
         raise InputError(problems) from None

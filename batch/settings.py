@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from batch.model import Lane
 from batch.prices import PriceList
 
 
@@ -39,17 +40,6 @@ class ChangedPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
-    """Which endpoint to speak to. None means the profile's own value; `simulator` options go to the simulator."""
-
-    profile: str
-    base_url: str | None = None
-    auth: Auth | None = None
-    key_env: str | None = None
-    simulator: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """`concurrency`: requests in flight at most. The others count attempts, repeats too; None for no limit.
 
@@ -65,6 +55,41 @@ class Limits:
     images_per_day: int | None = None
     day_resets_at: str = "00:00 America/Los_Angeles"
     adaptive: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """Which endpoint to speak to. None means the profile's own value; `simulator` options go to the simulator.
+
+    `name` is what the ledger and messages call it, unique in a manifest. Of several, each gets requests by its
+    `weight`; `limits` None means those of the manifest, which then hold for this endpoint alone; `prices` (USD per
+    picture by size) take the place of the manifest's.
+    """
+
+    profile: str
+    name: str = ""
+    weight: float = 1.0
+    limits: Limits | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+    base_url: str | None = None
+    auth: Auth | None = None
+    key_env: str | None = None
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FallbackOn(StrEnum):
+    """On what a fallback model is asked."""
+
+    OVERLOAD = "overload"
+    SAFETY = "safety"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """Models to ask, in this order, where a job's own cannot serve it; `on` says what counts as that."""
+
+    models: tuple[str, ...] = ()
+    on: tuple[FallbackOn, ...] = (FallbackOn.OVERLOAD,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +163,12 @@ class Settings:
     """Everything about a run that is not a job.
 
     `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`), which
-    `price_table` extends.
+    `price_table` extends. Of several `providers` each has limits of its own. `lane` is asked for where an endpoint has
+    it.
     """
 
     name: str
-    provider: ProviderSettings
+    providers: tuple[ProviderSettings, ...]
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     retry: RetryPolicy = RetryPolicy()
@@ -153,3 +179,10 @@ class Settings:
     verify: str = "structure"
     canary: CanarySettings = CanarySettings()
     dedupe: bool = False
+    lane: Lane = Lane.STANDARD
+    fallback: Fallback = Fallback()
+
+    @property
+    def limits_in_all(self) -> list[Limits]:
+        """The limits of each endpoint."""
+        return [provider.limits or self.limits for provider in self.providers]

@@ -179,13 +179,14 @@ class _TopReader:
             retry["max_outage_seconds"] = 60 * retry.pop("max_outage_minutes")
         return Settings(
             name=self._name(),
-            provider=ProviderSettings(
+            providers=(ProviderSettings(
                 profile=shape.provider.profile,
+                name=shape.provider.profile,
                 base_url=shape.provider.base_url,
                 auth=None if shape.provider.auth is None else Auth(shape.provider.auth),
                 key_env=shape.provider.key_env,
                 simulator=shape.provider.simulator,
-            ),
+            ),),
             limits=Limits(**shape.limits.model_dump()),
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),

@@ -33,7 +33,7 @@ def test_example_file_needs_no_key(file: Path) -> None:
     manifest = load_manifest(file)
 
     assert list(manifest.check()) == list(manifest.jobs())
-    assert manifest.settings.provider.profile == "simulator"
+    assert manifest.settings.providers[0].profile == "simulator"
     assert manifest.settings.name == file.stem
 
 
@@ -69,7 +69,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
         folder.picture(picture)
 
     assert folder.jobs(example)
-    assert settings_from(load_manifest(folder.path / "m.yaml").settings.provider.simulator)
+    assert settings_from(load_manifest(folder.path / "m.yaml").settings.providers[0].simulator)
 
 
 def keys_of(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

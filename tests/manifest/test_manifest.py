@@ -41,7 +41,7 @@ def test_smallest_manifest_makes_one_job(folder: Folder) -> None:
     assert (job.prompt, job.model, job.image_size) == ("a mountain at sunset", "gemini-3.1-flash-image", "1K")
     assert (job.aspect_ratio, job.modalities, job.sample) == (None, ("IMAGE",), 1)
     assert job.place == Place(file=str(folder.path / "first.yaml"), line=1)
-    assert manifest.settings.provider == ProviderSettings(profile="simulator")
+    assert manifest.settings.providers[0] == ProviderSettings(profile="simulator", name="simulator")
     assert manifest.settings.name == "first"
     assert manifest.output is None
 
@@ -64,8 +64,8 @@ jobs: [{prompt: x}]
 
     assert settings.name == "spring"
     assert manifest.output == folder.path / "results/spring"
-    assert settings.provider.base_url == "https://relay.example/x"
-    assert (settings.provider.auth, settings.provider.key_env) == (Auth.HEADER, "RELAY_KEY")
+    assert settings.providers[0].base_url == "https://relay.example/x"
+    assert (settings.providers[0].auth, settings.provider.key_env) == (Auth.HEADER, "RELAY_KEY")
     assert settings.limits == Limits(concurrency=32, requests_per_minute=300)
     assert settings.timeouts == Timeouts(read_seconds=90.0)
     assert settings.retry == RetryPolicy(
@@ -81,7 +81,7 @@ def test_simulator_options_pass_through_untouched(folder: Folder) -> None:
 
     manifest = load_manifest(folder.write("m.yaml", text))
 
-    assert manifest.settings.provider.simulator == {"faults": [{"at": 3, "kind": 429}]}
+    assert manifest.settings.providers[0].simulator == {"faults": [{"at": 3, "kind": 429}]}
 
 
 def test_sha256_is_of_the_bytes(folder: Folder) -> None:
