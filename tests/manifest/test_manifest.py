@@ -65,7 +65,7 @@ jobs: [{prompt: x}]
     assert settings.name == "spring"
     assert manifest.output == folder.path / "results/spring"
     assert settings.providers[0].base_url == "https://relay.example/x"
-    assert (settings.providers[0].auth, settings.provider.key_env) == (Auth.HEADER, "RELAY_KEY")
+    assert (settings.providers[0].auth, settings.providers[0].key_env) == (Auth.HEADER, "RELAY_KEY")
     assert settings.limits == Limits(concurrency=32, requests_per_minute=300)
     assert settings.timeouts == Timeouts(read_seconds=90.0)
     assert settings.retry == RetryPolicy(
