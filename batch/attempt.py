@@ -7,13 +7,14 @@ with what it may have cost, and then raised for the retry policy to judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from batch.budget import Wallet
 from batch.clock import Clock
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
-from batch.model import AttemptFacts, Done, Job
+from batch.model import AttemptFacts, Done, Job, Terms
 from batch.prices import Charge, PriceTable
 from batch.providers.base import Answer, Picture, Provider, Received
 from batch.store.store import Store, Ticket
@@ -23,37 +24,44 @@ _DOWNLOAD_TRIES: Final = 4
 _DOWNLOAD_PAUSE_SECONDS: Final = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """An endpoint to buy from, and what it charges."""
+
+    provider: Provider
+    prices: PriceTable
+
+
 class Buyer:
-    """Makes attempts at one provider and keeps what comes back in one store."""
+    """Makes attempts at the endpoints of a run, known by their names, and keeps what comes back in one store."""
 
     def __init__(
         self,
-        provider: Provider,
+        vendors: Mapping[str, Vendor],
         store: Store,
-        prices: PriceTable,
         clock: Clock,
         worth_another: Callable[[AttemptError, int], bool],
         wallet: Wallet,
     ) -> None:
-        self._provider = provider
+        self._vendors = vendors
         self._store = store
-        self._prices = prices
         self._clock = clock
         self._worth_another = worth_another
         self._wallet = wallet
         #: Jobs sent again after an attempt that may have been paid.
         self.resent: list[Job] = []
 
-    async def buy(self, job: Job, why: str) -> Done:
+    async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
-        request = await self._provider.prepare(job)
+        provider = self._vendors[terms.endpoint].provider
+        request = await provider.prepare(terms.of(job), terms.lane)
         self._wallet.sending(job)
-        ticket = await self._store.begin(job, why=why)
+        ticket = await self._store.begin(job, why=why, terms=terms)
         if why == "resend":
             self.resent.append(job)
         received: Received | None = None
         try:
-            received = await self._provider.send(request, ticket.attempt_id, ticket.spool)
+            received = await provider.send(request, ticket.attempt_id, ticket.spool)
             return await self._keep(ticket, received)
         except Undelivered:
             raise  # not the end of the attempt: its answer waits in the spool
@@ -76,9 +84,11 @@ class Buyer:
             return None
 
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
-        answer = self._provider.interpret(received)
+        vendor = self._vendor(ticket)
+        answer = vendor.provider.interpret(received)
         pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
-        charge = self._prices.charge(ticket.job, answer.usage, pictures=len(pictures))
+        lane = answer.lane or ticket.terms.lane
+        charge = vendor.prices.charge(ticket.terms.of(ticket.job), answer.usage, pictures=len(pictures), lane=lane)
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds,
@@ -86,6 +96,7 @@ class Buyer:
             request_id=answer.request_id,
             usage=answer.usage,
             usd_from=charge.source,
+            lane=lane,
         )
         complete = Answer(pictures=pictures, caption=answer.caption, warnings=answer.warnings)
         try:
@@ -101,7 +112,7 @@ class Buyer:
             return picture
         for number in range(1, _DOWNLOAD_TRIES + 1):
             try:
-                blob = await self._provider.download(picture.url, ticket.spool)
+                blob = await self._vendor(ticket).provider.download(picture.url, ticket.spool)
                 return Picture(blob=blob, declared_mime=picture.declared_mime)
             except Undelivered:
                 if number == _DOWNLOAD_TRIES:
@@ -110,13 +121,14 @@ class Buyer:
         raise AssertionError("unreachable")
 
     async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
-        charge = self._charge_of_failure(ticket.job, error)
+        charge = self._charge_of_failure(ticket, error)
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
             cost_usd=charge.usd if charge is not None else 0.0,
             request_id=error.request_id,
             usd_from=charge.source if charge is not None else None,
+            lane=error.lane or ticket.terms.lane,
         )
         if isinstance(error, OutcomeUnknown):
             await self._store.unknown(ticket, error, facts)
@@ -127,8 +139,14 @@ class Buyer:
         await self._store.reject(ticket, error, facts, again=again)
         self._wallet.settle(ticket.job, facts.cost_usd)
 
-    def _charge_of_failure(self, job: Job, error: AttemptError) -> Charge | None:
+    def _charge_of_failure(self, ticket: Ticket, error: AttemptError) -> Charge | None:
         """What an attempt without a picture cost, or may have cost at most; None if nothing."""
         if error.paid is Paid.NO:
             return None
-        return self._prices.charge(job, error.usage if error.paid is Paid.YES else None, pictures=0)
+        usage = error.usage if error.paid is Paid.YES else None
+        prices, job = self._vendor(ticket).prices, ticket.terms.of(ticket.job)
+        return prices.charge(job, usage, pictures=0, lane=error.lane or ticket.terms.lane)
+
+    def _vendor(self, ticket: Ticket) -> Vendor:
+        """Who was asked. One that is no longer in the manifest spoke as the others do."""
+        return self._vendors.get(ticket.terms.endpoint) or next(iter(self._vendors.values()))

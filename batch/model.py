@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b, sha256
@@ -133,6 +133,10 @@ class Terms:
     model: str
     lane: Lane = Lane.STANDARD
 
+    def of(self, job: Job) -> Job:
+        """What is really asked for: the job, made by this model."""
+        return job if job.model == self.model else replace(job, model=self.model)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
@@ -152,7 +156,8 @@ class AttemptFacts:
 
     `number` counts a job's attempts over its whole life from 1. `request_id` is the provider's own id,
     `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost, or
-    may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing.
+    may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing. `lane` is
+    the one that served it, as far as the answer says, else the one asked for.
     """
 
     number: int
@@ -161,6 +166,7 @@ class AttemptFacts:
     request_id: str | None = None
     usage: Mapping[str, Any] | None = None
     usd_from: str | None = None
+    lane: Lane = Lane.STANDARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

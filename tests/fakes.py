@@ -13,10 +13,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from batch.dispatch.route import RouteSettings
 from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.dispatch.tally import Tally
 from batch.errors import AttemptError
 from batch.events import Listener
-from batch.model import AttemptFacts, Done, Job, Outcome, Reference
+from batch.model import AttemptFacts, Done, Job, Outcome, Reference, Terms
 from batch.plan import ToDo
 from batch.settings import Limits, RetryPolicy
 
@@ -143,7 +145,7 @@ class Seller:
     def past(self, job: Job) -> tuple[int, int]:
         return self.rejected[job.id], self.resends[job.id]
 
-    async def buy(self, job: Job, why: str) -> Done:
+    async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         self.calls.append((self.clock.monotonic(), job.id, why))
         self.resends[job.id] += why == "resend"
         self.in_flight += 1
@@ -160,6 +162,10 @@ class Seller:
             self.in_flight -= 1
 
 
+def one_route(limits: Limits, tally: Tally | None = None) -> RouteSettings:
+    return RouteSettings(name="somewhere", limits=limits, tally=tally)
+
+
 def scheduler(
     seller: Seller,
     *,
@@ -172,7 +178,7 @@ def scheduler(
 ) -> Scheduler:
     return Scheduler(
         seller.buy,
-        limits=Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive),
+        routes=[one_route(Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive))],
         policy=policy or RetryPolicy(),
         budget=ResendBudget(budget),
         past=seller.past,

@@ -8,7 +8,6 @@ twice as long unless they are served. Numbers and their sources: docs/architectu
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,10 +33,10 @@ _NO_CHANNEL_ANSWERS: Final = 3
 
 
 class Breaker:
-    """Holds requests back while the provider serves nobody. The admission asks it for whoever is first in the line.
+    """Holds requests back while the provider serves nobody. The route asks it for whoever is first in the line.
 
-    `told(seconds, reason)` hears of every pause, `stop` of what ends the run: trouble that lasts `max_outage_seconds`,
-    and answers that do not change when they are asked for again (a day's quota, no channel).
+    `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
+    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks, if it `gives_up`.
     """
 
     def __init__(
@@ -46,12 +45,14 @@ class Breaker:
         max_outage_seconds: float,
         told: Callable[[float, str], None],
         stop: Callable[[RunStopper], None],
+        *,
+        gives_up: bool = True,
     ) -> None:
         self._clock = clock
+        self._gives_up = gives_up
         self._max_outage_seconds = max_outage_seconds
         self._told = told
         self._stop = stop
-        self._changed = asyncio.Event()
         #: Requests are numbered as they go out, so that an answer can be told from those to earlier ones.
         self._newest = 0
         #: The next request goes alone, and is the probe while it is out. The first of a run does, too: a wrong key or
@@ -96,24 +97,6 @@ class Breaker:
             raise
         else:
             self._served(number)
-        finally:
-            self._changed.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or sooner if something changed."""
-        self._changed.clear()
-        waits = {asyncio.create_task(self._next_change())}
-        if seconds < float("inf"):
-            waits.add(asyncio.create_task(self._clock.sleep(seconds)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _next_change(self) -> None:
-        await self._changed.wait()
 
     def wait_seconds(self) -> float:
         """Until something may change: 0 if the next may go now, infinite if an answer must come first.
@@ -122,7 +105,7 @@ class Breaker:
         """
         now = self._clock.monotonic()
         if self.is_open:
-            left = self._open_since + self._max_outage_seconds - now
+            left = self._open_since + self._max_outage_seconds - now if self._gives_up else float("inf")
             if left <= 0:
                 raise self._no_service()
             if now < self._opens_at:

@@ -1,20 +1,16 @@
-"""What holds requests back, in one step: the slots, the gate that closes when the provider says so, every quota of the
-manifest, and what was found by trying. A request waits until all of them have room, and only then takes of any.
-
-First come first served, by the job and not by the attempt: a job that comes back after a refusal keeps its place.
+"""What holds requests to one endpoint back, in one step: the slots, the gate that closes when the provider says so,
+every quota of the manifest, and what was found by trying. A request takes of all of them at once, or of none.
 """
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from batch.clock import Clock, DayStart
 from batch.dispatch.adaptive import Pace, Slots
+from batch.dispatch.line import Wait
 from batch.dispatch.quotas import Need, Room, counted_tokens
 from batch.dispatch.tally import Kept, OwnTally, Tally
 from batch.errors import ExitCode, RateLimited, Refused, RunStopper, Unavailable, Unusable
@@ -27,67 +23,27 @@ _PROBE_SECONDS: Final = 1.0
 #: in all, after which every quota of a minute is new; whoever is refused still waits for something slower.
 _PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 _LATER_PAUSES_SECONDS: Final = 60.0
-#: What another run gives back, or counts right, is seen so soon.
-_LONGEST_SLEEP_SECONDS: Final = 1.0
 #: Another run looks into the shared counts; that takes less than this.
 _BUSY_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts,
-    `number` that of the hold."""
+    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts."""
 
     model: str
     need: Need
     at: float
     part: int
-    number: int
-
-
-class Hold(Protocol):
-    """What else may hold everybody back: a provider in trouble (`breaker.Breaker`)."""
-
-    def wait_seconds(self) -> float:
-        """0 if the next request may go, else until something may change; infinite if an answer must come first.
-
-        Raises `RunStopper` when that has lasted too long.
-        """
-        ...
-
-    async def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or sooner if something changed."""
-        ...
-
-    def let_out(self) -> int:
-        """One more request goes out; returns its number."""
-        ...
-
-
-class _NoHold:
-    """A provider that is never in trouble."""
-
-    def wait_seconds(self) -> float:
-        return 0.0
-
-    async def wait(self, seconds: float) -> None:  # noqa: ARG002
-        return
-
-    def let_out(self) -> int:
-        return 0
 
 
 class Admission:
-    """Lets requests out, each when everything has room for it.
+    """Lets requests out to one endpoint, each when everything has room for it.
 
-    `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes and what is
-    being waited for. `hold` may keep back whoever is first in the line, who then holds neither slot nor quota.
+    `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes.
     """
 
-    def __init__(
-        self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None, hold: Hold | None = None
-    ) -> None:
-        self._hold = hold or _NoHold()
+    def __init__(self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None) -> None:
         self._limits = limits
         self._day = DayStart.read(limits.day_resets_at)
         self._clock = clock
@@ -101,36 +57,45 @@ class Admission:
         #: After a gate opened again: whether somebody still has to go ahead, and when the others may follow.
         self._probe_wanted = False
         self._others_at = float("-inf")
-        self._line: list[tuple[int, int]] = []
-        self._turns: dict[tuple[int, int], asyncio.Event] = {}
-        self._numbers = count()
-        self._waiting = Waiting()
 
-    async def enter(self, place: int, need: Need, model: str) -> Pass:
-        """Wait for the turn of one more request and take what it needs; `place` is its job's in the order.
+    @property
+    def has_slot(self) -> bool:
+        return self._in_flight < self._slots.now
 
-        A waiter that is cancelled takes nothing away. Raises `RunStopper` when a day's quota is used up. Nothing is
-        awaited between taking and returning.
+    def no_slot(self) -> Wait:
+        """For somebody's answer."""
+        now, most = self._slots.now, self._limits.concurrency
+        full = Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
+        return Wait(float("inf"), full)
+
+    def take(self, need: Need, model: str) -> Pass | Wait:
+        """Take everything at once, or nothing: then how long, and for what.
+
+        Raises `RunStopper` when a day's quota is used up.
         """
-        me = (place, next(self._numbers))
-        heapq.heappush(self._line, me)
-        self._turns[me] = asyncio.Event()
-        try:
-            while True:
-                if self._first() != me or self._in_flight >= self._slots.now:
-                    if self._first() == me:
-                        self._say(self._no_slot())
-                    self._turns[me].clear()
-                    await self._turns[me].wait()
-                elif (held_seconds := self._hold.wait_seconds()) > 0:
-                    await self._hold.wait(held_seconds)
-                elif isinstance(found := self._take(need, model), Pass):
-                    return found
-                else:
-                    await self._clock.sleep(min(found, _LONGEST_SLEEP_SECONDS))
-        finally:
-            del self._turns[me]
-            self._wake_first()
+        if not self.has_slot:
+            return self.no_slot()
+        now = self._clock.monotonic()
+        gate_seconds = max(self._opens_at, self._others_at) - now
+        if gate_seconds > 0:
+            return Wait(gate_seconds, Waiting(by="gate", until=now + gate_seconds))
+        with self._tally.borrowed() as kept:
+            if kept is None:
+                return Wait(_BUSY_SECONDS)
+            room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
+            if room.next_day is not None:
+                raise self._day_used_up(room)
+            pace = self._pace(model, kept)
+            pace_seconds = pace.free_at() - now
+            if max(room.seconds, pace_seconds) > 0:
+                return self._held_back(room, pace, pace_seconds, now)
+            part = kept.counts.take(need, self._day, now, self._clock.now())
+            kept.changed = True
+        pace.go(now)
+        if self._probe_wanted:
+            self._probe_wanted, self._others_at = False, now + _PROBE_SECONDS
+        self._in_flight += 1
+        return Pass(model, need, now, part)
 
     def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
         """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
@@ -148,7 +113,6 @@ class Admission:
             self._accepted(out)
         self._in_flight -= 1
         self._correct(out, usage)
-        self._wake_first()
 
     def close_for(self, seconds: float, reason: str) -> None:
         """Keep everybody back for so long, unless the gate is closed longer already."""
@@ -174,47 +138,6 @@ class Admission:
             self._remember(model, pace)
         self._tally.close()
 
-    def _first(self) -> tuple[int, int] | None:
-        """Who is at the head of the line; those who left it are passed over."""
-        while self._line and self._line[0] not in self._turns:
-            heapq.heappop(self._line)
-        return self._line[0] if self._line else None
-
-    def _wake_first(self) -> None:
-        first = self._first()
-        if first is not None:
-            self._turns[first].set()
-
-    def _take(self, need: Need, model: str) -> Pass | float:
-        """Take everything at once, or nothing: then the seconds until it is worth looking again."""
-        now = self._clock.monotonic()
-        gate_seconds = self._gate_seconds(now)
-        if gate_seconds > 0:
-            self._say(Waiting(by="gate", until=now + gate_seconds))
-            return gate_seconds
-        with self._tally.borrowed() as kept:
-            if kept is None:
-                return _BUSY_SECONDS
-            room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
-            if room.next_day is not None:
-                raise self._day_used_up(room)
-            pace = self._pace(model, kept)
-            pace_seconds = pace.free_at() - now
-            if max(room.seconds, pace_seconds) > 0:
-                return self._held_back(room, pace, pace_seconds, now)
-            part = kept.counts.take(need, self._day, now, self._clock.now())
-            kept.changed = True
-        pace.go(now)
-        if self._probe_wanted:
-            self._probe_wanted, self._others_at = False, now + _PROBE_SECONDS
-        self._in_flight += 1
-        if len(self._turns) == 1 and self._in_flight < self._slots.now:
-            self._say(Waiting())
-        return Pass(model, need, now, part, self._hold.let_out())
-
-    def _gate_seconds(self, now: float) -> float:
-        return max(self._opens_at, self._others_at) - now
-
     def _accepted(self, out: Pass) -> None:
         """An answer to what went out after the gate opened: the provider serves again."""
         if out.at >= self._opens_at:
@@ -229,23 +152,11 @@ class Admission:
             if not tried:
                 self._slots.refused(self._in_flight, now)
 
-    def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> float:
+    def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
         if pace_seconds > room.seconds:
             pace.waited(now)
-            self._say(Waiting(by="found_rate", most=round(pace.per_minute or 0)))
-        else:
-            self._say(Waiting(by=room.quota, most=getattr(self._limits, room.quota)))
-        return max(room.seconds, pace_seconds)
-
-    def _no_slot(self) -> Waiting:
-        now, most = self._slots.now, self._limits.concurrency
-        return Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
-
-    def _say(self, waiting: Waiting) -> None:
-        """Tell what is waited for when it is something else, or another number; not at every step."""
-        if waiting != self._waiting:
-            self._waiting = waiting
-            self._listener.waiting(waiting)
+            return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)))
+        return Wait(room.seconds, Waiting(by=room.quota, most=getattr(self._limits, room.quota)))
 
     def _day_used_up(self, room: Room) -> RunStopper:
         assert room.next_day is not None

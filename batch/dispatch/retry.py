@@ -15,11 +15,21 @@ from typing import Final, TypeVar
 import tenacity
 
 from batch.clock import Clock
-from batch.errors import AttemptError, NotSent, OutcomeUnknown, RateLimited, Unavailable, Unusable
+from batch.errors import (
+    AttemptError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RunStopper,
+    Unavailable,
+    Unusable,
+)
 from batch.settings import RetryPolicy
 
-#: The classes that can be worth another attempt. Everything else ends the job or the run.
-REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable)
+#: The classes that can be worth another attempt; the last two only with another model or at another endpoint.
+#: Everything else ends the job or the run.
+REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, RunStopper)
 #: Beyond every policy's own numbers: no job may go round for ever.
 _MOST_ATTEMPTS: Final = 1000
 #: Added above a delay the server named, so that not everybody comes back in the same instant.

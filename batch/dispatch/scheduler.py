@@ -1,6 +1,6 @@
 """Runs jobs: as many at once as allowed, each with its retries, until done or told to stop.
 
-An attempt is `retry( admission( buy ) )`, in this order for these reasons: a job that waits for its retry holds no
+An attempt is `retry( money( pool( buy ) ) )`, in this order for these reasons: a job that waits for its retry holds no
 slot, so others go on; every attempt passes gate and quotas, so retries are paid for from the same quotas and nothing
 leaves while the provider wants nothing; and the slot is given back only when the attempt is recorded, so what can be
 lost or remembered at any instant is bounded by the number of slots.
@@ -13,19 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from batch.clock import Clock
-from batch.dispatch.breaker import Breaker
-from batch.dispatch.limits import Admission
-from batch.dispatch.patterns import Patterns
+from batch.dispatch.course import Course
+from batch.dispatch.deadline import Deadline
+from batch.dispatch.pool import Out, Pool
 from batch.dispatch.quotas import need_of
 from batch.dispatch.retry import RetryBudget, decide_retry, with_retries
-from batch.dispatch.tally import Tally
+from batch.dispatch.route import RouteSettings
 from batch.errors import (
     AttemptError,
     ExitCode,
@@ -39,9 +39,9 @@ from batch.errors import (
     Undelivered,
 )
 from batch.events import Listener
-from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
+from batch.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
 from batch.plan import ToDo
-from batch.settings import Limits, RetryPolicy, UnknownPolicy
+from batch.settings import Fallback, RetryPolicy, UnknownPolicy
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +78,19 @@ class Canary:
 class Scheduler:
     """Carries out the jobs it is given.
 
-    `buy(job, why)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited: charged
-    answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the others.
-    `tally` keeps what was taken of the quotas; the default counts this run alone.
+    `buy(job, why, terms)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited:
+    charged answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the
+    others.
     `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
+    `lane` is wished for where an endpoint of `routes` has it, until the `deadline` is near; `fallback` names models
+    that take the place of one that cannot serve.
     """
 
     def __init__(
         self,
-        buy: Callable[[Job, str], Awaitable[Done]],
+        buy: Callable[[Job, str, Terms], Awaitable[Done]],
         *,
-        limits: Limits,
+        routes: Sequence[RouteSettings],
         policy: RetryPolicy,
         budget: ResendBudget,
         past: Callable[[Job], tuple[int, int]],
@@ -96,7 +98,9 @@ class Scheduler:
         random: Random,
         listener: Listener,
         canary: Canary | None = None,
-        tally: Tally | None = None,
+        lane: Lane = Lane.STANDARD,
+        fallback: Fallback | None = None,
+        deadline: Deadline | None = None,
         money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._buy = buy
@@ -111,10 +115,11 @@ class Scheduler:
         self._clock = clock
         self._random = random
         self._listener = listener
-        self._room = asyncio.Semaphore(limits.concurrency * _JOBS_PER_SLOT)
-        self._patterns = Patterns()
-        self._breaker = Breaker(clock, policy.max_outage_seconds, listener.gate_closed, self._stop_if)
-        self._admission = Admission(limits, clock, listener, tally, self._breaker)
+        self._lane = lane
+        self._fallback = fallback or Fallback()
+        self._deadline = deadline
+        self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
+        self.pool = Pool(routes, clock, listener, policy.max_outage_seconds, self._stop_for)
         self._retry_budget = RetryBudget(policy.cap_seconds)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
@@ -148,7 +153,7 @@ class Scheduler:
             try:
                 await self._all_ended(running)
             finally:
-                self._admission.close()
+                self.pool.close()
 
     def stop(self, reason: BaseException, words: str) -> None:
         """Send nothing new; finish and record what is in flight. Only the first reason counts."""
@@ -241,49 +246,56 @@ class Scheduler:
         self._room.release()
         outcome = Pending(job=job) if task.cancelled() else task.result()
         self._ends[type(outcome)] += 1
+        if self._deadline is not None:
+            self._deadline.job_ended()
         self._outcomes.put_nowait(outcome)
 
     async def _settle(self, entry: ToDo, place: int) -> Outcome:
         """Bring one job, the `place`-th, to its outcome. Only a cancellation leaves this function: it was let go."""
+        course = Course(entry.job, self._lane, self._fallback)
         try:
-            return await self._with_retries(entry, place)
+            return await self._with_retries(entry, place, course)
         except RunStopper as error:
-            self.stop(error, error.message)
+            self._stop_for(error)
             return Pending(job=entry.job)
         except StorageError as error:
             self.stop(error, str(error))
             return Pending(job=entry.job)
         except AttemptError as error:
-            return self._given_up(entry.job, error)
+            return self._given_up(entry.job, error, course.out)
         except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
             return self._our_bug(entry.job, error)
 
-    async def _with_retries(self, entry: ToDo, place: int) -> Done:
+    async def _with_retries(self, entry: ToDo, place: int, course: Course) -> Done:
         seen: Counter[type[AttemptError]] = Counter()
         why = entry.because
         if why == "resend" and not entry.asked_for and not self._budget.take():
             raise OutcomeUnknown("held", "not sent again: enough jobs of this run may be paid twice already")
 
         async def attempt() -> Done:
-            return await self._attempt(entry.job, why, place)
+            if self._deadline is not None and self._deadline.is_near():
+                course.lane = Lane.STANDARD
+            return await self._attempt(entry.job, why, place, course)
 
         def ask(error: AttemptError) -> float | None:
             nonlocal why
             why = "resend" if isinstance(error, OutcomeUnknown) else "again"
-            return self._after_failure(entry.job, error, seen)
+            return self._after_failure(entry.job, error, seen, course)
 
         try:
             done = await with_retries(attempt, ask, self._clock)
             self._retry_budget.succeeded(entry.job.id)
         finally:
             self._retry_budget.gave_up(entry.job.id)
-        self._patterns.succeeded(done.attempt.seconds)
+        if course.out is not None:
+            course.out.route.patterns.succeeded(done.attempt.seconds)
         return done
 
-    async def _attempt(self, job: Job, why: str, place: int) -> Done:
+    async def _attempt(self, job: Job, why: str, place: int, course: Course) -> Done:
         """One attempt, admitted. Its money is set aside first: who waits for that must hold no slot and no quota."""
+        course.out = None
         async with self._money(job):
-            out = await self._admission.enter(place, need_of(job), job.model)
+            out = await self.pool.enter(place, need_of(job), course)
             # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
             task = _this_task()
             self._in_flight.add(task)
@@ -291,28 +303,63 @@ class Scheduler:
             error: BaseException | None = None
             try:
                 self._listener.attempt_started(job, self.in_flight)
-                with self._breaker.watch(out.number):
-                    done = await self._buy(job, why)
+                with out.way.watch():
+                    done = await self._buy(job, why, out.terms)
                 return done
             except BaseException as raised:
                 error = raised
                 raise
             finally:
                 self._in_flight.discard(task)
-                self._admission.leave(out, error, done.attempt.usage if done is not None else None)
+                self.pool.leave(out, error, done.attempt.usage if done is not None else None)
 
-    def _after_failure(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
+    def _after_failure(
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course
+    ) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
-        self._count(error, seen)
-        self._stop_if(self._patterns.attempt_failed(error))
-        wait_seconds = None if self._stopping else self._wait_seconds(job, error, seen)
-        concerns_all = isinstance(error, RateLimited) or error.code == "no_channel"
-        if concerns_all and wait_seconds is not None:
-            self._admission.close_for(wait_seconds, error.message)
-        self._listener.attempt_failed(job, error, wait_seconds)
+        out = course.out
+        if out is None:
+            return None  # nothing went out: no endpoint or no money is left
+        if isinstance(error, RunStopper):
+            wait_seconds = 0.0 if self._end(out, error) else None
+        else:
+            self._count(error, seen, out)
+            self._end_if(out, out.route.patterns.attempt_failed(error))
+            wait_seconds = self._next_try(job, error, seen, course, out)
+        if self._stopping:
+            wait_seconds = None
+        if wait_seconds is not None or not isinstance(error, (RunStopper, Refused)):
+            self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
 
-    def _wait_seconds(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]]) -> float | None:
+    def _next_try(
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course, out: Out
+    ) -> float | None:
+        """Seconds until the job is tried again: here, elsewhere, in the ordinary lane or with another model."""
+        if self._stopping or course.shed(error):
+            return None if self._stopping else 0.0
+        wait_seconds = self._wait_seconds(job, error, seen, out)
+        if isinstance(error, RateLimited) or error.code == "no_channel":
+            wait_seconds = self._all_wait(error, wait_seconds, out)
+        if wait_seconds is None and course.fall_back(error):
+            seen.clear()
+            return 0.0
+        return wait_seconds
+
+    def _all_wait(self, error: AttemptError, wait_seconds: float | None, out: Out) -> float | None:
+        """What was said concerns everybody on that route; another one may be free."""
+        if wait_seconds is not None:
+            out.route.close_for(wait_seconds, error.message)
+            return 0.0 if self.pool.others_than(out.route, out.terms.model) else wait_seconds
+        if not isinstance(error, RateLimited):
+            return None
+        words = f"the provider keeps asking for fewer requests: {error.message}"
+        keeps_on = RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY)
+        return 0.0 if self._end(out, keeps_on) else None
+
+    def _wait_seconds(
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out
+    ) -> float | None:
         rejected, resends = self._past(job)
 
         def may_resend() -> bool:
@@ -322,36 +369,45 @@ class Scheduler:
         wait_seconds = decide_retry(
             error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
         )
-        if wait_seconds is None or self._breaker.is_open or isinstance(error, OutcomeUnknown):
+        if wait_seconds is None or out.way.breaker.is_open or isinstance(error, OutcomeUnknown):
             return wait_seconds
         return self._retry_budget.wait_seconds(job.id, error, wait_seconds)
 
-    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]]) -> None:
+    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> None:
         """While nobody is served, that says nothing about this job: it keeps its attempts."""
-        if not (self._breaker.is_open and isinstance(error, (NotSent, Unavailable))):
+        if not (out.way.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
             seen[type(error)] += 1
         if isinstance(error, RateLimited) and error.wait_seconds is None:
             # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
-            seen[RateLimited] = max(seen[RateLimited], self._breaker.limits_in_a_row)
+            seen[RateLimited] = max(seen[RateLimited], out.way.breaker.limits_in_a_row)
 
-    def _given_up(self, job: Job, error: AttemptError) -> Outcome:
+    def _given_up(self, job: Job, error: AttemptError, out: Out | None) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
         if isinstance(error, Undelivered):
             self._listener.attempt_failed(job, error, None)
             return Pending(job=job)  # bought; the next run fetches it
         if isinstance(error, RateLimited):
-            words = f"the provider keeps asking for fewer requests: {error.message}"
-            self._stop_if(RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY))
             return Pending(job=job)
         if self._stopping and isinstance(error, (NotSent, Unavailable)):
             return Pending(job=job)  # it would have been tried again
-        self._stop_if(self._patterns.job_given_up(error))
+        if out is not None:
+            self._end_if(out, out.route.patterns.job_given_up(error))
         return Failed(job=job, error=error)
 
-    def _stop_if(self, stopper: RunStopper | None) -> None:
+    def _end_if(self, out: Out, stopper: RunStopper | None) -> None:
         if stopper is not None:
-            self.stop(stopper, stopper.message)
+            self._end(out, stopper)
+
+    def _end(self, out: Out, stopper: RunStopper) -> bool:
+        """Ask no more of that endpoint; whether another is left. Without one the run stops."""
+        left = self.pool.end(out.route, stopper, out.terms.model)
+        if not left:
+            self._stop_for(self.pool.nothing_left(out.terms.model))
+        return left
+
+    def _stop_for(self, stopper: RunStopper) -> None:
+        self.stop(stopper, stopper.message)
 
     def _our_bug(self, job: Job, error: Exception) -> Outcome:
         log.error("internal error in job %s", job.id, exc_info=error)

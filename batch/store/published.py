@@ -19,6 +19,7 @@ from typing import Any
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import History, JobHistory, Standing
 from batch.store.ledger import Published, read_record
+from batch.store.records import terms_of
 
 NAME = "manifest.jsonl"
 #: Characters that some programs take for a line's end or that turn text around, written as escapes.
@@ -173,7 +174,7 @@ class _Ledger:
             "status": status,
             "prompt": ask["prompt"],
             "references": [reference["name"] for reference in ask["references"]],
-            "model": ask["model"],
+            "model": terms_of(tried).model,
             "aspect_ratio": ask["aspect_ratio"],
             "image_size": ask["image_size"],
         }

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import AttemptError, RateLimited, RunStopper
-from batch.model import AttemptFacts, Decided, Image, Job, Reference
+from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
 from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION
 
 
-def try_record(job: Job, number: int, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
+def try_record(
+    job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str
+) -> dict[str, Any]:
     """Intent: written and durable before the request goes out."""
     return {
         **_head("try", job, number, run, at),
         "why": why,
         "rid": attempt_id,
+        "to": {"endpoint": terms.endpoint, "model": terms.model, "lane": str(terms.lane)},
         "ask": _ask(job),
     }
 
@@ -197,6 +200,12 @@ def job_of(record: dict[str, Any]) -> Job:
     )
 
 
+def terms_of(record: dict[str, Any]) -> Terms:
+    """On what terms a `try` record's request went out. Older ledgers know one endpoint, which they do not name."""
+    to = record.get("to", {"endpoint": "", "model": record["ask"]["model"], "lane": Lane.STANDARD})
+    return Terms(endpoint=to["endpoint"], model=to["model"], lane=Lane(to["lane"]))
+
+
 def _head(kind: str, job: Job, number: int, run: str, at: str) -> dict[str, Any]:
     return {"t": kind, "at": at, "run": run, "job": job.id, "spec": job.spec_hash(), "att": number}
 
@@ -207,4 +216,5 @@ def _cost(facts: AttemptFacts) -> dict[str, Any]:
         "seconds": round(facts.seconds, 3),
         "usd": round(facts.cost_usd, 6),
         "usd_from": facts.usd_from,
+        "lane": str(facts.lane),
     }

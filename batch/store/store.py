@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
-from batch.model import AttemptFacts, Decided, Done, Image, Job, job_key
+from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
 from batch.providers.base import Answer, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
@@ -40,6 +40,7 @@ from batch.store.records import (
     images_of,
     job_of,
     resolve_record,
+    terms_of,
     try_record,
     unknown_record,
 )
@@ -57,6 +58,7 @@ class Ticket:
 
     job: Job
     number: int
+    terms: Terms
     attempt_id: str
     spool: AttemptSpool
     started: float
@@ -126,17 +128,21 @@ class Store:
         self._answer_files = AnswerFiles(str(output / "spool"))
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
-    async def begin(self, job: Job, *, why: str) -> Ticket:
-        """Write down, durably, that this job is about to be sent. Raises `StorageError` if the disk is full."""
+    async def begin(self, job: Job, *, why: str, terms: Terms | None = None) -> Ticket:
+        """Write down, durably, that this job is about to be sent; without `terms` to the only endpoint there is.
+
+        Raises `StorageError` if the disk is full.
+        """
         self._ballast.check()
+        terms = terms or Terms(endpoint="", model=job.model)
         number = self.history.of(job.key()).attempts + 1
         attempt_id = f"{self._run}.{job.id}.{number}"
         record = try_record(
-            job, number, why=why, attempt_id=attempt_id, run=self._run, at=timestamp(self._clock)
+            job, number, terms, why=why, attempt_id=attempt_id, run=self._run, at=timestamp(self._clock)
         )
         await self._committer.commit(record)
         return Ticket(
-            job=job, number=number, attempt_id=attempt_id, spool=self._spool(job.id, number),
+            job=job, terms=terms, number=number, attempt_id=attempt_id, spool=self._spool(job.id, number),
             started=self._clock.monotonic(),
         )  # fmt: skip
 
@@ -235,7 +241,7 @@ class Store:
         record = self._ledger.read_at(attempt.try_offset)
         spool = self._spool(attempt.job_id, attempt.number)
         ticket = Ticket(
-            job=job_of(record), number=attempt.number, attempt_id=record["rid"], spool=spool,
+            job=job_of(record), terms=terms_of(record), number=attempt.number, attempt_id=record["rid"], spool=spool,
             started=self._clock.monotonic(),
         )  # fmt: skip
         return ticket, spool.load()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batch.dispatch.limits import Admission
+from batch.dispatch.line import Line
 from batch.dispatch.quotas import Need
 from batch.dispatch.tally import SharedTally
 from batch.events import Listener
@@ -38,14 +39,15 @@ async def take_all(folder: Path, log: int, per_minute: int) -> None:
     clock = FastClock()
     tally = SharedTally(folder, "key.quota", clock, sys.stderr.write)
     limits = Limits(concurrency=4, requests_per_minute=per_minute, adaptive=False)
-    admission = Admission(limits, clock, Listener(), tally)
+    admission, line = Admission(limits, clock, Listener(), tally), Line(clock, Listener())
 
     async def requests() -> None:
         for place in range(1_000_000):
-            out = await admission.enter(place, Need(), "m")
+            out = await line.wait_for(place, lambda: admission.take(Need(), "m"))
             os.write(log, f"{out.at}\n".encode())
             await clock.sleep(0.3)
             admission.leave(out)
+            line.changed()
 
     await asyncio.gather(*(requests() for _ in range(4)))
 

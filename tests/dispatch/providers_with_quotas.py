@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from fakes import FakeClock, carry_out, job
+from fakes import FakeClock, carry_out, job, one_route
 
 from batch.dispatch.quotas import need_of
 from batch.dispatch.scheduler import ResendBudget, Scheduler
 from batch.dispatch.tally import Tally
 from batch.errors import RateLimited
 from batch.events import Listener
-from batch.model import AttemptFacts, Done, Job, Outcome
+from batch.model import AttemptFacts, Done, Job, Outcome, Terms
 from batch.plan import ToDo
 from batch.settings import Limits, RetryPolicy
 
@@ -41,7 +41,7 @@ class QuotaProvider:
     first_sent: dict[str, float] = field(default_factory=dict)
     _window: deque[float] = field(default_factory=deque)
 
-    async def buy(self, job: Job, why: str) -> Done:
+    async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         now = self.clock.monotonic()
         self.sent.append(now)
         wait_seconds = self._no(now)
@@ -99,8 +99,8 @@ async def send(
 ) -> tuple[Scheduler, dict[str, Outcome]]:  # fmt: skip
     """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
     scheduler = Scheduler(
-        provider.buy, limits=limits, policy=RetryPolicy(), budget=ResendBudget(0), past=lambda job: (0, 0),
-        clock=provider.clock, random=Random(1), listener=listener or Listener(), tally=tally,
+        provider.buy, routes=[one_route(limits, tally)], policy=RetryPolicy(), budget=ResendBudget(0),
+        past=lambda job: (0, 0), clock=provider.clock, random=Random(1), listener=listener or Listener(),
     )  # fmt: skip
 
     def plan() -> Any:

@@ -19,7 +19,7 @@ from batch.errors import (
     RunStopper,
     Unavailable,
 )
-from batch.model import Job, Pending
+from batch.model import Job, Pending, Terms
 from batch.settings import RetryPolicy, UnknownPolicy
 
 #: Virtual time starts here.
@@ -186,9 +186,9 @@ async def test_a_slow_refusal_is_waited_for(clock: FakeClock) -> None:
     limit = RateLimited("rate_limited", "", wait_seconds=60)
 
     class Slow(Seller):
-        async def buy(self, job: Job, why: str) -> Any:
+        async def buy(self, job: Job, why: str, terms: Terms) -> Any:
             await self.clock.sleep(9)
-            return await super().buy(job, why)
+            return await super().buy(job, why, terms)
 
     seller = Slow(clock, while_time(clock, 9, 610, limit))
     await carry_out(scheduler(seller, concurrency=8), todo(50))

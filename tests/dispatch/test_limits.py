@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.clock import DayStart, DayStartProblem
-from batch.dispatch.limits import Admission
+from batch.dispatch.limits import Admission, Pass
+from batch.dispatch.line import Line, Wait
 from batch.dispatch.quotas import PER_MINUTE, Need, counted_tokens, need_of
 from batch.dispatch.tally import SharedTally, Tally, quotas_folder
 from batch.errors import RateLimited, RunStopper
@@ -39,16 +40,24 @@ class Crowd:
         self.heard = Heard()
         self.limits = Limits(**{"concurrency": 1000, "requests_per_minute": per_minute, "adaptive": False, **limits})
         self.admission = Admission(self.limits, self.clock, self.heard, tally)
+        self.line = Line(self.clock, self.heard)
         self.passed: list[tuple[int, float]] = []
         self.taken: list[Need] = []
 
     async def come(self, name: int, after_seconds: float = 0.0, need: Need | None = None) -> None:
         if after_seconds:
             await self.clock.sleep(after_seconds)
-        out = await self.admission.enter(name, need or Need(), "m")
+        out = await self.enter(name, need)
         self.passed.append((name, self.clock.monotonic() - 1000.0))
         self.taken.append(out.need)
-        self.admission.leave(out)
+        self.leave(out)
+
+    async def enter(self, name: int, need: Need | None = None) -> Pass:
+        return await self.line.wait_for(name, lambda: self.admission.take(need or Need(), "m"))
+
+    def leave(self, out: Pass, *ended: Any, **found: Any) -> None:
+        self.admission.leave(out, *ended, **found)
+        self.line.changed()
 
     def close_for(self, seconds: float) -> None:
         self.admission.close_for(seconds, "slow down")
@@ -208,8 +217,8 @@ async def test_who_waits_for_one_quota_takes_nothing_of_another() -> None:
 async def test_tokens_are_corrected_by_what_was_counted() -> None:
     """What the provider counts replaces the estimate, so that a cautious one does not cost speed for long."""
     crowd = Crowd(None, tokens_per_minute=1000)
-    out = await crowd.admission.enter(0, Need(tokens=900), "m")
-    crowd.admission.leave(out, usage={"totalTokenCount": 300})
+    out = await crowd.enter(0, Need(tokens=900))
+    crowd.leave(out, usage={"totalTokenCount": 300})
     await crowd.come(1, need=Need(tokens=700))
     assert crowd.times == [0.0]
     assert counted_tokens({"total_token_count": 5}) == 5
@@ -237,10 +246,10 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
     crowd = Crowd(None)
     times = []
     for number in range(7):
-        out = await crowd.admission.enter(number, Need(), "m")
+        out = await crowd.enter(number)
         times.append(out.at)
         refused = RateLimited("r", "", wait_seconds=0.1)
-        crowd.admission.leave(out, refused)
+        crowd.leave(out, refused)
         crowd.close_for(0.1)
     assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [
         0.1, 1.0, 2.0, 4.0, 8.0, 15.0
@@ -253,11 +262,11 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
 async def test_what_is_waited_for_is_told_when_it_changes() -> None:
     """Slots, quota, gate and nothing; not once per request."""
     crowd = Crowd(3, concurrency=2)
-    held = [await crowd.admission.enter(n, Need(), "m") for n in range(2)]
+    held = [await crowd.enter(n) for n in range(2)]
     waiting = [asyncio.create_task(crowd.come(n)) for n in (2, 3, 4)]
     await crowd.clock.sleep(1)
     for out in held:
-        crowd.admission.leave(out)
+        crowd.leave(out)
     await crowd.clock.sleep(5)
     crowd.close_for(70)
     await asyncio.gather(*waiting)
@@ -330,7 +339,9 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
     for number in range(2):
         await first.come(number)
     await second.come(2)
-    assert second.admission._take(Need(), "m") == pytest.approx(60.5)
+    assert second.admission.take(Need(), "m") == Wait(
+        pytest.approx(60.5), Waiting(by="requests_per_minute", most=3)
+    )
     with first.admission._tally.borrowed() as kept:
         kept.found["m"], kept.changed = 120.0, True
     with second.admission._tally.borrowed() as kept:
@@ -364,7 +375,7 @@ async def test_a_damaged_file_is_begun_anew(tmp_path: Path, damage: bytes) -> No
     said: list[str] = []
     crowd = Crowd(1, shared(tmp_path, said))
     await crowd.come(0)
-    assert isinstance(Crowd(1, shared(tmp_path)).admission._take(Need(), "m"), float)
+    assert isinstance(Crowd(1, shared(tmp_path)).admission.take(Need(), "m"), Wait)
     assert said == []
 
 
@@ -418,7 +429,7 @@ async def test_a_run_that_stands_still_with_the_lock_stops_nobody(tmp_path: Path
     tally = SharedTally(tmp_path / "quotas", "key.quota", clock, said.append)
     with shared(tmp_path).borrowed():
         crowd = Crowd(1, tally)
-        crowd.clock = crowd.admission._clock = clock
+        crowd.clock = crowd.admission._clock = crowd.line._clock = clock
         await crowd.come(0)
     assert 2.0 <= crowd.times[0] < 2.1
     assert "another process holds it and does not go on" in said[0]

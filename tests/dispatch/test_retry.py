@@ -147,8 +147,7 @@ async def test_gives_up_with_the_last_error_itself() -> None:
     "error",
     [
         ValueError("bug"), OSError(28, "disk full"), TimeoutError(), asyncio.CancelledError(), KeyError("x"),
-        BatchError("other"), StorageError("disk"), RunStopper("bad_key", ""), Refused("blocked", ""),
-        AttemptError("new", "a class nobody has placed yet"),
+        BatchError("other"), StorageError("disk"), AttemptError("new", "a class nobody has placed yet"),
     ],
 )  # fmt: skip
 async def test_anything_else_is_never_repeated(error: BaseException) -> None:
@@ -158,10 +157,20 @@ async def test_anything_else_is_never_repeated(error: BaseException) -> None:
     assert calls == 1
 
 
+@pytest.mark.parametrize("error", [RunStopper("bad_key", ""), Refused("blocked", "")])
+def test_what_no_repeat_mends_is_not_decided_to_be_repeated(error: AttemptError) -> None:
+    """These go to another endpoint or another model, or nowhere."""
+    seen = Counter({type(error): 1})
+    found = decide_retry(
+        error, seen, RetryPolicy(), Random(1), rejected_before=0, may_resend=lambda: True
+    )
+    assert found is None
+
+
 def test_the_positive_list() -> None:
     """A new class of error is not repeated until somebody puts it on the list."""
     assert {error.__name__ for error in REPEATABLE} == {
-        "NotSent", "Unavailable", "RateLimited", "OutcomeUnknown", "Unusable"
+        "NotSent", "Unavailable", "RateLimited", "OutcomeUnknown", "Unusable", "Refused", "RunStopper"
     }  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""Where the next request goes: to the endpoint whose turn it is by weight, of those that have room for it.
+
+One endpoint is the usual case, and then this is only the line before it. Of several, one that is out of money, of its
+day's quota or of service is left out and the others go on; the run ends when none is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batch.clock import Clock
+from batch.dispatch.course import Course
+from batch.dispatch.line import Line, Wait
+from batch.dispatch.quotas import Need
+from batch.dispatch.route import Route, RouteSettings, Way
+from batch.errors import RunStopper
+from batch.events import Listener
+from batch.model import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A request that was let out: the route it takes, and its way there."""
+
+    route: Route
+    way: Way
+
+    @property
+    def terms(self) -> Terms:
+        return self.way.terms
+
+
+class Pool:
+    """The endpoints of a run. `stop` is told why when no endpoint is left for what is asked."""
+
+    def __init__(
+        self,
+        settings: Sequence[RouteSettings],
+        clock: Clock,
+        listener: Listener,
+        max_outage_seconds: float,
+        stop: Callable[[RunStopper], None],
+    ) -> None:
+        self._listener = listener
+        self._line = Line(clock, listener)
+        self._stop = stop
+        called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
+        self.routes = [
+            Route(each, clock, listener, max_outage_seconds, self._ended_for(each.name), name)
+            for each, name in zip(settings, called, strict=True)
+        ]
+        #: By weight, how much each has had; the smallest is next. What it could not take is not made up for.
+        self._had = dict.fromkeys((route.name for route in self.routes), 0.0)
+        self._now = 0.0
+
+    async def enter(self, place: int, need: Need, course: Course) -> Out:
+        """Wait for the turn of a job's next request and let it out; `place` is its job's in the order.
+
+        Raises `RunStopper` when no endpoint is left for it. Nothing is awaited between taking and returning.
+        """
+        out = await self._line.wait_for(place, lambda: self._look(need, course))
+        course.went(out)
+        return out
+
+    def leave(self, out: Out, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+        """A request is over and recorded."""
+        out.route.leave(out.way, error, usage)
+        self._line.changed()
+
+    def end(self, route: Route, error: RunStopper, model: str) -> bool:
+        """Ask no more of a route, for `model` or at all; whether another can take its place."""
+        is_new = route.end(error, model)
+        left = next(self._open(model), None)
+        if left is not None and is_new:
+            self._listener.message(f"{route.name} is left out from now on: {error.message}")
+        self._line.changed()
+        return left is not None
+
+    def others_than(self, route: Route, model: str) -> bool:
+        """Whether anything else could serve that model."""
+        return any(other is not route for other in self._open(model))
+
+    def nothing_left(self, model: str) -> RunStopper:
+        """Why no endpoint is in use for that model."""
+        ends = [(route.name, error) for route in self.routes if (error := route.ended_by(model)) is not None]
+        # What time mends comes first, and of that what is mended soonest.
+        _, chosen = min(ends, key=lambda end: end[1].not_before or "~")
+        if len(ends) == 1:
+            return chosen
+        words = "; ".join(f"{name}: {error.message}" for name, error in ends)
+        return RunStopper(
+            chosen.code, f"no endpoint is left. {words}", stop_code=chosen.stop_code, not_before=chosen.not_before,
+            http_status=chosen.http_status, request_id=chosen.request_id,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for route in self.routes:
+            route.close()
+
+    def _ended_for(self, name: str) -> Callable[[RunStopper, str], None]:
+        def ended(error: RunStopper, model: str) -> None:
+            route = next(route for route in self.routes if route.name == name)
+            if not self.end(route, error, model):
+                self._stop(self.nothing_left(model))
+
+        return ended
+
+    def _look(self, need: Need, course: Course) -> Out | Wait:
+        waits: list[Wait] = []
+        for model in course.models:
+            for route in list(self._open(model)):
+                found = self._look_at(route, need, model, course)
+                if isinstance(found, Out):
+                    return found
+                waits += [found] if found is not None else []
+            if not all(route.is_overloaded(model) for route in self.routes):
+                break  # it is only busy
+        if not waits:
+            raise self.nothing_left(course.models[0])
+        return min(waits, key=lambda wait: wait.seconds)
+
+    def _look_at(self, route: Route, need: Need, model: str, course: Course) -> Out | Wait | None:
+        try:
+            found = route.look(need, model, course.lane)
+        except RunStopper as error:
+            self.end(route, error, model)
+            return None
+        if isinstance(found, Wait):
+            return found
+        self._now = max(self._now, self._had[route.name])
+        self._had[route.name] = self._now + 1 / route.weight
+        return Out(route, found)
+
+    def _open(self, model: str) -> Iterator[Route]:
+        """Those in use for that model, the one whose turn it is first."""
+        in_use = [route for route in self.routes if route.ended_by(model) is None]
+        return iter(sorted(in_use, key=lambda route: self._had[route.name]))

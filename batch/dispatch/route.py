@@ -1,0 +1,167 @@
+"""One endpoint with its key: its limits, its trouble, and whether it is still in use.
+
+A wrong key ends the whole route, a missing model only what is asked of that model. Trouble is told apart by model and
+lane: the cheap lane turns requests away while the ordinary one serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from batch.clock import Clock
+from batch.dispatch.breaker import Breaker
+from batch.dispatch.limits import Admission, Pass
+from batch.dispatch.line import Wait
+from batch.dispatch.patterns import Patterns
+from batch.dispatch.quotas import Need
+from batch.dispatch.tally import Tally
+from batch.errors import RunStopper
+from batch.events import Listener, Waiting
+from batch.model import Lane, Terms
+from batch.settings import Limits
+
+#: Endings that concern one model only; all others concern the endpoint or the key.
+_OF_A_MODEL: Final = frozenset(("no_channel", "no_service", "model_missing", "daily_quota"))
+#: Endings for which a fallback model is asked.
+_OVERLOADED: Final = frozenset(("no_channel", "no_service"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """An endpoint as the manifest has it. `tally` keeps what was taken of its quotas; None: of this run alone.
+
+    Of several, each gets requests by its `weight`.
+    """
+
+    name: str
+    limits: Limits
+    weight: float = 1.0
+    lanes: frozenset[Lane] = frozenset((Lane.STANDARD,))
+    tally: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A request of a route: the terms it goes out on, what it took, and its breaker with its number there."""
+
+    terms: Terms
+    taken: Pass
+    breaker: Breaker
+    number: int
+
+    def watch(self) -> AbstractContextManager[None]:
+        """Around the request: its end tells about the route."""
+        return self.breaker.watch(self.number)
+
+
+class Route:
+    """Lets requests out to one endpoint. `stop(error, model)` is told what only waiting or a person would mend.
+
+    `called` begins what is said of it, where there are several.
+    """
+
+    def __init__(
+        self,
+        settings: RouteSettings,
+        clock: Clock,
+        listener: Listener,
+        max_outage_seconds: float,
+        stop: Callable[[RunStopper, str], None],
+        called: str = "",
+    ) -> None:
+        self.name = settings.name
+        self._called = called
+        self.weight = settings.weight
+        self.patterns = Patterns()
+        self._lanes = settings.lanes
+        self._clock = clock
+        self._listener = listener
+        self._max_outage_seconds = max_outage_seconds
+        self._stop = stop
+        self._admission = Admission(settings.limits, clock, listener, settings.tally)
+        self._breakers: dict[tuple[str, Lane], Breaker] = {}
+        #: Why it is out of use, by model; under "" for all of them.
+        self._ended: dict[str, RunStopper] = {}
+
+    def look(self, need: Need, model: str, lane: Lane) -> Way | Wait:
+        """Let a request out, or say what it has to wait for. Raises `RunStopper` if waiting has no end."""
+        if not self._admission.has_slot:
+            return self._admission.no_slot()
+        lane = self._lane(model, lane)
+        breaker = self._breaker(model, lane)
+        pause_seconds = breaker.wait_seconds()
+        if pause_seconds > 0:
+            return Wait(pause_seconds, self._trouble(pause_seconds))
+        taken = self._admission.take(need, model)
+        if isinstance(taken, Wait):
+            return taken
+        terms = Terms(endpoint=self.name, model=model, lane=lane)
+        return Way(terms, taken, breaker, breaker.let_out())
+
+    def leave(self, way: Way, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+        """A request is over and recorded."""
+        self._admission.leave(way.taken, error, usage)
+
+    def close_for(self, seconds: float, reason: str) -> None:
+        """The provider wants nothing for so long."""
+        self._admission.close_for(seconds, self._called + reason)
+
+    def end(self, error: RunStopper, model: str) -> bool:
+        """Use it no more, for that model or at all; whether that is new."""
+        scope = model if error.code in _OF_A_MODEL else ""
+        if scope in self._ended or "" in self._ended:
+            return False
+        self._ended[scope] = error
+        return True
+
+    def ended_by(self, model: str) -> RunStopper | None:
+        """Why nothing is asked of it for that model; None if it is in use."""
+        return self._ended.get("") or self._ended.get(model)
+
+    @property
+    def endings(self) -> Mapping[str, RunStopper]:
+        """All of them, by model; under "" what concerns every model."""
+        return self._ended
+
+    def is_overloaded(self, model: str) -> bool:
+        """Whether it cannot serve that model for now, for no fault of the account."""
+        ended = self.ended_by(model)
+        if ended is not None:
+            return ended.code in _OVERLOADED
+        return self._breaker(model, Lane.STANDARD).is_open
+
+    def close(self) -> None:
+        self._admission.close()
+
+    def _lane(self, model: str, wished: Lane) -> Lane:
+        """The lane to ask for: the ordinary one as well while the cheap one has no room for anybody."""
+        if wished not in self._lanes:
+            return Lane.STANDARD
+        breaker = self._breaker(model, wished)
+        return Lane.STANDARD if breaker.is_open and breaker.wait_seconds() > 0 else wished
+
+    def _breaker(self, model: str, lane: Lane) -> Breaker:
+        key = (model, lane)
+        if key not in self._breakers:
+            # That the cheap lane has no room for anybody holds up nobody: there is the other.
+            is_last = lane is Lane.STANDARD
+            self._breakers[key] = Breaker(
+                self._clock, self._max_outage_seconds, self._paused if is_last else _say_nothing,
+                lambda error: self._stop(error, model), gives_up=is_last,
+            )  # fmt: skip
+        return self._breakers[key]
+
+    def _paused(self, seconds: float, reason: str) -> None:
+        self._listener.gate_closed(seconds, self._called + reason)
+
+    def _trouble(self, seconds: float) -> Waiting:
+        if seconds == float("inf"):
+            return Waiting(by="probe")
+        return Waiting(by="gate", until=self._clock.monotonic() + seconds)
+
+
+def _say_nothing(seconds: float, reason: str) -> None:
+    """Nobody has to wait."""
