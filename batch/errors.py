@@ -28,7 +28,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batch.model import Lane
 
 
 class ExitCode(IntEnum):
@@ -154,6 +157,8 @@ class AttemptError(BatchError):
     may_work_later: bool = True
     #: The provider's own count of tokens, if an answer came that held one.
     usage: Mapping[str, Any] | None = None
+    #: In which lane it was served, if an answer came that said so.
+    lane: Lane | None = None
 
     def __init__(
         self,

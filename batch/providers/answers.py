@@ -16,6 +16,7 @@ from typing import Any, Final
 import pybase64
 
 from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
+from batch.model import Lane
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.providers.json_stream import REFERENCE_PREFIX
 
@@ -62,9 +63,13 @@ _POLICY_FINISHES: Final = frozenset(
     {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "SPII",
      "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION", "PUP_LIMITED_DISABLED"}
 )  # fmt: skip
+#: Google's word for the lane that served a request (ai.google.dev/gemini-api/docs/priority-inference, the example of a
+#: downgrade; flex is told in the same way).
+_LANE_HEADER: Final = "x-gemini-service-tier"
 #: Kinds of tokens that a usage counts apart.
 _MODALITIES: Final = ("TEXT", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
 _MODALITIES_AT_MOST: Final = 10
+_LANES: Final = frozenset(lane.value for lane in Lane)
 _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 
 
@@ -72,16 +77,21 @@ def interpret_answer(received: Received) -> Answer:
     """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `RunStopper`."""
     request_id = request_id_of(received)
     tree = _tree(received, request_id)
-    usage = _usage(_pick(tree, "usageMetadata", "usage_metadata"))
+    metadata = _pick(tree, "usageMetadata", "usage_metadata")
+    usage, lane = _usage(metadata), lane_told(received.headers, metadata)
     try:
-        return _interpret_tree(received, tree, request_id, usage)
+        return _interpret_tree(received, tree, request_id, usage, lane)
     except AttemptError as error:
-        error.usage = usage
+        error.usage, error.lane = usage, lane
         raise
 
 
 def _interpret_tree(
-    received: Received, tree: dict[str, Any], request_id: str | None, usage: dict[str, Any] | None
+    received: Received,
+    tree: dict[str, Any],
+    request_id: str | None,
+    usage: dict[str, Any] | None,
+    lane: Lane | None,
 ) -> Answer:
     response_id = tree.get("responseId") or tree.get("response_id")
     if request_id is None and isinstance(response_id, str):
@@ -114,7 +124,20 @@ def _interpret_tree(
         request_id=request_id,
         usage=usage,
         warnings=tuple(warnings),
+        lane=lane,
     )
+
+
+def lane_told(headers: Mapping[str, str], metadata: Any = None) -> Lane | None:
+    """Which lane served a request, by its header, else by its usage; None if neither has a word that is known.
+
+    The header is what Google documents. The usage has a field for it too (`UsageMetadata.service_tier` of its SDK), and
+    a proxy that rewrites headers leaves it alone.
+    """
+    for word in (headers.get(_LANE_HEADER), _pick(metadata, "serviceTier", "service_tier")):
+        if isinstance(word, str) and word.strip().lower() in _LANES:
+            return Lane(word.strip().lower())
+    return None
 
 
 def request_id_of(received: Received) -> str | None:

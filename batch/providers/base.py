@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from batch.model import Job
+from batch.model import Job, Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +60,29 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a usable answer holds. The last picture is the result; earlier ones came with it and are kept."""
+    """What a usable answer holds. The last picture is the result; earlier ones came with it and are kept.
+
+    `lane` is the one that served it, in the provider's own words; None if it says nothing that is known.
+    """
 
     pictures: tuple[Picture, ...]
     caption: str | None = None
     request_id: str | None = None
     usage: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    lane: Lane | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request ready to send. `pieces` are the body in order; references' pieces are shared between requests."""
+    """A request ready to send. `pieces` are the body in order; references' pieces are shared between requests.
+
+    `lane` stands in the body, and decides how long an answer is waited for.
+    """
 
     path: str
     pieces: Sequence[bytes] = field(repr=False)
+    lane: Lane = Lane.STANDARD
 
     @property
     def size_bytes(self) -> int:
@@ -106,8 +114,11 @@ class Spool(Protocol):
 class Provider(Protocol):
     """Speaks one HTTP API."""
 
-    async def prepare(self, job: Job) -> Request:
-        """Build the request; raises `Refused` if a reference changed or vanished since it was checked."""
+    async def prepare(self, job: Job, lane: Lane = Lane.STANDARD) -> Request:
+        """Build the request; raises `Refused` if a reference changed or vanished since it was checked.
+
+        `lane` must be one the endpoint has.
+        """
         ...
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
@@ -115,7 +126,10 @@ class Provider(Protocol):
         ...
 
     def interpret(self, received: Received) -> Answer:
-        """What the answer holds. Raises `AttemptError` if there is no picture in it."""
+        """What the answer holds. Raises `AttemptError` if there is no picture in it.
+
+        Either says which lane served it (`lane`), for that decides what it cost.
+        """
         ...
 
     async def download(self, url: str, spool: Spool) -> Blob:

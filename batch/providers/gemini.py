@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from batch.clock import Clock
 from batch.errors import AttemptError, ExitCode, RunStopper, Unusable
-from batch.model import Job
-from batch.providers.answers import interpret_answer, request_id_of
+from batch.model import Job, Lane
+from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
 from batch.providers.classify import classify_error
 from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
@@ -25,6 +26,11 @@ ATTEMPT_HEADER: Final = "X-Client-Request-Id"
 #: Bodies up to this size are joined into one piece.
 _SMALL_BODY_BYTES: Final = 256 << 10
 _ERROR_BODY_BYTES: Final = 1 << 20
+#: A flex request may be answered after 15 minutes (ai.google.dev/gemini-api/docs/flex-inference). Giving up before that
+#: would leave a picture that may have been made and charged, so one is waited for a minute longer than Google's target,
+#: whatever the manifest says, and some seconds more for a picture to arrive.
+FLEX_READ_SECONDS: Final = 960.0
+FLEX_TOTAL_SECONDS: Final = 1000.0
 
 
 class GeminiProvider:
@@ -32,6 +38,8 @@ class GeminiProvider:
 
     def __init__(self, endpoint: Endpoint, base_url: str, key: ApiKey, timeouts: Timeouts, clock: Clock) -> None:
         self._snake_case = endpoint.snake_case_parts
+        self._lanes = endpoint.lanes
+        self._timeouts = {lane: _patience(timeouts, lane) for lane in Lane}
         self._clock = clock
         self._redactor = Redactor(key if endpoint.key_env is not None else None)
         self._references = ReferenceEncoder(endpoint.reference_limits)
@@ -42,23 +50,31 @@ class GeminiProvider:
         await self._client.aclose()
         await self._downloads.aclose()
 
-    async def prepare(self, job: Job) -> Request:
-        plain = build_request(job, (), snake_case=self._snake_case)
+    async def prepare(self, job: Job, lane: Lane = Lane.STANDARD) -> Request:
+        if lane not in self._lanes:
+            raise ValueError(f"this endpoint has no lane {lane}")  # our own mistake: nothing may be sent for it
+        plain = build_request(job, (), snake_case=self._snake_case, lane=lane)
         if not job.references:
             return plain
         references = await self._references.encode(job.references, beside_bytes=plain.size_bytes)
-        return build_request(job, references, snake_case=self._snake_case)
+        return build_request(job, references, snake_case=self._snake_case, lane=lane)
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
         reception = _Reception(spool, self._redactor)
         started = self._clock.monotonic()
         try:
             head = await self._client.post(
-                request.path, request.pieces, {ATTEMPT_HEADER: attempt_id}, reception.begin
+                request.path,
+                request.pieces,
+                {ATTEMPT_HEADER: attempt_id},
+                reception.begin,
+                self._timeouts[request.lane],
             )
             received = reception.finish(head, self._clock.monotonic() - started)
         except SkeletonTooLarge as error:
-            raise Unusable("not_json", f"the answer is none of this API: {error}", http_status=200) from None
+            odd = Unusable("not_json", f"the answer is none of this API: {error}", http_status=200)
+            odd.lane = reception.lane
+            raise odd from None
         finally:
             reception.close()
         if head.status != 200:
@@ -67,10 +83,14 @@ class GeminiProvider:
         return received
 
     def interpret(self, received: Received) -> Answer:
-        error = self._error_in_200(received)
-        if error is not None:
-            raise error
-        return interpret_answer(received)
+        try:
+            inside = self._error_in_200(received)
+            if inside is not None:
+                raise inside
+            return interpret_answer(received)
+        except AttemptError as error:
+            error.lane = error.lane or lane_told(received.headers)
+            raise
 
     async def download(self, url: str, spool: Spool) -> Blob:
         writer = spool.new_blob()
@@ -134,8 +154,11 @@ class _Reception:
         self._redactor = redactor
         self._strings: StringSpooler | None = None
         self._plain = _Plain()
+        #: Which lane serves it, once its head has come and if that says so.
+        self.lane: Lane | None = None
 
     def begin(self, head: Head) -> Consumer:
+        self.lane = lane_told(head.headers)
         if head.status != 200:
             return self._plain
         self._strings = StringSpooler(self._spool.new_blob)
@@ -178,10 +201,25 @@ class _Count:
         self.size_bytes += len(chunk)
 
 
-def build_request(job: Job, references: Sequence[EncodedReference], *, snake_case: bool) -> Request:
+def _patience(timeouts: Timeouts, lane: Lane) -> Timeouts:
+    """How long a request in this lane is waited for."""
+    if lane is not Lane.FLEX:
+        return timeouts
+    return replace(
+        timeouts,
+        read_seconds=max(timeouts.read_seconds, FLEX_READ_SECONDS),
+        total_seconds=max(timeouts.total_seconds, FLEX_TOTAL_SECONDS),
+    )
+
+
+def build_request(
+    job: Job, references: Sequence[EncodedReference], *, snake_case: bool, lane: Lane = Lane.STANDARD
+) -> Request:
     """The request of a job. Its references are separate pieces, shared with every other request that has them.
 
-    References always travel inline: relays of the new-api kind drop `fileData` without a word.
+    References always travel inline: relays of the new-api kind drop `fileData` without a word. The standard lane is
+    the one that is not named; others are named beside `contents`, as ai.google.dev/gemini-api/docs/flex-inference has
+    it.
     """
     data_name, mime_name = ("inline_data", "mime_type") if snake_case else ("inlineData", "mimeType")
     pieces = [b'{"contents":[{"role":"user","parts":[' + _json({"text": job.prompt})]
@@ -189,10 +227,11 @@ def build_request(job: Job, references: Sequence[EncodedReference], *, snake_cas
         pieces.append(f',{{"{data_name}":{{"{mime_name}":"{reference.mime}","data":"'.encode())
         pieces.append(reference.base64)
         pieces.append(b'"}}')
-    pieces.append(b']}],"generationConfig":' + _json(_generation_config(job)) + b"}")
-    request = Request(path=f"/v1beta/models/{job.model}:generateContent", pieces=pieces)
+    tier = b"" if lane is Lane.STANDARD else b',"service_tier":' + _json(lane.value)
+    pieces.append(b']}],"generationConfig":' + _json(_generation_config(job)) + tier + b"}")
+    request = Request(path=f"/v1beta/models/{job.model}:generateContent", pieces=pieces, lane=lane)
     if request.size_bytes <= _SMALL_BODY_BYTES:
-        return Request(path=request.path, pieces=(b"".join(pieces),))
+        return replace(request, pieces=(b"".join(pieces),))
     return request
 
 

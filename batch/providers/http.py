@@ -87,14 +87,15 @@ class PaidClient:
         pieces: Sequence[bytes],
         headers: dict[str, str],
         begin: Callable[[Head], Consumer],
+        timeouts: Timeouts | None = None,
     ) -> Head:
         """Send one request and feed its answer's body to the consumer that `begin` returns for its head.
 
-        Returns when the whole answer has arrived. Raises `NotSent`, `OutcomeUnknown` or `RunStopper` (TLS);
-        the consumer's own errors pass through.
+        `timeouts` take the place of the client's own for this request. Returns when the whole answer has arrived.
+        Raises `NotSent`, `OutcomeUnknown` or `RunStopper` (TLS); the consumer's own errors pass through.
         """
         body = _CountedBody(pieces)
-        deadline = _Deadline(self._timeouts)
+        deadline = _Deadline(timeouts or self._timeouts)
         head: Head | None = None
         failure: _Failure
         try:

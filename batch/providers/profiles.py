@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from batch.errors import ConfigError
+from batch.model import Lane
 from batch.settings import Auth, ProviderSettings
 
 
@@ -26,12 +27,16 @@ CAREFUL_LIMITS: Final = ReferenceLimits(side_pixels=2048, file_bytes=4_000_000, 
 #: Google documents 7 MB for a file and 100 MB for a request.
 GOOGLE_LIMITS: Final = ReferenceLimits(side_pixels=None, file_bytes=7_000_000, body_bytes=95_000_000)
 
+ONLY_STANDARD: Final = frozenset({Lane.STANDARD})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One endpoint. `snake_case_parts` sends `inline_data`/`mime_type`, as AnyFast documents; Google takes either.
 
-    `base_url` None means the embedded simulator, whose address is known only once it runs.
+    `base_url` None means the embedded simulator, whose address is known only once it runs. `lanes` are those a request
+    may ask for: Google's are documented (ai.google.dev/gemini-api/docs/flex-inference); relays of the new-api kind drop
+    fields they do not know, so that a lane asked for there would be forgotten without a word.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Profile:
     key_env: str | None
     snake_case_parts: bool = False
     reference_limits: ReferenceLimits = CAREFUL_LIMITS
+    lanes: frozenset[Lane] = ONLY_STANDARD
 
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
@@ -57,8 +63,11 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             auth=Auth.HEADER,
             key_env="GEMINI_API_KEY",
             reference_limits=GOOGLE_LIMITS,
+            lanes=frozenset(Lane),
         ),
-        "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None),
+        "simulator": Profile(
+            name="simulator", base_url=None, auth=Auth.QUERY, key_env=None, lanes=frozenset(Lane)
+        ),
     }
 )
 
@@ -73,6 +82,7 @@ class Endpoint:
     key_env: str | None
     snake_case_parts: bool
     reference_limits: ReferenceLimits
+    lanes: frozenset[Lane]
 
     @property
     def embedded(self) -> bool:
@@ -93,4 +103,5 @@ def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
         snake_case_parts=profile.snake_case_parts,
         # What stands at another address is not known to take as much.
         reference_limits=CAREFUL_LIMITS if settings.base_url else profile.reference_limits,
+        lanes=profile.lanes,  # of whoever speaks as Google does: at an own address a proxy may stand in front of it
     )

@@ -181,9 +181,11 @@ async def provider() -> AsyncIterator[Callable[..., Any]]:
     """Makes whole providers and closes them."""
     async with AsyncExitStack() as stack:
 
-        def make(url: str, *, profile: str = "anyfast", auth: Auth | None = None) -> GeminiProvider:
+        def make(
+            url: str, *, profile: str = "anyfast", auth: Auth | None = None, timeouts: Timeouts = QUICK
+        ) -> GeminiProvider:
             endpoint = resolve_endpoint(ProviderSettings(profile=profile, base_url=url, auth=auth))
-            made = GeminiProvider(endpoint, url, ApiKey(KEY), QUICK, SystemClock())
+            made = GeminiProvider(endpoint, url, ApiKey(KEY), timeouts, SystemClock())
             stack.push_async_callback(made.aclose)
             return made
 

@@ -14,10 +14,11 @@ import pytest
 from fakes import reference
 from PIL import Image
 
-from batch.errors import NotSent, RunStopper, Unusable
+from batch.errors import NotSent, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.model import Lane
 from batch.providers.gemini import build_request
 from batch.providers.references import EncodedReference
-from batch.settings import Auth
+from batch.settings import Auth, Timeouts
 
 PICTURE = b"\x89PNG picture " * 4000
 
@@ -48,10 +49,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "ratio and size": {"aspect_ratio": "16:9", "image_size": "2K"},
     "a prompt of all kinds": {"prompt": 'a "quoted" \\ 山\n\x07 é \U0001f600'},
     "references": {"references": 2, "aspect_ratio": "1:1"},
+    "flex": {"lane": Lane.FLEX},
 }
 
 
-def ask_the_sdk(url: str, job: Any) -> None:
+def ask_the_sdk(url: str, job: Any, lane: Lane) -> None:
     """The same request by the official SDK's blocking client."""
     genai = pytest.importorskip("google.genai")
     types = genai.types
@@ -67,13 +69,16 @@ def ask_the_sdk(url: str, job: Any) -> None:
             config=types.GenerateContentConfig(
                 response_modalities=list(job.modalities),
                 image_config=types.ImageConfig(aspect_ratio=job.aspect_ratio, image_size=job.image_size),
+                **({} if lane is Lane.STANDARD else {"service_tier": lane.value}),
             ),
         )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("profile", ["anyfast", "google"])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("call", "profile"),
+    [(call, profile) for call in CALLS for profile in ("anyfast", "google") if (call, profile) != ("flex", "anyfast")],
+)
 async def test_the_request_is_the_official_sdks(
     call: str, profile: str, raw_server: Any, provider: Any, tools: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,17 +88,57 @@ async def test_the_request_is_the_official_sdks(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     facts = dict(CALLS[call])
+    lane = facts.pop("lane", Lane.STANDARD)
     widths = range(1, 1 + facts.get("references", 0))
     facts["references"] = tuple(reference(tmp_path, picture(size=(w, 4)), name=str(w)) for w in widths)
     job = tools.job(**facts)
     peer = await raw_server(tools.answer(b"{}", "200 OK", "Content-Type: application/json"))
     speaker = provider(peer.url, profile=profile)
-    await speaker.send(await speaker.prepare(job), "run.a.1", tools.MemorySpool())
-    await asyncio.to_thread(ask_the_sdk, peer.url, job)
+    await speaker.send(await speaker.prepare(job, lane), "run.a.1", tools.MemorySpool())
+    await asyncio.to_thread(ask_the_sdk, peer.url, job, lane)
     ours, theirs = peer.requests
     assert body_of(ours) == body_of(theirs)
     assert ours.partition(b" HTTP/")[0].partition(b"?")[0] == theirs.partition(b" HTTP/")[0]
     assert b"\r\nx-client-request-id: run.a.1\r\n" in ours.lower()
+
+
+def test_the_standard_lane_is_not_named_and_flex_is(tools: Any) -> None:
+    """What is sent without a lane is to the byte what it was before there were any; flex adds one field, at the end."""
+    large = EncodedReference(mime="image/png", base64=b"QUJD" * 100_000)
+    for references in ((), (large,)):
+        standard = build_request(tools.job(), references, snake_case=False)
+        flex = build_request(tools.job(), references, snake_case=False, lane=Lane.FLEX)
+        picture = b"".join(b',{"inlineData":{"mimeType":"image/png","data":"%s"}}' % each.base64 for each in references)
+        assert b"".join(standard.pieces) == (
+            b'{"contents":[{"role":"user","parts":[{"text":"a mountain"}' + picture + b"]}],"
+            b'"generationConfig":{"responseModalities":["IMAGE"],"imageConfig":{"imageSize":"512"}}}'
+        )
+        assert b"".join(flex.pieces) == b"".join(standard.pieces)[:-1] + b',"service_tier":"flex"}'
+        assert (standard.lane, flex.lane) == (Lane.STANDARD, Lane.FLEX)
+
+
+async def test_a_lane_the_endpoint_does_not_have_is_never_asked_for(provider: Any, tools: Any) -> None:
+    """A relay would serve such a request at full price without a word."""
+    with pytest.raises(ValueError, match="no lane flex"):
+        await provider("http://127.0.0.1:1", profile="anyfast").prepare(tools.job(), Lane.FLEX)
+
+
+async def test_our_own_timeouts_do_not_cut_a_flex_request(raw_server: Any, provider: Any, tools: Any) -> None:
+    """It may take a quarter of an hour; cut before that, it would be one that may have been paid."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await tools.read_request(reader)
+        await asyncio.sleep(0.6)
+        writer.write(whole_answer(tools, "X-Gemini-Service-Tier: flex"))
+        await writer.drain()
+
+    peer = await raw_server(slow)
+    impatient = Timeouts(read_seconds=0.2, total_seconds=0.3)
+    speaker = provider(peer.url, profile="google", timeouts=impatient)
+    with pytest.raises(OutcomeUnknown):
+        await speaker.send(await speaker.prepare(tools.job()), "run.a.1", tools.MemorySpool())
+    received = await speaker.send(await speaker.prepare(tools.job(), Lane.FLEX), "run.a.2", tools.MemorySpool())
+    assert speaker.interpret(received).lane is Lane.FLEX
 
 
 def test_anyfast_gets_the_spelling_it_documents(tools: Any) -> None:
@@ -105,6 +150,45 @@ def test_anyfast_gets_the_spelling_it_documents(tools: Any) -> None:
     camel = b"".join(build_request(tools.job(), encoded, snake_case=False).pieces)
     assert b'{"inline_data":{"mime_type":"image/png","data":"QUJD"}}' in snake
     assert b'{"inlineData":{"mimeType":"image/png","data":"QUJD"}}' in camel
+
+
+TOLD = [
+    ({"x-gemini-service-tier": "flex"}, {}, Lane.FLEX),
+    ({"x-gemini-service-tier": " Standard "}, {}, Lane.STANDARD),
+    ({}, {}, None),
+    ({"x-gemini-service-tier": "priority"}, {}, None),
+    ({"x-gemini-service-tier": ""}, {"serviceTier": "FLEX"}, Lane.FLEX),
+    ({}, {"service_tier": "standard"}, Lane.STANDARD),
+    ({"x-gemini-service-tier": "standard"}, {"serviceTier": "flex"}, Lane.STANDARD),
+    ({}, {"serviceTier": ["flex"]}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "usage", "lane"), TOLD)
+@pytest.mark.parametrize("finish", ["STOP", "SAFETY", "NO_IMAGE"])
+async def test_the_answer_says_which_lane_served_it(
+    finish: str, headers: dict[str, str], usage: dict[str, Any], lane: Lane | None, provider: Any, tools: Any
+) -> None:
+    """With a picture or without, for both cost what that lane costs; nothing, or an unknown word, is no lane."""
+    parts = [{"inlineData": {"mimeType": "image/png", "data": "QUJD"}}]
+    candidate = {"content": {"parts": parts if finish == "STOP" else []}, "finishReason": finish}
+    received = tools.received({"candidates": [candidate], "usageMetadata": usage}, headers=headers)
+    speaker = provider("http://127.0.0.1:1", profile="google")
+    if finish == "STOP":
+        assert speaker.interpret(received).lane is lane
+        return
+    with pytest.raises((Unusable, Refused)) as caught:
+        speaker.interpret(received)
+    assert caught.value.lane is lane
+
+
+@pytest.mark.parametrize("body", [b"no JSON at all", {"error": {"code": 503, "message": "x"}}])
+async def test_an_answer_that_cannot_be_read_says_its_lane_in_the_header(body: Any, provider: Any, tools: Any) -> None:
+    """It was charged, too."""
+    headers = {"x-gemini-service-tier": "flex", "content-type": "application/json"}
+    with pytest.raises(Unusable) as caught:
+        provider("http://127.0.0.1:1", profile="google").interpret(tools.received(body, headers=headers))
+    assert caught.value.lane is Lane.FLEX
 
 
 # ---- what comes back --------------------------------------------------------------------------------------

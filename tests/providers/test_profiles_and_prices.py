@@ -11,6 +11,7 @@ import pytest
 
 from batch import prices
 from batch.errors import ConfigError
+from batch.model import Lane
 from batch.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
 from batch.providers.profiles import resolve_endpoint
 from batch.settings import Auth, ProviderSettings
@@ -22,6 +23,16 @@ def test_profiles_fill_in_what_the_manifest_leaves_open() -> None:
     own = resolve_endpoint(ProviderSettings(profile="google", base_url="https://x", auth=Auth.BEARER, key_env="K"))
     assert (plain.base_url, plain.auth, plain.key_env) == ("https://www.anyfast.ai", Auth.QUERY, "ANYFAST_API_KEY")
     assert (own.base_url, own.auth, own.key_env, own.snake_case_parts) == ("https://x", Auth.BEARER, "K", False)
+
+
+def test_lanes_are_googles_and_the_simulators() -> None:
+    """An own address keeps them, for a proxy may stand in front of Google; a relay would drop the wish in silence."""
+    named = {
+        profile: resolve_endpoint(ProviderSettings(profile=profile)).lanes
+        for profile in ("google", "simulator", "anyfast")
+    }
+    assert named == {"google": set(Lane), "simulator": set(Lane), "anyfast": {Lane.STANDARD}}
+    assert resolve_endpoint(ProviderSettings(profile="google", base_url="https://x")).lanes == set(Lane)
 
 
 def test_only_the_simulator_is_embedded() -> None:
