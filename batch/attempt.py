@@ -83,6 +83,10 @@ class Buyer:
             await self._record_failure(ticket, error, received)
             return None
 
+    def attempt_usd(self, job: Job, terms: Terms) -> float:
+        """What an attempt on these terms counts for while its outcome is open."""
+        return self._named(terms.endpoint).prices.attempt_usd(terms.of(job), lane=terms.lane)
+
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
         vendor = self._vendor(ticket)
         answer = vendor.provider.interpret(received)
@@ -149,4 +153,7 @@ class Buyer:
 
     def _vendor(self, ticket: Ticket) -> Vendor:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""
-        return self._vendors.get(ticket.terms.endpoint) or next(iter(self._vendors.values()))
+        return self._named(ticket.terms.endpoint)
+
+    def _named(self, endpoint: str) -> Vendor:
+        return self._vendors.get(endpoint) or next(iter(self._vendors.values()))

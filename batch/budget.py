@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from batch.clock import Clock
 from batch.errors import ExitCode, OutputError, RunStopper, StorageError
 from batch.model import Job
 from batch.settings import Budget
 from batch.store.spend import Share, Shares, SpendBook, Writer, spent_by_run_and_day
+
+#: The spend books of a run, locked: what stands in each, and how to write in it.
+_OpenBooks: TypeAlias = list[tuple[Shares, Writer]]
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +82,10 @@ def _usd(micro_usd: int) -> str:
 class Wallet:
     """The money of one run.
 
-    `most_usd(job)`: what one attempt can cost. `book` is None if no cap is shared with other runs and the run has no
-    tag. `waiting` is told in words, when a request has to wait for money that is set aside for others.
+    `most_usd(job)`: what one attempt can cost. `books`, one per key, is empty if no cap is shared with other runs and
+    the run has no tag; a run with several keys stands in all of them with all that it spends, so that a cap holds
+    whichever key the money went through. `waiting` is told in words, when a request has to wait for money that is set
+    aside for others.
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class Wallet:
         run_id: str = "",
         output: str = "",
         tag: str = "",
-        book: SpendBook | None = None,
+        books: Sequence[SpendBook] = (),
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._budget = budget
@@ -101,7 +106,7 @@ class Wallet:
         self._run = run_id
         self._output = output
         self._tag = tag
-        self._book = book
+        self._books = sorted(books, key=lambda book: book.path)  # in one order, or two runs wait for each other
         self._waiting = waiting
         #: Set aside, by the job's id: how much, on which day, and whether the request may be out.
         self._places: dict[str, tuple[int, str, bool]] = {}
@@ -160,27 +165,29 @@ class Wallet:
 
     def settle_earlier_runs(self, open_usd: Callable[[Mapping[str, Any]], float]) -> None:
         """What killed runs in this folder left open becomes what the ledger says they spent."""
-        if self._book is not None:
-            with self._book.locked():
+        for book in self._books:
+            with book.locked():
                 pass  # whether it can be written is to be known before anything is sent
-            settle_earlier_runs(self._book, Path(self._output), self._run, open_usd)
+            settle_earlier_runs(book, Path(self._output), self._run, open_usd)
 
     def close(self) -> None:
         """Give back what was taken in advance and not spent. What has no end yet stays set aside."""
-        if self._book is None:
-            return
         try:
-            with self._book.locked() as (_, writer):
-                self._shrink_earlier_days(writer, "")
+            with self._locked() as opened:
+                self._shrink_earlier_days(opened, "")
                 for day in self._share:
-                    writer.put(self._share_of(day, is_open=self._held[day] > 0))
+                    self._put(opened, day, is_open=self._held[day] > 0)
         except (OutputError, StorageError) as error:
             log.warning("%s; the next run in this folder settles what was spent", error)
 
     def caps(self) -> list[Cap]:
-        """Every cap that holds for this run, as it stands now."""
-        shares = self._book.look() if self._book is not None else Shares()
-        return self._caps(shares, self._today())
+        """Every cap that holds for this run, as it stands now; of one that stands in several books the tightest."""
+        limit = self._budget.per_run
+        found = [] if limit is None else [self._run_cap(micro(limit))]
+        for shares in [book.look() for book in self._books]:
+            found += self._shared_caps(shares, self._today())
+        found.sort(key=lambda cap: cap.free, reverse=True)
+        return list({cap.name: cap for cap in found}.values())
 
     def _give_back(self, job_id: str, amount: int, day: str) -> None:
         del self._places[job_id]
@@ -193,9 +200,9 @@ class Wallet:
         if limit is not None and self.spent + self.held + needed > micro(limit):
             return self._run_cap(micro(limit))
         missing = self._spent[day] + self._held[day] + needed - self._share[day]
-        if self._book is not None and missing > 0:
+        if self._books and missing > 0:
             try:
-                cap = self._take_share(self._book, day, missing, needed)
+                cap = self._take_share(day, missing, needed)
             except OutputError as error:
                 raise StorageError(str(error)) from error
             if cap is not None:
@@ -204,32 +211,39 @@ class Wallet:
         self._held[day] += needed
         return None
 
-    def _take_share(self, book: SpendBook, day: str, missing: int, needed: int) -> Cap | None:
-        """Enlarge what the spend book has for this run on this day; if that cannot be, the cap in the way."""
-        with book.locked() as (shares, writer):
-            self._shrink_earlier_days(writer, day)
-            caps = self._shared_caps(shares, day)
+    def _take_share(self, day: str, missing: int, needed: int) -> Cap | None:
+        """Enlarge what the spend books have for this run on this day; if that cannot be, the cap in the way."""
+        with self._locked() as opened:
+            self._shrink_earlier_days(opened, day)
             more = (_REQUESTS_AT_ONCE - 1) * needed
-            for cap in caps:
+            for cap in [cap for shares, _ in opened for cap in self._shared_caps(shares, day)]:
                 spare = cap.limit - cap.taken
                 if missing > spare:
                     return cap
                 more = min(more, (spare - missing) // _PART_AT_ONCE)
             self._share[day] += missing + more
-            writer.put(self._share_of(day, is_open=True))
+            self._put(opened, day, is_open=True)
         return None
 
-    def _shrink_earlier_days(self, writer: Writer, day: str) -> None:
+    def _shrink_earlier_days(self, opened: _OpenBooks, day: str) -> None:
         """What was taken yesterday and not used cannot be used any more."""
         for each in list(self._share):
             used = self._spent[each] + self._held[each]
             if each != day and self._share[each] != used:
                 self._share[each] = used
-                writer.put(self._share_of(each, is_open=self._held[each] > 0))
+                self._put(opened, each, is_open=self._held[each] > 0)
 
-    def _caps(self, shares: Shares, day: str) -> list[Cap]:
-        own = [] if self._budget.per_run is None else [self._run_cap(micro(self._budget.per_run))]
-        return own + self._shared_caps(shares, day)
+    @contextmanager
+    def _locked(self) -> Iterator[_OpenBooks]:
+        with ExitStack() as stack:
+            yield [stack.enter_context(book.locked()) for book in self._books]
+
+    def _put(self, opened: _OpenBooks, day: str, *, is_open: bool) -> None:
+        share = Share(
+            run=self._run, day=day, tag=self._tag, output=self._output, micro_usd=self._share[day], is_open=is_open
+        )
+        for _, writer in opened:
+            writer.put(share)
 
     def _run_cap(self, limit: int) -> Cap:
         return Cap(name="per run", limit=limit, spent=self.spent, held=self.held, taken=self.spent + self.held)
@@ -257,11 +271,6 @@ class Wallet:
         own = sum(amount for day, amount in self._share.items() if day.startswith(days))
         spent = taken - own + used - held
         return Cap(name=name, limit=limit, spent=spent, held=held, taken=taken, not_before=until)
-
-    def _share_of(self, day: str, *, is_open: bool) -> Share:
-        return Share(
-            run=self._run, day=day, tag=self._tag, output=self._output, micro_usd=self._share[day], is_open=is_open
-        )
 
     def _today(self) -> str:
         return self._clock.now().astimezone(UTC).date().isoformat()

@@ -156,8 +156,8 @@ class AttemptFacts:
 
     `number` counts a job's attempts over its whole life from 1. `request_id` is the provider's own id,
     `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost, or
-    may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing. `lane` is
-    the one that served it, as far as the answer says, else the one asked for.
+    may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing.
+    `lane` is the one that served it, as far as the answer says, else the one asked for.
     """
 
     number: int

@@ -6,20 +6,20 @@ then looks at every job and its history.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from difflib import get_close_matches
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
 from batch.clock import Clock, SystemClock
 from batch.errors import InputError, Problem
 from batch.manifest import Manifest, load_manifest
-from batch.model import Job
+from batch.model import Job, Lane
 from batch.plan import (
     DECISIONS,
     Adopt,
@@ -35,15 +35,9 @@ from batch.plan import (
     forecast,
     make_plan,
 )
-from batch.prices import ChargedBy, PriceTable, load_prices
-from batch.providers.profiles import Endpoint, resolve_endpoint
 from batch.settings import Budget, ChangedPolicy
 from batch.store.history import History, JobHistory
-from batch.store.spend import SpendBook, spend_folder
 from batch.store.store import FolderToReuse
-
-if TYPE_CHECKING:
-    from batch.simulator import SimulatorSettings
 
 #: Looking for a similar id among a million takes longer than anybody waits.
 _NAMES_COMPARED: Final = 20_000
@@ -59,7 +53,8 @@ class Wishes:
     `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
     With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
-    beside those of the manifest.
+    beside those of the manifest. `finish_by` is when everything is to be there: from some time before it on the cheap
+    lane is too slow.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -72,6 +67,7 @@ class Wishes:
     allow_empty: bool = False
     refresh_references: bool = False
     max_cost: float | None = None
+    finish_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +76,7 @@ class Prepared:
 
     manifest: Manifest
     output: Path
-    endpoint: Endpoint
-    simulator: SimulatorSettings | None
-    prices: PriceTable
+    accounts: tuple[Account, ...]
     policies: Policies
     wishes: Wishes
     reuse: tuple[FolderToReuse, ...]
@@ -99,7 +93,7 @@ class Prepared:
         selection = self.wishes.selection
         rows_chosen = None if selection.where is None else bytearray()
         plan = make_plan(
-            self.manifest.check(selection.where, rows_chosen), history, self.policies, self.prices.picture_usd,
+            self.manifest.check(selection.where, rows_chosen), history, self.policies, self.picture_usd,
             selection=selection, rows_chosen=rows_chosen, reuse=[folder.history for folder in self.reuse],
         )  # fmt: skip
         if plan.named == 0:
@@ -114,18 +108,42 @@ class Prepared:
             return budget
         return replace(budget, per_run=wished if budget.per_run is None else min(wished, budget.per_run))
 
-    def wallet(self, key: str, clock: Clock, run_id: str, waiting: Callable[[str], None]) -> Wallet:
-        """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag."""
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether nothing is paid: every endpoint is the built-in simulator."""
+        return all(account.endpoint.embedded for account in self.accounts)
+
+    @property
+    def picture_usd(self) -> Callable[[Job], float]:
+        """The list price of a job's picture, at the dearest endpoint it may be bought at, in the lane wished for."""
+        lane = self.manifest.settings.lane
+        if len(self.accounts) == 1 and lane is Lane.STANDARD:
+            return self.accounts[0].prices.picture_usd  # millions of times, and then it counts
+        return lambda job: max(account.picture_usd(job, lane) for account in self.accounts)
+
+    def most_usd(self, job: Job) -> float:
+        """The most that one attempt at it can cost: at any endpoint, and by any model that may be asked."""
+        models = {job.model, *self.manifest.settings.fallback.models}
+        asked = [job if model == job.model else replace(job, model=model) for model in models]
+        return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
+
+    def wallet(
+        self, keys: Mapping[str, str], clock: Clock, run_id: str, waiting: Callable[[str], None]
+    ) -> Wallet:
+        """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
+
+        `keys` by the name of the account; one without a key has no book.
+        """
         settings = self.manifest.settings
-        book = None
-        if settings.budget.is_shared or settings.tag:
-            # A rehearsal spends nothing, so each has a book of its own.
-            whose = str(self.output) if self.endpoint.embedded else f"{self.endpoint.base_url}\0{key}"
-            name = blake2b(whose.encode("utf-8", "surrogateescape"), digest_size=12, person=b"imagebatch").hexdigest()
-            book = SpendBook(spend_folder(os.environ) / f"{name}.jsonl")
+        is_shared = settings.budget.is_shared or bool(settings.tag)
+        books = [
+            account.spend_book(keys.get(account.name, ""), self.output)
+            for account in self.accounts
+            if is_shared and (account.endpoint.embedded or keys.get(account.name))
+        ]
         return Wallet(
-            self.budget, most_usd=self.prices.most_usd, clock=clock, run_id=run_id, output=str(self.output),
-            tag=settings.tag, book=book, waiting=waiting,
+            self.budget, most_usd=self.most_usd, clock=clock, run_id=run_id, output=str(self.output),
+            tag=settings.tag, books=books, waiting=waiting,
         )  # fmt: skip
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:
@@ -183,10 +201,9 @@ class Planned:
         """
         if not self.plan.to_do:
             return None
-        endpoint = self.prepared.endpoint
-        key = "" if endpoint.key_env is None else environment.get(endpoint.key_env, "").strip("\r\n")
-        wallet = self.prepared.wallet(key, SystemClock(), "", lambda _: None)
-        caps = [cap for cap in wallet.caps() if cap.name == "per run" or key or endpoint.embedded]
+        named = {account.name: account.endpoint.key_env for account in self.prepared.accounts}
+        keys = {name: environment.get(key_env, "").strip("\r\n") for name, key_env in named.items() if key_env}
+        caps = self.prepared.wallet(keys, SystemClock(), "", lambda _: None).caps()
         tightest = min(caps, key=lambda cap: cap.free, default=None)
         if tightest is None or tightest.free >= micro(self.plan.usd):
             return None
@@ -196,7 +213,7 @@ class Planned:
     @property
     def forecast(self) -> Forecast:
         """What it will cost and how long it will take."""
-        return forecast(self.plan, self.manifest.settings, simulated=self.prepared.endpoint.embedded)
+        return forecast(self.plan, self.manifest.settings, simulated=self.prepared.is_rehearsal)
 
     def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
         """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
@@ -215,14 +232,10 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
     """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
-    endpoint = resolve_endpoint(settings.providers[0])
-    simulator = _simulator_settings(manifest, endpoint)
     return Prepared(
         manifest=manifest,
         output=output_path(manifest, output),
-        endpoint=endpoint,
-        simulator=simulator,
-        prices=load_prices(settings.prices, settings.price_table, _charged_by(endpoint, simulator)),
+        accounts=accounts_of(settings, manifest.path),
         policies=Policies(
             unknown=settings.retry.unknown,
             changed=ChangedPolicy(wishes.on_changed),
@@ -254,22 +267,3 @@ def _hint(wanted: str, jobs: Iterator[Job]) -> str:
     names = [job.id for job in islice(jobs, _NAMES_COMPARED)]
     close = get_close_matches(wanted, names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _simulator_settings(manifest: Manifest, endpoint: Endpoint) -> SimulatorSettings | None:
-    if not endpoint.embedded:
-        return None
-    from batch.simulator import SimulatorOptionsError, settings_from
-
-    try:
-        return settings_from(manifest.settings.providers[0].simulator)
-    except SimulatorOptionsError as error:
-        problems = [Problem(message=message, file=str(manifest.path)) for message in error.messages]
-        raise InputError(problems) from None
-
-
-def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
-    """Google charges tokens. A relay charges a request, as far as anybody knows; its owner can say otherwise."""
-    if simulator is not None:
-        return ChargedBy(simulator.billing)
-    return ChargedBy.TOKENS if endpoint.name == "google" else ChargedBy.REQUEST

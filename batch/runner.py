@@ -10,20 +10,20 @@ import resource
 import secrets
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from batch.accounts import Account
 from batch.attempt import Buyer
 from batch.budget import Wallet
 from batch.clock import Clock, SystemClock
+from batch.dispatch.deadline import Deadline
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
-from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
 from batch.errors import (
     CanaryFailed,
     ConfigError,
@@ -37,24 +37,18 @@ from batch.errors import (
 from batch.events import Listener, Listeners, RunStart
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
+from batch.opening import OpenAccount, open_vendors, read_keys
 from batch.plan import MAY_SEND, Plan, ToDo, decide, name_examples, resend_places
 from batch.planning import Planned, Prepared, Wishes, prepare
 from batch.providers.fetched_references import FetchedReferences
-from batch.providers.gemini import GeminiProvider
-from batch.providers.profiles import Endpoint
 from batch.providers.reference_cache import ReferenceCache, cache_folder
-from batch.providers.secrets import ApiKey, read_key
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
 from batch.store.history import History
-from batch.store.records import job_of
+from batch.store.records import job_of, terms_of
 from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
 from batch.takeover import Takeover
 
-if TYPE_CHECKING:
-    from batch.simulator import SimulatorSettings
-
-_SIMULATOR_KEY: Final = "simulator"
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
 _NAMED: Final = 5
@@ -138,32 +132,34 @@ async def run(
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    key = _read_key(prepared.endpoint, os.environ if environment is None else environment)
+    accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
     await _fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output) as folder:
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
-        too_early = _too_early(prepared, plan, folder, clock)
+        left_out = _left_out(prepared, accounts, folder, clock) if plan.to_do else []
+        too_early = _too_early(prepared, plan, left_out)
         if too_early is not None:
             return _not_started(prepared, plan, folder.history, too_early)
-        _allow_open_files(settings.limits.concurrency)
+        _allow_open_files(sum(limits.concurrency for limits in settings.limits_in_all))
         control.opening()
         if folder.torn_bytes:
             listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
         async with (
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
-            _open_provider(prepared, key, store, clock) as provider,
+            open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
         ):
             await store.note("run", **_about(prepared))
-            wallet = prepared.wallet(key.reveal(), clock, run_id, listener.money_waits)
+            keys = {account.name: account.key.reveal() for account in accounts}
+            wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
             buyer = Buyer(
-                provider, store, prepared.prices, clock,
+                vendors, store, clock,
                 lambda error, rejected: worth_another(error, rejected, settings.retry), wallet,
             )  # fmt: skip
             opened = _Run(
                 prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control,
-                wallet=wallet, tally=_open_tally(prepared.endpoint, key, clock, listener),
+                wallet=wallet, accounts=accounts, left_out=left_out,
             )  # fmt: skip
             try:
                 return await opened.carry_out(random or SystemRandom())
@@ -229,27 +225,45 @@ def _edited(plan: Plan, prepared: Prepared) -> Problem:
     return Problem(message=message, file=str(prepared.manifest.path))
 
 
-def _too_early(prepared: Prepared, plan: Plan, folder: OutputFolder, clock: Clock) -> RunStopper | None:
-    """The last run's end, if that says that a start makes no sense yet for what is to be sent now.
+def _left_out(
+    prepared: Prepared, accounts: Sequence[OpenAccount], folder: OutputFolder, clock: Clock
+) -> list[LeftOut]:
+    """The accounts that the last run left out until a time that has not come yet; a start would make no sense there.
 
     Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
     """
-    end = folder.last_end() if plan.to_do and not prepared.wishes.ignore_not_before else None
-    if end is None or end["reason"] in _KEPT_IN_BOOKS or not end["not_before"]:
+    end = None if prepared.wishes.ignore_not_before else folder.last_end()
+    if end is None:
+        return []
+    names = {account.fingerprint: account.name for account in accounts}
+    found = []
+    for ending in end.get("left_out", ()):
+        written, opens = datetime.fromisoformat(end["at"]), datetime.fromisoformat(ending["not_before"])
+        if ending["account"] in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
+            words = f"the last run was told so, and not to come back before {ending['not_before']}"
+            error = RunStopper(
+                ending["code"], words, stop_code=ExitCode.TEMPORARY, not_before=ending["not_before"]
+            )
+            found.append(LeftOut(names[ending["account"]], ending["model"], error))
+    return found
+
+
+def _too_early(prepared: Prepared, plan: Plan, left_out: Sequence[LeftOut]) -> RunStopper | None:
+    """Why a start makes no sense yet: nobody is left for any of the jobs to send."""
+    if not left_out:
         return None
-    if end.get("endpoint") != _address_of(prepared.endpoint):
-        return None
-    written, opens, now = datetime.fromisoformat(end["at"]), datetime.fromisoformat(end["not_before"]), clock.now()
-    if not written <= now < min(opens, written + _LONGEST_WAIT):
-        return None
-    sent = (job for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False) if code < MAY_SEND)
-    if any(job.model != end.get("model") for job in sent):
-        return None
+    out = {(each.account, each.model) for each in left_out}
+    for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False):
+        if code < MAY_SEND and any(
+            not {(account.name, ""), (account.name, job.model)} & out for account in prepared.accounts
+        ):
+            return None
+    first = min((each.error for each in left_out), key=lambda error: error.not_before or "~")
     words = (
-        f"too early: the last run ended with {end['reason']}, and said not before {end['not_before']}; nothing was "
-        "sent (--ignore-not-before starts all the same)"
+        f"too early: the last run ended with {first.code}, and said not before {first.not_before}; nothing was sent "
+        "(--ignore-not-before starts all the same)"
     )
-    return RunStopper(end["reason"], words, stop_code=ExitCode.TEMPORARY, not_before=end["not_before"])
+    return RunStopper(first.code, words, stop_code=ExitCode.TEMPORARY, not_before=first.not_before)
 
 
 def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopper) -> Summary:
@@ -257,12 +271,22 @@ def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopp
     spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
     return conclude(
         prepared.manifest.settings.name, str(prepared.output), count_jobs(plan, history), history, spent, (why,),
-        prepared.prices.picture_usd,
+        prepared.picture_usd,
     )  # fmt: skip
 
 
-def _address_of(endpoint: Endpoint) -> str:
-    return endpoint.base_url or endpoint.name
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An account that is not asked, for a model or (empty) for any."""
+
+    account: str
+    model: str
+    error: RunStopper
+
+
+def _called(accounts: Sequence[Account]) -> str:
+    """The endpoints in a few words."""
+    return ", ".join(account.endpoint.base_url or account.endpoint.name for account in accounts)
 
 
 def _about(prepared: Prepared) -> dict[str, object]:
@@ -270,7 +294,7 @@ def _about(prepared: Prepared) -> dict[str, object]:
     return {
         "manifest": str(manifest.path),
         "manifest_sha256": manifest.sha256,
-        "endpoint": prepared.endpoint.name,
+        "endpoint": ", ".join(account.endpoint.name for account in prepared.accounts),
         **machine(),
     }
 
@@ -286,7 +310,8 @@ class _Run:
     clock: Clock
     listener: Listener
     control: RunControl
-    tally: Tally
+    accounts: Sequence[OpenAccount]
+    left_out: Sequence[LeftOut]
     wallet: Wallet
 
     _started: float = field(init=False)
@@ -302,7 +327,7 @@ class _Run:
         self._requests_before = self.store.history.requests
         self._takeover = Takeover(
             self.plan, self.prepared.manifest.jobs, self.store, self.prepared.reuse, self.listener,
-            self.prepared.prices.picture_usd,
+            self.prepared.picture_usd,
         )  # fmt: skip
 
     async def carry_out(self, random: Random) -> Summary:
@@ -326,7 +351,7 @@ class _Run:
         for ticket, received in attempts:
             finished += await self.buyer.finish(ticket, received) is not None
         self.store.sweep_spool()
-        self.wallet.settle_earlier_runs(lambda tried: self.prepared.prices.attempt_usd(job_of(dict(tried))))
+        self.wallet.settle_earlier_runs(lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)))
         if attempts:
             self.listener.message(
                 f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
@@ -358,18 +383,18 @@ class _Run:
         return None
 
     def _start(self) -> RunStart:
-        settings, endpoint = self.prepared.manifest.settings, self.prepared.endpoint
+        settings = self.prepared.manifest.settings
         return RunStart(
             name=settings.name,
             output=str(self.store.output),
-            endpoint=_address_of(endpoint),
+            endpoint=_called(self.prepared.accounts),
             jobs=self.plan.jobs,
             done=self.plan.jobs - self.plan.to_do,
             to_do=self.plan.to_do,
-            concurrency=settings.limits.concurrency,
+            concurrency=sum(limits.concurrency for limits in settings.limits_in_all),
             requests_per_minute=settings.limits.requests_per_minute,
             expected_usd=self.plan.usd,
-            simulated=endpoint.embedded,
+            simulated=self.prepared.is_rehearsal,
         )
 
     def _todo(self) -> Iterator[ToDo | None]:
@@ -390,9 +415,9 @@ class _Run:
             known = history.of(job.key())
             return known.rejected, known.resends
 
-        return Scheduler(
+        scheduler = Scheduler(
             self.buyer.buy,
-            limits=settings.limits,
+            routes=[account.route(self.clock, self.listener) for account in self.accounts],
             policy=settings.retry,
             budget=ResendBudget(resend_places(settings, self.plan)),
             past=past,
@@ -400,9 +425,18 @@ class _Run:
             random=random,
             listener=self.listener,
             canary=self._canary(),
-            tally=self.tally,
+            lane=settings.lane,
+            fallback=settings.fallback,
+            deadline=self._deadline(),
             money=self.wallet.place,
         )
+        for each in self.left_out:
+            scheduler.pool.leave_out(each.account, each.model, each.error)
+        return scheduler
+
+    def _deadline(self) -> Deadline | None:
+        finish_by = self.prepared.wishes.finish_by
+        return None if finish_by is None else Deadline(finish_by, self.plan.to_do, self.clock)
 
     def _canary(self) -> Canary | None:
         """The jobs to send first, if there are some and others to spare with them."""
@@ -447,16 +481,26 @@ class _Run:
             resent=self.buyer.resent,
             seconds=self.clock.monotonic() - self._started,
             adopted=self._takeover.adopted,
-            simulated=self.prepared.endpoint.embedded,
+            simulated=self.prepared.is_rehearsal,
         )
         return conclude(
             self.prepared.manifest.settings.name, str(self.store.output), totals, history, spent,
-            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prepared.prices.picture_usd,
+            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prepared.picture_usd,
         )  # fmt: skip
+
+    def _left_out(self, scheduler: Scheduler) -> Iterator[dict[str, str]]:
+        """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
+        fingerprints = {account.name: account.fingerprint for account in self.accounts}
+        for route in scheduler.pool.routes:
+            for model, error in route.endings.items():
+                if error.not_before is not None and error.code not in _KEPT_IN_BOOKS:
+                    yield {
+                        "endpoint": route.name, "account": fingerprints[route.name], "model": model,
+                        "code": error.code, "not_before": error.not_before,
+                    }  # fmt: skip
 
     async def _write_end(self, summary: Summary, scheduler: Scheduler) -> None:
         history = self.store.history
-        stopped_at = scheduler.stopped_at if summary.not_before is not None else None
         published = history.published
         if not self.store.published.is_current(self.plan.order, history):
             published = await asyncio.to_thread(self.store.published.write, self.plan.order, history)
@@ -467,8 +511,7 @@ class _Run:
             reason=summary.reason,
             message=summary.message,
             not_before=summary.not_before,
-            endpoint=_address_of(self.prepared.endpoint),
-            model=stopped_at.model if stopped_at is not None else None,
+            left_out=list(self._left_out(scheduler)),
             done=summary.done,
             failed=summary.failed,
             unknown=summary.unknown,
@@ -480,46 +523,6 @@ class _Run:
             stopped=scheduler.stopped_by is not None,
             published={"order": published.order, "through": published.through, "bytes": published.bytes},
         )
-
-
-@asynccontextmanager
-async def _open_provider(
-    prepared: Prepared, key: ApiKey, store: Store, clock: Clock
-) -> AsyncIterator[GeminiProvider]:
-    async with _address(prepared.endpoint, prepared.simulator, store) as base_url:
-        timeouts = prepared.manifest.settings.timeouts
-        provider = GeminiProvider(prepared.endpoint, base_url, key, timeouts, clock)
-        try:
-            yield provider
-        finally:
-            await provider.aclose()
-
-
-@asynccontextmanager
-async def _address(endpoint: Endpoint, simulator: SimulatorSettings | None, store: Store) -> AsyncIterator[str]:
-    """The endpoint's address; the embedded simulator is started for as long as it is needed."""
-    if simulator is None:
-        assert endpoint.base_url is not None
-        yield endpoint.base_url
-        return
-    from batch.simulator import serve  # here: a server's libraries are no part of a run against the real thing
-
-    async with serve(simulator, book_path=store.output / "simulator-book.jsonl") as running:
-        yield running.base_url
-
-
-def _read_key(endpoint: Endpoint, environment: Mapping[str, str]) -> ApiKey:
-    if endpoint.key_env is None:
-        return ApiKey(_SIMULATOR_KEY)
-    return read_key(environment, endpoint.key_env)
-
-
-def _open_tally(endpoint: Endpoint, key: ApiKey, clock: Clock, listener: Listener) -> Tally:
-    """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
-    if endpoint.base_url is None:
-        return OwnTally()
-    name = f"{key.fingerprint(f'imagebatch quotas of {endpoint.base_url}')}.quota"
-    return SharedTally(quotas_folder(os.environ), name, clock, listener.message)
 
 
 async def _fetch_references(prepared: Prepared, clock: Clock, listener: Listener) -> None:

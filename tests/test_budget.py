@@ -43,7 +43,7 @@ class Day:
 
 def wallet(budget: Budget, book: SpendBook | None = None, run: str = "run-1", **more: Any) -> Wallet:
     options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o", **more}
-    return Wallet(budget, book=book, **options)
+    return Wallet(budget, books=[] if book is None else [book], **options)
 
 
 @dataclass

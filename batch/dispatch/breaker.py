@@ -36,7 +36,8 @@ class Breaker:
     """Holds requests back while the provider serves nobody. The route asks it for whoever is first in the line.
 
     `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
-    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks, if it `gives_up`.
+    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks,
+    if it `gives_up`.
     """
 
     def __init__(

@@ -78,6 +78,12 @@ class Pool:
         self._line.changed()
         return left is not None
 
+    def leave_out(self, name: str, model: str, error: RunStopper) -> None:
+        """Before the start: a route that is known to be of no use yet."""
+        route = next(route for route in self.routes if route.name == name)
+        if route.end(error, model):
+            self._listener.message(f"{name} is left out: {error.message}")
+
     def others_than(self, route: Route, model: str) -> bool:
         """Whether anything else could serve that model."""
         return any(other is not route for other in self._open(model))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ def images_of(record: dict[str, Any]) -> tuple[Image, ...]:
     )  # fmt: skip
 
 
-def job_of(record: dict[str, Any]) -> Job:
+def job_of(record: Mapping[str, Any]) -> Job:
     """The job as it was asked, from its `try` record. Its references have names and hashes, but no files."""
     ask = record["ask"]
     return Job(
@@ -200,7 +200,7 @@ def job_of(record: dict[str, Any]) -> Job:
     )
 
 
-def terms_of(record: dict[str, Any]) -> Terms:
+def terms_of(record: Mapping[str, Any]) -> Terms:
     """On what terms a `try` record's request went out. Older ledgers know one endpoint, which they do not name."""
     to = record.get("to", {"endpoint": "", "model": record["ask"]["model"], "lane": Lane.STANDARD})
     return Terms(endpoint=to["endpoint"], model=to["model"], lane=Lane(to["lane"]))

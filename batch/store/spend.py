@@ -78,19 +78,19 @@ class SpendBook:
     """The file of one account. Raises `OutputError` if it cannot be used and `StorageError` if writing fails."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._shares = Shares()
         self._read_bytes = 0
 
     def look(self) -> Shares:
         """What stands in it now. Makes nothing and takes no lock; a torn end is passed over."""
         try:
-            with open(self._path, "rb") as file:
+            with open(self.path, "rb") as file:
                 self._take_in(file.read(), Shares())
         except FileNotFoundError:
             self._shares = Shares()
         except OSError as error:
-            raise OutputError(f"cannot read the spend book {self._path}: {error.strerror or error}") from error
+            raise OutputError(f"cannot read the spend book {self.path}: {error.strerror or error}") from error
         return self._shares
 
     @contextmanager
@@ -105,16 +105,16 @@ class SpendBook:
 
     def _open(self) -> int:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            is_new = not self._path.exists()
-            descriptor = os.open(self._path, flags, 0o600)
+            is_new = not self.path.exists()
+            descriptor = os.open(self.path, flags, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if is_new:
-                sync_folder(str(self._path.parent))
+                sync_folder(str(self.path.parent))
         except OSError as error:
             message = (
-                f"cannot use the spend book {self._path}: {error.strerror or error}; caps for a day, a month or a tag "
+                f"cannot use the spend book {self.path}: {error.strerror or error}; caps for a day, a month or a tag "
                 "need it. Make it writable, or set XDG_STATE_HOME to a folder that is"
             )
             raise OutputError(message) from error
@@ -139,7 +139,7 @@ class SpendBook:
                 shares.put(Share(**json.loads(line)))
             except (ValueError, TypeError):
                 raise OutputError(
-                    f"the spend book {self._path} is damaged; look at it, and move it away to begin a new one"
+                    f"the spend book {self.path} is damaged; look at it, and move it away to begin a new one"
                 ) from None
         self._shares = shares
 

@@ -1,0 +1,106 @@
+"""What a run needs of the accounts of a manifest: their keys, their routes, and somebody who speaks to each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from batch.accounts import Account
+from batch.attempt import Vendor
+from batch.clock import Clock
+from batch.dispatch.route import RouteSettings
+from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
+from batch.errors import ConfigError
+from batch.events import Listener
+from batch.providers.gemini import GeminiProvider
+from batch.providers.secrets import ApiKey, read_key
+from batch.settings import Timeouts
+
+_SIMULATOR_KEY: Final = "simulator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAccount:
+    """An account with its key."""
+
+    account: Account
+    key: ApiKey
+
+    @property
+    def name(self) -> str:
+        return self.account.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells accounts apart in files, and leads nobody to the key."""
+        return self.key.fingerprint(f"imagebatch quotas of {self.account.endpoint.base_url or self.name}")
+
+    def route(self, clock: Clock, listener: Listener) -> RouteSettings:
+        """What the dispatcher knows of it."""
+        account = self.account
+        return RouteSettings(
+            name=self.name, limits=account.limits, weight=account.weight, lanes=account.endpoint.lanes,
+            tally=self._tally(clock, listener),
+        )  # fmt: skip
+
+    def _tally(self, clock: Clock, listener: Listener) -> Tally:
+        """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
+        if self.account.endpoint.embedded:
+            return OwnTally()
+        return SharedTally(quotas_folder(os.environ), f"{self.fingerprint}.quota", clock, listener.message)
+
+
+def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[OpenAccount, ...]:
+    """The accounts with their keys.
+
+    Raises `ConfigError` if one is missing, or is there twice for one address: its quota would count double.
+    """
+    opened = tuple(OpenAccount(account=account, key=_read_key(account, environment)) for account in accounts)
+    names: dict[str, str] = {}
+    for each in opened:
+        other = names.setdefault(each.fingerprint, each.name)
+        if other != each.name:
+            raise ConfigError(
+                f"providers {other} and {each.name} have the same address and the same key, whose quota would count "
+                "twice; give them different keys, or remove one"
+            )
+    return opened
+
+
+@asynccontextmanager
+async def open_vendors(
+    accounts: Sequence[OpenAccount], output: Path, timeouts: Timeouts, clock: Clock
+) -> AsyncIterator[Mapping[str, Vendor]]:
+    """Somebody to buy from for every account, by its name."""
+    vendors: dict[str, Vendor] = {}
+    async with AsyncExitStack() as stack:
+        for opened in accounts:
+            account = opened.account
+            book = "simulator-book.jsonl" if not vendors else f"simulator-book-{account.name}.jsonl"
+            base_url = await stack.enter_async_context(_address(account, output / book))
+            provider = GeminiProvider(account.endpoint, base_url, opened.key, timeouts, clock)
+            stack.push_async_callback(provider.aclose)
+            vendors[account.name] = Vendor(provider, account.prices)
+        yield vendors
+
+
+@asynccontextmanager
+async def _address(account: Account, book: Path) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded simulator is started for as long as it is needed."""
+    if account.simulator is None:
+        assert account.endpoint.base_url is not None
+        yield account.endpoint.base_url
+        return
+    from batch.simulator import serve  # here: a server's libraries are no part of a run against the real thing
+
+    async with serve(account.simulator, book_path=book) as running:
+        yield running.base_url
+
+
+def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
+    key_env = account.endpoint.key_env
+    return ApiKey(_SIMULATOR_KEY) if key_env is None else read_key(environment, key_env)
