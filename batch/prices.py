@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from batch.model import Job
+from batch.model import Job, Lane
 
 #: Kinds of tokens that have a price of their own. Thinking is charged as text.
 TOKEN_KINDS: Final = ("input_text", "input_image", "output_text", "output_image")
@@ -37,11 +37,15 @@ class ChargedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrices:
-    """`picture_usd` and `picture_tokens` by size; `token_usd`: dollars per million tokens by kind, empty if unknown."""
+    """`picture_usd` and `picture_tokens` by size; `token_usd`: dollars per million tokens by kind, empty if unknown.
+
+    `lanes`: the share of these prices that a lane costs; all of them in a lane that is not there.
+    """
 
     picture_usd: Mapping[str, float]
     picture_tokens: Mapping[str, int] = field(default_factory=dict)
     token_usd: Mapping[str, float] = field(default_factory=dict)
+    lanes: Mapping[Lane, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,9 @@ class Charge:
 class PriceTable:
     """Prices of pictures and attempts. An unknown model is priced as the dearest known of that size.
 
-    `own` are prices per picture by size, which hold for every model; they are charged per request.
+    `own` are prices per picture by size, which hold for every model; they are charged per request. All prices are those
+    of the standard lane; what another one costs of them is the model's share for it. Which lane an attempt is charged
+    by is what its answer says served it: a wish for a cheaper one may not have been granted.
     """
 
     def __init__(
@@ -73,8 +79,50 @@ class PriceTable:
         self._own = own
         self._charged_by = charged_by
 
-    def picture_usd(self, job: Job) -> float:
+    def picture_usd(self, job: Job, lane: Lane = Lane.STANDARD) -> float:
         """The list price of one picture of this job. Unknown sizes count as the dearest price of all: never too low."""
+        return self._in_lane(self._picture_usd(job), job, lane)
+
+    def attempt_usd(self, job: Job, lane: Lane = Lane.STANDARD) -> float:
+        """List price of one attempt: its cost if nothing better is known. With its input, where that is charged."""
+        return self._in_lane(self._attempt_usd(job), job, lane)
+
+    def most_usd(self, job: Job) -> float:
+        """The most one attempt is taken to cost: what a budget keeps free before it is sent.
+
+        That is in the standard lane, whichever is asked for: the provider may serve it there.
+        """
+        rates = self._rates(job)
+        if rates is None:
+            return self._picture_usd(job)
+        most = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
+        return max(self._picture_usd(job), most)
+
+    def charge(
+        self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int, lane: Lane = Lane.STANDARD
+    ) -> Charge:
+        """What a charged answer with so many pictures cost in the lane that served it.
+
+        The reported tokens count only if they add up and cost no more than an attempt can; an answer with a picture
+        must not be made cheap by them either. Else it is the list price.
+        """
+        rates = self._rates(job)
+        tokens = None if rates is None or usage is None else _tokens(usage)
+        if tokens is not None and rates is not None:
+            usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
+            least = _LEAST_SHARE * self._picture_usd(job) if pictures else 0.0
+            if least <= usd <= self.most_usd(job):  # in the standard lane: a lane's share is the same of all three
+                return Charge(usd=round(self._in_lane(usd, job, lane), 6), source="usage")
+        return Charge(usd=self.attempt_usd(job, lane), source="list")
+
+    def _in_lane(self, usd: float, job: Job, lane: Lane) -> float:
+        """What costs so much in the standard lane, in this one."""
+        known = self._models.get(job.model)
+        if lane is Lane.STANDARD or known is None or lane not in known.lanes:
+            return usd
+        return round(usd * known.lanes[lane], 6)
+
+    def _picture_usd(self, job: Job) -> float:
         if job.image_size in self._own:
             return self._own[job.image_size]
         known = self._models.get(job.model)
@@ -84,35 +132,11 @@ class PriceTable:
         same_size = [prices[job.image_size] for prices in lists if job.image_size in prices]
         return max(same_size or [price for prices in lists for price in prices.values()])
 
-    def attempt_usd(self, job: Job) -> float:
-        """List price of one attempt: its cost if nothing better is known. With its input, where that is charged."""
+    def _attempt_usd(self, job: Job) -> float:
         rates = self._rates(job)
         if rates is None:
-            return self.picture_usd(job)
-        return max(self.picture_usd(job), self._tokens_usd(job, rates, pictures=1, text_tokens=0))
-
-    def most_usd(self, job: Job) -> float:
-        """The most one attempt is taken to cost: what a budget keeps free before it is sent."""
-        rates = self._rates(job)
-        if rates is None:
-            return self.picture_usd(job)
-        most = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
-        return max(self.picture_usd(job), most)
-
-    def charge(self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int) -> Charge:
-        """What a charged answer with so many pictures cost.
-
-        The reported tokens count only if they add up and cost no more than an attempt can; an answer with a picture
-        must not be made cheap by them either. Else it is the list price.
-        """
-        rates = self._rates(job)
-        tokens = None if rates is None or usage is None else _tokens(usage)
-        if tokens is not None and rates is not None:
-            usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
-            least = _LEAST_SHARE * self.picture_usd(job) if pictures else 0.0
-            if least <= usd <= self.most_usd(job):
-                return Charge(usd=round(usd, 6), source="usage")
-        return Charge(usd=self.attempt_usd(job), source="list")
+            return self._picture_usd(job)
+        return max(self._picture_usd(job), self._tokens_usd(job, rates, pictures=1, text_tokens=0))
 
     def _rates(self, job: Job) -> Mapping[str, float] | None:
         """Dollars per million tokens, if that is how this job is charged."""
@@ -192,6 +216,7 @@ def _shipped() -> Mapping[str, ModelPrices]:
             picture_usd=model["picture_usd"],
             picture_tokens=model["picture_tokens"],
             token_usd=model["per_million_tokens_usd"],
+            lanes={Lane(lane): share for lane, share in model["lanes"].items()},
         )
         for name, model in models.items()
     }

@@ -223,6 +223,21 @@ MANIFEST_FILE = [
         "own.json:5:6: picture_usd is missing; add it",
         "own.json:5:31: per_million_tokens_usd must be a mapping with input_text, input_image, output_text, output_image; got a mapping",
     ),
+    price_table(
+        "lanes",
+        "version: 1\nmodels:\n  m: {picture_usd: {1K: 1}, lanes: {flexx: 0.5}}\n"
+        "  n: {picture_usd: {1K: 1}, lanes: {flex: 0, standard: 1}}\n  o: {picture_usd: {1K: -1}, lanes: half}\n"
+        "  p: {picture_usd: {1K: 1}, lanes: {flex: 1.5}}\n  q: {picture_usd: {1K: 1}, lanes: {flex: .nan}}\n  r: {lanes: {flex: true}}\n",
+        'own.json:3:37: unknown lane "flexx"; did you mean flex?',
+        "own.json:4:43: flex must be its share of the standard price, above 0 and at most 1; got 0",
+        'own.json:4:46: unknown lane "standard"; known lanes: flex',
+        "own.json:5:20: picture_usd must be US dollars per picture from 0 to 100; got -1",
+        "own.json:5:37: lanes must be a mapping such as {flex: 0.5}; got half",
+        "own.json:6:43: flex must be its share of the standard price, above 0 and at most 1; got 1.5",
+        "own.json:7:43: flex must be its share of the standard price, above 0 and at most 1; got nan",
+        "own.json:8:6: picture_usd is missing; add it",
+        "own.json:8:21: flex must be its share of the standard price, above 0 and at most 1; got true",
+    ),
     bad("I21", "limit", rows("{{ a }}", more="limit: -.inf\n"), "2:8: limit must be a whole number from 1 to 1,000,000,000; got -inf", files={"t.csv": "a\n1\n"}),
     field_case("I21", "samples", "defaults: {samples: 0}", "1:21: samples must be a whole number from 1 to 1,000; got 0"),
     bad("I23", "key in a prompt", f"jobs: [{{prompt: {GOOGLE_KEY}}}]", f"1:17: {LOOKS}"),

@@ -14,6 +14,7 @@ import pytest
 from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
 from batch.manifest.yaml_text import parse
+from batch.model import Lane
 from batch.simulator import settings_from
 
 if TYPE_CHECKING:
@@ -118,4 +119,5 @@ def test_the_price_table_on_the_page_can_be_copied(folder: Folder) -> None:
         settings = load_manifest(path).settings
         assert settings.price_table is not None
         assert len(settings.price_table.models) == models
+        assert all(model.lanes == {Lane.FLEX: 0.5} for model in settings.price_table.models.values())
         assert (settings.budget.tags, settings.tag) == ({"spring": 50}, "spring")

@@ -109,13 +109,14 @@ def test_tokens_count_where_they_are_charged_and_make_sense(
 
 
 def test_every_shipped_price_says_where_it_is_from() -> None:
-    """A version, and for each model a source with a year; all sizes of a model have tokens too."""
+    """A version, and for each model a source with a year, for its lanes too; all sizes of a model have tokens."""
     table = json.loads((Path(prices.__file__).parent / "data/prices.json").read_text())
     assert table["version"] == 1
     for model in table["models"].values():
         assert "2026" in model["source"]
         assert set(model["picture_usd"]) == set(model["picture_tokens"])
         assert set(model["per_million_tokens_usd"]) == set(prices.TOKEN_KINDS)
+        assert all(lane in model["source"] and 0 < share <= 1 for lane, share in model["lanes"].items())
 
 
 def test_an_own_table_takes_the_place_of_models_and_says_how_they_are_charged(tools: Any) -> None:
@@ -128,6 +129,44 @@ def test_an_own_table_takes_the_place_of_models_and_says_how_they_are_charged(to
     assert table.charge(job, counts(1, 100), pictures=1) == Charge(usd=1.01, source="usage")
     assert table.picture_usd(replace(job, model="gemini-3-pro-image")) == 0.134
     assert load_prices({"1K": 0.5}, own).charge(job, counts(1, 100), pictures=1) == Charge(usd=0.5, source="list")
+
+
+FLEX_PRICES = [
+    # what a lane costs: its share of the standard price where the model has one, else all of it
+    ("gemini-3-pro-image", "1K", {}, 0.067),
+    ("gemini-3-pro-image", "4K", {}, 0.12),
+    ("gemini-3.1-flash-image", "1K", {}, 0.0335),
+    ("somebody-elses", "1K", {}, 0.134),
+    ("gemini-3-pro-image", "1K", {"1K": 0.1}, 0.05),
+    ("somebody-elses", "1K", {"1K": 0.1}, 0.1),
+]
+
+
+@pytest.mark.parametrize(("model", "size", "own", "usd"), FLEX_PRICES)
+@pytest.mark.parametrize("charged_by", ChargedBy)
+def test_a_lane_costs_its_share_and_a_budget_sets_aside_all(
+    charged_by: ChargedBy, model: str, size: str, own: dict[str, float], usd: float, tools: Any
+) -> None:
+    """The manifest's prices are the standard lane's; an unknown share is never guessed; the most is always standard."""
+    table = load_prices(own, charged_by=charged_by)
+    job = replace(tools.job(image_size=size), model=model, prompt="", references=())
+    assert table.picture_usd(job, Lane.FLEX) == usd
+    assert table.picture_usd(job, Lane.STANDARD) == table.picture_usd(job) == load_prices(own).picture_usd(job)
+    assert table.attempt_usd(job, Lane.FLEX) == pytest.approx(usd, rel=0.01)
+    assert table.charge(job, None, pictures=1, lane=Lane.FLEX) == Charge(
+        usd=table.attempt_usd(job, Lane.FLEX), source="list"
+    )
+    assert table.most_usd(job) >= table.attempt_usd(job) >= table.attempt_usd(job, Lane.FLEX)
+
+
+@pytest.mark.parametrize(("usage", "pictures", "charge"), [case[1:] for case in CHARGES], ids=[c[0] for c in CHARGES])
+def test_tokens_are_believed_alike_in_every_lane(
+    usage: Any, pictures: int, charge: tuple[float, str], tools: Any
+) -> None:
+    """The same count that makes sense in one lane makes sense in the other, at its share of the price."""
+    job = replace(tools.job(image_size="1K"), prompt="a mug :)", references=())
+    found = load_prices({}, charged_by=ChargedBy.TOKENS).charge(job, usage, pictures=pictures, lane=Lane.FLEX)
+    assert (found.usd, found.source) == (pytest.approx(charge[0] / 2, abs=1e-6), charge[1])
 
 
 FLAT = dict.fromkeys(prices.TOKEN_KINDS, 10_000.0)
