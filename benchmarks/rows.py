@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final
 from PIL import Image as Pillow
 
 from batch.manifest import load_manifest
-from batch.model import AttemptFacts, Image, Job
+from batch.model import AttemptFacts, Image, Job, Terms
 from batch.store.ledger import encode_line
 from batch.store.records import done_record, try_record
 from benchmarks import measure
@@ -154,7 +154,7 @@ def _write_lines(jobs: Iterator[Job], ledger: BinaryIO, picture: bytes) -> None:
 
     in_flight: deque[Job] = deque()
     for job in jobs:
-        write(try_record(job, 1, why="new", attempt_id=f"{_RUN}.{job.id}.1", run=_RUN, at=_AT))
+        write(try_record(job, 1, Terms(endpoint="simulator", model=job.model), why="new", attempt_id=f"{_RUN}.{job.id}.1", run=_RUN, at=_AT))
         in_flight.append(job)
         if len(in_flight) == _IN_FLIGHT:
             end(in_flight.popleft())

@@ -113,6 +113,11 @@ def job(job_id: str = "cup", **fields: Any) -> Job:
     return Job(**{"id": job_id, "prompt": f"a picture of {job_id}", "model": "gemini-3.1-flash-image", **fields})
 
 
+def terms_of_job(job: Job) -> Terms:
+    """To the only endpoint there is, for what it asks."""
+    return Terms(endpoint="simulator", model=job.model)
+
+
 def reference(folder: Path, data: bytes, mime: str = "image/png", name: str = "r") -> Reference:
     """A reference picture in a file of its own."""
     file = folder / name

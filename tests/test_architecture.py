@@ -32,10 +32,14 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.records"),
                "reports read what happened; they make nothing happen"),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
-    "planning": ((*GROUND, "budget", "manifest", "providers.profiles", "store", "plan", "simulator"),
+    "accounts": ((*GROUND, "providers.profiles", "store.spend", "simulator"),
+                 "what a manifest's endpoints cost and allow can be said without a key and a connection"),
+    "opening": ((*GROUND, "accounts", "attempt", "dispatch.route", "dispatch.tally", "providers", "simulator"),
+                "keys are read, and connections made, in one place and only for a run"),
+    "planning": ((*GROUND, "accounts", "budget", "manifest", "store", "plan"),
                  "a plan needs no connection, no key and no writing; whoever plans cannot send"),
     "runner": ((*GROUND, "budget", "manifest", "providers", "store", "plan", "planning", "dispatch", "attempt",
-                "takeover", "report", "simulator"),
+                "accounts", "opening", "takeover", "report", "simulator"),
                "the runner joins the stages; nothing but the command line stands above it"),
     "cli": ((*GROUND, "runner", "planning", "resolve", "plan", "report", "simulator", "store.history",
              "manifest.json_schema", "manifest.starter"),
@@ -146,9 +150,9 @@ def test_libraries(library: str) -> None:
 
 
 def test_nobody_else_starts_the_simulator() -> None:
-    """Only who plans or runs and the command line know the simulator, or it could not be the judge."""
+    """Only who opens endpoints and the command line know the simulator, or it could not be the judge."""
     users = {each.importer for each in OURS if each.imported.startswith("batch.simulator")}
-    assert {user for user in users if part_of(user) != "simulator"} <= {"runner", "planning", "cli"}
+    assert {user for user in users if part_of(user) != "simulator"} <= {"accounts", "opening", "cli"}
 
 
 def test_no_cycles() -> None:

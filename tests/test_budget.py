@@ -41,9 +41,9 @@ class Day:
         raise AssertionError(seconds)
 
 
-def wallet(budget: Budget, book: SpendBook | None = None, run: str = "run-1", **more: Any) -> Wallet:
+def wallet(budget: Budget, *books: SpendBook, run: str = "run-1", **more: Any) -> Wallet:
     options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o", **more}
-    return Wallet(budget, books=[] if book is None else [book], **options)
+    return Wallet(budget, books=books, **options)
 
 
 @dataclass
@@ -66,10 +66,11 @@ class Run:
 
 
 class World:
-    """Two output folders with one key, and a provider that knows what it really charged."""
+    """Two output folders with one key, and a provider that knows what it really charged. The first folder's runs may
+    have a second key."""
 
-    def __init__(self, budget: Budget, folder: Path) -> None:
-        self.budget, self.folder, self.clock = budget, folder, Day()
+    def __init__(self, budget: Budget, folder: Path, *, second_key: bool = False) -> None:
+        self.budget, self.folder, self.clock, self.second_key = budget, folder, Day(), second_key
         self.numbers: Iterator[int] = iter(range(10**6))
         #: What the provider charged or may have charged for every request that went out: by its name, day and run.
         self.charged: dict[str, tuple[int, str, str]] = {}
@@ -80,8 +81,9 @@ class World:
         output.mkdir(exist_ok=True)
         (output / "ledger.jsonl").touch()
         run_id = f"{name}-{next(self.numbers)}"
-        book = SpendBook(self.folder / "book.jsonl")
-        made = wallet(self.budget, book, run_id, clock=self.clock, output=str(output), tag="spring")
+        names = ["book", "another"] if self.second_key and name == "a" else ["book"]
+        books = [SpendBook(self.folder / f"{each}.jsonl") for each in names]
+        made = wallet(self.budget, *books, run=run_id, clock=self.clock, output=str(output), tag="spring")
         for line in (output / "ledger.jsonl").read_text().splitlines():  # what was in flight is unknown now
             record = json.loads(line)
             if record["t"] == "try" and f'"unk","run":"{run_id}' not in line:
@@ -141,6 +143,7 @@ class World:
         """Nothing is told to anybody; the next run begins with what is on the disk."""
         for task in run.waiting.values():
             task.cancel()
+        run.waiting = {}
         self.runs[number] = self.start(run.output.name)
 
     async def close(self, run: Run, number: int, cost: int) -> None:
@@ -192,13 +195,14 @@ TAGS = CAPS.map(lambda usd: {} if usd is None else {"spring": usd})
         Budget, per_run=CAPS, per_day=CAPS, per_month=CAPS, tags=TAGS
     ),
     st.lists(STEPS, max_size=60),
+    st.booleans(),
 )
-def test_no_interleaving_passes_a_cap(budget: Budget, steps: list[tuple[str, int, int]]) -> None:
+def test_no_interleaving_passes_a_cap(budget: Budget, steps: list[tuple[str, int, int]], second_key: bool) -> None:
     """Two runs with one key; requests asked for, sent, answered, given up; runs that end, are killed, meet midnight."""
 
     async def play() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            world = World(budget, Path(folder))
+            world = World(budget, Path(folder), second_key=second_key)
             for step in steps:
                 await world.step(*step)
                 world.check()
@@ -264,7 +268,7 @@ async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_p
         world.send(killed, "x")
         taken = killed.wallet.caps()[0].taken
         assert taken > micro(MOST)
-    other = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), "other", clock=world.clock, output="/else")
+    other = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), run="other", clock=world.clock, output="/else")
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(taken, 0)]
     world.start("a")
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(micro(MOST), 0)]

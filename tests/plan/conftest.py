@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import job
+from fakes import job, terms_of_job
 
 from batch.errors import Refused
 from batch.model import AttemptFacts, Image, Job
@@ -33,7 +33,7 @@ def failed(failed_job: Job, code: str = "image_safety", *, again: bool = False) 
 
 
 def _tried(tried_job: Job) -> dict[str, Any]:
-    return try_record(tried_job, 1, why="new", attempt_id="a", run="r", at=AT)
+    return try_record(tried_job, 1, terms_of_job(tried_job), why="new", attempt_id="a", run="r", at=AT)
 
 
 @pytest.fixture

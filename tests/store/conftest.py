@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import terms_of_job
 from PIL import Image
 
 from batch.clock import SystemClock
@@ -76,7 +77,7 @@ class LedgerText:
 
 def tried(job: Job, number: int = 1, why: str = "new") -> dict[str, Any]:
     attempt_id = f"run.{job.id}.{number}"
-    return try_record(job, number, why=why, attempt_id=attempt_id, run="run", at="2026-01-01T00:00:00.000Z")
+    return try_record(job, number, terms_of_job(job), why=why, attempt_id=attempt_id, run="run", at="2026-01-01T00:00:00.000Z")
 
 
 def done(job: Job, number: int = 1, images: Any = (), caption: str | None = "so it is") -> dict[str, Any]:
