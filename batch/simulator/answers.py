@@ -25,7 +25,7 @@ JSON_TYPE = "application/json; charset=UTF-8"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What goes back. `images` counts the pictures in it, for the book. With `false_usage` its `usageMetadata` is not
-    what it is charged by."""
+    what it is charged by. `served` is the lane that serves it, if that is not the one asked for."""
 
     status: int = 200
     body: bytes = b""
@@ -33,6 +33,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
     false_usage: bool = False
+    served: str | None = None
     deliver: Deliver | None = None
 
 

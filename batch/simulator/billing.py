@@ -2,7 +2,8 @@
 
 Two ways, as real ones have: `request`, one list price per charged request whatever the answer holds, as relays do; and
 `tokens`, those the answer reports in its `usageMetadata`, as Google does. An answer that reports none, or reports what
-is not true, is charged at list price. The numbers are written down here once more on purpose (see `tables`).
+is not true, is charged at list price. Either way a request that was served in a cheaper lane costs that lane's share.
+The numbers are written down here once more on purpose (see `tables`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from batch.simulator.answers import Answer
-from batch.simulator.tables import Model
+from batch.simulator.tables import LANE_SHARES, Model
 
 #: US dollars per million tokens: input, words and thinking, pictures.
 _TOKEN_USD: Final[Mapping[str, tuple[float, float, float]]] = {
@@ -23,8 +24,12 @@ _TOKEN_USD: Final[Mapping[str, tuple[float, float, float]]] = {
 }
 
 
-def price(answer: Answer, model: Model, image_size: str, billing: str) -> float:
-    """US dollars for a charged request."""
+def price(answer: Answer, model: Model, image_size: str, billing: str, lane: str) -> float:
+    """US dollars for a charged request that `lane` served."""
+    return round(LANE_SHARES[lane] * _standard_price(answer, model, image_size, billing), 6)
+
+
+def _standard_price(answer: Answer, model: Model, image_size: str, billing: str) -> float:
     listed = model.usd[image_size]
     usage = _reported(answer) if billing == "tokens" and not answer.false_usage else None
     if usage is None:
@@ -34,7 +39,7 @@ def price(answer: Answer, model: Model, image_size: str, billing: str) -> float:
     pictures = sum(part["tokenCount"] for part in usage.get("candidatesTokensDetails", ()))
     words = output - pictures + usage.get("thoughtsTokenCount", 0)
     micro_usd: float = usage["promptTokenCount"] * per_input + words * per_word + pictures * per_picture
-    return round(micro_usd / 1e6, 6)
+    return micro_usd / 1e6
 
 
 def _reported(answer: Answer) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ class Entry:
     """One generateContent request. `images` counts pictures in the answer, `references` those sent along.
 
     `billed` follows the rule of relays: an answer 200 is charged, with a picture or without, and so is one
-    that was cut on its way; errors are not, nor is a request that never arrived whole.
+    that was cut on its way; errors are not, nor is a request that never arrived whole. `lane` is the one asked for,
+    `served` the one that answered and is charged; None if nothing was.
     """
 
     n: int
@@ -47,6 +48,8 @@ class Entry:
     usd: float = 0.0
     images: int = 0
     delivered: bool = False
+    lane: str = "standard"
+    served: str | None = None
 
 
 def _private(path: str, flags: int) -> int:

@@ -32,13 +32,14 @@ class Script:
         """The rule that answers request `ordinal` before its body is read."""
         return self._choose(ordinal, None)
 
-    def after_reading(self, ordinal: int, prompt: str) -> FaultRule | None:
-        """The rule for request `ordinal`, its prompt being known."""
-        return self._choose(ordinal, prompt)
+    def after_reading(self, ordinal: int, prompt: str, lane: str) -> FaultRule | None:
+        """The rule for request `ordinal`, its prompt and the lane it asks for being known."""
+        return self._choose(ordinal, prompt, lane)
 
-    def _choose(self, ordinal: int, prompt: str | None) -> FaultRule | None:
+    def _choose(self, ordinal: int, prompt: str | None, lane: str = "standard") -> FaultRule | None:
         for number, rule in enumerate(self._rules):
-            if FAULTS[rule.fault].early != (prompt is None):
+            fault = FAULTS[rule.fault]
+            if fault.early != (prompt is None) or not fault.is_for(lane):
                 continue
             counter = (number, prompt or "" if rule.per_prompt else "")
             if self._applies(number, rule, ordinal, prompt) and self._has_left(rule, counter):

@@ -213,7 +213,9 @@ class _Handler:
         except Refusal as refusal:
             return await self._conclude(visit, self._scene(visit, nothing_asked()).refuse(refusal))
         _note_ask(visit.entry, scene.ask)
-        rule = asked or self._script.after_reading(visit.ordinal, scene.ask.prompt)
+        lane = scene.ask.lane
+        rule = asked if asked and FAULTS[asked.fault].is_for(lane) else None
+        rule = rule or self._script.after_reading(visit.ordinal, scene.ask.prompt, lane)
         if rule is not None:
             return await self._commit(visit, rule, scene)
         refusal_by_quota = self._quota.refusal(scene.ask.model.name)
@@ -256,10 +258,10 @@ class _Handler:
         entry.http_status = None if silent else answer.status
         entry.images = answer.images
         entry.billed = billed
-        entry.usd = self._price(entry, answer) if billed else 0.0
+        entry.served = (answer.served or entry.lane) if billed else None
+        entry.usd = self._price(entry, answer)
         self._book.record(entry)
-        header = "x-request-id" if self._settings.flavour == "google" else "X-Oneapi-Request-Id"
-        headers = {header: entry.request_id, **answer.headers}
+        headers = {**self._own_headers(entry), **answer.headers}
         if answer.deliver is not None:
             framed = Answer(
                 status=answer.status,
@@ -279,9 +281,18 @@ class _Handler:
         await self._deliver(visit, response)
         return response
 
+    def _own_headers(self, entry: Entry) -> dict[str, str]:
+        """What the provider says of every request. Google names the lane that served it; a relay knows of none."""
+        if self._settings.flavour == "relay":
+            return {"X-Oneapi-Request-Id": entry.request_id}
+        served = {} if entry.served is None else {"x-gemini-service-tier": entry.served}
+        return {"x-request-id": entry.request_id, **served}
+
     def _price(self, entry: Entry, answer: Answer) -> float:
+        if entry.served is None:
+            return 0.0
         model = MODELS.get(entry.model or "", nothing_asked().model)
-        return price(answer, model, entry.image_size or "1K", self._settings.billing)
+        return price(answer, model, entry.image_size or "1K", self._settings.billing, entry.served)
 
     async def _deliver(self, visit: _Visit, response: web.Response) -> None:
         try:
@@ -393,6 +404,7 @@ def _note_ask(entry: Entry, ask: Ask) -> None:
     entry.aspect_ratio = ask.aspect_ratio
     entry.image_size = ask.image_size
     entry.references = len(ask.references)
+    entry.lane = ask.lane
 
 
 def _rule_in_header(request: web.BaseRequest) -> FaultRule | None:

@@ -108,6 +108,9 @@ MODELS: Final[Mapping[str, Model]] = {
     )
 }
 
+#: Lanes, by what a request in them costs of the standard price (ai.google.dev/gemini-api/docs/flex-inference: half).
+LANE_SHARES: Final[Mapping[str, float]] = {"standard": 1.0, "flex": 0.5}
+
 #: Input tokens of one reference picture (Vertex model page).
 TOKENS_PER_REFERENCE: Final = 1120
 

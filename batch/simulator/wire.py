@@ -20,7 +20,7 @@ from PIL import Image
 
 from batch.simulator import refusals
 from batch.simulator.refusals import Refusal
-from batch.simulator.tables import MODELS, REFERENCE_MIMES, Model
+from batch.simulator.tables import LANE_SHARES, MODELS, REFERENCE_MIMES, Model
 
 PATH: Final = re.compile(r"^(?:/.*)?/(?P<version>v1beta|v1)/models/(?P<model>[^/:]+):(?P<method>\w+)$")
 
@@ -82,6 +82,10 @@ _PART: Final = frozenset(
     )
 )
 _BLOB: Final = frozenset(("mimeType", "data", "displayName"))
+#: Fields of Google's that relays of the new-api kind do not have, or not in this spelling.
+_UNKNOWN_TO_RELAYS: Final = frozenset(("file_data", "file_uri", "service_tier", "serviceTier"))
+#: The words of Google's ServiceTier, as its SDK writes them.
+_SERVICE_TIERS: Final = ("unspecified", "standard", "flex", "priority")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ class ReferencePicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What one request asks for. `aspect_ratio` is None when the request left it open."""
+    """What one request asks for. `aspect_ratio` is None when the request left it open; `lane`: see LANE_SHARES."""
 
     model: Model
     prompt: str
@@ -105,6 +109,7 @@ class Ask:
     wants_text: bool = True
     wants_image: bool = True
     references: tuple[ReferencePicture, ...] = ()
+    lane: str = "standard"
 
     @property
     def ratio(self) -> str:
@@ -168,7 +173,17 @@ def read_ask(body: bytes, model_name: str, version: str, flavour: str) -> Ask:
         wants_text="TEXT" in modalities,
         wants_image="IMAGE" in modalities,
         references=tuple(references),
+        lane=_lane(message.get("serviceTier")),
     )
+
+
+def _lane(value: Any) -> str:
+    """The lane asked for, in any case. Priority is served as standard: Google does so beyond what it grants."""
+    if value is None:
+        return "standard"
+    if not isinstance(value, str) or value.lower() not in _SERVICE_TIERS:
+        raise _wrong_type("service_tier", "ServiceTier", value)
+    return value.lower() if value.lower() in LANE_SHARES else "standard"
 
 
 def _json_object(body: bytes) -> Any:
@@ -248,7 +263,7 @@ class _Reader:
         found: dict[str, Any] = {}
         for name, item in value.items():
             camel = _camel(name)
-            if camel in known and not (self.drops_unknown and name in ("file_data", "file_uri")):
+            if camel in known and not (self.drops_unknown and name in _UNKNOWN_TO_RELAYS):
                 if item is not None:
                     found[camel] = item
             elif not self.drops_unknown:

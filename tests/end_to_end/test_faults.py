@@ -140,6 +140,8 @@ EXPECTED: dict[str, Expected] = {
         for kind in ("", "_date", "_zero", "_negative", "_nan", "_infinite", "_old_date", "_twice", "_empty",
                      "_words", "_arabic")
     },
+    # lanes: who does not ask for flex meets none of these
+    **dict.fromkeys(("flex_shed", "flex_served_standard"), DONE),
     # relays
     **{f"relay_{name}": stopped("bad_key") for name in (
         "invalid_token", "invalid_token_zh", "upstream_400_key", "documented_key", "one_api")},

@@ -73,9 +73,9 @@ def request_body(prompt: str, *references: dict[str, str], **image_config: Any) 
     return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
 
 
-def raw_request(words: str, prompt: str = "a mountain") -> bytes:
-    """A request with a fault in its header, as bytes."""
-    body = json.dumps(request_body(prompt, imageSize="512")).encode()
+def raw_request(words: str, prompt: str = "a mountain", **more: Any) -> bytes:
+    """A request with a fault in its header, as bytes; `more` stands beside `contents`."""
+    body = json.dumps({**request_body(prompt, imageSize="512"), **more}).encode()
     head = (
         f"POST /v1beta/models/{MODEL}:generateContent?key=K HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"X-Simulate: {words}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"

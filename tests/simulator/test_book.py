@@ -42,6 +42,8 @@ async def test_a_request_has_its_line_and_its_delivery(simulate: Any, tools: Any
         "usd": 0.101,
         "images": 1,
         "delivered": False,
+        "lane": "standard",
+        "served": "standard",
     }
 
 

@@ -42,7 +42,8 @@ def expected_charge(name: str) -> bool:
 async def test_every_fault_ends_the_request_and_is_in_the_book(name: str, simulate: Any, tools: Any) -> None:
     """A fault sends something or breaks the connection, and its entry is charged by the rule."""
     client = await simulate()
-    received, was_reset = await client.raw(tools.raw_request(quick_words(name)))
+    tier = {} if FAULTS[name].lane is None else {"service_tier": FAULTS[name].lane}
+    received, was_reset = await client.raw(tools.raw_request(quick_words(name), **tier))
     silent = name in ("close", "reset", "cut_at", "early_close", "early_reset")
     assert bool(received) != silent
     assert was_reset == (name in RESETTING) or name.startswith("early_")

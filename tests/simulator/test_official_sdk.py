@@ -90,6 +90,18 @@ async def test_text_to_image_and_edit_async(simulator: Any) -> None:
     assert simulator.book.billed == 2
 
 
+@pytest.mark.parametrize("tier", ["flex", "standard", None])
+async def test_the_service_tier_is_understood_and_told(tier: str | None, simulator: Any) -> None:
+    """As the SDK sends it, and where its users look for the answer."""
+    asked = call("1:1")
+    asked["config"].service_tier = tier
+    async with sdk(simulator).aio as client:
+        response = await client.models.generate_content(**asked)
+    assert response.sdk_http_response.headers["x-gemini-service-tier"] == (tier or "standard")
+    (entry,) = simulator.book.entries
+    assert (entry.lane, entry.usd) == (tier or "standard", 0.0225 if tier == "flex" else 0.045)
+
+
 async def test_errors_have_the_shape_the_sdk_knows(simulate: Any) -> None:
     """Code, status and message of a refusal survive in the SDK's exception."""
     simulator = await simulate({"requests_per_minute": 0})

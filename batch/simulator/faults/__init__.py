@@ -12,6 +12,7 @@ FAULTS: Final[Mapping[str, Fault]] = table(
     finish.SECTION,
     google.SECTION,
     google.HINTS,
+    google.LANES,
     relay.SECTION,
     shapes.LINKS,
     shapes.SHAPES,

@@ -1,18 +1,20 @@
-"""HTTP errors: Google's, the odd shapes they come in, rate-limit hints, and proxies in between."""
+"""HTTP errors: Google's, the odd shapes they come in, rate-limit hints, proxies in between, and what flex may meet."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from batch.simulator import refusals
-from batch.simulator.answers import Answer, Scene, encode
+from batch.simulator.answers import Answer, Scene, encode, good_answer
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.refusals import Refusal, detail
 
 SECTION = Section("HTTP errors (not charged)")
 HINTS = Section("Rate-limit hints (not charged)")
+LANES = Section("Lanes: only requests that ask for flex meet these")
 
 _ERRORS = {
     "http_400": (400, "INVALID_ARGUMENT", "Request contains an invalid argument."),
@@ -234,3 +236,20 @@ for _name, _value, _about in (
     ("arabic", "٣", "a digit of another script, as raw UTF-8"),
 ):
     HINTS.add(f"retry_after_{_name}", f"429 whose Retry-After is {_about}", _fixed_retry_after(_value))
+
+
+# ---- lanes (ai.google.dev/gemini-api/docs/flex-inference) ---------------------------------------------------
+
+LANES.add(
+    "flex_shed",
+    "503 UNAVAILABLE: no capacity is left for flex (not charged)",
+    _refusing(Refusal(503, "UNAVAILABLE", "The system is currently at capacity. Please try again later.")),
+    params={"retry_after": ""},
+    billed=False,
+    lane="flex",
+)
+
+
+@LANES.fault("flex_served_standard", "served and charged as standard, and the header says so", lane="flex")
+async def _flex_served_standard(scene: Scene) -> Answer:
+    return replace(await good_answer(scene), served="standard")

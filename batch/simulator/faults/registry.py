@@ -18,7 +18,8 @@ class Fault:
 
     `params` maps each parameter to its default, whose type is the parameter's; `choices` lists the words that
     some of them take. `billed` None follows the status (200 is charged). `early` acts before the request's body
-    is read; `own_time` keeps its own time and skips the latency that is set.
+    is read; `own_time` keeps its own time and skips the latency that is set. `lane`: only requests that ask for it meet
+    the fault, None for all.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Fault:
     billed: bool | None = None
     early: bool = False
     own_time: bool = False
+    lane: str | None = None
+
+    def is_for(self, lane: str) -> bool:
+        """Whether a request that asks for `lane` can meet it."""
+        return self.lane in (None, lane)
 
 
 class Section:
