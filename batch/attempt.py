@@ -14,7 +14,7 @@ from typing import Final
 from batch.budget import Wallet
 from batch.clock import Clock
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
-from batch.model import AttemptFacts, Done, Job, Terms
+from batch.model import AttemptFacts, Done, Job, Lane, Terms
 from batch.prices import Charge, PriceTable
 from batch.providers.base import Answer, Picture, Provider, Received
 from batch.store.store import Store, Ticket
@@ -85,13 +85,13 @@ class Buyer:
 
     def attempt_usd(self, job: Job, terms: Terms) -> float:
         """What an attempt on these terms counts for while its outcome is open."""
-        return self._named(terms.endpoint).prices.attempt_usd(terms.of(job), lane=terms.lane)
+        return self._named(terms.endpoint).prices.attempt_usd(terms.of(job))
 
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
         vendor = self._vendor(ticket)
         answer = vendor.provider.interpret(received)
         pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
-        lane = answer.lane or ticket.terms.lane
+        lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
         charge = vendor.prices.charge(ticket.terms.of(ticket.job), answer.usage, pictures=len(pictures), lane=lane)
         facts = AttemptFacts(
             number=ticket.number,
@@ -106,7 +106,7 @@ class Buyer:
         try:
             done = await self._store.keep(ticket, complete, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
-            error.usage = answer.usage
+            error.usage, error.lane = answer.usage, answer.lane
             raise
         self._wallet.settle(ticket.job, facts.cost_usd)
         return done
@@ -132,7 +132,7 @@ class Buyer:
             cost_usd=charge.usd if charge is not None else 0.0,
             request_id=error.request_id,
             usd_from=charge.source if charge is not None else None,
-            lane=error.lane or ticket.terms.lane,
+            lane=error.lane or Lane.STANDARD,
         )
         if isinstance(error, OutcomeUnknown):
             await self._store.unknown(ticket, error, facts)
@@ -149,7 +149,7 @@ class Buyer:
             return None
         usage = error.usage if error.paid is Paid.YES else None
         prices, job = self._vendor(ticket).prices, ticket.terms.of(ticket.job)
-        return prices.charge(job, usage, pictures=0, lane=error.lane or ticket.terms.lane)
+        return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
     def _vendor(self, ticket: Ticket) -> Vendor:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""

@@ -157,7 +157,7 @@ class AttemptFacts:
     `number` counts a job's attempts over its whole life from 1. `request_id` is the provider's own id,
     `seconds` the time from sending to the last byte. `cost_usd` is what the attempt is taken to have cost, or
     may have cost; `usd_from` says where that is from: `usage`, `list` (list price), or None if it cost nothing.
-    `lane` is the one that served it, as far as the answer says, else the one asked for.
+    `lane` is the one that served it if the answer says so, else the ordinary one: whose price counts.
     """
 
     number: int

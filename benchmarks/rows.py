@@ -154,7 +154,8 @@ def _write_lines(jobs: Iterator[Job], ledger: BinaryIO, picture: bytes) -> None:
 
     in_flight: deque[Job] = deque()
     for job in jobs:
-        write(try_record(job, 1, Terms(endpoint="simulator", model=job.model), why="new", attempt_id=f"{_RUN}.{job.id}.1", run=_RUN, at=_AT))
+        terms = Terms(endpoint="simulator", model=job.model)
+        write(try_record(job, 1, terms, why="new", attempt_id=f"{_RUN}.{job.id}.1", run=_RUN, at=_AT))
         in_flight.append(job)
         if len(in_flight) == _IN_FLIGHT:
             end(in_flight.popleft())

@@ -37,7 +37,7 @@ class Breaker:
 
     `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
     `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks,
-    if it `gives_up`.
+    if it `gives_up`. `is_limit` tells limits from trouble.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class Breaker:
         stop: Callable[[RunStopper], None],
         *,
         gives_up: bool = True,
+        is_limit: Callable[[AttemptError], bool] = lambda error: isinstance(error, RateLimited),
     ) -> None:
         self._clock = clock
         self._gives_up = gives_up
+        self._is_limit = is_limit
         self._max_outage_seconds = max_outage_seconds
         self._told = told
         self._stop = stop
@@ -82,6 +84,11 @@ class Breaker:
     def limits_in_a_row(self) -> int:
         """How often the provider named a limit without serving anybody in between."""
         return self._limits.times
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether something went wrong since the provider last served somebody."""
+        return self.is_open or self._row > 0 or self._limits.times > 0
 
     @contextmanager
     def watch(self, number: int) -> Iterator[None]:
@@ -142,11 +149,11 @@ class Breaker:
             self._alone, self._probe = False, None
 
     def _failed(self, number: int, error: AttemptError, seconds: float) -> None:
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited) and self._is_limit(error):
             self._limited(number, error, seconds)
         elif error.code == "no_channel":
             self._without_channel(number, error)
-        elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown)):
+        elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown, RateLimited)):
             self._in_trouble(number, error)
         elif not isinstance(error, RunStopper):
             self._served(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from batch.errors import AttemptError, Refused, Unavailable
+from batch.errors import AttemptError, RateLimited, Refused, Unavailable
 from batch.model import Job, Lane
 from batch.settings import Fallback, FallbackOn
 
@@ -16,6 +16,19 @@ _POLICY_CODES: Final = frozenset((
     "image_safety", "image_prohibited_content", "prohibited_content", "safety", "blocklist", "spii", "model_armor",
     "prompt_blocked", "sensitive_words_detected",
 ))  # fmt: skip
+
+
+_BUSY: Final = 503
+
+
+def is_shed(error: BaseException | None, lane: Lane) -> bool:
+    """Whether the cheap lane had no room, which says nothing of quotas and of the other lane.
+
+    Google sheds with 503, or with a 429 that names no quota (ai.google.dev/gemini-api/docs/flex-inference).
+    """
+    if lane is Lane.STANDARD or not isinstance(error, (Unavailable, RateLimited)):
+        return False
+    return isinstance(error, Unavailable) or error.wait_seconds is None or error.http_status == _BUSY
 
 
 class Course:
@@ -41,7 +54,7 @@ class Course:
 
     def shed(self, error: AttemptError) -> bool:
         """Whether the cheap lane had no room: then the job takes the ordinary one from now on."""
-        if self.out is None or self.out.terms.lane is Lane.STANDARD or type(error) is not Unavailable:
+        if self.out is None or not is_shed(error, self.out.terms.lane):
             return False
         self.lane = Lane.STANDARD
         return True

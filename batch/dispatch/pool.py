@@ -18,6 +18,7 @@ from batch.dispatch.route import Route, RouteSettings, Way
 from batch.errors import RunStopper
 from batch.events import Listener
 from batch.model import Terms
+from batch.settings import Fallback, FallbackOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Out:
 
 
 class Pool:
-    """The endpoints of a run. `stop` is told why when no endpoint is left for what is asked."""
+    """The endpoints of a run. `stop` is told why when none is left for what is asked, not even with a `fallback`."""
 
     def __init__(
         self,
@@ -42,7 +43,9 @@ class Pool:
         listener: Listener,
         max_outage_seconds: float,
         stop: Callable[[RunStopper], None],
+        fallback: Fallback,
     ) -> None:
+        self._fallback = fallback
         self._listener = listener
         self._line = Line(clock, listener)
         self._stop = stop
@@ -70,13 +73,21 @@ class Pool:
         self._line.changed()
 
     def end(self, route: Route, error: RunStopper, model: str) -> bool:
-        """Ask no more of a route, for `model` or at all; whether another can take its place."""
+        """Ask no more of a route, for `model` or at all; whether something else can take its place."""
         is_new = route.end(error, model)
-        left = next(self._open(model), None)
-        if left is not None and is_new:
+        is_left = self._can_serve(model)
+        if is_left and is_new:
             self._listener.message(f"{route.name} is left out from now on: {error.message}")
         self._line.changed()
-        return left is not None
+        return is_left
+
+    def _can_serve(self, model: str) -> bool:
+        """Whether any endpoint is left for that model, or for one that may take its place."""
+        if any(self._open(model)):
+            return True
+        overloaded = all(route.is_overloaded(model) for route in self.routes)
+        allowed = self._fallback.models if overloaded and FallbackOn.OVERLOAD in self._fallback.on else ()
+        return any(any(self._open(other)) for other in allowed)
 
     def leave_out(self, name: str, model: str, error: RunStopper) -> None:
         """Before the start: a route that is known to be of no use yet."""

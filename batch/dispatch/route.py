@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from batch.clock import Clock
 from batch.dispatch.breaker import Breaker
+from batch.dispatch.course import is_shed
 from batch.dispatch.limits import Admission, Pass
 from batch.dispatch.line import Wait
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.quotas import Need
 from batch.dispatch.tally import Tally
-from batch.errors import RunStopper
+from batch.errors import RateLimited, RunStopper
 from batch.events import Listener, Waiting
 from batch.model import Lane, Terms
 from batch.settings import Limits
@@ -103,7 +104,7 @@ class Route:
 
     def leave(self, way: Way, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
         """A request is over and recorded."""
-        self._admission.leave(way.taken, error, usage)
+        self._admission.leave(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
 
     def close_for(self, seconds: float, reason: str) -> None:
         """The provider wants nothing for so long."""
@@ -141,7 +142,7 @@ class Route:
         if wished not in self._lanes:
             return Lane.STANDARD
         breaker = self._breaker(model, wished)
-        return Lane.STANDARD if breaker.is_open and breaker.wait_seconds() > 0 else wished
+        return Lane.STANDARD if breaker.in_doubt and breaker.wait_seconds() > 0 else wished
 
     def _breaker(self, model: str, lane: Lane) -> Breaker:
         key = (model, lane)
@@ -151,6 +152,7 @@ class Route:
             self._breakers[key] = Breaker(
                 self._clock, self._max_outage_seconds, self._paused if is_last else _say_nothing,
                 lambda error: self._stop(error, model), gives_up=is_last,
+                is_limit=lambda error: isinstance(error, RateLimited) and not is_shed(error, lane),
             )  # fmt: skip
         return self._breakers[key]
 

@@ -119,7 +119,7 @@ class Scheduler:
         self._fallback = fallback or Fallback()
         self._deadline = deadline
         self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
-        self.pool = Pool(routes, clock, listener, policy.max_outage_seconds, self._stop_for)
+        self.pool = Pool(routes, clock, listener, policy.max_outage_seconds, self._stop_for, self._fallback)
         self._retry_budget = RetryBudget(policy.cap_seconds)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()

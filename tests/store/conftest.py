@@ -77,7 +77,8 @@ class LedgerText:
 
 def tried(job: Job, number: int = 1, why: str = "new") -> dict[str, Any]:
     attempt_id = f"run.{job.id}.{number}"
-    return try_record(job, number, terms_of_job(job), why=why, attempt_id=attempt_id, run="run", at="2026-01-01T00:00:00.000Z")
+    at = "2026-01-01T00:00:00.000Z"
+    return try_record(job, number, terms_of_job(job), why=why, attempt_id=attempt_id, run="run", at=at)
 
 
 def done(job: Job, number: int = 1, images: Any = (), caption: str | None = "so it is") -> dict[str, Any]:
