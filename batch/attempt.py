@@ -48,6 +48,8 @@ class Buyer:
         self._clock = clock
         self._worth_another = worth_another
         self._wallet = wallet
+        #: Answers that are here whole, and not yet recorded.
+        self.recording = 0
         #: Jobs sent again after an attempt that may have been paid.
         self.resent: list[Job] = []
 
@@ -62,12 +64,15 @@ class Buyer:
         received: Received | None = None
         try:
             received = await provider.send(request, ticket.attempt_id, ticket.spool)
+            self.recording += 1
             return await self._keep(ticket, received)
         except Undelivered:
             raise  # not the end of the attempt: its answer waits in the spool
         except AttemptError as error:
             await self._record_failure(ticket, error, received)
             raise
+        finally:
+            self.recording -= received is not None
 
     async def finish(self, ticket: Ticket, received: Received | None) -> Done | None:
         """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""

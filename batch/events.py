@@ -38,8 +38,8 @@ class Waiting:
     """What the next request waits for; `by` is "" if for nothing.
 
     `by` is a quota's name in the manifest (`most` is its number), `gate` (closed by the provider until monotonic
-    seconds `until`), `concurrency` (`most` at once), or found by trying: `found_slots` (`most` of `of` at once) and
-    `found_rate` (`most` a minute).
+    seconds `until`), `probe` (the answer to one request that goes ahead), `concurrency` (`most` at once), `cpu` or
+    `disk` (our own), or found by trying: `found_slots` (`most` of `of` at once) and `found_rate` (`most` a minute).
     """
 
     by: str = ""

@@ -9,6 +9,7 @@ import os
 import resource
 import secrets
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,13 +39,16 @@ from batch.events import Listener, Listeners, RunStart
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
 from batch.opening import OpenAccount, open_vendors, read_keys
+from batch.own_load import OwnLoad
 from batch.plan import MAY_SEND, Plan, ToDo, decide, name_examples, resend_places
 from batch.planning import Planned, Prepared, Wishes, prepare
 from batch.providers.fetched_references import FetchedReferences
 from batch.providers.reference_cache import ReferenceCache, cache_folder
+from batch.report.now import Now
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
 from batch.store.history import History
+from batch.store.now import NowFile
 from batch.store.records import job_of, terms_of
 from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
 from batch.takeover import Takeover
@@ -128,8 +132,9 @@ async def run(
     """
     clock = clock or SystemClock()
     control = control or RunControl()
-    listener = Listeners([listener] if listener is not None else [])
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
+    now = NowFile(prepared.output)
+    listener = Listeners([Now(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
@@ -165,6 +170,7 @@ async def run(
                 return await opened.carry_out(random or SystemRandom())
             finally:
                 wallet.close()
+                now.remove()
 
 
 def run_sync(manifest_path: str | Path, **options: object) -> Summary:
@@ -428,6 +434,7 @@ class _Run:
             lane=settings.lane,
             fallback=settings.fallback,
             deadline=self._deadline(),
+            slowed_by=OwnLoad(self.clock, time.process_time, lambda: self.buyer.recording).slowed_by,
             money=self.wallet.place,
         )
         for each in self.left_out:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "batch"
 
 #: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
 #: that is not wholly open, one module may be named.
-GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices", "key_rows")
+GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices", "key_rows", "own_load")
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
     "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
@@ -29,7 +29,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
                 "and knows nothing of when it is made"),
     "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),
     "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
-    "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.records"),
+    "report": ((*GROUND, "plan", "store.history", "store.ledger", "store.now", "store.records"),
                "reports read what happened; they make nothing happen"),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
     "accounts": ((*GROUND, "providers.profiles", "store.spend", "simulator"),

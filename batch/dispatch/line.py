@@ -29,10 +29,14 @@ class Wait:
 
 
 class Line:
-    """Those who wait for a turn. `listener` hears what the first one waits for."""
+    """Those who wait for a turn. `listener` hears what the first one waits for.
 
-    def __init__(self, clock: Clock, listener: Listener) -> None:
+    Where that is a slot, `slowed_by()` says if it is our own machine that gives none back: `cpu` or `disk`.
+    """
+
+    def __init__(self, clock: Clock, listener: Listener, slowed_by: Callable[[], str] = lambda: "") -> None:
         self._clock = clock
+        self._slowed_by = slowed_by
         self._listener = listener
         self._line: list[tuple[int, int]] = []
         self._turns: dict[tuple[int, int], asyncio.Event] = {}
@@ -77,6 +81,8 @@ class Line:
 
     def _say(self, waiting: Waiting | None) -> None:
         """Tell what is waited for when it is something else, or another number; not at every step."""
+        if waiting is not None and waiting.by in ("concurrency", "found_slots") and (own := self._slowed_by()):
+            waiting = Waiting(by=own)
         if waiting is not None and waiting != self._waiting:
             self._waiting = waiting
             self._listener.waiting(waiting)

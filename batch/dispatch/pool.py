@@ -44,10 +44,11 @@ class Pool:
         max_outage_seconds: float,
         stop: Callable[[RunStopper], None],
         fallback: Fallback,
+        slowed_by: Callable[[], str],
     ) -> None:
         self._fallback = fallback
         self._listener = listener
-        self._line = Line(clock, listener)
+        self._line = Line(clock, listener, slowed_by)
         self._stop = stop
         called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
         self.routes = [

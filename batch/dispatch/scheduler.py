@@ -83,7 +83,8 @@ class Scheduler:
     others.
     `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
     `lane` is wished for where an endpoint of `routes` has it, until the `deadline` is near; `fallback` names models
-    that take the place of one that cannot serve.
+    that take the place of one that cannot serve. `slowed_by(in_flight)` says whether it is our own machine (`cpu`,
+    `disk`) that gives back no slots.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Scheduler:
         lane: Lane = Lane.STANDARD,
         fallback: Fallback | None = None,
         deadline: Deadline | None = None,
+        slowed_by: Callable[[int], str] = lambda _: "",
         money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._buy = buy
@@ -119,7 +121,10 @@ class Scheduler:
         self._fallback = fallback or Fallback()
         self._deadline = deadline
         self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
-        self.pool = Pool(routes, clock, listener, policy.max_outage_seconds, self._stop_for, self._fallback)
+        self.pool = Pool(
+            routes, clock, listener, policy.max_outage_seconds, self._stop_for, self._fallback,
+            lambda: slowed_by(self.in_flight),
+        )  # fmt: skip
         self._retry_budget = RetryBudget(policy.cap_seconds)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, timedelta
 from typing import IO, Any, Final
 
 from tqdm import tqdm
@@ -18,8 +19,8 @@ _LINE_EVERY_SECONDS: Final = 30.0
 _FAILURES_SHOWN: Final = 20
 
 
-class _Counts(Listener):
-    """What both listeners count."""
+class Counts(Listener):
+    """What all listeners that show a run count."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -75,11 +76,14 @@ class _Counts(Listener):
         elif told == _FAILURES_SHOWN + 1:
             self.message("... more like these are counted, not shown; manifest.jsonl has them all")
 
-    def limited_by(self) -> str:
-        """What holds the run back at this moment, in words."""
+    def limited_by(self, *, by_the_clock: bool = False) -> str:
+        """What holds the run back at this moment, in words; a gate with how long, or `by_the_clock` until when."""
         gate_seconds = self._gate_until - self._clock.monotonic()
         if self._stopping:
             return f"stopping, {self._in_flight} in flight"
+        if gate_seconds > 0 and by_the_clock:
+            opens = self._clock.now().astimezone(UTC) + timedelta(seconds=gate_seconds)
+            return f"waits for the provider's gate until {opens:%H:%M:%S} UTC"
         if gate_seconds > 0:
             return f"waits for the provider's gate, {duration(gate_seconds)} more"
         return self._money or waiting_words(self._waiting) or f"{self._in_flight} in flight"
@@ -88,7 +92,7 @@ class _Counts(Listener):
         return sum(self._counts[word] for word in ("done", "failed", "unknown"))
 
 
-class Bar(_Counts):
+class Bar(Counts):
     """A tqdm bar with rate, money, failures and what limits now."""
 
     def __init__(self, clock: Clock, stream: IO[str]) -> None:
@@ -137,7 +141,7 @@ class Bar(_Counts):
             self._bar.set_postfix_str(f"{usd(self._usd)}{bad}, {self.limited_by()}", refresh=False)
 
 
-class Lines(_Counts):
+class Lines(Counts):
     """Plain lines: the start, each new kind of trouble, and every half minute how far it is."""
 
     def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ from batch.report.money import spend_of
 from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger import read_record
+from batch.store.now import limits_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Status:
     open_attempts: int
     torn_bytes: int
     running: str | None
+    limits_now: str | None
     last_end: str | None
     last_exit: int | None
     not_before: str | None
@@ -68,6 +70,7 @@ def read_status(output: Path) -> Status:
         open_attempts=len(history.open),
         torn_bytes=len(tail.torn),
         running=running,
+        limits_now=limits_now(output) if running else None,
         last_end=_last_end(run, end if ended else None, is_running=running is not None),
         last_exit=end["exit"] if ended and end is not None else None,
         not_before=end["not_before"] if ended and end is not None else None,

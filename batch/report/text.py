@@ -209,6 +209,8 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"  missing    {count(status.missing, 'picture')} bought earlier no longer in the folder"
     if status.running:
         yield f"  now        {status.running}"
+        if status.limits_now:
+            yield f"  limits now {printable(status.limits_now)}"
     if status.open_attempts:
         words = "in flight" if status.running else "left open; the next run settles them"
         yield f"  requests   {status.open_attempts:,} {words}"

@@ -79,6 +79,12 @@ def waiting_words(waiting: Waiting) -> str:
             return f"at {waiting.most} of {waiting.of} in flight, found by trying"
         case "found_rate":
             return f"at {waiting.most:,} requests per minute, found by trying"
+        case "probe":
+            return "waits for the answer to one request sent ahead"
+        case "cpu":
+            return "limited by this machine's processor"
+        case "disk":
+            return "limited by this machine's disk"
     return f"waits for {waiting.by}, {waiting.most:,}"
 
 

@@ -47,7 +47,7 @@ from batch.store.records import (
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
-_FILES: Final = ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", "simulator-book.jsonl")
+_FILES: Final = ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", ".now", "simulator-book.jsonl")
 #: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
 _PICTURE_THREADS: Final = 4
 

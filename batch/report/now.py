@@ -1,0 +1,58 @@
+"""A listener that passes on what limits the run now, when it changes: `status` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from batch.clock import Clock
+from batch.errors import AttemptError
+from batch.events import Waiting
+from batch.model import Job, Outcome
+from batch.report.progress import Counts
+
+_AT_MOST_EVERY_SECONDS: Final = 1.0
+
+
+class Now(Counts):
+    """`tell` gets the words, at most once a second."""
+
+    def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self._tell = tell
+        self._told = ""
+        self._told_at = float("-inf")
+
+    def attempt_started(self, job: Job, in_flight: int) -> None:
+        super().attempt_started(job, in_flight)
+        self._look()
+
+    def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:  # noqa: ARG002
+        self._look()
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        super().gate_closed(seconds, reason)
+        self._look()
+
+    def waiting(self, waiting: Waiting) -> None:
+        super().waiting(waiting)
+        self._look()
+
+    def money_waits(self, words: str) -> None:
+        super().money_waits(words)
+        self._look()
+
+    def stopping(self, reason: str, in_flight: int) -> None:
+        super().stopping(reason, in_flight)
+        self._look()
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        super().job_ended(outcome, in_flight)
+        self._look()
+
+    def _look(self) -> None:
+        now = self._clock.monotonic()
+        words = self.limited_by(by_the_clock=True)
+        if words != self._told and now - self._told_at >= _AT_MOST_EVERY_SECONDS:
+            self._told, self._told_at = words, now
+            self._tell(words)
