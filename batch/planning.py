@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import islice
@@ -59,7 +60,8 @@ class Wishes:
     `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
     With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
-    beside those of the manifest.
+    beside those of the manifest. `finish_by` is when everything is to be there: from some time before it on the cheap
+    lane is too slow.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -72,6 +74,7 @@ class Wishes:
     allow_empty: bool = False
     refresh_references: bool = False
     max_cost: float | None = None
+    finish_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
