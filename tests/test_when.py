@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from batch import cli
+from batch.planning import Wishes
 from batch.when import WhenProblem, moment
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -90,3 +93,27 @@ def test_without_a_zone_it_is_the_machines(monkeypatch: pytest.MonkeyPatch) -> N
     shown = moment("06:00", NOW).astimezone()
     assert (shown.hour, shown.minute) == (6, 0)
     assert moment("2099-01-01T12:00", NOW) == datetime(2099, 1, 1, 12).astimezone()
+
+
+class _Seen(Exception):
+    """Stands for all that a command does with the wishes."""
+
+
+@pytest.mark.parametrize(
+    ("command", "called"), [("run", "batch.cli._run_until_signal"), ("plan", "batch.runner.plan_only")]
+)
+@pytest.mark.parametrize("words", [[], ["--finish-by", "90m"]])
+def test_a_run_and_its_plan_are_told(
+    monkeypatch: pytest.MonkeyPatch, command: str, called: str, words: list[str]
+) -> None:
+    """`--finish-by` becomes a moment among the wishes, or none."""
+
+    def see(*_: Any, wishes: Wishes, **__: Any) -> None:
+        raise _Seen(wishes.finish_by)
+
+    monkeypatch.setattr(called, see)
+    with pytest.raises(_Seen) as caught:
+        cli.cli.main([command, "m.yaml", *words], standalone_mode=False)
+    [at] = caught.value.args
+    ahead = None if at is None else at - datetime.now(UTC)
+    assert ahead is None if not words else timedelta(minutes=89) < ahead <= timedelta(minutes=90)
