@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from batch.capabilities import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, model_facts
@@ -72,14 +73,20 @@ class Offer:
         return next((f"fallback: {each}" for each in found if each is not None), None)
 
     def _ratio_problem(self, model: str, aspect_ratio: str) -> str | None:
-        ratios = model_facts(model).aspect_ratios
-        whose = model
-        if self.five_ratios is not None:
-            ratios = tuple(ratio for ratio in ratios if ratio in ANYFAST_ASPECT_RATIOS)
-            whose = f"provider {self.five_ratios}" if self.several else "anyfast"
+        ratios = _ratios(model, only_five=self.five_ratios is not None)
         if aspect_ratio in ratios:
             return None
+        whose = model
+        if self.five_ratios is not None:
+            whose = f"provider {self.five_ratios}" if self.several else "anyfast"
         return f"aspect_ratio must be {_one_of(ratios)} for {whose}; got {show(aspect_ratio)}"
+
+
+@lru_cache(maxsize=256)
+def _ratios(model: str, *, only_five: bool) -> tuple[str, ...]:
+    """The ratios of a model, or those of them that AnyFast takes; every row asks."""
+    ratios = model_facts(model).aspect_ratios
+    return tuple(ratio for ratio in ratios if ratio in ANYFAST_ASPECT_RATIOS) if only_five else ratios
 
 
 def _size_problem(model: str, image_size: str) -> str | None:
