@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -111,7 +112,7 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
     names = ("on_changed", "retry", "resend", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
-             "refresh_references", "max_cost")  # fmt: skip
+             "refresh_references", "max_cost", "finish_by")  # fmt: skip
 
     @functools.wraps(function)
     def with_wishes(
@@ -124,6 +125,17 @@ def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_WISHES_OPTIONS):
         with_wishes = option(with_wishes)
     return with_wishes
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """A moment to come, as it was typed."""
+    from batch.clock import SystemClock
+    from batch.when import WhenProblem, moment
+
+    try:
+        return None if value is None else moment(value, SystemClock().now())
+    except WhenProblem as problem:
+        raise click.BadParameter(str(problem)) from None
 
 
 _WISHES_OPTIONS: Final = (
@@ -148,6 +160,9 @@ _WISHES_OPTIONS: Final = (
                       "repeated."),
     click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD",
                  help="Spend at most so many US dollars in this run, beside the manifest's budget."),
+    click.option("--finish-by", metavar="WHEN", callback=_moment,
+                 help="Have everything by then: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
+                      "When the flex lane becomes too slow for it, jobs are sent in the standard lane."),
     click.option("--allow-empty", is_flag=True,
                  help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be "
                       "empty)."),
@@ -171,6 +186,7 @@ def _wishes(
     allow_empty: bool,
     refresh_references: bool,
     max_cost: float | None,
+    finish_by: datetime | None,
     canary: int | None,
     ignore_not_before: bool,
 ) -> Wishes:
@@ -184,7 +200,7 @@ def _wishes(
     return Wishes(
         on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
         allow_empty=allow_empty, refresh_references=refresh_references, max_cost=max_cost,
-        resend_unknown=resend == "unknown", ignore_not_before=ignore_not_before,
+        finish_by=finish_by, resend_unknown=resend == "unknown", ignore_not_before=ignore_not_before,
     )  # fmt: skip
 
 

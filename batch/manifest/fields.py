@@ -25,6 +25,11 @@ from batch.prices import TOKEN_KINDS
 T = TypeVar("T")
 
 PROFILES: Final = ("anyfast", "google", "simulator")
+MOST_PROVIDERS: Final = 32
+#: In flight at once, of one provider and of all together.
+MOST_CONCURRENCY: Final = 1024
+HEAVIEST_WEIGHT: Final = 1000
+ENDPOINT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
 
 #: Encodings tables are really saved in; Python's long list also holds codecs that are no text encodings.
 ENCODINGS: Final = (
@@ -48,7 +53,7 @@ _LOOPBACK: Final = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
 def _wrong(fragment: str, value: object = ...) -> PydanticCustomError:
     """`fragment` follows the field's name; the value is shown if given and short enough to be one."""
     shown = "" if value is ... else f"; got {said(value)}"
-    if isinstance(value, str) and " from " in fragment and re.fullmatch(r"[-+.0-9eE]+", value):
+    if isinstance(value, str) and " number " in fragment and re.fullmatch(r"[-+.0-9eE]+", value):
         shown = f'; got the text "{show(value)}", so remove the quotes'
     return PydanticCustomError("sentence", "{text}", {"text": fragment + shown})
 
@@ -80,6 +85,16 @@ def number(lowest: float, highest: float) -> PlainValidator:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not fits or not lowest <= value <= highest:  # type: ignore[operator]
             raise _wrong(f"must be a number from {lowest:g} to {highest:,}", value)
+        return float(value)  # type: ignore[arg-type]
+
+    return PlainValidator(check)
+
+
+def above_zero(highest: float) -> PlainValidator:
+    def check(value: object) -> float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or not 0 < value <= highest:  # type: ignore[operator]
+            raise _wrong(f"must be a number above 0 and up to {highest:,}", value)
         return float(value)  # type: ignore[arg-type]
 
     return PlainValidator(check)
@@ -125,6 +140,17 @@ def one_line(value: object) -> str:
     if "\n" in text or "\t" in text:
         raise _wrong("must be one line without tabs", text)
     return text
+
+
+def model_name(value: object) -> str:
+    """A model, whoever may know it; the editor offers those we know."""
+    return one_line(value)
+
+
+def endpoint_name(value: object) -> str:
+    if not isinstance(value, str) or re.fullmatch(ENDPOINT_NAME, value) is None:
+        raise _wrong("must be 1 to 40 letters, digits, dot, _ and -, and begin with a letter or digit", value)
+    return value
 
 
 def job_id(value: object) -> str:
@@ -309,8 +335,8 @@ def _dollars(value: object, highest: int, what: str) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def short_form(key: str, kind: type = str) -> BeforeValidator:
-    """A plain text (or number) stands for the mapping with this one key."""
+def short_form(key: str, kind: type | tuple[type, ...] = str) -> BeforeValidator:
+    """A plain text (or number, or list) stands for the mapping with this one key."""
 
     def expand(value: object) -> object:
         return {key: value} if isinstance(value, kind) else value
@@ -323,13 +349,13 @@ def nothing_is(value: object) -> BeforeValidator:
     return BeforeValidator(lambda given: value if given is None else given)
 
 
-def one_or_more() -> BeforeValidator:
+def one_or_more(what: str) -> BeforeValidator:
     """A text or a mapping stands for the list that holds only it."""
 
     def expand(value: object) -> object:
         if isinstance(value, list):
             if not value:
-                raise _wrong("must not be an empty list; name a column")
+                raise _wrong(f"must not be an empty list; name {what}")
             return value
         return [value] if isinstance(value, str | dict) else value
 

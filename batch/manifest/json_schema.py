@@ -20,7 +20,7 @@ from pydantic_core import core_schema
 
 from batch.capabilities import ASPECT_RATIOS, IMAGE_SIZES, MODALITIES, MODELS
 from batch.manifest import fields
-from batch.manifest.schema import JobShape, ManifestShape
+from batch.manifest.schema import JobShape, ManifestShape, ProviderShape
 
 _Schema: TypeAlias = dict[str, Any]
 
@@ -32,6 +32,9 @@ _TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%#]"}
 _FILLED: Final = {"type": "string", "pattern": r"\S"}
 _ONE_LINE: Final = {"type": "string", "pattern": r"^[^\n\t]*[^\n\t\s][^\n\t]*$"}
 
+#: Names are completed, others pass: an endpoint of one's own may serve any model.
+_MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
+
 #: What each named check of `fields` accepts, in the words of JSON Schema.
 _CHECKS: Final[Mapping[str, _Schema]] = {
     "any_text": {"type": "string"},
@@ -39,6 +42,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     "mapping": {"type": "object"},
     "filled": _FILLED,
     "one_line": _ONE_LINE,
+    "model_name": _MODEL,
     "job_id": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$|\{[{%#]"},
     "run_name": {"type": "string", "pattern": r'^[^.~ /\\:*?"<>|-][^/\\:*?"<>|]*$'},
     "image_size": {"anyOf": [{"enum": [*IMAGE_SIZES, 512]}, _TEMPLATE]},
@@ -56,6 +60,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     },
     "separator": {"type": "string", "pattern": r"^(?![A-Za-z0-9]+$)", "minLength": 1, "maxLength": 10},
     "host_name": {"type": "string", "pattern": r"^(\*\.)?([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*$"},
+    "endpoint_name": {"type": "string", "pattern": f"^{fields.ENDPOINT_NAME}$"},
     "base_url": {"type": "string", "pattern": r"^https?://[^\s\\?#@]+$"},
     "key_env": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"},
     "encoding": {"anyOf": [{"enum": list(fields.ENCODINGS)}, {"type": "string", "pattern": r"^[\w.: -]+$"}]},
@@ -83,8 +88,9 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     },
 }
 
-#: Names are completed, others pass: an endpoint of one's own may serve any model.
-_MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
+#: A word, a mapping, or a list of these. The reader takes them one by one, so pydantic says nothing about them.
+_PROVIDER: Final = {"anyOf": [{"enum": list(fields.PROFILES)}, {"$ref": "#/$defs/ProviderShape"}]}
+_PROVIDERS: Final = {"type": "array", "items": _PROVIDER, "minItems": 1, "maxItems": fields.MOST_PROVIDERS}
 
 #: Lists under names of the user's own; two names are taken.
 _MATRIX: Final = {
@@ -97,7 +103,11 @@ _MATRIX: Final = {
 }
 
 #: Keys of which more can be said than their check does.
-_KEYS: Final[Mapping[str, _Schema]] = {"model": _MODEL, "matrix": _MATRIX}
+_KEYS: Final[Mapping[str, _Schema]] = {
+    "model": _MODEL,
+    "matrix": _MATRIX,
+    "provider": {"anyOf": [*_PROVIDER["anyOf"], _PROVIDERS]},
+}
 
 #: What an editor shows beside a key. A shape is named as in `schema`, without "Shape".
 DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -105,8 +115,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "name": "Names the output folder, output/<name>. Default: the file's name without .yaml.",
         "output": "Folder for the results, relative to this file. Default: output/<name> under the current folder.",
         "provider": "Who makes the pictures: anyfast, google, or simulator (no key, nothing is paid). "
-        "A mapping names another endpoint of the same kind. Default: simulator.",
+        "A mapping names another endpoint of the same kind; a list shares the jobs among several. Default: simulator.",
         "model": "The model for all jobs. Another name than those offered needs provider.base_url.",
+        "lane": "flex: cheaper and slower, where a provider has such a lane; standard: at once. Default: standard.",
+        "fallback": "A model, or several, to ask where a job's own is overloaded. A mapping says on what else.",
         "limits": "How much at once and how fast.",
         "timeouts": "Seconds an attempt may take. A request cut off may have been paid, so these are long.",
         "retry": "What is tried again, and how often.",
@@ -157,12 +169,21 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Provider": {
         "profile": "Whose way of speaking the endpoint has.",
+        "name": "What messages and the ledger call it; unique. Default: the profile's name.",
+        "weight": "Of several providers, one with weight 3 gets three times the jobs of one with 1. Default: 1.",
         "base_url": "Where requests go: https only, except to this machine. Default: the profile's own address.",
         "auth": "How the key travels: in the address, in a header of its own, or as a bearer token. "
         "Default: the profile's own way.",
         "key_env": "The NAME of the environment variable that holds the key; never the key itself.",
+        "limits": "Limits of this provider alone; what is not given here is as in the manifest's limits.",
+        "prices": "US dollars per picture by size at this provider. Default: the manifest's prices.",
         "simulator": "Options of the built-in simulator, such as faults and latency_seconds "
         "(imagebatch simulate --help).",
+    },
+    "Fallback": {
+        "models": "The models to ask instead, in this order. Every job must fit them.",
+        "on": "overload: the job's own model cannot be served; safety: it was blocked by policy, which is charged all "
+        "the same. Default: overload.",
     },
     "Limits": {
         "concurrency": "Requests in flight at most.",
@@ -218,7 +239,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 def manifest_json_schema() -> _Schema:
     """The JSON Schema of a job manifest."""
     _, found = models_json_schema(
-        [(ManifestShape, "validation"), (JobShape, "validation")], schema_generator=_Generator
+        [(shape, "validation") for shape in (ManifestShape, ProviderShape, JobShape)], schema_generator=_Generator
     )
     shapes: dict[str, _Schema] = {name.removesuffix("Shape"): shape for name, shape in found["$defs"].items()}
     for name, shape in shapes.items():
@@ -250,7 +271,7 @@ def _dress(name: str, shape: _Schema) -> None:
         if not isinstance(value.get("default"), str | int | float) or isinstance(value.get("default"), bool):
             value.pop("default", None)
         if key in _KEYS:
-            for said_before in ("type", "pattern", "anyOf"):
+            for said_before in ("type", "pattern", "anyOf", "default"):
                 value.pop(said_before, None)
             value |= copy.deepcopy(_KEYS[key])
         if key in words:
@@ -315,6 +336,8 @@ def _accepted_by(check: Callable[..., Any]) -> _Schema:
         return {"type": "integer", "minimum": captured["lowest"], "maximum": captured["highest"]}
     if maker is fields.number:
         return {"type": "number", "minimum": captured["lowest"], "maximum": captured["highest"]}
+    if maker is fields.above_zero:
+        return {"type": "number", "exclusiveMinimum": 0, "maximum": captured["highest"]}
     if maker is fields.word:
         return {"enum": list(captured["words"])}
     if maker is fields.optional:

@@ -19,18 +19,20 @@ from batch.manifest.ids import name_problem
 from batch.manifest.matrix import MatrixReader
 from batch.manifest.parameters import Offer
 from batch.manifest.picking import Choice, Sort
+from batch.manifest.pool import PoolReader
 from batch.manifest.price_table import load_price_table
-from batch.manifest.problems import Problems, show_path
+from batch.manifest.problems import Problems, show, show_path
 from batch.manifest.references import References, RemotePictures
 from batch.manifest.rows import Table, kind_of, rows_problem
 from batch.manifest.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.yaml_text import At, Document, parse
-from batch.model import Job
+from batch.model import Job, Lane
 from batch.prices import PriceList
 from batch.settings import (
-    Auth,
     Budget,
     CanarySettings,
+    Fallback,
+    FallbackOn,
     Limits,
     ProviderSettings,
     RetryPolicy,
@@ -99,18 +101,21 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
         if not allow_empty:
             raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
         document = Document({"jobs": []}, None)
-    shape, jobs = read_shapes(document, file, problems)
-    offer = Offer(profile=shape.provider.profile, own_address=shape.provider.base_url is not None)
+    shapes = read_shapes(document, file, problems)
+    shape = shapes.manifest
+    endpoints = PoolReader(shape, shapes.providers, document, problems).endpoints()
+    reader = _TopReader(path, shape, endpoints, document, problems)
+    fallback = reader.fallback()
+    offer = Offer.of(endpoints, fallback.models)
     matrix_reader = MatrixReader(document, file, problems)
     matrix = None if shape.matrix is None else matrix_reader.read(shape.matrix)
     entries = EntryReader(
-        shape=shape, jobs=jobs, document=document, file=file, offer=offer, problems=problems, matrix=matrix
+        shape=shape, jobs=shapes.jobs, document=document, file=file, offer=offer, problems=problems, matrix=matrix
     ).entries()
-    reader = _TopReader(path, shape, document, problems)
     manifest = Manifest(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
-        settings=reader.settings(),
+        settings=reader.settings(fallback),
         output=None if shape.output is None else path.parent / shape.output,
         _expansion=Expansion(
             file=file,
@@ -167,10 +172,11 @@ class _TopReader:
 
     path: Path
     shape: ManifestShape
+    endpoints: tuple[ProviderSettings, ...]
     document: Document
     problems: Problems
 
-    def settings(self) -> Settings:
+    def settings(self, fallback: Fallback) -> Settings:
         shape = self.shape
         retry = shape.retry.model_dump(exclude_none=True)
         if "unknown" in retry:
@@ -179,14 +185,7 @@ class _TopReader:
             retry["max_outage_seconds"] = 60 * retry.pop("max_outage_minutes")
         return Settings(
             name=self._name(),
-            providers=(ProviderSettings(
-                profile=shape.provider.profile,
-                name=shape.provider.profile,
-                base_url=shape.provider.base_url,
-                auth=None if shape.provider.auth is None else Auth(shape.provider.auth),
-                key_env=shape.provider.key_env,
-                simulator=shape.provider.simulator,
-            ),),
+            providers=self.endpoints,
             limits=Limits(**shape.limits.model_dump()),
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),
@@ -197,7 +196,26 @@ class _TopReader:
             verify=shape.verify,
             canary=CanarySettings() if shape.canary is None else CanarySettings(**shape.canary.model_dump()),
             dedupe=shape.dedupe,
+            lane=Lane(shape.lane),
+            fallback=fallback,
         )
+
+    def fallback(self) -> Fallback:
+        """The models that may be asked instead, without those that cannot be."""
+        given = self.shape.fallback
+        if given is None:
+            return Fallback()
+        offer = Offer.of(self.endpoints)
+        models: list[str] = []
+        for number, model in enumerate(given.models):
+            wrong = offer.model_problem(model)
+            if wrong is None and model in models:
+                wrong = f"fallback names {show(model)} twice; keep one"
+            if wrong is None:
+                models.append(model)
+            else:
+                self.add(wrong, self.document.at("fallback", "models", number))
+        return Fallback(models=tuple(models), on=tuple(map(FallbackOn, dict.fromkeys(given.on))))
 
     def table(self) -> Table | None:
         rows = self.shape.rows
@@ -250,8 +268,7 @@ class _TopReader:
 
     def add(self, message: str, at: At) -> None:
         """Note a problem, unless something was said about this place already."""
-        if not self.problems.has_at(*at):
-            self.problems.add(Problem(message=message, file=show_path(self.path), line=at.line, column=at.column))
+        self.problems.add_once_at(message, at.line, at.column)
 
     def _name(self) -> str:
         name = self.shape.name

@@ -82,6 +82,11 @@ class Problems:
             self._kept.append(problem)
             self._places.add((problem.line, problem.column))
 
+    def add_once_at(self, message: str, line: int, column: int) -> None:
+        """Note a problem of the manifest, unless something was said about this place already."""
+        if not self.has_at(line, column):
+            self.add(Problem(message=message, file=self._first_file, line=line, column=column))
+
     def _is_counted_with_its_kind(self, problem: Problem) -> bool:
         if problem.file == self._first_file or problem.line is None:
             return False

@@ -7,11 +7,12 @@ What depends on several fields (a ratio and its model) is in `entries`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from yaml.nodes import ScalarNode
+from yaml.nodes import MappingNode
 
 from batch.errors import Problem
 from batch.manifest import fields
@@ -23,20 +24,10 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
 
-class ProviderShape(_Shape):
-    """`provider: anyfast`, or a mapping for another endpoint of the same kind."""
-
-    profile: Annotated[str, fields.word(*fields.PROFILES)]
-    base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
-    auth: Annotated[str | None, fields.word("query", "header", "bearer")] = None
-    key_env: Annotated[str | None, PlainValidator(fields.key_env)] = None
-    simulator: dict[str, Any] = {}
-
-
 class LimitsShape(_Shape):
     """How much at once and how fast."""
 
-    concurrency: Annotated[int, fields.whole(1, 1024)] = 8
+    concurrency: Annotated[int, fields.whole(1, fields.MOST_CONCURRENCY)] = 8
     requests_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
     tokens_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
     images_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
@@ -44,6 +35,29 @@ class LimitsShape(_Shape):
     images_per_day: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
     day_resets_at: Annotated[str, PlainValidator(fields.day_start)] = "00:00 America/Los_Angeles"
     adaptive: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
+
+
+class ProviderShape(_Shape):
+    """`provider: anyfast`, or a mapping for another endpoint of the same kind; or a list of them."""
+
+    profile: Annotated[str, fields.word(*fields.PROFILES)]
+    name: Annotated[str | None, PlainValidator(fields.endpoint_name)] = None
+    weight: Annotated[float, fields.above_zero(fields.HEAVIEST_WEIGHT)] = 1.0
+    base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
+    auth: Annotated[str | None, fields.word("query", "header", "bearer")] = None
+    key_env: Annotated[str | None, PlainValidator(fields.key_env)] = None
+    limits: LimitsShape = LimitsShape()
+    prices: Annotated[dict[str, float], PlainValidator(fields.prices)] = {}
+    simulator: dict[str, Any] = {}
+
+
+class FallbackShape(_Shape):
+    """`fallback: gemini-3-pro-image`, a list of models, or a mapping that also says when they are asked."""
+
+    models: Annotated[list[Annotated[str, PlainValidator(fields.model_name)]], fields.one_or_more("a model")]
+    on: Annotated[
+        list[Annotated[str, fields.word("overload", "safety")]], fields.one_or_more("overload, safety or both")
+    ] = ["overload"]
 
 
 class TimeoutsShape(_Shape):
@@ -131,12 +145,14 @@ class JobShape(ParametersShape):
 
 
 class ManifestShape(_Shape):
-    """The whole file, but for the insides of `jobs`, which are read one by one (`read_shapes`)."""
+    """The whole file, but for the insides of `provider` and `jobs`, which are read one by one (`read_shapes`)."""
 
     name: Annotated[str | None, PlainValidator(fields.run_name)] = None
     output: Annotated[str | None, PlainValidator(fields.one_line)] = None
-    provider: Annotated[ProviderShape, fields.short_form("profile")] = ProviderShape(profile="simulator")
+    provider: Annotated[list[Any], fields.one_or_more("at least one provider")] = ["simulator"]
     model: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    lane: Annotated[str, fields.word("standard", "flex")] = "standard"
+    fallback: Annotated[FallbackShape | None, fields.short_form("models", (str, list))] = None
     limits: LimitsShape = LimitsShape()
     timeouts: TimeoutsShape = TimeoutsShape()
     retry: RetryShape = RetryShape()
@@ -151,7 +167,7 @@ class ManifestShape(_Shape):
     rows: Annotated[RowsShape | None, fields.short_form("file")] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
-    sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more()] = None
+    sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more("a column")] = None
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
@@ -163,6 +179,8 @@ class ManifestShape(_Shape):
 _SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     (): ManifestShape,
     ("provider",): ProviderShape,
+    ("provider", "limits"): LimitsShape,
+    ("fallback",): FallbackShape,
     ("limits",): LimitsShape,
     ("timeouts",): TimeoutsShape,
     ("retry",): RetryShape,
@@ -217,8 +235,20 @@ def read_price_table(
     return shape, models
 
 
-def read_shapes(document: Document, file: str, problems: Problems) -> tuple[ManifestShape, list[JobShape | None]]:
-    """The manifest and its jobs as far as their shape is right; None stands for a job that is no mapping.
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """A manifest, its providers and its jobs as far as their shape is right.
+
+    None stands for a job that is no mapping, and for a provider of which not even the profile is known.
+    """
+
+    manifest: ManifestShape
+    providers: list[ProviderShape | None]
+    jobs: list[JobShape | None]
+
+
+def read_shapes(document: Document, file: str, problems: Problems) -> Shapes:
+    """The shapes of a document.
 
     A field with the wrong shape is noted and left out, so that the checks after this one see the rest and
     everything wrong is told at once.
@@ -228,8 +258,20 @@ def read_shapes(document: Document, file: str, problems: Problems) -> tuple[Mani
     if shape is None:
         problems.raise_if_any()
         raise AssertionError("a manifest that is no mapping was noted as a problem")
-    jobs = enumerate(shape.jobs)
-    return shape, [_read_shape(JobShape, job, ("jobs", index), {"prompt": "-"}, note) for index, job in jobs]
+    return Shapes(
+        manifest=shape,
+        providers=[_read_provider(given, index, note) for index, given in enumerate(shape.provider)],
+        jobs=[
+            _read_shape(JobShape, job, ("jobs", index), {"prompt": "-"}, note) for index, job in enumerate(shape.jobs)
+        ],
+    )
+
+
+def _read_provider(given: object, index: int, note: _Note) -> ProviderShape | None:
+    data = {"profile": given} if isinstance(given, str) else given
+    shape = _read_shape(ProviderShape, data, ("provider", index), {"profile": fields.PROFILES[0]}, note)
+    is_known = isinstance(data, dict) and data.get("profile") in fields.PROFILES
+    return shape if is_known else None
 
 
 S = TypeVar("S", bound=_Shape)
@@ -246,6 +288,13 @@ def _read_shape(kind: type[S], data: object, above: Path, required: dict[str, An
             return None
         wrong = {detail["loc"][0] for detail in error.errors()}
         return kind.model_validate(required | {key: value for key, value in data.items() if key not in wrong})
+
+
+#: What may stand where there is more than one way to write it.
+_WANTED: Final[Mapping[Path, str]] = {
+    ("provider",): "a word such as anyfast, a mapping, or a list of these",
+    ("fallback",): "a model, a list of models, or a mapping",
+}
 
 
 class _Note:
@@ -292,9 +341,10 @@ class _Note:
             return f'unknown field "{show(field)}"; {self._hint(path)}'
         if kind == "sentence":
             return f"{field} {detail['ctx']['text']}"
-        if kind == "model_type" and names[-1:] == ["references"] and isinstance(path[-1], int):
-            return f"every reference must be a text or a mapping; got {fields.said(detail['input'])}"
-        wanted = "a list" if kind == "list_type" else "a mapping (key: value)"
+        if kind == "model_type" and names[-1:] in (["references"], ["provider"]) and isinstance(path[-1], int):
+            one = names[-1].removesuffix("s")
+            return f"every {one} must be a text or a mapping; got {fields.said(detail['input'])}"
+        wanted = _WANTED.get(path) or ("a list" if kind == "list_type" else "a mapping (key: value)")
         return f"{field} must be {wanted}; got {fields.said(detail['input'])}"
 
     def _field(self, names: list[str], path: Path) -> str:
@@ -303,9 +353,14 @@ class _Note:
             return self._whole
         if isinstance(path[-1], int) and names[-1] == "jobs":
             return "every job"
-        short = len(names) > 1 and isinstance(self._document.node(*path[:-1]), ScalarNode)
-        return names[-2] if short else names[-1]
+        return names[-2] if len(names) > 1 and self._is_short(path) else names[-1]
 
+    def _is_short(self, path: Path) -> bool:
+        """Whether what is written stands for a mapping whose key the path names last."""
+        while isinstance(path[-1], int):
+            path = path[:-1]
+        node = self._document.node(*path)
+        return not isinstance(node, MappingNode) and node is self._document.node(*path[:-1])
 
     def _hint(self, path: Path) -> str:
         """What a field that is not known may be meant for."""

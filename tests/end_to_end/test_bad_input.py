@@ -71,9 +71,9 @@ def raw(row: str, name: str, manifest: str | bytes | None, *says: str, **options
     return bad(row, name, manifest, *says, whole=True, **options)
 
 
-def field_case(row: str, name: str, text: str, says: str) -> Case:
+def field_case(row: str, name: str, text: str, says: str, **options: Any) -> Case:
     """A wrong setting beside a good job."""
-    return bad(row, name, f"{text}\n{GOOD}", says)
+    return bad(row, name, f"{text}\n{GOOD}", says, **options)
 
 
 def price_table(name: str, content: str, *says: str) -> Case:
@@ -121,7 +121,7 @@ def references(*names: str) -> str:
 LETTERS = "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got "
 SLUG = "write {{ b | slug }} in the id"
 LOOKS = "this looks like an API key; keys come from the environment, never from a manifest or a table"
-FIELDS = "known fields: name, output, provider, model, limits, timeouts, retry, prices, price_table, budget, tag, verify, dedupe, canary, defaults, rows and 8 more"
+FIELDS = "known fields: name, output, provider, model, lane, fallback, limits, timeouts, retry, prices, price_table, budget, tag, verify, dedupe, canary and 10 more"
 JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
@@ -371,6 +371,18 @@ def usage(row: str, name: str, *words: str, says: str, **options: Any) -> Case:
     return Case(row=row, name=name, exit=2, words=words, says=[says], prefix=command, ending="", **options)
 
 
+#: Several providers that do not go together: name, `provider`, what follows it, the problems.
+POOLS = [
+    ("no provider", "[]", "", ["1:11: provider must not be an empty list; name at least one provider"]),
+    ("a key twice", "[google, google]", "", ["1:20: same endpoint and key (GEMINI_API_KEY) as the provider on line 1, so its quota would count twice; name another key in key_env, or remove one"]),
+    ("a name twice", "\n- google\n- {profile: anyfast, name: google}", "", ["3:28: the provider on line 2 is called google too by default; give different names"]),
+    ("more in flight than can be", "[google, {profile: anyfast, limits: {concurrency: 1020}}]", "", ["1:11: concurrency of all providers together is 1,028; lower it in their limits to 1,024 or less"]),
+    ("a ratio that one has not", "[google, {profile: anyfast, name: main}]", "defaults: {aspect_ratio: 21:9}\n", ["2:26: aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for provider main; got 21:9"]),
+    ("a lane that none has", "anyfast", "lane: flex\n", ["2:7: lane flex: no provider of this manifest has it; google and simulator have it, else remove lane"]),
+    ("everything at once", "[{profile: anyfast, weight: 0}, gogle]", "lane: fast\n", ["1:39: weight must be a number above 0 and up to 1,000; got 0", "1:43: provider must be one of anyfast, google, simulator; got gogle", "2:7: lane must be one of standard, flex; got fast"]),
+]  # fmt: skip
+
+WHEN = "must be a time such as 06:00, a date and time such as 2026-11-26T06:00, or 8h, 90m or 1h30m"
 SETTINGS = [
     *[field_case("I56", f"concurrency {word}", f"limits: {{concurrency: {word}}}", f"1:23: concurrency must be a whole number from 1 to 1,024; got {got}") for word, got in {"1e9": "1000000000.0", "1025": "1025", "many": "many"}.items()],
     key("none", None, "no API key: set the environment variable ANYFAST_API_KEY"),
@@ -387,12 +399,17 @@ SETTINGS = [
     bad("I60", "another scheme", address("ftp://h"), "1:40: base_url must be an address such as https://host/path", whole=True),
     bad("I60", "backslash in the address", address("https://good.com\\@evil.com"), "1:40: base_url must be an address such as https://host/path", whole=True),
     bad("I60", "no port", address("https://h:99999"), "1:40: base_url is not a valid address", whole=True),
+    *[raw("I60", name, f"provider: {providers}\n{more}{GOOD}", *says) for name, providers, more, says in POOLS],
+    field_case("I60", "fallback that is none", "fallback: [gemini-3-pro-image, gemini-3-pro]", "1:32: unknown model gemini-3-pro; did you mean gemini-3-pro-image? (another one needs provider.base_url)", whole=True),
+    field_case("I60", "fallback that cannot make it", "fallback: gemini-2.5-flash-image\ndefaults: {image_size: 4K}", "2:24: fallback: image_size must be 1K for gemini-2.5-flash-image; got 4K"),
     bad("I60", "unknown model", f"provider: anyfast\nmodel: gpt-4\n{GOOD}", "2:8: unknown model gpt-4; known models: gemini-3.1-flash-image, gemini-3-pro-image, gemini-2.5-flash-image (another one needs provider.base_url)", whole=True),
     usage("I61", "unknown option", "m.yaml", "--nope", says="No such option '--nope'."),
     usage("I61", "no manifest", says="Missing argument 'MANIFEST'."),
     usage("I61", "two manifests", "m.yaml", "n.yaml", says="Got unexpected extra argument (n.yaml)"),
     usage("I61", "empty name", "", says="Invalid value for 'MANIFEST': is empty; name a file or folder"),
     usage("I61", "empty output", "m.yaml", "-o", "", says="Invalid value for '-o' / '--output': is empty; name a file or folder"),
+    *[usage("I61", f"finish by {when}", "m.yaml", "--finish-by", when, says=f"Invalid value for '--finish-by': {says}")
+      for when, says in {"noon": WHEN, "": WHEN, "0h": "0h is no time from now", "2020-01-01T06:00": "2020-01-01T06:00 is past"}.items()],
     usage("I61", "output is the manifest", "m.yaml", "-o", "m.yaml", says="Invalid value for '-o' / '--output': Directory 'm.yaml' is a file."),
 ]  # fmt: skip
 

@@ -22,7 +22,7 @@ BAD: dict[str, tuple[str, str]] = {
     "prompt null": ("jobs: [{prompt: }]", "1:17: prompt must be text; quote it; got nothing"),
     "prompt number": ("jobs: [{prompt: 12}]", "1:17: prompt must be text; quote it; got 12"),
     "prompt blank": ('jobs: [{prompt: "  "}]', "1:17: prompt is empty; write some text"),
-    "numeric key": ("1: x" + ONE_JOB, '1:1: unknown field "1"; known fields: name, output, provider, model, '),
+    "numeric key": ("1: x" + ONE_JOB, '1:1: unknown field "1"; known fields: name, output, provider, model, lane, '),
     "nested unknown": ("limits: {concurency: 3}" + ONE_JOB, '1:10: unknown field "concurency"; did you mean concurrency?'),
     "infinite": ("timeouts: {read_seconds: .inf}" + ONE_JOB, "1:26: read_seconds must be a number from 0.1 to 3,600; got inf"),
     "not a number": ("limits: {concurrency: .nan}" + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got nan"),

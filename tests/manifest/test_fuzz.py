@@ -47,7 +47,7 @@ FIELDS = st.sampled_from(
     [
         "jobs", "prompt", "id", "references", "samples", "model", "aspect_ratio", "image_size", "modalities", "rows",
         "limits", "provider", "profile", "base_url", "prices", "defaults", "unique", "file", "name", "retry",
-        "where", "sort", "limit", "matrix",
+        "where", "sort", "limit", "matrix", "lane", "fallback", "models", "on", "weight", "key_env", "concurrency",
     ]
 )  # fmt: skip
 
@@ -88,6 +88,38 @@ def test_random_bytes_never_escape(folder: Folder, manifest: bytes) -> None:
 def test_random_values_never_escape(folder: Folder, top: dict[str, object], job: dict[str, object]) -> None:
     """Known fields with values of every kind. JSON is YAML, so it writes them."""
     load_all(folder, json.dumps({"jobs": [{"prompt": "x"} | job]} | top).encode(), b"a\n1\n")
+
+
+PROVIDER_FIELDS = st.sampled_from(["name", "weight", "limits", "prices", "base_url", "key_env", "auth", "simulator"])
+PROFILE = st.sampled_from(["anyfast", "google", "simulator", "none"])
+PROVIDER = (
+    PROFILE
+    | VALUES
+    | st.builds(lambda profile, rest: {"profile": profile} | rest, PROFILE, st.dictionaries(PROVIDER_FIELDS, VALUES, max_size=3))
+    | st.fixed_dictionaries(
+        {"profile": PROFILE},
+        optional={
+            "name": st.sampled_from(["a", "anyfast", "anyfast-2"]), "key_env": st.sampled_from(["A", "B"]), "weight": st.floats(),
+            "limits": st.dictionaries(st.sampled_from(["concurrency", "requests_per_day", "adaptive"]), st.none() | st.booleans() | st.integers(0, 1025)),
+            "base_url": st.sampled_from(["https://a.example", "https://A.example/", "https://[::1", "http://127.0.0.1:1"]),
+        },
+    )
+)  # fmt: skip
+MODEL = st.sampled_from(["gemini-3-pro-image", "gemini-2.5-flash-image", "gemini-3.1-flash-image", "other", ""]) | VALUES
+
+
+@FUZZED
+@given(
+    provider=PROVIDER | st.lists(PROVIDER, max_size=4),
+    fallback=MODEL | st.lists(MODEL, max_size=3) | st.fixed_dictionaries({"models": MODEL | st.lists(MODEL, max_size=3)}, optional={"on": st.sampled_from(["safety", "overload", ["safety"], []]) | VALUES}),
+    lane=st.sampled_from(["flex", "standard"]) | VALUES,
+    job=st.fixed_dictionaries({}, optional={"model": MODEL, "image_size": st.sampled_from(["512", "2K"]), "aspect_ratio": st.sampled_from(["1:8", "2:3", "1:1"])}),
+)
+@example(provider=[{"profile": "anyfast", "base_url": "https://[::1"}], fallback=[], lane="flex", job={})
+def test_random_pools_never_escape(folder: Folder, provider: object, fallback: object, lane: object, job: dict[str, object]) -> None:
+    """Providers, lanes and fallback models of every shape, alone and beside one another."""
+    manifest = {"provider": provider, "fallback": fallback, "lane": lane, "jobs": [{"prompt": "x"} | job]}
+    load_all(folder, json.dumps(manifest).encode(), b"")
 
 
 @FUZZED
