@@ -28,7 +28,6 @@ class RunStart:
     done: int
     to_do: int
     concurrency: int
-    requests_per_minute: int | None
     expected_usd: float
     simulated: bool = False
 

@@ -147,7 +147,7 @@ async def run(
         too_early = _too_early(prepared, plan, left_out)
         if too_early is not None:
             return _not_started(prepared, plan, folder.history, too_early)
-        _allow_open_files(sum(limits.concurrency for limits in settings.limits_in_all))
+        _allow_open_files(settings.concurrency)
         control.opening()
         if folder.torn_bytes:
             listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
@@ -397,8 +397,7 @@ class _Run:
             jobs=self.plan.jobs,
             done=self.plan.jobs - self.plan.to_do,
             to_do=self.plan.to_do,
-            concurrency=sum(limits.concurrency for limits in settings.limits_in_all),
-            requests_per_minute=settings.limits.requests_per_minute,
+            concurrency=settings.concurrency,
             expected_usd=self.plan.usd,
             simulated=self.prepared.is_rehearsal,
         )

@@ -183,6 +183,11 @@ class Settings:
     fallback: Fallback = Fallback()
 
     @property
+    def concurrency(self) -> int:
+        """Requests in flight at most, at all endpoints together."""
+        return sum(limits.concurrency for limits in self.limits_in_all)
+
+    @property
     def limits_in_all(self) -> list[Limits]:
         """The limits of each endpoint."""
         return [provider.limits or self.limits for provider in self.providers]

@@ -40,6 +40,7 @@ class PoolReader:
         if len(self.providers) > fields.MOST_PROVIDERS:
             self._note(f"{len(self.providers)} providers; at most {fields.MOST_PROVIDERS} are allowed", self._at())
         self._check_keys(known)
+        self._check_rehearsal(known)
         self._check_concurrency(endpoints)
         self._check_lane(known)
         return endpoints
@@ -101,6 +102,13 @@ class PoolReader:
                 what = "endpoint" if key is None else f"endpoint and key ({key})"
                 message = f"same {what} as the provider on line {self._at(other).line}, so its quota would count twice"
                 self._note(f"{message}; name another key in key_env, or remove one", self._at(index))
+
+    def _check_rehearsal(self, known: Sequence[_Read]) -> None:
+        """The built-in simulator's pictures would stand among those that were paid for."""
+        drawn = [index for index, provider in known if provider.profile == "simulator" and provider.base_url is None]
+        if drawn and len(drawn) < len(known):
+            message = "the built-in simulator draws its pictures, and they would count as bought; remove it"
+            self._note(f"{message}, or let all providers be simulators", self._at(drawn[0]))
 
     def _is_half_read(self, index: int, provider: ProviderShape) -> bool:
         """Whether its address or key is written and wrong, so that it is not known whose quota it uses."""

@@ -1,9 +1,8 @@
-"""A listener that passes on what limits the run now, when it changes: `status` reads it."""
+"""A listener that passes on what limits the run now, whenever that changes: `status` reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from batch.clock import Clock
 from batch.errors import AttemptError
@@ -11,17 +10,14 @@ from batch.events import Waiting
 from batch.model import Job, Outcome
 from batch.report.progress import Counts
 
-_AT_MOST_EVERY_SECONDS: Final = 1.0
-
 
 class Now(Counts):
-    """`tell` gets the words, at most once a second."""
+    """`tell` gets the words."""
 
     def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
         super().__init__(clock)
         self._tell = tell
         self._told = ""
-        self._told_at = float("-inf")
 
     def attempt_started(self, job: Job, in_flight: int) -> None:
         super().attempt_started(job, in_flight)
@@ -51,8 +47,7 @@ class Now(Counts):
         self._look()
 
     def _look(self) -> None:
-        now = self._clock.monotonic()
-        words = self.limited_by(by_the_clock=True)
-        if words != self._told and now - self._told_at >= _AT_MOST_EVERY_SECONDS:
-            self._told, self._told_at = words, now
+        words = self.limit(by_the_clock=True) or "nothing but answers that are waited for"
+        if words != self._told:
+            self._told = words
             self._tell(words)

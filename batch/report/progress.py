@@ -76,8 +76,12 @@ class Counts(Listener):
         elif told == _FAILURES_SHOWN + 1:
             self.message("... more like these are counted, not shown; manifest.jsonl has them all")
 
-    def limited_by(self, *, by_the_clock: bool = False) -> str:
-        """What holds the run back at this moment, in words; a gate with how long, or `by_the_clock` until when."""
+    def limited_by(self) -> str:
+        """What holds the run back at this moment, in words."""
+        return self.limit() or f"{self._in_flight} in flight"
+
+    def limit(self, *, by_the_clock: bool = False) -> str:
+        """The same, empty if it is nothing but answers; a gate with how long, or `by_the_clock` until when."""
         gate_seconds = self._gate_until - self._clock.monotonic()
         if self._stopping:
             return f"stopping, {self._in_flight} in flight"
@@ -86,7 +90,7 @@ class Counts(Listener):
             return f"waits for the provider's gate until {opens:%H:%M:%S} UTC"
         if gate_seconds > 0:
             return f"waits for the provider's gate, {duration(gate_seconds)} more"
-        return self._money or waiting_words(self._waiting) or f"{self._in_flight} in flight"
+        return self._money or waiting_words(self._waiting)
 
     def _ended(self) -> int:
         return sum(self._counts[word] for word in ("done", "failed", "unknown"))

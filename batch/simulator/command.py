@@ -35,7 +35,7 @@ A fault is written NAME;param=value;...  Besides its own parameters every fault 
   share=0.1        that part of all requests          requests=1,5   these requests, in order of arrival
   after=10         all requests after the tenth       prompt=REGEX   where the prompt matches
   times=2          at most so often                   billed=true    charge it, or not
-  per_prompt=true  count `times` for each prompt
+  per_prompt=true  count `times` for each prompt      model=REGEX    where the model's name matches
 A single request can ask for one with the header  X-Simulate: NAME;param=value
 
 \b

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 from batch.simulator.faults import FAULTS
 from batch.simulator.settings import FaultRule, SimulatorOptionsError, fault_rule
+from batch.simulator.wire import Ask
 
 
 def draw(seed: int, what: str, number: int) -> float:
@@ -32,17 +33,17 @@ class Script:
         """The rule that answers request `ordinal` before its body is read."""
         return self._choose(ordinal, None)
 
-    def after_reading(self, ordinal: int, prompt: str, lane: str) -> FaultRule | None:
-        """The rule for request `ordinal`, its prompt and the lane it asks for being known."""
-        return self._choose(ordinal, prompt, lane)
+    def after_reading(self, ordinal: int, ask: Ask) -> FaultRule | None:
+        """The rule for request `ordinal`, what it asks for being known."""
+        return self._choose(ordinal, ask)
 
-    def _choose(self, ordinal: int, prompt: str | None, lane: str = "standard") -> FaultRule | None:
+    def _choose(self, ordinal: int, ask: Ask | None) -> FaultRule | None:
         for number, rule in enumerate(self._rules):
             fault = FAULTS[rule.fault]
-            if fault.early != (prompt is None) or not fault.is_for(lane):
+            if fault.early != (ask is None) or not fault.is_for(ask.lane if ask is not None else "standard"):
                 continue
-            counter = (number, prompt or "" if rule.per_prompt else "")
-            if self._applies(number, rule, ordinal, prompt) and self._has_left(rule, counter):
+            counter = (number, ask.prompt if ask is not None and rule.per_prompt else "")
+            if self._applies(number, rule, ordinal, ask) and self._has_left(rule, counter):
                 if rule.times is not None:
                     self._applied[counter] += 1
                 return rule
@@ -51,12 +52,14 @@ class Script:
     def _has_left(self, rule: FaultRule, counter: tuple[int, str]) -> bool:
         return rule.times is None or self._applied[counter] < rule.times
 
-    def _applies(self, number: int, rule: FaultRule, ordinal: int, prompt: str | None) -> bool:
+    def _applies(self, number: int, rule: FaultRule, ordinal: int, ask: Ask | None) -> bool:
         if ordinal <= rule.after:
             return False
         if rule.requests is not None and ordinal not in rule.requests:
             return False
-        if rule.prompt is not None and (prompt is None or not rule.prompt.search(prompt)):
+        if ask is not None and rule.prompt is not None and not rule.prompt.search(ask.prompt):
+            return False
+        if ask is not None and rule.model is not None and not rule.model.search(ask.model.name):
             return False
         return rule.share is None or draw(self._seed, f"rule {number}", ordinal) < rule.share
 

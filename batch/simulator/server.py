@@ -215,7 +215,7 @@ class _Handler:
         _note_ask(visit.entry, scene.ask)
         lane = scene.ask.lane
         rule = asked if asked and FAULTS[asked.fault].is_for(lane) else None
-        rule = rule or self._script.after_reading(visit.ordinal, scene.ask.prompt, lane)
+        rule = rule or self._script.after_reading(visit.ordinal, scene.ask)
         if rule is not None:
             return await self._commit(visit, rule, scene)
         refusal_by_quota = self._quota.refusal(scene.ask.model.name)

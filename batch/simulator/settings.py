@@ -25,10 +25,10 @@ class SimulatorOptionsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRule:
-    """When to commit which fault. Without `share`, `requests`, `after` or `prompt` it is every request.
+    """When to commit which fault. Without `share`, `requests`, `after`, `prompt` or `model` it is every request.
 
     `share` is the part of all requests, `requests` their numbers in order of arrival from 1, `after` a number
-    beyond which all are meant, `prompt` a regular expression searched in the prompt. `times` bounds how
+    beyond which all are meant, `prompt` and `model` regular expressions searched in these. `times` bounds how
     often, and `per_prompt` counts that bound for each prompt apart. `billed` overrides how the fault is
     charged; `params` are the fault's own, and its defaults hold for those left out.
     """
@@ -38,6 +38,7 @@ class FaultRule:
     requests: frozenset[int] | None = None
     after: int = 0
     prompt: re.Pattern[str] | None = None
+    model: re.Pattern[str] | None = None
     times: int | None = None
     per_prompt: bool = False
     billed: bool | None = None
@@ -208,7 +209,7 @@ def fault_rule(item: Any) -> FaultRule:
                 problems.append(f'{name}: unknown parameter "{key}"{hint}')
         except _UnfitError as error:
             problems.append(f"{name}: {key}: {error}")
-    if fault.early and ("prompt" in facts or facts.get("per_prompt")):
+    if fault.early and ("prompt" in facts or "model" in facts or facts.get("per_prompt")):
         problems.append(f"{name}: happens before the prompt is read; choose it by `requests` or `share`")
     if problems:
         raise SimulatorOptionsError(problems)
@@ -275,6 +276,7 @@ _RULE_READERS: Mapping[str, Callable[[Any], Any]] = {
     "requests": _numbers,
     "after": _after,
     "prompt": _pattern,
+    "model": _pattern,
     "times": _times,
     "per_prompt": _boolean,
     "billed": _boolean,

@@ -130,7 +130,7 @@ def test_a_fallback_of_ones_own(folder: Folder) -> None:
         "[anyfast, {profile: anyfast, key_env: B}]",
         "[anyfast, {profile: anyfast, base_url: 'https://relay.example'}]",
         "[anyfast, {profile: google, key_env: ANYFAST_API_KEY}]",
-        "[simulator, {profile: simulator, base_url: 'http://127.0.0.1:1'}, {profile: simulator, base_url: 'http://127.0.0.1:2'}]",
+        "[{profile: simulator, base_url: 'http://127.0.0.1:1'}, {profile: simulator, base_url: 'http://127.0.0.1:2'}]",
         "[{profile: anyfast, limits: {concurrency: 1000}}, {profile: google, limits: {concurrency: 24}}]",
         "[" + ", ".join(["simulator"] * 32) + "]",
     ],
@@ -147,6 +147,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "nothing": ("provider:", ["1:10: provider must be a word such as anyfast, a mapping, or a list of these; got nothing"]),
     "items": ("provider: [anyfast, 3, [google]]", ["1:21: every provider must be a text or a mapping; got 3", "1:24: every provider must be a text or a mapping; got a list"]),
     "word": ("provider: [google, gogle]", ["1:20: provider must be one of anyfast, google, simulator; got gogle"]),
+    "drawn among paid": (
+        "provider: [anyfast, simulator]",
+        ["1:21: the built-in simulator draws its pictures, and they would count as bought; remove it, or let all "
+         "providers be simulators"],
+    ),
     "too many": ("provider: [" + ", ".join(["simulator"] * 33) + "]", ["1:11: 33 providers; at most 32 are allowed"]),
     "fields of one": (
         "provider:\n- google\n- {profile: anyfast, nam: a, weight: 0, limits: {concurrency: 0, x: 1}, prices: {3K: 1}}",

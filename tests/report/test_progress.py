@@ -16,7 +16,7 @@ from batch.report.progress import Bar, Lines
 
 START = RunStart(
     name="m", output="/out/m", endpoint="https://relay.example", jobs=50, done=10, to_do=40, concurrency=3,
-    requests_per_minute=60, expected_usd=2.68,
+    expected_usd=2.68,
 )  # fmt: skip
 
 

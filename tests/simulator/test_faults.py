@@ -382,6 +382,15 @@ async def test_faults_by_prompt_and_times(simulate: Any) -> None:
     assert await statuses(client, 1, "no fail") == [200]
 
 
+async def test_faults_of_one_model(simulate: Any) -> None:
+    """`model` is searched for in the name of the model that is asked."""
+    client = await simulate({"faults": [{"fault": "http_503", "model": "3.1-flash"}]})
+    assert await statuses(client, 2) == [503, 503]
+    path = "/v1beta/models/gemini-3-pro-image:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "a mountain"}]}]}
+    assert (await client.post(body, path=path)).status_code == 200
+
+
 async def test_shares_depend_on_the_seed_alone(simulate: Any) -> None:
     """The same seed chooses the same requests, another seed others; the share is about right."""
 
