@@ -308,7 +308,8 @@ class Scheduler:
         wait_seconds = None if self._stopping else self._wait_seconds(job, error, seen)
         concerns_all = isinstance(error, RateLimited) or error.code == "no_channel"
         if concerns_all and wait_seconds is not None:
-            self._admission.close_for(wait_seconds, error.message)
+            told = not isinstance(error, RateLimited) or error.wait_seconds is not None
+            self._admission.close_for(wait_seconds, error.message, told=told)
         self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
 
