@@ -291,8 +291,10 @@ class LeftOut:
 
 
 def _called(accounts: Sequence[Account]) -> str:
-    """The endpoints in a few words."""
-    return ", ".join(account.endpoint.base_url or account.endpoint.name for account in accounts)
+    """The endpoints in a few words; of several their names in the manifest."""
+    if len(accounts) == 1:
+        return accounts[0].endpoint.base_url or accounts[0].endpoint.name
+    return ", ".join(account.name for account in accounts)
 
 
 def _about(prepared: Prepared) -> dict[str, object]:

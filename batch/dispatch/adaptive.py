@@ -2,8 +2,13 @@
 
 Both go up while they are what holds the run back and nothing is refused, and down at a 429. `Slots` begins low and
 doubles per round of answers until the first refusal, as TCP does. `Pace` knows nothing until the first refusal; then
-the requests of the last minute that were not refused tell what the quota is about, and from there it comes back
-to just below where it was refused, stays, and tries again later, the more rarely the oftener that failed. Pure.
+it grows quickly until the next one, comes back to just below that, stays, and tries again later, the more rarely the
+oftener that failed.
+
+Limiters differ in what a refusal means. Some count over a minute: the requests of the last one that were not refused
+are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the
+pace at which one was refused is the quota, and a short pause makes room again. Which it is shows in the delay that is
+named, and in whether one request alone, after a pause, is refused as well. Pure.
 """
 
 from __future__ import annotations
@@ -29,18 +34,33 @@ _MEASURED_REQUESTS: Final = 20
 _BELOW: Final = 0.95
 _AFTER_FIRST_REFUSAL: Final = 0.5
 _AFTER_REFUSAL: Final = 0.85
+#: Nothing is known of where the ceiling is: then the pace grows by so much per second, from this if there is none.
+_UNKNOWN: Final = float("inf")
+_FIRST_TRIED_PER_MINUTE: Final = 60.0
+_UNKNOWN_PER_SECOND: Final = 0.08
 #: Share of the ceiling regained per second below it, and tried per second above it.
 _BACK_PER_SECOND: Final = 0.02
 _BEYOND_PER_SECOND: Final = 0.005
-#: What a closed gate held back is caught up so much quicker than the pace. Who names no delay may want requests evenly
-#: spaced: there it stays below what was refused.
-_CATCHING_UP: Final = 1.15
-_CAUGHT_UP_BELOW: Final = 0.99
+#: So far above the ceiling without a refusal, it is none any more.
+_GROWN: Final = 1.15
 _PATIENCE_SECONDS: Final = 60.0
 _MOST_PATIENCE_SECONDS: Final = 600.0
 _LONGEST_STEP_SECONDS: Final = 5.0
+#: Of about so many requests this share must have waited for the pace, or it was something else that held the run back.
+_LAST_REQUESTS: Final = 10
+_HELD_BACK: Final = 0.7
+#: Refused again so soon, or by who counts over a minute and so notices late: the pace was more than a little too high.
+_SOON_SECONDS: Final = 20.0
+_MUCH: Final = 0.9
+#: Refused below the ceiling, where it was fine for a while: most likely one that came a moment too early.
+_BY_CHANCE: Final = 0.98
 #: Fewer in the first minute tell nothing of a quota: another run may have used it up.
 _TELLING_REQUESTS: Final = 5
+#: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota.
+_OF_A_MINUTE_SECONDS: Final = 5.0
+#: Who only wants requests spaced takes one that comes so long, and so many spacings, after the one before.
+_LONG_AGO_SECONDS: Final = 1.0
+_LONG_AGO_REQUESTS: Final = 2
 #: The slowest pace: still a request now and then, or a better time would never be noticed.
 _SLOWEST_PER_MINUTE: Final = 1.0
 
@@ -94,19 +114,27 @@ class Pace:
 
     def __init__(self, remembered: float | None = None) -> None:
         self.per_minute = remembered
-        self._ceiling = remembered / _BELOW if remembered is not None else 0.0
+        self._ceiling = remembered / _BELOW if remembered is not None else _UNKNOWN
+        #: How many were in the minute before a refusal that may have been of the count or of the spacing.
+        self._accepted = 0.0
+        #: Whether the provider has shown that it counts, and does not mind the spacing.
+        self._counted = False
         self._went_out: deque[float] = deque()
         self._next_at = float("-inf")
-        #: Requests that a closed gate held back.
-        self._behind = 0.0
-        self._delay_named = False
         self._waited_at = float("-inf")
+        #: The share of the last requests that this held back, and not slots or quotas.
+        self._held_back = 0.0
         self._began_at: float | None = None
         self._grown_at = float("-inf")
         self._lowered_at = float("-inf")
         self._hold_until = float("-inf")
         self._frozen_until = float("-inf")
         self._patience_seconds = _PATIENCE_SECONDS
+
+    @property
+    def found(self) -> float | None:
+        """What is worth remembering."""
+        return self.per_minute if self._ceiling < _UNKNOWN else None
 
     def free_at(self) -> float:
         """When the next may go; monotonic seconds."""
@@ -123,57 +151,100 @@ class Pace:
             self._went_out.popleft()
         self._went_out.append(now_seconds)
         if self.per_minute is not None:
-            quicker = self._catching_up() if self._behind > 0 else 1.0
-            self._behind = max(0.0, self._behind - (quicker - 1.0) / quicker)
-            self._next_at = now_seconds + _MINUTE_SECONDS / self.per_minute / quicker
-
-    def held(self, seconds: float) -> None:
-        """A gate holds everybody back for so long: no quota is used meanwhile."""
-        if self.per_minute is not None:
-            self._behind = min(self.per_minute, self._behind + self.per_minute / _MINUTE_SECONDS * seconds)
+            spacing_seconds = _MINUTE_SECONDS / self.per_minute
+            held_back = now_seconds - self._next_at < spacing_seconds / 2
+            self._held_back += (held_back - self._held_back) / _LAST_REQUESTS
+            self._next_at = now_seconds + spacing_seconds
 
     def answered(self, now_seconds: float) -> None:
         """After an answer that was no refusal: grows while it is what holds the run back."""
         since = min(_LONGEST_STEP_SECONDS, now_seconds - self._grown_at)
         self._grown_at = now_seconds
-        wanted = now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS and now_seconds >= self._frozen_until
-        if self.per_minute is None or not wanted or since <= 0:
+        if self.per_minute is None or not self.is_tried(now_seconds) or now_seconds < self._frozen_until or since <= 0:
             return
         near = self._ceiling * _BELOW
-        if self.per_minute < near:
+        if self._ceiling == _UNKNOWN:
+            self.per_minute += self.per_minute * _UNKNOWN_PER_SECOND * since
+        elif self.per_minute < near:
             self.per_minute = min(near, self.per_minute + self._ceiling * _BACK_PER_SECOND * since)
         elif now_seconds >= self._hold_until:
             self.per_minute += self.per_minute * _BEYOND_PER_SECOND * since
-            if self.per_minute > self._ceiling / _BELOW:  # the quota has grown: no more holding back
+            if self.per_minute > self._ceiling * _GROWN:  # the quota has grown: no more holding back
                 self._ceiling = self.per_minute * 2
                 self._patience_seconds = _PATIENCE_SECONDS
 
-    def refused(self, went_out_at: float, now_seconds: float, *, delay_named: bool) -> bool:
+    def refused(self, went_out_at: float, now_seconds: float, named_seconds: float | None) -> bool:
         """After a 429 to a request that went out then; whether it counted: those of before the last one do not."""
-        self._delay_named = delay_named
         if went_out_at in self._went_out:
             self._went_out.remove(went_out_at)
         if went_out_at <= self._lowered_at:
             return False
         accepted = float(sum(at > now_seconds - _MINUTE_SECONDS for at in self._went_out))
-        if not self._tells(accepted, now_seconds):
-            self._lowered_at = now_seconds
-            return True
-        known = self.per_minute is not None
-        # The pace may be higher than what really went out, if something else held the run back.
-        refused_at = min(self.per_minute or float("inf"), self._measured(now_seconds))
-        tried_too_much = known and refused_at >= self._ceiling * _BELOW
-        factor = _AFTER_REFUSAL if known else _AFTER_FIRST_REFUSAL
-        self.per_minute = max(_SLOWEST_PER_MINUTE, _BELOW * accepted, factor * refused_at)
-        self._ceiling = max(refused_at, accepted, self.per_minute)
-        if tried_too_much and now_seconds - self._lowered_at > _PATIENCE_SECONDS:
-            self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
-        else:
-            self._patience_seconds = _PATIENCE_SECONDS
-        self._hold_until = now_seconds + self._patience_seconds
+        if self._was_alone(went_out_at):
+            self._count_is_the_limit(max(accepted, self._accepted), now_seconds)
+        elif self._tells(accepted, now_seconds) and (named_seconds or 0.0) > _OF_A_MINUTE_SECONDS:
+            self._accepted = accepted
+            self._count_is_the_limit(accepted, now_seconds)
+        elif self.per_minute is None:
+            self._begin(accepted, now_seconds, named_seconds)
+        elif self._tells(accepted, now_seconds):
+            self._lower(accepted, now_seconds)
         self._lowered_at = self._grown_at = now_seconds
         self._next_at = max(self._next_at, now_seconds)
         return True
+
+    def _was_alone(self, went_out_at: float) -> bool:
+        """Whether it was refused although the one before went out long ago: then it is not spacing that is wanted."""
+        gap_seconds = went_out_at - self._went_out[-1] if self._went_out else 0.0
+        return self._accepted > 0 and self.per_minute is not None and gap_seconds > max(
+            _LONG_AGO_SECONDS, _LONG_AGO_REQUESTS * _MINUTE_SECONDS / self.per_minute
+        )
+
+    def _count_is_the_limit(self, accepted: float, now_seconds: float) -> None:
+        """So many in a minute and no more, however they are spaced."""
+        self._counted = True
+        self._hold(now_seconds)
+        if accepted < self._ceiling:
+            self._ceiling = max(_SLOWEST_PER_MINUTE, accepted)
+            self.per_minute = max(_SLOWEST_PER_MINUTE, _BELOW * accepted)
+
+    def _begin(self, accepted: float, now_seconds: float, named_seconds: float | None) -> None:
+        """The first refusal. Who wants requests evenly spaced has refused some that came at once, which says little."""
+        if self._tells(accepted, now_seconds):
+            self._accepted = accepted
+            self.per_minute = max(_BELOW * accepted, _AFTER_FIRST_REFUSAL * self._measured(now_seconds))
+        elif accepted and (named_seconds or 0.0) <= _OF_A_MINUTE_SECONDS:
+            self.per_minute = _FIRST_TRIED_PER_MINUTE
+
+    def _lower(self, accepted: float, now_seconds: float) -> None:
+        """A refusal of the pace that was being tried, or of less if something else held the run back."""
+        assert self.per_minute is not None
+        self._accepted = accepted
+        if not self.is_tried(now_seconds):
+            really = max(accepted, self._measured(now_seconds), _AFTER_FIRST_REFUSAL * self.per_minute)
+            self.per_minute = max(_SLOWEST_PER_MINUTE, _AFTER_REFUSAL * min(self.per_minute, really))
+            return
+        self._ceiling = max(_SLOWEST_PER_MINUTE, accepted, self._refused_at(now_seconds))
+        self.per_minute = max(_SLOWEST_PER_MINUTE, _AFTER_REFUSAL * self._ceiling)
+
+    def _refused_at(self, now_seconds: float) -> float:
+        """What the ceiling is by a refusal of the pace that is being tried."""
+        assert self.per_minute is not None
+        soon = now_seconds - self._lowered_at < _SOON_SECONDS
+        was_fine = not soon and self.per_minute <= self._ceiling * _BELOW < _UNKNOWN
+        self._hold(now_seconds)
+        if was_fine:
+            return max(self.per_minute, self._ceiling * _BY_CHANCE)
+        return self.per_minute * (_MUCH if soon or self._counted else 1.0)
+
+    def _hold(self, now_seconds: float) -> None:
+        """Try no more for a while, and for longer if trying has just failed again."""
+        if self.per_minute is not None and self.per_minute >= self._ceiling * _BELOW:
+            if now_seconds - self._lowered_at > _PATIENCE_SECONDS:
+                self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
+        else:
+            self._patience_seconds = _PATIENCE_SECONDS
+        self._hold_until = now_seconds + self._patience_seconds
 
     def freeze(self, now_seconds: float) -> None:
         """After a 5xx."""
@@ -181,12 +252,8 @@ class Pace:
 
     def is_tried(self, now_seconds: float) -> bool:
         """Whether this is what holds the run back, and so what a refusal speaks of."""
-        return self.per_minute is not None and now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
-
-    def _catching_up(self) -> float:
-        if self._delay_named or self.per_minute is None:
-            return _CATCHING_UP
-        return min(_CATCHING_UP, max(1.0, _CAUGHT_UP_BELOW * self._ceiling / self.per_minute))
+        waited = now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
+        return self.per_minute is not None and waited and self._held_back >= _HELD_BACK
 
     def _tells(self, accepted: float, now_seconds: float) -> bool:
         """Whether what was accepted in the last minute says what the quota is; nothing at all never does."""

@@ -54,6 +54,8 @@ class Admission:
         self._in_flight = 0
         self._opens_at = float("-inf")
         self._closings = 0
+        #: Whether anybody was served since the gate last closed, and before that.
+        self._served = self._among_served = False
         #: After a gate opened again: whether somebody still has to go ahead, and when the others may follow.
         self._probe_wanted = False
         self._others_at = float("-inf")
@@ -103,7 +105,7 @@ class Admission:
         pace = self._pace(out.model, None)
         if isinstance(error, RateLimited):
             if self._limits.adaptive:
-                self._refused(out, pace, now, delay_named=error.wait_seconds is not None)
+                self._refused(out, pace, now, error.wait_seconds)
         elif isinstance(error, Unavailable):
             self._slots.freeze(now)
             pace.freeze(now)
@@ -114,23 +116,33 @@ class Admission:
         self._in_flight -= 1
         self._correct(out, usage)
 
-    def close_for(self, seconds: float, reason: str) -> None:
-        """Keep everybody back for so long, unless the gate is closed longer already."""
+    def close_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
+        """Keep everybody back for so long, unless the gate is closed longer already.
+
+        `told`: the provider named the time. Where it did not, a refusal among requests that are served says "a little
+        too fast": a short pause will do, and a longer one each time whoever goes ahead after it is refused as well.
+        """
         now = self._clock.monotonic()
+        told_again = now < self._opens_at
+        if not told_again and not self._probe_wanted and now >= self._others_at:
+            self._closings = 0  # the one that went ahead was not refused
+        if not told_again and not self._closings:
+            self._among_served, self._served = self._served, False
+        if not told and self._among_served and self._limits.adaptive:
+            seconds = min(seconds, self._pause_seconds())
         if now + seconds <= self._opens_at:
             return
-        if not self._probe_wanted and now >= self._others_at:  # the one that went ahead was not refused
-            self._closings = 0
-        if now >= self._opens_at:  # not the same closing, told again
-            if self._closings:
-                known = self._closings <= len(_PAUSES_SECONDS)
-                seconds = max(seconds, _PAUSES_SECONDS[self._closings - 1] if known else _LATER_PAUSES_SECONDS)
+        if not told_again:
+            seconds = max(seconds, self._pause_seconds() if self._closings else 0.0)
             self._closings += 1
-        for pace in self._paces.values():
-            pace.held(now + seconds - max(now, self._opens_at))
         self._opens_at = now + seconds
         self._probe_wanted = True
         self._listener.gate_closed(seconds, reason)
+
+    def _pause_seconds(self) -> float:
+        """The least pause after so many refusals in a row."""
+        known = self._closings <= len(_PAUSES_SECONDS)
+        return _PAUSES_SECONDS[max(0, self._closings - 1)] if known else _LATER_PAUSES_SECONDS
 
     def close(self) -> None:
         """At the end of the run: remember what was found, and let go of the shared counts."""
@@ -140,16 +152,17 @@ class Admission:
 
     def _accepted(self, out: Pass) -> None:
         """An answer to what went out after the gate opened: the provider serves again."""
+        self._served = True
         if out.at >= self._opens_at:
             self._others_at = float("-inf")
             self._closings = 0
 
-    def _refused(self, out: Pass, pace: Pace, now: float, *, delay_named: bool) -> None:
-        """A 429 speaks of the pace if that is what is being tried, else of either."""
-        tried = pace.is_tried(now)
-        if pace.refused(out.at, now, delay_named=delay_named):
+    def _refused(self, out: Pass, pace: Pace, now: float, named_seconds: float | None) -> None:
+        """A 429 speaks of the pace if that is what is being tried, or if there was none until now; else of either."""
+        tried, first = pace.is_tried(now), pace.per_minute is None
+        if pace.refused(out.at, now, named_seconds):
             self._remember(out.model, pace)
-            if not tried:
+            if not tried and not (first and pace.per_minute is not None):
                 self._slots.refused(self._in_flight, now)
 
     def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
@@ -178,9 +191,9 @@ class Admission:
 
     def _remember(self, model: str, pace: Pace) -> None:
         with self._tally.borrowed() as kept:
-            if kept is not None and pace.per_minute is not None:
+            if kept is not None and pace.found is not None:
                 kept.found.pop(model, None)
-                kept.found[model] = round(pace.per_minute, 1)
+                kept.found[model] = round(pace.found, 1)
                 kept.changed = True
 
     def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:

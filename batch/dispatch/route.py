@@ -106,9 +106,9 @@ class Route:
         """A request is over and recorded."""
         self._admission.leave(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
 
-    def close_for(self, seconds: float, reason: str) -> None:
-        """The provider wants nothing for so long."""
-        self._admission.close_for(seconds, self._called + reason)
+    def close_for(self, seconds: float, reason: str, *, told: bool) -> None:
+        """The provider wants nothing for so long; `told`: it named the time itself."""
+        self._admission.close_for(seconds, self._called + reason, told=told)
 
     def end(self, error: RunStopper, model: str) -> bool:
         """Use it no more, for that model or at all; whether that is new."""

@@ -354,7 +354,8 @@ class Scheduler:
     def _all_wait(self, error: AttemptError, wait_seconds: float | None, out: Out) -> float | None:
         """What was said concerns everybody on that route; another one may be free."""
         if wait_seconds is not None:
-            out.route.close_for(wait_seconds, error.message)
+            told = not isinstance(error, RateLimited) or error.wait_seconds is not None
+            out.route.close_for(wait_seconds, error.message, told=told)
             return 0.0 if self.pool.others_than(out.route, out.terms.model) else wait_seconds
         if not isinstance(error, RateLimited):
             return None

@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from tqdm import tqdm
 
 from batch.clock import Clock
-from batch.errors import AttemptError, RateLimited
+from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.events import Listener, RunStart, Waiting
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
 from batch.report.words import at_list_price, count, duration, printable, usd, waiting_words
@@ -173,9 +173,12 @@ class Lines(Counts):
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
         if isinstance(error, RateLimited):
             return  # told once for everybody, as the gate closed
+        if isinstance(error, RunStopper):
+            return  # said once, when its endpoint was left out
         if retry_seconds is not None and self._counts["retried"] < _FAILURES_SHOWN:
             self._counts["retried"] += 1
-            self._say(f"{job.id}: {printable(error.message)}; again in {duration(retry_seconds)}")
+            when = f"again in {duration(retry_seconds)}" if retry_seconds else "sent again at once"
+            self._say(f"{job.id}: {printable(error.message)}; {when}")
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         super().job_ended(outcome, in_flight)

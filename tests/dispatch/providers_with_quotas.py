@@ -78,7 +78,10 @@ class QuotaProvider:
 
 @dataclass
 class LeakyProvider(QuotaProvider):
-    """Wants requests evenly spaced, as nginx's limit_req does: a bucket of `burst` that drains at the rate."""
+    """Wants requests evenly spaced, as nginx's limit_req does: a bucket of `burst` that drains at the rate.
+
+    If it names a delay, then a second, as the `Retry-After` of proxies has it.
+    """
 
     burst: int = 5
     _level: float = 0.0
@@ -88,8 +91,42 @@ class LeakyProvider(QuotaProvider):
         per_second = (self.per_minute(now) or 0) / 60
         level = max(0.0, self._level - (now - self._seen) * per_second)
         if level > self.burst:
-            return 0.5
+            return 1.0
         self._level, self._seen = level + 1, now
+        return None
+
+
+@dataclass
+class FixedWindowProvider(QuotaProvider):
+    """Counts from each full minute of its own clock to the next, and names the rest of it."""
+
+    _minute: float = -1.0
+    _count: int = 0
+
+    def _no(self, now: float) -> float | None:
+        minute, left = now // 60, 60 - now % 60
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        if self._count >= (self.per_minute(now) or 0):
+            return left
+        self._count += 1
+        return None
+
+
+@dataclass
+class TokenBucketProvider(QuotaProvider):
+    """Gives out what has been saved up, a minute's worth at most; it fills evenly. What an API gateway does."""
+
+    _left: float | None = None
+    _seen: float = 0.0
+
+    def _no(self, now: float) -> float | None:
+        most = self.per_minute(now) or 0
+        left = most if self._left is None else min(most, self._left + (now - self._seen) * most / 60)
+        self._seen, self._left = now, left
+        if left < 1:
+            return (1 - left) * 60 / most
+        self._left = left - 1
         return None
 
 

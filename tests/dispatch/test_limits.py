@@ -59,8 +59,8 @@ class Crowd:
         self.admission.leave(out, *ended, **found)
         self.line.changed()
 
-    def close_for(self, seconds: float) -> None:
-        self.admission.close_for(seconds, "slow down")
+    def close_for(self, seconds: float, *, told: bool = True) -> None:
+        self.admission.close_for(seconds, "slow down", told=told)
 
     @property
     def names(self) -> list[int]:
@@ -257,6 +257,22 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
     others = asyncio.gather(*(crowd.come(n) for n in range(10, 14)))
     await others
     assert len(set(crowd.times)) == 1  # answered at once, so nobody had to feel the way any longer
+
+
+@pytest.mark.parametrize(("told", "served", "first"), [(False, True, 1.0), (False, False, 9.0), (True, True, 9.0)])
+async def test_a_refusal_among_requests_that_are_served(told: bool, served: bool, first: float) -> None:
+    """If nobody named a delay, the gate closes for a second; refused again, longer each time."""
+    crowd = Crowd(None, adaptive=True)
+    if served:
+        await crowd.come(0)
+    times = []
+    for number in range(6):
+        out = await crowd.enter(number)
+        times.append(out.at)
+        crowd.leave(out, RateLimited("r", "", wait_seconds=9.0 if told else None))
+        crowd.close_for(9.0, told=told)
+    gaps = [round(later - earlier, 1) for earlier, later in pairwise(times)]
+    assert gaps == ([1.0, 1.0, 2.0, 4.0, 8.0] if first == 1.0 else [9.0] * 5)
 
 
 async def test_what_is_waited_for_is_told_when_it_changes() -> None:

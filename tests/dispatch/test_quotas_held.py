@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import datetime
 from statistics import median
 
@@ -16,7 +17,13 @@ from batch.dispatch.quotas import need_of
 from batch.dispatch.tally import OwnTally
 from batch.errors import RunStopper
 from batch.settings import Limits
-from tests.dispatch.providers_with_quotas import LeakyProvider, QuotaProvider, send
+from tests.dispatch.providers_with_quotas import (
+    FixedWindowProvider,
+    LeakyProvider,
+    QuotaProvider,
+    TokenBucketProvider,
+    send,
+)
 
 JOBS = int(os.environ.get("QUOTA_JOBS", "1200"))
 MEAN_ANSWER_SECONDS, LONGEST_ANSWER_SECONDS = 8.0, 12.0
@@ -120,14 +127,59 @@ async def test_a_quota_that_falls_to_half_is_found_again(clock: FakeClock) -> No
     assert len(provider.refused) < 60
 
 
+@pytest.mark.parametrize("named_delay", [False, True])
 @pytest.mark.parametrize("burst", [0, 5])
-async def test_requests_wanted_evenly_spaced(clock: FakeClock, burst: int) -> None:
-    """A provider that wants them spaced, as nginx does by default, gets them so after some refusals."""
-    provider = LeakyProvider(clock, lambda now: 300, burst=burst, named_delay=False)
-    _, outcomes = await send(provider, 2_000, Limits(concurrency=256))
-    assert kinds(outcomes) == {"Done": 2_000}
-    assert provider.served_between(240, 420) >= 0.7 * 900
+async def test_requests_wanted_evenly_spaced(clock: FakeClock, burst: int, named_delay: bool) -> None:
+    """A provider that wants them spaced, as nginx does by default, gets them so: after two minutes 90 % of the rate."""
+    provider = LeakyProvider(clock, lambda now: 300, burst=burst, named_delay=named_delay)
+    _, outcomes = await send(provider, 3_000, Limits(concurrency=256))
+    assert kinds(outcomes) == {"Done": 3_000}
+    assert slowest_minute(provider, 120, provider.served[-1] - 1000 - 10) >= 0.9 * 300
     assert len(provider.refused) < 25
+
+
+@pytest.mark.parametrize(("named_delay", "share"), [(True, 0.9), (False, 0.85)])
+async def test_a_count_that_begins_anew_at_each_full_minute(
+    clock: FakeClock, named_delay: bool, share: float
+) -> None:
+    """A fixed window: after two minutes 90 % of each, and a little less where it does not say how long to wait."""
+    provider = FixedWindowProvider(clock, lambda now: 300, named_delay=named_delay)
+    _, outcomes = await send(provider, 3_000, Limits(concurrency=256))
+    assert kinds(outcomes) == {"Done": 3_000}
+    counts = Counter(at // 60 for at in provider.served)
+    whole = range(((1000 + 120) // 60) + 1, int(provider.served[-1] // 60))
+    assert min(counts[minute] for minute in whole) >= share * 300
+    assert len(provider.refused) < 0.015 * 3_000
+
+
+@pytest.mark.parametrize("named_delay", [False, True])
+async def test_what_was_saved_up_is_spent_at_once(clock: FakeClock, named_delay: bool) -> None:
+    """A token bucket of a minute's worth: the first minute is not taken for the rate."""
+    provider = TokenBucketProvider(clock, lambda now: 300, named_delay=named_delay)
+    _, outcomes = await send(provider, 3_000, Limits(concurrency=256))
+    assert kinds(outcomes) == {"Done": 3_000}
+    assert slowest_minute(provider, 120, provider.served[-1] - 1000 - 10) >= 0.9 * 300
+    assert len(provider.refused) < 0.015 * 3_000
+
+
+async def test_a_quota_that_names_no_delay(clock: FakeClock) -> None:
+    """Any 60 s count, and nobody says how long to wait: a pause tells it from one that wants requests spaced."""
+    provider = QuotaProvider(clock, lambda now: 300, named_delay=False)
+    _, outcomes = await send(provider, 3_000, Limits(concurrency=256))
+    assert kinds(outcomes) == {"Done": 3_000}
+    assert slowest_minute(provider, 120, provider.served[-1] - 1000 - 10) >= 0.9 * 300
+
+
+async def test_a_storm_that_names_no_delay_costs_ever_fewer_requests(clock: FakeClock) -> None:
+    """It begins with a short pause, as a single refusal does; they grow to a minute."""
+    provider = QuotaProvider(
+        clock, lambda now: 300 if not 1100 <= now < 1700 else 0, seconds=(5, 5), named_delay=False
+    )
+    _, outcomes = await send(provider, 1_500, Limits(concurrency=32))
+    assert kinds(outcomes) == {"Done": 1_500}
+    storm = [at for at in provider.refused if 1101 < at < 1700]
+    assert len(storm) <= 25
+    assert len([at for at in storm if at > 1200]) <= 14
 
 
 async def test_what_was_found_is_remembered(clock: FakeClock) -> None:

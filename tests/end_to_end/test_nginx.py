@@ -16,6 +16,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ LONG = bool(os.environ.get("QUOTA_LONG"))
 SPEED = 10
 PER_SECOND = 20
 PER_MINUTE = PER_SECOND * 60 // SPEED
+#: Two minutes of our clock, after which a limit is to be found.
+FOUND_AFTER_SECONDS = 120 / SPEED
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx"),
@@ -55,7 +58,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def nginx(folder: Path, upstream: str, limit: str) -> Iterator[str]:
+def nginx(folder: Path, upstream: str, limit: str, per_second: int) -> Iterator[str]:
     """nginx before `upstream` with `limit_req zone=all <limit>`; its address."""
     port, home = free_port(), folder / "nginx"
     home.mkdir()
@@ -66,8 +69,8 @@ def nginx(folder: Path, upstream: str, limit: str) -> Iterator[str]:
         f"""daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1;
 events {{ worker_connections 1024; }}
 http {{
-  access_log {home}/access.log; {temporary}
-  limit_req_zone $binary_remote_addr zone=all:1m rate={PER_SECOND}r/s;
+  log_format times '$msec $status'; access_log {home}/access.log times; {temporary}
+  limit_req_zone $binary_remote_addr zone=all:1m rate={per_second}r/s;
   limit_req_status 429;
   server {{
     listen 127.0.0.1:{port}; client_max_body_size 100m;
@@ -98,38 +101,62 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     pytest.skip("nginx does not start here")
 
 
-async def run_through(bench: Bench, limit: str, jobs: int, **limits: Any) -> tuple[Any, int, float]:
-    """The summary, how many were refused, and the seconds of nginx's clock it took."""
+@dataclass(frozen=True)
+class Found:
+    """What came of a run: it took `seconds` of nginx's clock, and from the third minute on `share` of the rate."""
+
+    summary: Any
+    refused: int
+    seconds: float
+    share: float
+
+
+async def run_through(
+    bench: Bench, limit: str, jobs: int, *, per_second: int = PER_SECOND, **limits: Any
+) -> Found:
+    """Run so many jobs through an nginx with that limit."""
     bench.options["clock"] = FastClock()
     loop = asyncio.get_running_loop()
-    with nginx(bench.path, bench.simulator.base_url, limit) as address:
+    with nginx(bench.path, bench.simulator.base_url, limit, per_second) as address:
         provider = {"profile": "anyfast", "base_url": address}
         began = loop.time()
         summary = await bench.run(jobs, provider=provider, limits={"concurrency": 32, **limits})
         seconds = loop.time() - began
-    refused = sum(" 429 " in line for line in (bench.path / "nginx/access.log").read_text().splitlines())
-    print(f"\n{jobs} jobs, {limit or 'no burst'}: {seconds:.1f} s, {refused} refused")  # noqa: T201
-    return summary, refused, seconds
+    lines = [line.split() for line in (bench.path / "nginx/access.log").read_text().splitlines()]
+    served = sorted(float(at) for at, status in lines if status == "200")
+    late = [at for at in served if at > served[0] + FOUND_AFTER_SECONDS]
+    share = (len(late) - 1) / (late[-1] - late[0]) / per_second if len(late) > 1 else 0.0
+    found = Found(summary, sum(status == "429" for _, status in lines), seconds, share)
+    words = f"{jobs} jobs at {per_second} a second, {limit or 'no burst'}: {seconds:.1f} s, {found.refused} refused"
+    print(f"\n{words}; after two minutes {share:.3f} of the rate")  # noqa: T201
+    return found
 
 
 async def test_a_true_limit_uses_the_whole_rate_and_is_never_refused(bench: Bench) -> None:
     """At least 0.95 of what nginx allows goes through, and not one request is refused."""
     jobs = 1_200 if LONG else 240
     limit = f"burst={PER_MINUTE} nodelay"
-    summary, refused, seconds = await run_through(bench, limit, jobs, requests_per_minute=PER_MINUTE)
-    assert (summary.done, summary.exit) == (jobs, 0)
-    assert refused == 0
+    found = await run_through(bench, limit, jobs, requests_per_minute=PER_MINUTE)
+    assert (found.summary.done, found.summary.exit) == (jobs, 0)
+    assert found.refused == 0
     at_best = (jobs - PER_MINUTE) / PER_SECOND
-    assert seconds < at_best / 0.95 + (0 if LONG else 2.0)  # starting and ending count in a short run
+    assert found.seconds < at_best / 0.95 + (0 if LONG else 2.0)  # starting and ending count in a short run
 
 
 @pytest.mark.skipif(not LONG, reason="takes minutes; QUOTA_LONG=1")
-@pytest.mark.parametrize(("limit", "share"), [("", 0.5), ("burst=5 nodelay", 0.7)])
-async def test_an_unknown_limit_is_found(bench: Bench, limit: str, share: float) -> None:
-    """Nothing is said of limits: the batch completes, at most of the rate, with few refusals. Without a burst a
-    millisecond's jitter is refused, and on a clock ten times as fast there is little more between two requests."""
-    jobs = 2_400
-    summary, refused, seconds = await run_through(bench, limit, jobs)
-    assert (summary.done, summary.exit) == (jobs, 0)
-    assert refused < 0.05 * jobs
-    assert seconds < jobs / PER_SECOND / share
+@pytest.mark.parametrize(
+    ("limit", "per_second", "share"),
+    [("burst=5 nodelay", PER_SECOND, 0.95), ("", PER_SECOND, 0.65), ("", 5, 0.9)],
+    ids=["burst", "no burst", "no burst, slower"],
+)
+async def test_an_unknown_limit_is_found(bench: Bench, limit: str, per_second: int, share: float) -> None:
+    """Nothing is said of limits: after two minutes most of the rate is used, with few refusals.
+
+    Without a burst whatever comes a moment early is refused. At 20 a second a few milliseconds of this machine's jitter
+    are a tenth of the distance between two requests; at 5 a second, as in real life, they hardly count.
+    """
+    jobs = 80 * per_second
+    found = await run_through(bench, limit, jobs, per_second=per_second)
+    assert (found.summary.done, found.summary.exit) == (jobs, 0)
+    assert found.refused < 0.05 * jobs
+    assert found.share >= share
