@@ -524,9 +524,13 @@ def _choose_changed(plan: Plan, prepared: Prepared, history: History) -> Changed
 
 def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -> None:
     from batch.report.text import last_line, summary_lines
+    from batch.report.words import printable
 
     if as_json:
         _print_json(asdict(summary))
+    if quiet and not summary.exit:
+        for name, words in summary.endpoints_out.items():  # the night went well, and somebody should know
+            _say(f"imagebatch: {name} was left out: {printable(words)}; out={summary.output}")
     if not quiet or summary.exit:
         for line in summary_lines(summary, command):
             _say(line)

@@ -291,5 +291,7 @@ class Summary:
     adopted: int = 0
     #: Where the money of all runs in this folder went.
     spend: Spend = Spend()
+    #: Endpoints that were left out while others went on, by their name, and why.
+    endpoints_out: Mapping[str, str] = field(default_factory=dict)
     #: The built-in simulator answered: the money is what it would have cost.
     simulated: bool = False

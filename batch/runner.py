@@ -290,6 +290,13 @@ class LeftOut:
     error: RunStopper
 
 
+def _out_of_use(scheduler: Scheduler) -> dict[str, str]:
+    """Endpoints that were left out, and why, if the run did not end over it."""
+    if isinstance(scheduler.stopped_by, RunStopper):
+        return {}
+    return {route.name: error.message for route in scheduler.pool.routes for error in route.endings.values()}
+
+
 def _called(accounts: Sequence[Account]) -> str:
     """The endpoints in a few words; of several their names in the manifest."""
     if len(accounts) == 1:
@@ -489,6 +496,7 @@ class _Run:
             resent=self.buyer.resent,
             seconds=self.clock.monotonic() - self._started,
             adopted=self._takeover.adopted,
+            endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
         )
         return conclude(

@@ -78,9 +78,9 @@ class Admission:
         if not self.has_slot:
             return self.no_slot()
         now = self._clock.monotonic()
-        gate_seconds = max(self._opens_at, self._others_at) - now
-        if gate_seconds > 0:
-            return Wait(gate_seconds, Waiting(by="gate", until=now + gate_seconds))
+        opens_at = max(self._opens_at, self._others_at)
+        if opens_at > now:
+            return Wait(opens_at - now, Waiting(by="gate", until=opens_at))
         with self._tally.borrowed() as kept:
             if kept is None:
                 return Wait(_BUSY_SECONDS)

@@ -86,9 +86,14 @@ class Pool:
         """Whether any endpoint is left for that model, or for one that may take its place."""
         if any(self._open(model)):
             return True
-        overloaded = all(route.is_overloaded(model) for route in self.routes)
-        allowed = self._fallback.models if overloaded and FallbackOn.OVERLOAD in self._fallback.on else ()
-        return any(any(self._open(other)) for other in allowed)
+        if FallbackOn.OVERLOAD not in self._fallback.on or not self._is_overloaded(model):
+            return False
+        return any(any(self._open(other)) for other in self._fallback.models)
+
+    def _is_overloaded(self, model: str) -> bool:
+        """Whether whoever could be asked for that model cannot serve it for now."""
+        asked = [route for route in self.routes if route.ended_by(model) is None or route.is_overloaded(model)]
+        return bool(asked) and all(route.is_overloaded(model) for route in asked)
 
     def leave_out(self, name: str, model: str, error: RunStopper) -> None:
         """Before the start: a route that is known to be of no use yet."""
@@ -133,7 +138,7 @@ class Pool:
                 if isinstance(found, Out):
                     return found
                 waits += [found] if found is not None else []
-            if not all(route.is_overloaded(model) for route in self.routes):
+            if not self._is_overloaded(model):
                 break  # it is only busy
         if not waits:
             raise self.nothing_left(course.models[0])

@@ -162,7 +162,7 @@ class Route:
     def _trouble(self, seconds: float) -> Waiting:
         if seconds == float("inf"):
             return Waiting(by="probe")
-        return Waiting(by="gate", until=self._clock.monotonic() + seconds)
+        return Waiting(by="gate", until=round(self._clock.monotonic() + seconds, 1))
 
 
 def _say_nothing(seconds: float, reason: str) -> None:

@@ -26,10 +26,6 @@ class Now(Counts):
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:  # noqa: ARG002
         self._look()
 
-    def gate_closed(self, seconds: float, reason: str) -> None:
-        super().gate_closed(seconds, reason)
-        self._look()
-
     def waiting(self, waiting: Waiting) -> None:
         super().waiting(waiting)
         self._look()

@@ -29,7 +29,6 @@ class Counts(Listener):
         self._in_flight = 0
         self._waiting = Waiting()
         self._to_do = 0
-        self._gate_until = 0.0
         self._stopping = False
         self._money = ""
 
@@ -42,9 +41,6 @@ class Counts(Listener):
 
     def money_waits(self, words: str) -> None:
         self._money = words
-
-    def gate_closed(self, seconds: float, reason: str) -> None:  # noqa: ARG002
-        self._gate_until = self._clock.monotonic() + seconds
 
     def waiting(self, waiting: Waiting) -> None:
         self._waiting = waiting
@@ -82,7 +78,7 @@ class Counts(Listener):
 
     def limit(self, *, by_the_clock: bool = False) -> str:
         """The same, empty if it is nothing but answers; a gate with how long, or `by_the_clock` until when."""
-        gate_seconds = self._gate_until - self._clock.monotonic()
+        gate_seconds = self._waiting.until - self._clock.monotonic() if self._waiting.by == "gate" else 0.0
         if self._stopping:
             return f"stopping, {self._in_flight} in flight"
         if gate_seconds > 0 and by_the_clock:
@@ -116,8 +112,8 @@ class Bar(Counts):
         super().attempt_started(job, in_flight)
         self._refresh()
 
-    def gate_closed(self, seconds: float, reason: str) -> None:
-        super().gate_closed(seconds, reason)
+    def waiting(self, waiting: Waiting) -> None:
+        super().waiting(waiting)
         self._refresh()
 
     def stopping(self, reason: str, in_flight: int) -> None:
@@ -163,8 +159,7 @@ class Lines(Counts):
             )
 
     def gate_closed(self, seconds: float, reason: str) -> None:
-        super().gate_closed(seconds, reason)
-        self._say(f"the provider asks everybody to wait {duration(seconds)}: {printable(reason)}")
+        self._say(f"the provider asks to wait {duration(seconds)}: {printable(reason)}")
 
     def stopping(self, reason: str, in_flight: int) -> None:
         super().stopping(reason, in_flight)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from batch.errors import BatchError, CanaryFailed, ExitCode, RunStopper
@@ -94,6 +94,7 @@ class Spent:
     resent: Sequence[Job]
     seconds: float
     adopted: int = 0
+    endpoints_out: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
 
 
@@ -134,6 +135,7 @@ def conclude(
         left_out=totals.left_out,
         adopted=spent.adopted,
         spend=spend_of(history),
+        endpoints_out=spent.endpoints_out,
         simulated=spent.simulated,
     )
 

@@ -56,6 +56,8 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     if summary.possibly_paid_twice:
         twice = f"{count(summary.possibly_paid_twice, 'job')}, at most {usd(summary.possibly_paid_twice_usd)}"
         yield f"  twice      possibly paid twice: {twice}"
+    for name, why in summary.endpoints_out.items():
+        yield f"  endpoint   {name} was left out: {printable(why)}"
     if summary.set_aside:
         aside = count(summary.set_aside, "job")
         yield f"  set aside  {aside} failed in the same way run after run: sent again only by --retry CAUSE"

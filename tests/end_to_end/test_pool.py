@@ -23,7 +23,7 @@ import batch
 from batch.model import Summary
 from batch.planning import Wishes
 from batch.report.status import read_status
-from batch.report.text import status_lines
+from batch.report.text import status_lines, summary_lines
 from batch.runner import plan_only
 from batch.simulator import Simulator, serve, settings_from
 
@@ -110,6 +110,8 @@ async def test_an_exhausted_key_does_not_stop_the_night(pair: Pair) -> None:
     served = Counter(to[each] for each in done.items())
     assert served == {"a": 6, "b": 24}
     assert pair.asked()["a"] <= 6 + 3
+    assert list(summary.endpoints_out) == ["a"]
+    assert any(line.startswith("  endpoint   a was left out: HTTP 402") for line in summary_lines(summary, "x"))
     pair.assert_balance()
 
 

@@ -105,32 +105,33 @@ def test_waiting_is_said_once(plain: Lines, said: list[str]) -> None:
     plain.attempt_failed(job(), NotSent("no_connection", "connection refused"), 2.0)
     plain.attempt_failed(job(), NotSent("no_connection", "connection refused"), None)
     assert said[1:] == [
-        "the provider asks everybody to wait 30 s: HTTP 429: slow down",
+        "the provider asks to wait 30 s: HTTP 429: slow down",
         "cup: connection refused; again in 2.0 s",
     ]
 
 
 @pytest.mark.parametrize(
-    ("waiting", "gate", "stopping", "words"),
+    ("waiting", "stopping", "words"),
     [
-        (Waiting(), 0, False, "2 in flight"),
-        (Waiting(by="concurrency", most=3), 0, False, "limited by concurrency 3"),
-        (Waiting(by="requests_per_minute", most=1200), 0, False, "waits for requests_per_minute, 1,200"),
-        (Waiting(by="tokens_per_minute", most=90), 0, False, "waits for tokens_per_minute, 90"),
-        (Waiting(by="images_per_minute", most=9), 0, False, "waits for images_per_minute, 9"),
-        (Waiting(by="found_slots", most=12, of=32), 0, False, "at 12 of 32 in flight, found by trying"),
-        (Waiting(by="found_rate", most=285), 0, False, "at 285 requests per minute, found by trying"),
-        (Waiting(by="gate", until=1034), 34, False, "waits for the provider's gate, 34 s more"),
-        (Waiting(by="gate", until=900), 0, False, "2 in flight"),
-        (Waiting(by="gate", until=1034), 34, True, "stopping, 2 in flight"),
+        (Waiting(), False, "2 in flight"),
+        (Waiting(by="concurrency", most=3), False, "limited by concurrency 3"),
+        (Waiting(by="requests_per_minute", most=1200), False, "waits for requests_per_minute, 1,200"),
+        (Waiting(by="tokens_per_minute", most=90), False, "waits for tokens_per_minute, 90"),
+        (Waiting(by="images_per_minute", most=9), False, "waits for images_per_minute, 9"),
+        (Waiting(by="found_slots", most=12, of=32), False, "at 12 of 32 in flight, found by trying"),
+        (Waiting(by="found_rate", most=285), False, "at 285 requests per minute, found by trying"),
+        (Waiting(by="gate", until=1034), False, "waits for the provider's gate, 34 s more"),
+        (Waiting(by="gate", until=900), False, "2 in flight"),
+        (Waiting(by="probe"), False, "waits for the answer to one request sent ahead"),
+        (Waiting(by="cpu"), False, "limited by this machine's processor"),
+        (Waiting(by="disk"), False, "limited by this machine's disk"),
+        (Waiting(by="gate", until=1034), True, "stopping, 2 in flight"),
     ],
 )
-def test_what_limits_now(plain: Lines, waiting: Waiting, gate: float, stopping: bool, words: str) -> None:
+def test_what_limits_now(plain: Lines, waiting: Waiting, stopping: bool, words: str) -> None:
     """The one thing that holds the run back at this moment."""
     plain.attempt_started(job(), 2)
     plain.waiting(waiting)
-    if gate:
-        plain.gate_closed(gate, "")
     if stopping:
         plain.stopping("asked to", 2)
     assert plain.limited_by() == words
