@@ -23,8 +23,9 @@ from batch.attempt import Buyer
 from batch.budget import Wallet
 from batch.clock import Clock, SystemClock
 from batch.dispatch.deadline import Deadline
+from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.retry import worth_another
-from batch.dispatch.scheduler import Canary, ResendBudget, Scheduler
+from batch.dispatch.scheduler import Canary, Scheduler
 from batch.errors import (
     CanaryFailed,
     ConfigError,

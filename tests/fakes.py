@@ -13,8 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.route import RouteSettings
-from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.dispatch.scheduler import Scheduler
 from batch.dispatch.tally import Tally
 from batch.errors import AttemptError
 from batch.events import Listener

@@ -74,10 +74,13 @@ class Pool:
         self._line.changed()
 
     def end(self, route: Route, error: RunStopper, model: str) -> bool:
-        """Ask no more of a route, for `model` or at all; whether something else can take its place."""
+        """Ask no more of a route, for `model` or at all; whether something else can take its place. If not, the run is
+        told to stop."""
         is_new = route.end(error, model)
         is_left = self._can_serve(model)
-        if is_left and is_new:
+        if not is_left:
+            self._stop(self.nothing_left(model))
+        elif is_new:
             self._listener.message(f"{route.name} is left out from now on: {error.message}")
         self._line.changed()
         return is_left
@@ -125,8 +128,7 @@ class Pool:
     def _ended_for(self, name: str) -> Callable[[RunStopper, str], None]:
         def ended(error: RunStopper, model: str) -> None:
             route = next(route for route in self.routes if route.name == name)
-            if not self.end(route, error, model):
-                self._stop(self.nothing_left(model))
+            self.end(route, error, model)
 
         return ended
 

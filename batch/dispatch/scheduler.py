@@ -24,11 +24,11 @@ from batch.dispatch.course import Course
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.pool import Out, Pool
 from batch.dispatch.quotas import need_of
-from batch.dispatch.retry import RetryBudget, decide_retry, with_retries
+from batch.dispatch.repeats import Repeats, ResendBudget
+from batch.dispatch.retry import with_retries
 from batch.dispatch.route import RouteSettings
 from batch.errors import (
     AttemptError,
-    ExitCode,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -41,7 +41,7 @@ from batch.errors import (
 from batch.events import Listener
 from batch.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
 from batch.plan import ToDo
-from batch.settings import Fallback, RetryPolicy, UnknownPolicy
+from batch.settings import Fallback, RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +50,6 @@ _JOBS_PER_SLOT: Final = 3
 _INTERNAL_ERRORS: Final = 3
 #: Jobs that need nothing, passed over between two looks at everything else: a plan may skip a million in a row.
 _SKIPS_AT_ONCE: Final = 100
-
-
-class ResendBudget:
-    """How many jobs of a run may be sent again although their first request may have been paid."""
-
-    def __init__(self, places: int) -> None:
-        self._places = places
-
-    def take(self) -> bool:
-        """Take a place if there is one."""
-        if self._places <= 0:
-            return False
-        self._places -= 1
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +97,8 @@ class Scheduler:
         self._judging: asyncio.Future[BaseException | None] | None = None
         self._started = 0
         self._ends: Counter[type[Outcome]] = Counter()
-        self._policy = policy
         self._budget = budget
-        self._past = past
         self._clock = clock
-        self._random = random
         self._listener = listener
         self._lane = lane
         self._fallback = fallback or Fallback()
@@ -125,7 +108,7 @@ class Scheduler:
             routes, clock, listener, policy.max_outage_seconds, self._stop_for, self._fallback,
             lambda: slowed_by(self.in_flight),
         )  # fmt: skip
-        self._retry_budget = RetryBudget(policy.cap_seconds)
+        self._repeats = Repeats(policy, budget, past, random, self.pool)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._jobs: dict[asyncio.Task[Outcome], Job] = {}
@@ -134,8 +117,6 @@ class Scheduler:
         self._stopping = False
         #: Why the run stopped before its end: an error of the run, or a reason from outside (a signal).
         self.stopped_by: BaseException | None = None
-        #: The job whose answer that was, if it was one's.
-        self.stopped_at: Job | None = None
         #: The first error of one job that is nobody's fault but ours.
         self.bug: Exception | None = None
 
@@ -165,8 +146,6 @@ class Scheduler:
         if self.stopped_by is not None:
             return
         self.stopped_by = reason
-        task = _this_task()
-        self.stopped_at = self._jobs.get(task) if task is not None else None
         self._stopping = True
         self._listener.stopping(words, self.in_flight)
         self._let_waiting_go()
@@ -289,9 +268,9 @@ class Scheduler:
 
         try:
             done = await with_retries(attempt, ask, self._clock)
-            self._retry_budget.succeeded(entry.job.id)
+            self._repeats.budget.succeeded(entry.job.id)
         finally:
-            self._retry_budget.gave_up(entry.job.id)
+            self._repeats.budget.gave_up(entry.job.id)
         if course.out is not None:
             course.out.route.patterns.succeeded(done.attempt.seconds)
         return done
@@ -322,70 +301,12 @@ class Scheduler:
         self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course
     ) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
-        out = course.out
-        if out is None:
-            return None  # nothing went out: no endpoint or no money is left
-        if isinstance(error, RunStopper):
-            wait_seconds = 0.0 if self._end(out, error) else None
-        else:
-            self._count(error, seen, out)
-            self._end_if(out, out.route.patterns.attempt_failed(error))
-            wait_seconds = self._next_try(job, error, seen, course, out)
-        if self._stopping:
+        wait_seconds = None if self._stopping else self._repeats.wait_seconds(job, error, seen, course)
+        if self._stopping:  # it may be what stopped the run
             wait_seconds = None
         if wait_seconds is not None or not isinstance(error, (RunStopper, Refused)):
             self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
-
-    def _next_try(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course, out: Out
-    ) -> float | None:
-        """Seconds until the job is tried again: here, elsewhere, in the ordinary lane or with another model."""
-        if self._stopping or course.shed(error):
-            return None if self._stopping else 0.0
-        wait_seconds = self._wait_seconds(job, error, seen, out)
-        if isinstance(error, RateLimited) or error.code == "no_channel":
-            wait_seconds = self._all_wait(error, wait_seconds, out)
-        if wait_seconds is None and course.fall_back(error):
-            seen.clear()
-            return 0.0
-        return wait_seconds
-
-    def _all_wait(self, error: AttemptError, wait_seconds: float | None, out: Out) -> float | None:
-        """What was said concerns everybody on that route; another one may be free."""
-        if wait_seconds is not None:
-            told = not isinstance(error, RateLimited) or error.wait_seconds is not None
-            out.route.close_for(wait_seconds, error.message, told=told)
-            return 0.0 if self.pool.others_than(out.route, out.terms.model) else wait_seconds
-        if not isinstance(error, RateLimited):
-            return None
-        words = f"the provider keeps asking for fewer requests: {error.message}"
-        keeps_on = RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY)
-        return 0.0 if self._end(out, keeps_on) else None
-
-    def _wait_seconds(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out
-    ) -> float | None:
-        rejected, resends = self._past(job)
-
-        def may_resend() -> bool:
-            allowed = self._policy.unknown is UnknownPolicy.RESEND and resends == 0
-            return allowed and self._retry_budget.pays(job.id, error) and self._budget.take()
-
-        wait_seconds = decide_retry(
-            error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
-        )
-        if wait_seconds is None or out.way.breaker.is_open or isinstance(error, OutcomeUnknown):
-            return wait_seconds
-        return self._retry_budget.wait_seconds(job.id, error, wait_seconds)
-
-    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> None:
-        """While nobody is served, that says nothing about this job: it keeps its attempts."""
-        if not (out.way.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
-            seen[type(error)] += 1
-        if isinstance(error, RateLimited) and error.wait_seconds is None:
-            # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
-            seen[RateLimited] = max(seen[RateLimited], out.way.breaker.limits_in_a_row)
 
     def _given_up(self, job: Job, error: AttemptError, out: Out | None) -> Outcome:
         if isinstance(error, OutcomeUnknown):
@@ -397,20 +318,10 @@ class Scheduler:
             return Pending(job=job)
         if self._stopping and isinstance(error, (NotSent, Unavailable)):
             return Pending(job=job)  # it would have been tried again
-        if out is not None:
-            self._end_if(out, out.route.patterns.job_given_up(error))
+        cause = out.route.patterns.job_given_up(error) if out is not None else None
+        if out is not None and cause is not None:
+            self.pool.end(out.route, cause, out.terms.model)
         return Failed(job=job, error=error)
-
-    def _end_if(self, out: Out, stopper: RunStopper | None) -> None:
-        if stopper is not None:
-            self._end(out, stopper)
-
-    def _end(self, out: Out, stopper: RunStopper) -> bool:
-        """Ask no more of that endpoint; whether another is left. Without one the run stops."""
-        left = self.pool.end(out.route, stopper, out.terms.model)
-        if not left:
-            self._stop_for(self.pool.nothing_left(out.terms.model))
-        return left
 
     def _stop_for(self, stopper: RunStopper) -> None:
         self.stop(stopper, stopper.message)

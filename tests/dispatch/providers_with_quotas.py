@@ -12,7 +12,8 @@ from typing import Any
 from fakes import FakeClock, carry_out, job, one_route
 
 from batch.dispatch.quotas import need_of
-from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.dispatch.repeats import ResendBudget
+from batch.dispatch.scheduler import Scheduler
 from batch.dispatch.tally import Tally
 from batch.errors import RateLimited
 from batch.events import Listener

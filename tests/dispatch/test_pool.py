@@ -12,8 +12,9 @@ import pytest
 from fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, todo
 
 from batch.dispatch.deadline import Deadline
+from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.route import RouteSettings
-from batch.dispatch.scheduler import ResendBudget, Scheduler
+from batch.dispatch.scheduler import Scheduler
 from batch.errors import ExitCode, NotSent, OutcomeUnknown, RateLimited, Refused, RunStopper, Unavailable
 from batch.model import Done, Job, Lane, Pending, Terms
 from batch.plan import ToDo
