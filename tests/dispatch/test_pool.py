@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 from fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, todo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.repeats import ResendBudget
@@ -336,3 +340,85 @@ async def test_every_fallback_is_asked_once_in_its_order(clock: FakeClock) -> No
     assert [terms.model for _, _, terms in market.sent] == [OWN, OTHER, "gemini-2.5-flash-image"]
     assert kinds(outcomes) == {"Failed": 1}
 
+
+
+# ---- whatever happens -------------------------------------------------------------------------------------
+
+ANSWERS: dict[str, Any] = {
+    "picture": None, "slow": 40.0, "broken": BROKEN, "no connection": NotSent("no_connection", ""),
+    "limited": RateLimited("rate_limited", "", wait_seconds=7), "limited somehow": RateLimited("rate_limited", ""),
+    "lost": OutcomeUnknown("cut", "", elapsed_seconds=1), "blocked": Refused("image_safety", ""),
+    "no channel": Unavailable("no_channel", ""), "empty": NO_CREDIT, "day over": DAY_IS_OVER,
+    "no model": RunStopper("model_missing", ""),
+}  # fmt: skip
+
+
+@settings(max_examples=int(os.environ.get("POOL_EXAMPLES", "60")), deadline=None)
+@given(
+    answers=st.lists(st.sampled_from(["picture"] * 12 + list(ANSWERS)), min_size=1, max_size=60),
+    routes=st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.5, 1, 3]), st.booleans()), min_size=1, max_size=3),
+    lane=st.sampled_from(Lane),
+    on=st.sets(st.sampled_from(FallbackOn), min_size=1),
+    models=st.lists(st.sampled_from([OTHER, "gemini-2.5-flash-image"]), unique=True),
+    seed=st.integers(0, 9),
+)
+def test_every_job_ends_once_and_nothing_is_asked_that_must_not_be(
+    answers: list[str], routes: list[tuple[int, float, bool]], lane: Lane, on: set[FallbackOn], models: list[str],
+    seed: int,
+) -> None:  # fmt: skip
+    """Any endpoints, lanes, models and answers: each endpoint has at most its slots in flight, one that ended gets no
+    more than was on its way, a job with a picture is not sent again, nor one that was left without an answer twice."""
+
+    async def play() -> None:
+        clock = FakeClock()
+        order = Random(seed)
+        now: Counter[str] = Counter()
+        most: Counter[str] = Counter()
+        ended: dict[tuple[str, str], int] = {}
+        after: Counter[tuple[str, str]] = Counter()
+        got: set[str] = set()
+        lost: Counter[str] = Counter()
+
+        class World(Market):
+            async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+                assert job.id not in got
+                assert lost[job.id] <= 1
+                for scope in ((terms.endpoint, ""), (terms.endpoint, terms.model)):
+                    after[scope] += scope in ended
+                now[terms.endpoint] += 1
+                most[terms.endpoint] = max(most[terms.endpoint], now[terms.endpoint])
+                try:
+                    found = await super().buy(job, why, terms)
+                    got.add(job.id)
+                    return found
+                except RunStopper as error:
+                    scope = (terms.endpoint, terms.model if error.code in ("daily_quota", "model_missing") else "")
+                    ended.setdefault(scope, now[terms.endpoint])
+                    raise
+                except OutcomeUnknown:
+                    lost[job.id] += 1
+                    raise
+                finally:
+                    now[terms.endpoint] -= 1
+
+        market = World(clock, lambda job, terms, n: ANSWERS[order.choice(answers)])
+        made = [
+            RouteSettings(
+                name=f"r{number}", weight=weight, limits=Limits(concurrency=slots, adaptive=adaptive),
+                lanes=frozenset(Lane if number % 2 else [Lane.STANDARD]),
+            )
+            for number, (slots, weight, adaptive) in enumerate(routes)
+        ]  # fmt: skip
+        running = scheduler(market, *made, lane=lane, fallback=Fallback(models=tuple(models), on=tuple(on)))
+        outcomes = await carry_out(running, todo(25))
+        assert running.bug is None
+        for each in made:
+            assert most[each.name] <= each.limits.concurrency
+        for (name, _), in_flight in ended.items():
+            assert after[name, _] <= in_flight
+        done_jobs = {name for name, outcome in outcomes.items() if isinstance(outcome, Done)}
+        assert done_jobs == got
+        if running.stopped_by is None:
+            assert not any(isinstance(each, Pending) for each in outcomes.values())
+
+    asyncio.run(play())
