@@ -196,7 +196,7 @@ def test_mistakes_are_marked(tmp_path: Path, manifest: str) -> None:
         f"# yaml-language-server: $schema=manifest.schema.json\n{JOB}",
         f"provider: simulator\n{JOB}",
         f"provider: {{profile: simulator}}\n{JOB}",
-        f"provider: [simulator, {{profile: google, name: g, weight: 0.5, limits: {{concurrency: 2}}}}]\n{JOB}",
+        f"provider: [anyfast, {{profile: google, name: g, weight: 0.5, limits: {{concurrency: 2}}}}]\n{JOB}",
         f"lane: flex\nfallback: gemini-3-pro-image\n{JOB}",
         f"fallback: [gemini-3-pro-image, gemini-2.5-flash-image]\n{JOB}",
         f"fallback: {{models: gemini-3-pro-image, on: [overload, safety]}}\n{JOB}",
