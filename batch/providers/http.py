@@ -39,6 +39,9 @@ _REDIRECTS: Final = 3
 _OWN_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "imagebatch"}
 _PIECE_BYTES: Final = 64 << 10
 _INFLATE_BYTES: Final = 256 << 10
+#: An answer may take a quarter of an hour, and routers forget connections on which nothing moves for some minutes: a
+#: cut would leave open whether the picture was paid. So the kernel asks now and then whether the other end is there.
+_KEEPALIVE_SECONDS: Final = 45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,6 +458,17 @@ class _Client(httpx.AsyncClient):
 _NO_COOKIES: Final = _NoCookies()
 
 
+def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for an address as `getaddrinfo` has it, whose connection is kept alive while nothing moves on it."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, option):  # not everywhere
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _KEEPALIVE_SECONDS)
+    return made
+
+
 class _KeyTransport(httpx.AsyncBaseTransport):
     """Puts the key on requests to the configured origin, in a copy that nobody above ever sees."""
 
@@ -518,7 +532,7 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0, force_close=True, resolver=self._resolver, use_dns_cache=self._resolver is None,
-                    ssl=self._tls,
+                    ssl=self._tls, socket_factory=_kept_alive,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 auto_decompress=False,

@@ -98,6 +98,25 @@ def test_an_address_that_is_none_is_a_configuration_error(url: str, paid: Any) -
         paid(url)
 
 
+def timers_to(port: int) -> list[str]:
+    """Which timers run on established connections to a port: `02` is the one that keeps alive."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5][:2] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux tells it there")
+async def test_a_connection_on_which_nothing_moves_is_kept_alive(raw_server: Any, paid: Any, tools: Any) -> None:
+    """While an answer takes its time the kernel looks after the other end, or a router would forget the connection."""
+    peer = await raw_server(b"", end="hang")
+    asked = asyncio.create_task(post(paid(peer.url), tools))
+    port, timers = int(peer.url.rpartition(":")[2].rstrip("/")), []
+    while not timers and not asked.done():
+        await asyncio.sleep(0.01)
+        timers = timers_to(port)
+    assert timers == ["02"]
+    asked.cancel()
+
+
 # ---- broken exchanges -------------------------------------------------------------------------------------
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
