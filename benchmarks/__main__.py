@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,finished,rows,profile}`; each has --help."""
+"""`python -m benchmarks {compare,quotas,finished,rows,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, profile_run, results, rows
+from benchmarks import compare, finished, profile_run, quotas, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--page", type=Path, help="put the tables into this page, between its marks")
     one.set_defaults(run=_compare)
 
+    quota = commands.add_parser("quotas", parents=[common], help="a batch through a quota of requests per minute")
+    quota.add_argument("--jobs", type=int, default=1_200, help="default: 1200")
+    quota.add_argument("--per-minute", type=int, default=300, help="the provider's quota (default: 300)")
+    quota.add_argument("--concurrency", type=int, default=64, help="default: 64")
+    quota.add_argument("--page", type=Path, help="put the table into this page, between its marks")
+    quota.set_defaults(run=_quotas)
+
     two = commands.add_parser("finished", parents=[common], help="a finished batch, run again")
     two.add_argument("--jobs", type=int, default=100_000, help="default: 100000")
     two.add_argument("--concurrency", type=int, default=64, help="of the first run (default: 64)")
@@ -107,6 +114,20 @@ def _compare(options: argparse.Namespace) -> None:
     if options.page:
         results.put_into_page(options.page, tables)
     print(tables)
+
+
+def _quotas(options: argparse.Namespace) -> None:
+    case = quotas.Case(jobs=options.jobs, per_minute=options.per_minute, concurrency=options.concurrency)
+    found: list[quotas.Measured] = []
+    python = sdk_environment(options.workdir)
+    for one in quotas.measure_quotas(case, options.workdir / "quotas", python, timeout=options.timeout):
+        quotas.tell(one)
+        found.append(one)
+    table = quotas.as_markdown(found)
+    (options.workdir / "quotas.json").write_text(json.dumps([asdict(one) for one in found], indent=1))
+    if options.page:
+        results.put_into_page(options.page, table, "quotas")
+    print(table)
 
 
 def _finished(options: argparse.Namespace) -> None:

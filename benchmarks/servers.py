@@ -80,6 +80,16 @@ def delay_server(answer: Answer, seconds: float) -> Iterator[Server]:
         yield Server(base_url=f"http://127.0.0.1:{port}", pids=(process.pid,))
 
 
+@contextlib.contextmanager
+def simulator(config: Path) -> Iterator[str]:
+    """The simulator in a process of its own, with the options of a file; its address."""
+    (port,) = _free_ports(1)
+    argv = [sys.executable, "-m", "batch", "simulate", "--port", str(port), "--config", str(config)]
+    with _process(argv, stdout=subprocess.DEVNULL) as process:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+
+
 def _nginx_config(answers: list[Answer], ports: list[int], prefix: Path) -> str:
     servers = "".join(
         f"""
