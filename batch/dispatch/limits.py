@@ -168,8 +168,9 @@ class Admission:
     def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
         if pace_seconds > room.seconds:
             pace.waited(now)
-            return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)))
-        return Wait(room.seconds, Waiting(by=room.quota, most=getattr(self._limits, room.quota)))
+            return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
+        is_fixed = self._limits.tokens_per_minute is None  # else an answer may correct an estimate
+        return Wait(room.seconds, Waiting(by=room.quota, most=getattr(self._limits, room.quota)), is_fixed=is_fixed)
 
     def _day_used_up(self, room: Room) -> RunStopper:
         assert room.next_day is not None

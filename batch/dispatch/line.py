@@ -15,26 +15,38 @@ from batch.clock import Clock
 from batch.events import Listener, Waiting
 
 #: What another run gives back, or counts right, is seen so soon.
-_LONGEST_SLEEP_SECONDS: Final = 1.0
+SEEN_AFTER_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No room: `seconds` until it is worth looking again, infinite if something must change first (`Line.changed`)."""
+    """No room: `seconds` until it is worth looking again, infinite if something must change first (`Line.changed`).
+
+    `is_fixed`: nothing but time makes room, so changes need not be looked at.
+    """
 
     seconds: float
     waiting: Waiting | None = None
+    is_fixed: bool = False
 
 
 class Line:
     """Those who wait for a turn. `listener` hears what the first one waits for.
 
-    Where that is a slot, `slowed_by()` says if it is our own machine that gives none back: `cpu` or `disk`.
+    Where that is a slot, `slowed_by()` says if it is our own machine that gives none back: `cpu` or `disk`. Whoever
+    waits for a time looks again after `longest_sleep_seconds`, for other runs may have made room.
     """
 
-    def __init__(self, clock: Clock, listener: Listener, slowed_by: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        listener: Listener,
+        slowed_by: Callable[[], str] = lambda: "",
+        longest_sleep_seconds: float = SEEN_AFTER_SECONDS,
+    ) -> None:
+        self._longest_sleep_seconds = longest_sleep_seconds
         self._clock = clock
         self._slowed_by = slowed_by
         self._listener = listener
@@ -58,7 +70,7 @@ class Line:
                     await turn.wait()
                 elif isinstance(found := look(), Wait):
                     self._say(found.waiting)
-                    await self._pause(turn, found.seconds)
+                    await self._pause(turn, found)
                 else:
                     if len(self._turns) == 1:
                         self._say(Waiting())
@@ -87,18 +99,22 @@ class Line:
             self._waiting = waiting
             self._listener.waiting(waiting)
 
-    async def _pause(self, turn: asyncio.Event, seconds: float) -> None:
+    async def _pause(self, turn: asyncio.Event, wait: Wait) -> None:
         turn.clear()
-        if seconds == float("inf"):
+        seconds = min(wait.seconds, self._longest_sleep_seconds)
+        if wait.seconds == float("inf"):
             await turn.wait()
             return
+        if wait.is_fixed:
+            await self._clock.sleep(seconds)
+            return
         waits = [
-            asyncio.ensure_future(self._clock.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))),
+            asyncio.ensure_future(self._clock.sleep(seconds)),
             asyncio.ensure_future(turn.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
+            for each in waits:
+                each.cancel()
             await asyncio.gather(*waits, return_exceptions=True)

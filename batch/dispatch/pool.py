@@ -7,12 +7,12 @@ day's quota or of service is left out and the others go on; the run ends when no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batch.clock import Clock
 from batch.dispatch.course import Course
-from batch.dispatch.line import Line, Wait
+from batch.dispatch.line import SEEN_AFTER_SECONDS, Line, Wait
 from batch.dispatch.quotas import Need
 from batch.dispatch.route import Route, RouteSettings, Way
 from batch.errors import RunStopper
@@ -48,7 +48,8 @@ class Pool:
     ) -> None:
         self._fallback = fallback
         self._listener = listener
-        self._line = Line(clock, listener, slowed_by)
+        shares = any(each.tally is not None for each in settings)
+        self._line = Line(clock, listener, slowed_by, SEEN_AFTER_SECONDS if shares else float("inf"))
         self._stop = stop
         called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
         self.routes = [
@@ -144,7 +145,8 @@ class Pool:
                 break  # it is only busy
         if not waits:
             raise self.nothing_left(course.models[0])
-        return min(waits, key=lambda wait: wait.seconds)
+        soonest = min(waits, key=lambda wait: wait.seconds)
+        return replace(soonest, is_fixed=all(wait.is_fixed for wait in waits))
 
     def _look_at(self, route: Route, need: Need, model: str, course: Course) -> Out | Wait | None:
         try:

@@ -117,10 +117,12 @@ class Counts:
         return list(self.days[day.text][1:])
 
     def _forget(self, now_seconds: float) -> None:
-        """Drop what no longer counts, and what another clock (of before a restart) counted."""
-        newest = (now_seconds + 1) * _PARTS_PER_SECOND
-        for part in [part for part in self.parts if _ends(part) <= now_seconds or part > newest]:
-            del self.parts[part]
+        """Drop what no longer counts, and what another clock (of before a restart) counted. Parts come in their order, or
+        nearly: one that stays behind an earlier one for a moment is counted a moment too long."""
+        while self.parts and _ends(first := next(iter(self.parts))) <= now_seconds:
+            del self.parts[first]
+        while self.parts and (last := next(reversed(self.parts))) > (now_seconds + 1) * _PARTS_PER_SECOND:
+            del self.parts[last]
 
     def _frees_at(self, amount: int, most: int, what: int) -> float:
         """When there is room for `amount`; an amount larger than the quota itself waits until all of it is free."""

@@ -199,8 +199,9 @@ def _kept(text: bytes, boot: str) -> Kept:
     if not isinstance(held, dict):
         return kept
     if held.get("boot") == boot:
-        for row in _all(held.get("parts"), list):
-            if len(row) == 4 and all(isinstance(number, int) and number >= 0 for number in row):
+        rows = _all(held.get("parts"), list)
+        for row in sorted(row for row in rows if len(row) == 4 and all(isinstance(each, int) for each in row)):
+            if min(row) >= 0:
                 kept.counts.parts[row[0]] = row[1:]
     for start, day in _items(held.get("days")):
         whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)

@@ -356,7 +356,7 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
         await first.come(number)
     await second.come(2)
     assert second.admission.take(Need(), "m") == Wait(
-        pytest.approx(60.5), Waiting(by="requests_per_minute", most=3)
+        pytest.approx(60.5), Waiting(by="requests_per_minute", most=3), is_fixed=True
     )
     with first.admission._tally.borrowed() as kept:
         kept.found["m"], kept.changed = 120.0, True
