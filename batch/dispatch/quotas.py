@@ -117,7 +117,7 @@ class Counts:
         return list(self.days[day.text][1:])
 
     def _forget(self, now_seconds: float) -> None:
-        """Drop what no longer counts, and what another clock (of before a restart) counted. Parts come in their order."""
+        """Drop what no longer counts, and what another clock (of before a restart) counted. Parts come in order."""
         while self.parts and _ends(first := next(iter(self.parts))) <= now_seconds:
             del self.parts[first]
         while self.parts and (last := next(reversed(self.parts))) > (now_seconds + 1) * _PARTS_PER_SECOND:
