@@ -90,10 +90,10 @@ class Buyer:
 
     def attempt_usd(self, job: Job, terms: Terms) -> float:
         """What an attempt on these terms counts for while its outcome is open."""
-        return self._named(terms.endpoint).prices.attempt_usd(terms.of(job))
+        return self._vendor(terms).prices.attempt_usd(terms.of(job))
 
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
-        vendor = self._vendor(ticket)
+        vendor = self._vendor(ticket.terms)
         answer = vendor.provider.interpret(received)
         pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
@@ -121,7 +121,7 @@ class Buyer:
             return picture
         for number in range(1, _DOWNLOAD_TRIES + 1):
             try:
-                blob = await self._vendor(ticket).provider.download(picture.url, ticket.spool)
+                blob = await self._vendor(ticket.terms).provider.download(picture.url, ticket.spool)
                 return Picture(blob=blob, declared_mime=picture.declared_mime)
             except Undelivered:
                 if number == _DOWNLOAD_TRIES:
@@ -153,12 +153,9 @@ class Buyer:
         if error.paid is Paid.NO:
             return None
         usage = error.usage if error.paid is Paid.YES else None
-        prices, job = self._vendor(ticket).prices, ticket.terms.of(ticket.job)
+        prices, job = self._vendor(ticket.terms).prices, ticket.terms.of(ticket.job)
         return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
-    def _vendor(self, ticket: Ticket) -> Vendor:
+    def _vendor(self, terms: Terms) -> Vendor:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""
-        return self._named(ticket.terms.endpoint)
-
-    def _named(self, endpoint: str) -> Vendor:
-        return self._vendors.get(endpoint) or next(iter(self._vendors.values()))
+        return self._vendors.get(terms.endpoint) or next(iter(self._vendors.values()))

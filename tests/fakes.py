@@ -82,6 +82,17 @@ class QuickClock(FakeClock):
         await asyncio.sleep(0)
 
 
+class ClockAt(QuickClock):
+    """Shows a time that the test sets."""
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__()
+        self.shown = now
+
+    def now(self) -> datetime:
+        return self.shown
+
+
 class Recorder(Listener):
     """Remembers what it was told, as tuples that begin with the event's name."""
 

@@ -1,6 +1,6 @@
 """Who may send while the provider is in trouble: nobody for a while, then one request alone, then everybody.
 
-Two kinds of trouble are told apart. A *limit* (429) closes the turnstile's gate for as long as the provider said; here
+Two kinds of trouble are told apart. A *limit* (429) closes the route's gate for as long as the provider said; here
 only the first request after it goes alone, for if the limit still holds, one is enough to hear that. An *outage* (no
 connection, 5xx, no answer) opens the breaker: a pause without any request, then single requests, and the next pause is
 twice as long unless they are served. Numbers and their sources: docs/architecture.md, "Retries".

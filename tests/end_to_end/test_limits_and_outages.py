@@ -7,23 +7,12 @@ from typing import Any
 
 import pytest
 from bench import Bench, balance, faults
-from fakes import QuickClock
+from fakes import ClockAt
 
 from batch.planning import Wishes
 
 LATE = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)  # noon in California; the day ends at 08:00 UTC
 MIDNIGHT = "2026-11-23T08:00:00Z"
-
-
-class ClockAt(QuickClock):
-    """Shows a time that the test sets."""
-
-    def __init__(self, now: datetime) -> None:
-        super().__init__()
-        self.shown = now
-
-    def now(self) -> datetime:
-        return self.shown
 
 
 async def run_at(bench: Bench, now: datetime, jobs: Any = 4, **options: Any) -> Any:

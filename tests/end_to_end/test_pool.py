@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bench import Bench
-from fakes import QuickClock
+from fakes import ClockAt, QuickClock
 
 import batch
 from batch.model import Summary
@@ -82,17 +82,6 @@ def faults(*first: Any, second: Any = (), **options: Any) -> Any:
     """Run a test with these faults at the first provider, and others at the second."""
     params = {"faults": list(first), **options}, {"faults": list(second), **options}
     return pytest.mark.parametrize("pair", [params], indirect=True, ids=[""])
-
-
-class ClockAt(QuickClock):
-    """Shows a time that the test sets."""
-
-    def __init__(self, now: datetime) -> None:
-        super().__init__()
-        self.shown = now
-
-    def now(self) -> datetime:
-        return self.shown
 
 
 # ---- several endpoints ------------------------------------------------------------------------------------
