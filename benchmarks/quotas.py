@@ -137,9 +137,10 @@ def _runner(case: Case, base_url: str, folder: Path, *, told: bool) -> list[str]
         limits["requests_per_minute"] = case.per_minute
     manifest = {
         "name": "quota", "provider": {"profile": "google", "base_url": base_url}, "model": _MODEL, "limits": limits,
-        "matrix": {"n": list(range(case.jobs))},
+        "rows": "rows.csv",
         "jobs": [{"id": "job-{{ n }}", "prompt": "picture {{ n }}", "image_size": "512", "aspect_ratio": "1:1"}],
     }  # fmt: skip
+    (folder / "rows.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(case.jobs)))
     file = folder / "jobs.yaml"
     file.write_text(json.dumps(manifest))
     return [sys.executable, "-m", "batch", "run", str(file), "-o", str(folder / "out"), "--json"]
