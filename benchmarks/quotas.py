@@ -34,8 +34,10 @@ class Case:
 
     @property
     def at_best_seconds(self) -> float:
-        """Full minutes, and the slowest answer of the last one."""
-        return 60.0 * ((self.jobs - 1) // self.per_minute) + _ANSWER_SECONDS[1]
+        """Full minutes, and then the last ones through the slots; or at least the slowest answer."""
+        full, last = divmod(self.jobs - 1, self.per_minute)
+        through_slots = (last + 1) / self.concurrency * sum(_ANSWER_SECONDS) / 2
+        return 60.0 * full + max(_ANSWER_SECONDS[1], through_slots)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
