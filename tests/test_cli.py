@@ -56,7 +56,7 @@ class Folder:
     def started(self, *words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(
             [*COMMAND, *words], cwd=self.path, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, **options,
+            stderr=subprocess.PIPE, **{"preexec_fn": heed_signals, **options},
         )  # fmt: skip
         try:
             yield process
@@ -98,6 +98,12 @@ class Folder:
                     return
             time.sleep(0.02)
         raise AssertionError(f"no {kind} in the ledger")
+
+
+def heed_signals() -> None:
+    """In a new process: whoever started the tests in the background, or with nohup, may have had them ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
