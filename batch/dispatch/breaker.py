@@ -45,7 +45,7 @@ class Breaker:
         clock: Clock,
         max_outage_seconds: float,
         told: Callable[[float, str], None],
-        stop: Callable[[RunStopper], None],
+        stop: Callable[[RunStopper], object],
         *,
         gives_up: bool = True,
         is_limit: Callable[[AttemptError], bool] = lambda error: isinstance(error, RateLimited),

@@ -6,7 +6,7 @@ day's quota or of service is left out and the others go on; the run ends when no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class Pool:
         self._stop = stop
         called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
         self.routes = [
-            Route(each, clock, listener, max_outage_seconds, self._ended_for(each.name), name)
+            Route(each, clock, listener, max_outage_seconds, self.end, name)
             for each, name in zip(settings, called, strict=True)
         ]
         #: By weight, how much each has had; the smallest is next. What it could not take is not made up for.
@@ -88,11 +88,11 @@ class Pool:
 
     def _can_serve(self, model: str) -> bool:
         """Whether any endpoint is left for that model, or for one that may take its place."""
-        if any(self._open(model)):
+        if self._open(model):
             return True
         if FallbackOn.OVERLOAD not in self._fallback.on or not self._is_overloaded(model):
             return False
-        return any(any(self._open(other)) for other in self._fallback.models)
+        return any(self._open(other) for other in self._fallback.models)
 
     def _is_overloaded(self, model: str) -> bool:
         """Whether whoever could be asked for that model cannot serve it for now."""
@@ -126,17 +126,10 @@ class Pool:
         for route in self.routes:
             route.close()
 
-    def _ended_for(self, name: str) -> Callable[[RunStopper, str], None]:
-        def ended(error: RunStopper, model: str) -> None:
-            route = next(route for route in self.routes if route.name == name)
-            self.end(route, error, model)
-
-        return ended
-
     def _look(self, need: Need, course: Course) -> Out | Wait:
         waits: list[Wait] = []
         for model in course.models:
-            for route in list(self._open(model)):
+            for route in self._open(model):
                 found = self._look_at(route, need, model, course)
                 if isinstance(found, Out):
                     return found
@@ -160,7 +153,7 @@ class Pool:
         self._had[route.name] = self._now + 1 / route.weight
         return Out(route, found)
 
-    def _open(self, model: str) -> Iterator[Route]:
+    def _open(self, model: str) -> list[Route]:
         """Those in use for that model, the one whose turn it is first."""
         in_use = [route for route in self.routes if route.ended_by(model) is None]
-        return iter(sorted(in_use, key=lambda route: self._had[route.name]))
+        return sorted(in_use, key=lambda route: self._had[route.name])

@@ -59,7 +59,7 @@ class Way:
 
 
 class Route:
-    """Lets requests out to one endpoint. `stop(error, model)` is told what only waiting or a person would mend.
+    """Lets requests out to one endpoint. `end(route, error, model)` is told what only waiting or a person would mend.
 
     `called` begins what is said of it, where there are several.
     """
@@ -70,7 +70,7 @@ class Route:
         clock: Clock,
         listener: Listener,
         max_outage_seconds: float,
-        stop: Callable[[RunStopper, str], None],
+        end: Callable[[Route, RunStopper, str], object],
         called: str = "",
     ) -> None:
         self.name = settings.name
@@ -81,7 +81,7 @@ class Route:
         self._clock = clock
         self._listener = listener
         self._max_outage_seconds = max_outage_seconds
-        self._stop = stop
+        self._tell_end = end
         self._admission = Admission(settings.limits, clock, listener, settings.tally)
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
         #: Why it is out of use, by model; under "" for all of them.
@@ -151,7 +151,7 @@ class Route:
             is_last = lane is Lane.STANDARD
             self._breakers[key] = Breaker(
                 self._clock, self._max_outage_seconds, self._paused if is_last else _say_nothing,
-                lambda error: self._stop(error, model), gives_up=is_last,
+                lambda error: self._tell_end(self, error, model), gives_up=is_last,
                 is_limit=lambda error: isinstance(error, RateLimited) and not is_shed(error, lane),
             )  # fmt: skip
         return self._breakers[key]

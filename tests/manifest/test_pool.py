@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batch.capabilities import KEYED_PROFILES
+from batch.capabilities import FLEX_PROFILES, KEYED_PROFILES
 from batch.manifest import fields, load_manifest
 from batch.model import Lane
 from batch.providers.profiles import PROFILES
@@ -30,6 +30,11 @@ def test_the_known_addresses_and_keys_are_the_profiles() -> None:
     """The check for one key named twice knows what the provider side does."""
     assert {name: (p.base_url, p.key_env) for name, p in PROFILES.items() if p.key_env is not None} == KEYED_PROFILES
     assert set(fields.PROFILES) == set(PROFILES)
+
+
+def test_the_profiles_with_the_cheap_lane_are_the_provider_sides() -> None:
+    """Who is said to have it can be asked for it, and nobody else."""
+    assert {name for name, profile in PROFILES.items() if Lane.FLEX in profile.lanes} == set(FLEX_PROFILES)
 
 
 def test_a_list_becomes_endpoints_in_its_order(folder: Folder) -> None:
