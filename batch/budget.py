@@ -261,9 +261,7 @@ class Wallet:
             if usd is not None
         ]
 
-    def _shared_cap(
-        self, name: str, limit: int, until: str | None, shares: Shares, days: str, tag: str | None
-    ) -> Cap:
+    def _shared_cap(self, name: str, limit: int, until: str | None, shares: Shares, days: str, tag: str | None) -> Cap:
         """`days`: which days it is about, by how they begin. What other runs hold counts as spent: it may be."""
         taken = shares.total(days=days, tag=tag)
         held = sum(amount for day, amount in self._held.items() if day.startswith(days))

@@ -104,20 +104,33 @@ def cli() -> None:
 
 def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "-o", "--output", type=_NamedPath(file_okay=False),
+        "-o",
+        "--output",
+        type=_NamedPath(file_okay=False),
         help="Folder for the results.  [default: output/NAME]",
-    )(function)  # fmt: skip
+    )(function)
 
 
 def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What one run is to do differently. The command gets them as one value, `wishes`."""
-    names = ("on_changed", "retry", "resend", "only", "where", "limit", "sample", "seed", "reuse", "allow_empty",
-             "refresh_references", "max_cost", "finish_by")  # fmt: skip
+    names = (
+        "on_changed",
+        "retry",
+        "resend",
+        "only",
+        "where",
+        "limit",
+        "sample",
+        "seed",
+        "reuse",
+        "allow_empty",
+        "refresh_references",
+        "max_cost",
+        "finish_by",
+    )
 
     @functools.wraps(function)
-    def with_wishes(
-        *args: Any, canary: int | None = None, ignore_not_before: bool = False, **options: Any
-    ) -> Any:
+    def with_wishes(*args: Any, canary: int | None = None, ignore_not_before: bool = False, **options: Any) -> Any:
         given = {name: options.pop(name) for name in names}
         wishes = _wishes(**given, canary=canary, ignore_not_before=ignore_not_before)
         return function(*args, wishes=wishes, **options)
@@ -139,37 +152,71 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 
 _WISHES_OPTIONS: Final = (
-    click.option("--only", metavar="ID", multiple=True,
-                 help="Send only jobs with this id, or those that match a pattern such as 'tea-*'. May be repeated."),
-    click.option("--where", metavar="EXPR",
-                 help="Send only jobs whose row meets this, such as 'Vendor == \"Acme\" and scene == \"beach\"'."),
+    click.option(
+        "--only",
+        metavar="ID",
+        multiple=True,
+        help="Send only jobs with this id, or those that match a pattern such as 'tea-*'. May be repeated.",
+    ),
+    click.option(
+        "--where",
+        metavar="EXPR",
+        help='Send only jobs whose row meets this, such as \'Vendor == "Acme" and scene == "beach"\'.',
+    ),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send at most N jobs, the first ones."),
     click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Send N jobs drawn at random."),
     click.option("--seed", type=int, default=0, metavar="N", help="Another seed draws other jobs.  [default: 0]"),
-    click.option("--retry", metavar="CAUSES", default="",
-                 help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
-                      "'cause in (no_image, timeout) and attempts < 4', or all. Charged again."),
-    click.option("--resend", type=click.Choice(["unknown"]),
-                 help="unknown: send every job once more whose request got no answer. May be paid twice."),
-    click.option("--on-changed", type=click.Choice(["ask", "refuse", "keep", "rerun"]), default="ask",
-                 show_default=True,
-                 help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
-                      "keep the old picture, or buy a new one beside it."),
-    click.option("--reuse", metavar="DIR", multiple=True, type=_NamedPath(file_okay=False),
-                 help="Take pictures over from another output folder, where exactly the same was bought. May be "
-                      "repeated."),
-    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD",
-                 help="Spend at most so many US dollars in this run, beside the manifest's budget."),
-    click.option("--finish-by", metavar="WHEN", callback=_moment,
-                 help="Have everything by then: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
-                      "When the flex lane becomes too slow for it, jobs are sent in the standard lane."),
-    click.option("--allow-empty", is_flag=True,
-                 help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be "
-                      "empty)."),
-    click.option("--refresh-references", is_flag=True,
-                 help="Ask again whether reference pictures at web addresses have changed, instead of using those "
-                      "kept."),
-)  # fmt: skip
+    click.option(
+        "--retry",
+        metavar="CAUSES",
+        default="",
+        help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
+        "'cause in (no_image, timeout) and attempts < 4', or all. Charged again.",
+    ),
+    click.option(
+        "--resend",
+        type=click.Choice(["unknown"]),
+        help="unknown: send every job once more whose request got no answer. May be paid twice.",
+    ),
+    click.option(
+        "--on-changed",
+        type=click.Choice(["ask", "refuse", "keep", "rerun"]),
+        default="ask",
+        show_default=True,
+        help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
+        "keep the old picture, or buy a new one beside it.",
+    ),
+    click.option(
+        "--reuse",
+        metavar="DIR",
+        multiple=True,
+        type=_NamedPath(file_okay=False),
+        help="Take pictures over from another output folder, where exactly the same was bought. May be repeated.",
+    ),
+    click.option(
+        "--max-cost",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="Spend at most so many US dollars in this run, beside the manifest's budget.",
+    ),
+    click.option(
+        "--finish-by",
+        metavar="WHEN",
+        callback=_moment,
+        help="Have everything by then: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
+        "When the flex lane becomes too slow for it, jobs are sent in the standard lane.",
+    ),
+    click.option(
+        "--allow-empty",
+        is_flag=True,
+        help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be empty).",
+    ),
+    click.option(
+        "--refresh-references",
+        is_flag=True,
+        help="Ask again whether reference pictures at web addresses have changed, instead of using those kept.",
+    ),
+)
 
 
 def _wishes(
@@ -198,20 +245,33 @@ def _wishes(
         raise click.UsageError("--limit and --sample exclude each other: the first N jobs, or N at random")
     selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
     return Wishes(
-        on_changed=ChangedPolicy(on_changed), retry=retry, selection=selection, reuse=reuse, canary=canary,
-        allow_empty=allow_empty, refresh_references=refresh_references, max_cost=max_cost,
-        finish_by=finish_by, resend_unknown=resend == "unknown", ignore_not_before=ignore_not_before,
-    )  # fmt: skip
+        on_changed=ChangedPolicy(on_changed),
+        retry=retry,
+        selection=selection,
+        reuse=reuse,
+        canary=canary,
+        allow_empty=allow_empty,
+        refresh_references=refresh_references,
+        max_cost=max_cost,
+        finish_by=finish_by,
+        resend_unknown=resend == "unknown",
+        ignore_not_before=ignore_not_before,
+    )
 
 
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
 @_wishes_options
-@click.option("--canary", type=click.IntRange(min=0), metavar="N",
-              help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).")  # fmt: skip
-@click.option("--ignore-not-before", is_flag=True,
-              help="Start although the last run said until when a day's quota is used up.")  # fmt: skip
+@click.option(
+    "--canary",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).",
+)
+@click.option(
+    "--ignore-not-before", is_flag=True, help="Start although the last run said until when a day's quota is used up."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
@@ -296,8 +356,12 @@ def status(directory: Path, *, as_json: bool) -> None:
 @cli.command(short_help="Decide on requests whose outcome is unknown.")
 @click.argument("directory", type=_NamedPath())
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
-@click.option("--as", "decided", type=click.Choice(["paid", "unpaid", "failed"]),
-              help="paid: charged, count it and hold the job. unpaid: not charged, send it again. failed: close it.")
+@click.option(
+    "--as",
+    "decided",
+    type=click.Choice(["paid", "unpaid", "failed"]),
+    help="paid: charged, count it and hold the job. unpaid: not charged, send it again. failed: close it.",
+)
 @click.option("--note", default="", metavar="TEXT", help="Why; kept in the ledger.")
 @click.option("--list", "listed", is_flag=True, help="Show the requests, as the provider's log knows them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -336,10 +400,20 @@ def resolve(
 
 @cli.command(short_help="Write a first manifest, for a table.")
 @click.argument("table", required=False, type=_NamedPath())
-@click.option("-o", "manifest", type=_NamedPath(), metavar="MANIFEST",
-              help="The file to write; never over one that exists.  [default: TABLE's name with .yaml]")  # fmt: skip
-@click.option("--provider", type=click.Choice(["simulator", "anyfast", "google"]), default="simulator",
-              show_default=True, help="Who is to make the pictures.")  # fmt: skip
+@click.option(
+    "-o",
+    "manifest",
+    type=_NamedPath(),
+    metavar="MANIFEST",
+    help="The file to write; never over one that exists.  [default: TABLE's name with .yaml]",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["simulator", "anyfast", "google"]),
+    default="simulator",
+    show_default=True,
+    help="Who is to make the pictures.",
+)
 def init(table: Path | None, manifest: Path | None, provider: str) -> None:
     """Write a commented manifest for TABLE (.csv, .tsv): which column is the id, which says what to show.
 

@@ -43,9 +43,12 @@ class OpenAccount:
         """What the dispatcher knows of it."""
         account = self.account
         return RouteSettings(
-            name=self.name, limits=account.limits, weight=account.weight, lanes=account.endpoint.lanes,
+            name=self.name,
+            limits=account.limits,
+            weight=account.weight,
+            lanes=account.endpoint.lanes,
             tally=self._tally(clock, listener),
-        )  # fmt: skip
+        )
 
     def _tally(self, clock: Clock, listener: Listener) -> Tally:
         """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""

@@ -93,9 +93,14 @@ class Prepared:
         selection = self.wishes.selection
         rows_chosen = None if selection.where is None else bytearray()
         plan = make_plan(
-            self.manifest.check(selection.where, rows_chosen), history, self.policies, self.picture_usd,
-            selection=selection, rows_chosen=rows_chosen, reuse=[folder.history for folder in self.reuse],
-        )  # fmt: skip
+            self.manifest.check(selection.where, rows_chosen),
+            history,
+            self.policies,
+            self.picture_usd,
+            selection=selection,
+            rows_chosen=rows_chosen,
+            reuse=[folder.history for folder in self.reuse],
+        )
         if plan.named == 0:
             raise InputError([self._nothing_is_called_so(selection.only)])
         return plan
@@ -127,9 +132,7 @@ class Prepared:
         asked = [job if model == job.model else replace(job, model=model) for model in models]
         return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
 
-    def wallet(
-        self, keys: Mapping[str, str], clock: Clock, run_id: str, waiting: Callable[[str], None]
-    ) -> Wallet:
+    def wallet(self, keys: Mapping[str, str], clock: Clock, run_id: str, waiting: Callable[[str], None]) -> Wallet:
         """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
 
         `keys` by the name of the account; one without a key has no book.
@@ -142,9 +145,15 @@ class Prepared:
             if is_shared and (account.endpoint.embedded or keys.get(account.name))
         ]
         return Wallet(
-            self.budget, most_usd=self.most_usd, clock=clock, run_id=run_id, output=str(self.output),
-            tag=settings.tag, books=books, waiting=waiting,
-        )  # fmt: skip
+            self.budget,
+            most_usd=self.most_usd,
+            clock=clock,
+            run_id=run_id,
+            output=str(self.output),
+            tag=settings.tag,
+            books=books,
+            waiting=waiting,
+        )
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:
         """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""

@@ -98,9 +98,7 @@ class PriceTable:
         most = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
         return max(self._picture_usd(job), most)
 
-    def charge(
-        self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int, lane: Lane = Lane.STANDARD
-    ) -> Charge:
+    def charge(self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int, lane: Lane = Lane.STANDARD) -> Charge:
         """What a charged answer with so many pictures cost in the lane that served it.
 
         The reported tokens count only if they add up and cost no more than an attempt can; an answer with a picture

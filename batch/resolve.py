@@ -107,6 +107,13 @@ def _records(output: Path) -> Iterator[dict[str, Any]]:
 
 def _attempt_of(record: dict[str, Any], client_id: str) -> UnknownAttempt:
     return UnknownAttempt(
-        job=record["job"], attempt=record["att"], at=record["at"], seconds=record["seconds"], usd=record["usd"],
-        code=record["code"], message=record["message"], request_id=record["request_id"], client_request_id=client_id,
-    )  # fmt: skip
+        job=record["job"],
+        attempt=record["att"],
+        at=record["at"],
+        seconds=record["seconds"],
+        usd=record["usd"],
+        code=record["code"],
+        message=record["message"],
+        request_id=record["request_id"],
+        client_request_id=client_id,
+    )

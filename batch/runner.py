@@ -160,13 +160,24 @@ async def run(
             keys = {account.name: account.key.reveal() for account in accounts}
             wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
             buyer = Buyer(
-                vendors, store, clock,
-                lambda error, rejected: worth_another(error, rejected, settings.retry), wallet,
-            )  # fmt: skip
+                vendors,
+                store,
+                clock,
+                lambda error, rejected: worth_another(error, rejected, settings.retry),
+                wallet,
+            )
             opened = _Run(
-                prepared=prepared, plan=plan, store=store, buyer=buyer, clock=clock, listener=listener, control=control,
-                wallet=wallet, accounts=accounts, left_out=left_out,
-            )  # fmt: skip
+                prepared=prepared,
+                plan=plan,
+                store=store,
+                buyer=buyer,
+                clock=clock,
+                listener=listener,
+                control=control,
+                wallet=wallet,
+                accounts=accounts,
+                left_out=left_out,
+            )
             try:
                 return await opened.carry_out(random or SystemRandom())
             finally:
@@ -201,9 +212,7 @@ def plan_only(
     return Planned(prepared=prepared, history=history, plan=plan)
 
 
-def _agreed_plan(
-    prepared: Prepared, history: Callable[[], History], control: RunControl
-) -> tuple[Prepared, Plan]:
+def _agreed_plan(prepared: Prepared, history: Callable[[], History], control: RunControl) -> tuple[Prepared, Plan]:
     """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
     plan = prepared.plan(history)
     prepared.refuse_a_silent_replacement(plan)
@@ -232,9 +241,7 @@ def _edited(plan: Plan, prepared: Prepared) -> Problem:
     return Problem(message=message, file=str(prepared.manifest.path))
 
 
-def _left_out(
-    prepared: Prepared, accounts: Sequence[OpenAccount], folder: OutputFolder, clock: Clock
-) -> list[LeftOut]:
+def _left_out(prepared: Prepared, accounts: Sequence[OpenAccount], folder: OutputFolder, clock: Clock) -> list[LeftOut]:
     """The accounts that the last run left out until a time that has not come yet; a start would make no sense there.
 
     Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
@@ -248,9 +255,7 @@ def _left_out(
         written, opens = datetime.fromisoformat(end["at"]), datetime.fromisoformat(ending["not_before"])
         if ending["account"] in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
             words = f"the last run was told so, and not to come back before {ending['not_before']}"
-            error = RunStopper(
-                ending["code"], words, stop_code=ExitCode.TEMPORARY, not_before=ending["not_before"]
-            )
+            error = RunStopper(ending["code"], words, stop_code=ExitCode.TEMPORARY, not_before=ending["not_before"])
             found.append(LeftOut(names[ending["account"]], ending["model"], error))
     return found
 
@@ -277,9 +282,14 @@ def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopp
     """The summary of a run that did nothing, which is written nowhere."""
     spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
     return conclude(
-        prepared.manifest.settings.name, str(prepared.output), count_jobs(plan, history), history, spent, (why,),
+        prepared.manifest.settings.name,
+        str(prepared.output),
+        count_jobs(plan, history),
+        history,
+        spent,
+        (why,),
         prepared.picture_usd,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +352,13 @@ class _Run:
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
         self._takeover = Takeover(
-            self.plan, self.prepared.manifest.jobs, self.store, self.prepared.reuse, self.listener,
+            self.plan,
+            self.prepared.manifest.jobs,
+            self.store,
+            self.prepared.reuse,
+            self.listener,
             self.prepared.picture_usd,
-        )  # fmt: skip
+        )
 
     async def carry_out(self, random: Random) -> Summary:
         await self._finish_open_attempts()
@@ -501,9 +515,14 @@ class _Run:
             simulated=self.prepared.is_rehearsal,
         )
         return conclude(
-            self.prepared.manifest.settings.name, str(self.store.output), totals, history, spent,
-            (scheduler.stopped_by, scheduler.bug, at_the_end), self.prepared.picture_usd,
-        )  # fmt: skip
+            self.prepared.manifest.settings.name,
+            str(self.store.output),
+            totals,
+            history,
+            spent,
+            (scheduler.stopped_by, scheduler.bug, at_the_end),
+            self.prepared.picture_usd,
+        )
 
     def _left_out(self, scheduler: Scheduler) -> Iterator[dict[str, str]]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
@@ -512,9 +531,12 @@ class _Run:
             for model, error in route.endings.items():
                 if error.not_before is not None and error.code not in _KEPT_IN_BOOKS:
                     yield {
-                        "endpoint": route.name, "account": fingerprints[route.name], "model": model,
-                        "code": error.code, "not_before": error.not_before,
-                    }  # fmt: skip
+                        "endpoint": route.name,
+                        "account": fingerprints[route.name],
+                        "model": model,
+                        "code": error.code,
+                        "not_before": error.not_before,
+                    }
 
     async def _write_end(self, summary: Summary, scheduler: Scheduler) -> None:
         history = self.store.history

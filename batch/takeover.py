@@ -48,9 +48,7 @@ class Takeover:
         """Give the jobs their pictures that were bought before. Raises `StorageError`."""
         if not self._plan.to_adopt:
             return
-        await _in_groups(
-            self._adopt(job, self._picture(source), why) for job, why, source in self._adoptions()
-        )
+        await _in_groups(self._adopt(job, self._picture(source), why) for job, why, source in self._adoptions())
         self._listener.message(f"{self.adopted:,} jobs got pictures that were bought before, without a request")
         if self._damaged:
             names = ", ".join(self._damaged[:_NAMED]) + (", ..." if len(self._damaged) > _NAMED else "")

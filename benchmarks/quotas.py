@@ -122,9 +122,14 @@ def _one(contestant: Contestant, case: Case, base_url: str, folder: Path, timeou
         book: dict[str, Any] = json.load(response)
     kept = sum(file.stat().st_size > 0 for file in folder.glob(contestant.pattern))
     return Measured(
-        who=contestant.who, pictures=book["billed"], kept=kept, refused=book["requests"] - book["billed"],
-        seconds=seconds, at_best_seconds=case.at_best_seconds, note=note,
-    )  # fmt: skip
+        who=contestant.who,
+        pictures=book["billed"],
+        kept=kept,
+        refused=book["requests"] - book["billed"],
+        seconds=seconds,
+        at_best_seconds=case.at_best_seconds,
+        note=note,
+    )
 
 
 def _seconds_of(folder: Path, otherwise: float) -> float:
@@ -138,10 +143,13 @@ def _runner(case: Case, base_url: str, folder: Path, *, told: bool) -> list[str]
     if told:
         limits["requests_per_minute"] = case.per_minute
     manifest = {
-        "name": "quota", "provider": {"profile": "google", "base_url": base_url}, "model": _MODEL, "limits": limits,
+        "name": "quota",
+        "provider": {"profile": "google", "base_url": base_url},
+        "model": _MODEL,
+        "limits": limits,
         "rows": "rows.csv",
         "jobs": [{"id": "job-{{ n }}", "prompt": "picture {{ n }}", "image_size": "512", "aspect_ratio": "1:1"}],
-    }  # fmt: skip
+    }
     (folder / "rows.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(case.jobs)))
     file = folder / "jobs.yaml"
     file.write_text(json.dumps(manifest))
@@ -151,8 +159,10 @@ def _runner(case: Case, base_url: str, folder: Path, *, told: bool) -> list[str]
 @contextmanager
 def _provider(case: Case, folder: Path) -> Iterator[str]:
     options = {
-        "pictures": "plain", "requests_per_minute": case.per_minute, "latency_seconds": list(_ANSWER_SECONDS),
-    }  # fmt: skip
+        "pictures": "plain",
+        "requests_per_minute": case.per_minute,
+        "latency_seconds": list(_ANSWER_SECONDS),
+    }
     config = folder / "simulator.yaml"
     config.write_text(json.dumps(options))
     with servers.simulator(config) as base_url:

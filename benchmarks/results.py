@@ -191,10 +191,22 @@ def as_markdown(runs: list[Run]) -> str:
 
 def _figure_table(figures: list[Figures]) -> str:
     head = (
-        "case", "contestant", "pictures", "wall s (least to most)", "pictures/s", "MB/s", "CPU s",
-        "CPU ms/picture", "without start", "user", "peak MB", "requests", "most in flight", "server CPU s",
+        "case",
+        "contestant",
+        "pictures",
+        "wall s (least to most)",
+        "pictures/s",
+        "MB/s",
+        "CPU s",
+        "CPU ms/picture",
+        "without start",
+        "user",
+        "peak MB",
+        "requests",
+        "most in flight",
+        "server CPU s",
         "others' CPU s",
-    )  # fmt: skip
+    )
     return _table(
         head,
         (

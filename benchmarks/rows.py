@@ -146,9 +146,13 @@ def _write_lines(jobs: Iterator[Job], ledger: BinaryIO, picture: bytes) -> None:
 
     def end(job: Job) -> None:
         image = Image(
-            path=f"images/{job.id}.png", mime="image/png", width=1024, height=1024, size_bytes=len(picture),
+            path=f"images/{job.id}.png",
+            mime="image/png",
+            width=1024,
+            height=1024,
+            size_bytes=len(picture),
             sha256=digest,
-        )  # fmt: skip
+        )
         facts = AttemptFacts(number=1, seconds=12.345, cost_usd=0.067, request_id=f"request-{job.id}", usage=_USAGE)
         write(done_record(job, facts, [image], caption="A picture.", warnings=[], run=_RUN, at=_AT))
 
@@ -194,14 +198,31 @@ def tell(one: Measured) -> None:
 
 def as_markdown(found: Sequence[Measured]) -> str:
     """One line per command and case. What a table of one row takes is the start, which is not counted per row."""
-    head = ("command", "rows", "jobs", "wall s", "CPU s", "peak MB", "CPU ms per 1,000 rows", "KB per 1,000 rows",
-            "others' CPU s")  # fmt: skip
+    head = (
+        "command",
+        "rows",
+        "jobs",
+        "wall s",
+        "CPU s",
+        "peak MB",
+        "CPU ms per 1,000 rows",
+        "KB per 1,000 rows",
+        "others' CPU s",
+    )
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     starts = {(one.command, one.jobs): one.usage for one in found if one.rows == 1}
     for one in sorted(found, key=lambda one: (_ORDER.index(one.command), one.jobs // one.rows, one.rows)):
         usage, start = one.usage, starts.get((one.command, one.jobs // one.rows))
-        cells = [one.command, f"{one.rows:,}", f"{one.jobs:,}", f"{usage.wall_seconds:.1f}", f"{usage.cpu_seconds:.1f}",
-                 f"{usage.peak_mb:.0f}", *_per_thousand_rows(one, start), f"{one.other_cpu_seconds:.1f}"]  # fmt: skip
+        cells = [
+            one.command,
+            f"{one.rows:,}",
+            f"{one.jobs:,}",
+            f"{usage.wall_seconds:.1f}",
+            f"{usage.cpu_seconds:.1f}",
+            f"{usage.peak_mb:.0f}",
+            *_per_thousand_rows(one, start),
+            f"{one.other_cpu_seconds:.1f}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

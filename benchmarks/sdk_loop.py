@@ -24,9 +24,15 @@ from google.genai import errors, types
 
 
 async def fetch_all(
-    client: genai.Client, images: int, concurrency: int, image_size: str, folder: Path,
-    *, tenacious: bool, patient: bool,
-) -> None:  # fmt: skip
+    client: genai.Client,
+    images: int,
+    concurrency: int,
+    image_size: str,
+    folder: Path,
+    *,
+    tenacious: bool,
+    patient: bool,
+) -> None:
     """All pictures, at most `concurrency` requests at a time. `patient`: one that fails ends nothing."""
     config = types.GenerateContentConfig(
         response_modalities=["IMAGE"],
@@ -59,9 +65,11 @@ def with_tenacity(ask: Callable[[int], Awaitable[Any]]) -> Callable[[int], Await
     import tenacity  # the SDK brings it
 
     return tenacity.retry(
-        wait=tenacity.wait_random_exponential(multiplier=1, max=60), stop=tenacity.stop_after_attempt(8),
-        retry=tenacity.retry_if_exception_type(errors.APIError), reraise=True,
-    )(ask)  # fmt: skip
+        wait=tenacity.wait_random_exponential(multiplier=1, max=60),
+        stop=tenacity.stop_after_attempt(8),
+        retry=tenacity.retry_if_exception_type(errors.APIError),
+        reraise=True,
+    )(ask)
 
 
 def http_options(base_url: str, *, wide_pool: bool, retries: bool) -> types.HttpOptions:
@@ -73,9 +81,11 @@ def http_options(base_url: str, *, wide_pool: bool, retries: bool) -> types.Http
 
         arguments = {"limits": httpx2.Limits(max_connections=None)}
     return types.HttpOptions(
-        base_url=base_url, api_version="v1beta", async_client_args=arguments or None,
+        base_url=base_url,
+        api_version="v1beta",
+        async_client_args=arguments or None,
         retry_options=types.HttpRetryOptions(attempts=5) if retries else None,
-    )  # fmt: skip
+    )
 
 
 def http_stack() -> str:

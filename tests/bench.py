@@ -47,9 +47,7 @@ class Bench:
         file.write_text(json.dumps(text, ensure_ascii=False), "utf-8")
         return file
 
-    async def run(
-        self, jobs: list[dict[str, Any]] | int, *, wishes: Wishes | None = None, **top: Any
-    ) -> Summary:
+    async def run(self, jobs: list[dict[str, Any]] | int, *, wishes: Wishes | None = None, **top: Any) -> Summary:
         options: dict[str, Any] = {"environment": KEY, "clock": QuickClock(), **self.options}
         return await batch.run(self.manifest(jobs, **top), output=self.output, wishes=wishes, **options)
 

@@ -85,9 +85,15 @@ class _Names(AbstractResolver):
     ) -> list[ResolveResult]:
         self._host.resolved.append(host)
         return [
-            {"hostname": host, "host": "127.0.0.1", "port": self._host.port, "family": socket.AF_INET, "proto": 0,
-             "flags": socket.AI_NUMERICHOST}
-        ]  # fmt: skip
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": self._host.port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+        ]
 
     async def close(self) -> None: ...
 

@@ -164,8 +164,11 @@ class World:
         """What was charged, with everything in flight at its most, passes no cap; nor does the book."""
         day = f"{self.clock.now():%Y-%m-%d}"
         budget = self.budget
-        limits = {"per day": (budget.per_day, day), "per month": (budget.per_month, day[:7]),
-                  "of the tag spring": (budget.tags.get("spring"), "")}  # fmt: skip
+        limits = {
+            "per day": (budget.per_day, day),
+            "per month": (budget.per_month, day[:7]),
+            "of the tag spring": (budget.tags.get("spring"), ""),
+        }
         known = {cap.name: cap for cap in self.runs[0].wallet.caps()}
         for name, (limit, days) in limits.items():
             total = sum(usd for usd, sent, _ in self.charged.values() if sent.startswith(days))
@@ -191,9 +194,7 @@ TAGS = CAPS.map(lambda usd: {} if usd is None else {"spring": usd})
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.builds(
-        Budget, per_run=CAPS, per_day=CAPS, per_month=CAPS, tags=TAGS
-    ),
+    st.builds(Budget, per_run=CAPS, per_day=CAPS, per_month=CAPS, tags=TAGS),
     st.lists(STEPS, max_size=60),
     st.booleans(),
 )
@@ -249,9 +250,12 @@ async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "until"),
-    [(Budget(per_day=0.05), "2026-01-31T00:00:00Z"), (Budget(per_month=0.05), "2026-02-01T00:00:00Z"),
-     (Budget(tags={"spring": 0.05}), None)],
-)  # fmt: skip
+    [
+        (Budget(per_day=0.05), "2026-01-31T00:00:00Z"),
+        (Budget(per_month=0.05), "2026-02-01T00:00:00Z"),
+        (Budget(tags={"spring": 0.05}), None),
+    ],
+)
 async def test_a_cap_that_time_lifts_says_when(budget: Budget, until: str | None, tmp_path: Path) -> None:
     """A day and a month end; a tag's money does not come back."""
     money = wallet(budget, SpendBook(tmp_path / "book"), tag="spring")

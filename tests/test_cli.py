@@ -48,16 +48,25 @@ class Folder:
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *words], cwd=self.path, timeout=60, text=True, encoding="utf-8",
+            [*COMMAND, *words],
+            cwd=self.path,
+            timeout=60,
+            text=True,
+            encoding="utf-8",
             **{"capture_output": True, "env": ENVIRONMENT, **options},
-        )  # fmt: skip
+        )
 
     @contextmanager
     def started(self, *words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(
-            [*COMMAND, *words], cwd=self.path, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, **{"preexec_fn": heed_signals, **options},
-        )  # fmt: skip
+            [*COMMAND, *words],
+            cwd=self.path,
+            env=ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **{"preexec_fn": heed_signals, **options},
+        )
         try:
             yield process
         finally:
@@ -119,10 +128,29 @@ def folder(tmp_path: Path) -> Folder:
     [
         (["--help"], ["run", "plan", "status", "simulate", "Exit codes", "75"]),
         (["-h"], ["Exit codes"]),
-        (["run", "--help"], ["MANIFEST", "--output", "--on-changed", "--json", "--quiet", "--log-file", "Ctrl-C",
-                             "--canary", "--only", "--where", "--limit", "--sample", "--retry", "--reuse"]),
-        (["plan", "--help"], ["MANIFEST", "--output", "--json", "Sends nothing", "--only", "--reuse", "--on-changed",
-                              "--allow-empty"]),
+        (
+            ["run", "--help"],
+            [
+                "MANIFEST",
+                "--output",
+                "--on-changed",
+                "--json",
+                "--quiet",
+                "--log-file",
+                "Ctrl-C",
+                "--canary",
+                "--only",
+                "--where",
+                "--limit",
+                "--sample",
+                "--retry",
+                "--reuse",
+            ],
+        ),
+        (
+            ["plan", "--help"],
+            ["MANIFEST", "--output", "--json", "Sends nothing", "--only", "--reuse", "--on-changed", "--allow-empty"],
+        ),
         (["why", "--help"], ["MANIFEST", "ID", "what was changed"]),
         (["status", "--help"], ["DIRECTORY", "--json"]),
         (["simulate", "--help"], ["--port", "--fault"]),
@@ -231,8 +259,10 @@ def test_plan_writes_nothing(folder: Folder) -> None:
 def test_a_selection_on_the_command_line(folder: Folder) -> None:
     """What is left out is said and counted apart, and the plan shows the same before."""
     folder.manifest(5)
-    assert "3  would be sent, but not selected this time, $0.135 if sent" in folder.call(
-        "plan", "m.yaml", "--limit", "2").stdout  # fmt: skip
+    assert (
+        "3  would be sent, but not selected this time, $0.135 if sent"
+        in folder.call("plan", "m.yaml", "--limit", "2").stdout
+    )
     result = folder.call("run", "m.yaml", "--limit", "2")
     assert (result.returncode, "left out   3 jobs" in result.stderr) == (0, True)
     assert "left out" not in folder.call("run", "m.yaml").stderr
@@ -296,8 +326,10 @@ def test_log_file(folder: Folder) -> None:
 # ---- broken and odd outputs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1",
-                                         "2>&1 | head -c 1 >/dev/null", "<&-"])  # fmt: skip
+@pytest.mark.parametrize(
+    "redirection",
+    [">&-", "2>&-", ">&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1", "2>&1 | head -c 1 >/dev/null", "<&-"],
+)
 @pytest.mark.parametrize("fault", [None, "finish_image_safety"])
 def test_outputs_that_cannot_be_written(folder: Folder, redirection: str, fault: str | None) -> None:
     """Nobody reading, a closed stream or a full disk behind it: the batch and its exit code are as ever."""
@@ -305,9 +337,12 @@ def test_outputs_that_cannot_be_written(folder: Folder, redirection: str, fault:
     folder.manifest(simulator={"faults": faults})
     script = f'"$0" -m batch run m.yaml --json {redirection}'
     result = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script, sys.executable], cwd=folder.path, env=ENVIRONMENT, timeout=60,
+        ["bash", "-o", "pipefail", "-c", script, sys.executable],
+        cwd=folder.path,
+        env=ENVIRONMENT,
+        timeout=60,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert result.returncode == (1 if fault else 0)
     assert sum(line["t"] == "done" for line in folder.ledger()) == (2 if fault else 3)
 

@@ -95,15 +95,16 @@ async def test_stopped_before_it_began(bench: Bench) -> None:
     ("policy", "exit_code", "requests", "files"),
     [("refuse", 65, 0, 2), ("keep", 0, 0, 2), ("rerun", 0, 1, 3)],
 )
-async def test_edited_after_it_was_bought(
-    bench: Bench, policy: str, exit_code: int, requests: int, files: int
-) -> None:
+async def test_edited_after_it_was_bought(bench: Bench, policy: str, exit_code: int, requests: int, files: int) -> None:
     """P13: an edited job is neither skipped silently nor overwritten; the old picture stays whatever is chosen."""
     await bench.run([{"id": "a", "prompt": "red"}, {"id": "b", "prompt": "green"}])
     before = bench.pictures()
     try:
-        exit_now = (await bench.run([{"id": "a", "prompt": "blue"}, {"id": "b", "prompt": "green"}],
-                                    wishes=Wishes(on_changed=policy))).exit  # fmt: skip
+        exit_now = (
+            await bench.run(
+                [{"id": "a", "prompt": "blue"}, {"id": "b", "prompt": "green"}], wishes=Wishes(on_changed=policy)
+            )
+        ).exit
     except InputError as error:
         exit_now = error.exit_code
         assert "(a)" in str(error)  # noqa: PT017
@@ -300,16 +301,29 @@ async def test_a_bug_is_called_a_bug(bench: Bench, monkeypatch: pytest.MonkeyPat
 # ---- what is written ----------------------------------------------------------------------------------------
 
 FIELDS = [
-    "id", "status", "prompt", "references", "model", "aspect_ratio", "image_size", "images", "caption", "error",
-    "attempts", "cost_usd", "finished_at",
-]  # fmt: skip
+    "id",
+    "status",
+    "prompt",
+    "references",
+    "model",
+    "aspect_ratio",
+    "image_size",
+    "images",
+    "caption",
+    "error",
+    "attempts",
+    "cost_usd",
+    "finished_at",
+]
 
 
 @faults({"fault": "finish_image_safety", "prompt": "tiger"})
 async def test_the_fields_of_a_line(bench: Bench) -> None:
     """manifest.jsonl has exactly the documented fields, in their order, for done and failed alike."""
-    await bench.run([{"id": "cup", "prompt": "a cup"}, {"id": "cat", "prompt": "a tiger"}],
-                    defaults={"image_size": 512, "modalities": ["TEXT", "IMAGE"]})  # fmt: skip
+    await bench.run(
+        [{"id": "cup", "prompt": "a cup"}, {"id": "cat", "prompt": "a tiger"}],
+        defaults={"image_size": 512, "modalities": ["TEXT", "IMAGE"]},
+    )
     done, failed = bench.lines()
     assert list(done) == list(failed) == FIELDS
     assert list(done["images"][0]) == ["path", "mime", "width", "height", "bytes", "sha256"]
@@ -322,10 +336,16 @@ async def test_the_fields_of_a_line(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "prompt",
-    ["雨后江南小镇的茶馆，水墨画风格", "منظر طبيعي عند الغروب", "👩‍🚀🚀 on a 🌙", "line\nbreak \"quotes\" \\ / é é",
-     "\u202eright to left\u202c", "a" * 5000],
+    [
+        "雨后江南小镇的茶馆，水墨画风格",
+        "منظر طبيعي عند الغروب",
+        "👩‍🚀🚀 on a 🌙",
+        'line\nbreak "quotes" \\ / é é',
+        "\u202eright to left\u202c",
+        "a" * 5000,
+    ],
     ids=["chinese", "arabic", "emoji", "escapes", "bidi", "long"],
-)  # fmt: skip
+)
 async def test_prompts_in_any_language(bench: Bench, prompt: str) -> None:
     """What the user wrote reaches the provider and manifest.jsonl unchanged, and its caption comes back whole."""
     modalities = {"image_size": 512, "modalities": ["TEXT", "IMAGE"]}
@@ -338,10 +358,13 @@ async def test_prompts_in_any_language(bench: Bench, prompt: str) -> None:
 @pytest.mark.parametrize(
     ("ratio", "size", "pixels"),
     [
-        ("1:1", 512, (512, 512)), ("16:9", "1K", (1376, 768)), ("3:4", "1K", (896, 1200)),
-        ("9:16", "2K", (1536, 2752)), (None, "1K", (1024, 1024)),
+        ("1:1", 512, (512, 512)),
+        ("16:9", "1K", (1376, 768)),
+        ("3:4", "1K", (896, 1200)),
+        ("9:16", "2K", (1536, 2752)),
+        (None, "1K", (1024, 1024)),
     ],
-)  # fmt: skip
+)
 async def test_sizes(bench: Bench, ratio: str | None, size: Any, pixels: tuple[int, int]) -> None:
     """The picture has the pixels that were asked for, and manifest.jsonl says so."""
     await bench.run([{"id": "x", "prompt": "a cup", "aspect_ratio": ratio, "image_size": size}])
@@ -370,11 +393,13 @@ async def test_references_travel_along(bench: Bench) -> None:
     """An edit sends its pictures, and two different pictures give two different results."""
     for name, color in (("a.png", "red"), ("b.png", "blue")):
         Image.new("RGB", (64, 64), color).save(bench.path / name)
-    await bench.run([
-        {"id": "one", "prompt": "on snow", "references": ["a.png"]},
-        {"id": "two", "prompt": "on snow", "references": ["b.png"]},
-        {"id": "both", "prompt": "on snow", "references": ["a.png", "b.png"]},
-    ])  # fmt: skip
+    await bench.run(
+        [
+            {"id": "one", "prompt": "on snow", "references": ["a.png"]},
+            {"id": "two", "prompt": "on snow", "references": ["b.png"]},
+            {"id": "both", "prompt": "on snow", "references": ["a.png", "b.png"]},
+        ]
+    )
     assert sorted(entry.references for entry in bench.book.entries) == [1, 1, 2]
     assert len({line["images"][0]["sha256"] for line in bench.lines()}) == 3
     assert bench.lines()[2]["references"] == ["a.png", "b.png"]

@@ -52,15 +52,39 @@ HOW = "must be a time such as 06:00, a date and time such as 2026-11-26T06:00, o
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        *[(text, HOW) for text in ("", " ", "soon", "24:00", "06:60", "6", "8", "h", "8 h", "30m1h", "1.5h", "-1h",
-                                   "٨h", "123456h", "2026-11-26", "26.11.2026 06:00", "06:00\n")],
+        *[
+            (text, HOW)
+            for text in (
+                "",
+                " ",
+                "soon",
+                "24:00",
+                "06:60",
+                "6",
+                "8",
+                "h",
+                "8 h",
+                "30m1h",
+                "1.5h",
+                "-1h",
+                "٨h",
+                "123456h",
+                "2026-11-26",
+                "26.11.2026 06:00",
+                "06:00\n",
+            )
+        ],
         *[(text, f"{text} is no time from now") for text in ("0h", "0m", "0h0m")],
-        *[(text, f"{text} is no date and time that exists") for text in ("2026-02-30T06:00", "2026-11-26T24:30",
-          "0000-01-01T00:00", "9999-12-31T23:59-10:00")],
-        *[(text, f"{text} is past") for text in ("2026-11-25T23:30", "2026-11-25T22:30Z", "2025-11-26T06:00",
-          "0001-01-02T00:00")],
+        *[
+            (text, f"{text} is no date and time that exists")
+            for text in ("2026-02-30T06:00", "2026-11-26T24:30", "0000-01-01T00:00", "9999-12-31T23:59-10:00")
+        ],
+        *[
+            (text, f"{text} is past")
+            for text in ("2026-11-25T23:30", "2026-11-25T22:30Z", "2025-11-26T06:00", "0001-01-02T00:00")
+        ],
     ],
-)  # fmt: skip
+)
 def test_what_names_no_moment_to_come_is_refused(text: str, says: str) -> None:
     """With what would be right, or with what is wrong about it."""
     with pytest.raises(WhenProblem) as caught:

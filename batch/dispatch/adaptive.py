@@ -196,8 +196,10 @@ class Pace:
     def _was_alone(self, went_out_at: float) -> bool:
         """Whether it was refused although the one before went out long ago: then it is not spacing that is wanted."""
         gap_seconds = went_out_at - self._went_out[-1] if self._went_out else 0.0
-        return self._accepted > 0 and self.per_minute is not None and gap_seconds > max(
-            _LONG_AGO_SECONDS, _LONG_AGO_REQUESTS * _MINUTE_SECONDS / self.per_minute
+        return (
+            self._accepted > 0
+            and self.per_minute is not None
+            and gap_seconds > max(_LONG_AGO_SECONDS, _LONG_AGO_REQUESTS * _MINUTE_SECONDS / self.per_minute)
         )
 
     def _count_is_the_limit(self, accepted: float, now_seconds: float) -> None:

@@ -171,8 +171,9 @@ class Breaker:
             self._stop(error.if_repeated)
         if now - self._limited_since >= self._max_outage_seconds:
             words = f"the provider has asked for fewer requests for {_minutes(now - self._limited_since)}, and served "
-            self._stop(RunStopper("rate_limited", f"{words}none; the last: {error.message}",
-                                  stop_code=ExitCode.TEMPORARY))  # fmt: skip
+            self._stop(
+                RunStopper("rate_limited", f"{words}none; the last: {error.message}", stop_code=ExitCode.TEMPORARY)
+            )
 
     def _without_channel(self, number: int, error: AttemptError) -> None:
         self._go_alone()
@@ -193,9 +194,7 @@ class Breaker:
         if self._row >= _ROW_TO_GO_ALONE:
             self._go_alone()
         failed = self._recent.count(False)
-        if self._row >= _ROW_TO_OPEN or (
-            len(self._recent) >= _LEAST and failed >= _FAILED_SHARE * len(self._recent)
-        ):
+        if self._row >= _ROW_TO_OPEN or (len(self._recent) >= _LEAST and failed >= _FAILED_SHARE * len(self._recent)):
             self._open_since = self._row_since
             self._open()
 

@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     from batch.dispatch.pool import Out
 
 #: What Google and relays call a block for reasons of policy; whatever begins with `blocked_` is one as well.
-_POLICY_CODES: Final = frozenset((
-    "image_safety", "image_prohibited_content", "prohibited_content", "safety", "blocklist", "spii", "model_armor",
-    "prompt_blocked", "sensitive_words_detected",
-))  # fmt: skip
+_POLICY_CODES: Final = frozenset(
+    (
+        "image_safety",
+        "image_prohibited_content",
+        "prohibited_content",
+        "safety",
+        "blocklist",
+        "spii",
+        "model_armor",
+        "prompt_blocked",
+        "sensitive_words_detected",
+    )
+)
 
 
 _BUSY: Final = 503

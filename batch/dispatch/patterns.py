@@ -64,8 +64,9 @@ class Patterns:
         self._refused_with = words
         if self._refusals < _SAME_REFUSALS:
             return None
-        return RunStopper("all_refused", f"{self._refusals} jobs in a row were refused with the same words: "
-                                         f"{error.message}")  # fmt: skip
+        return RunStopper(
+            "all_refused", f"{self._refusals} jobs in a row were refused with the same words: {error.message}"
+        )
 
     def _cut(self, error: OutcomeUnknown) -> RunStopper | None:
         if error.elapsed_seconds < _SHORTEST_LIMIT_SECONDS:

@@ -118,9 +118,13 @@ class Pool:
             return chosen
         words = "; ".join(f"{name}: {error.message}" for name, error in ends)
         return RunStopper(
-            chosen.code, f"no endpoint is left. {words}", stop_code=chosen.stop_code, not_before=chosen.not_before,
-            http_status=chosen.http_status, request_id=chosen.request_id,
-        )  # fmt: skip
+            chosen.code,
+            f"no endpoint is left. {words}",
+            stop_code=chosen.stop_code,
+            not_before=chosen.not_before,
+            http_status=chosen.http_status,
+            request_id=chosen.request_id,
+        )
 
     def close(self) -> None:
         for route in self.routes:

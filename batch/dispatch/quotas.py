@@ -137,4 +137,3 @@ class Counts:
 
 def _ends(part: int) -> float:
     return (part + 1) / _PARTS_PER_SECOND + _COUNTS_SECONDS
-

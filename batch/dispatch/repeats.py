@@ -83,9 +83,7 @@ class Repeats:
         keeps_on = RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY)
         return 0.0 if self._end(out, keeps_on) else None
 
-    def _repeat(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out
-    ) -> float | None:
+    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> float | None:
         """By the policy, within the budgets."""
         rejected, resends = self._past(job)
 

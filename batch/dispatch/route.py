@@ -150,10 +150,13 @@ class Route:
             # That the cheap lane has no room for anybody holds up nobody: there is the other.
             is_last = lane is Lane.STANDARD
             self._breakers[key] = Breaker(
-                self._clock, self._max_outage_seconds, self._paused if is_last else _say_nothing,
-                lambda error: self._tell_end(self, error, model), gives_up=is_last,
+                self._clock,
+                self._max_outage_seconds,
+                self._paused if is_last else _say_nothing,
+                lambda error: self._tell_end(self, error, model),
+                gives_up=is_last,
                 is_limit=lambda error: isinstance(error, RateLimited) and not is_shed(error, lane),
-            )  # fmt: skip
+            )
         return self._breakers[key]
 
     def _paused(self, seconds: float, reason: str) -> None:

@@ -105,9 +105,14 @@ class Scheduler:
         self._deadline = deadline
         self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
         self.pool = Pool(
-            routes, clock, listener, policy.max_outage_seconds, self._stop_for, self._fallback,
+            routes,
+            clock,
+            listener,
+            policy.max_outage_seconds,
+            self._stop_for,
+            self._fallback,
             lambda: slowed_by(self.in_flight),
-        )  # fmt: skip
+        )
         self._repeats = Repeats(policy, budget, past, random, self.pool)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()

@@ -73,9 +73,7 @@ class Expansion:
         yield from self.references.take_wanted()
 
     def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[Job]:
-        return (
-            self._expand_entries(report, mark) if self.table is None else self._expand_rows(self.table, report, mark)
-        )
+        return self._expand_entries(report, mark) if self.table is None else self._expand_rows(self.table, report, mark)
 
     def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[Job]:
         for maker in self._makers(None, report, mark):

@@ -33,9 +33,27 @@ ENDPOINT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
 
 #: Encodings tables are really saved in; Python's long list also holds codecs that are no text encodings.
 ENCODINGS: Final = (
-    "utf-8", "utf-16", "ascii", "latin-1", "iso8859-2", "iso8859-15", "cp1250", "cp1251", "cp1252", "cp1254",
-    "gb18030", "gbk", "big5", "shift_jis", "cp932", "euc-jp", "euc-kr", "cp949", "koi8-r", "mac-roman",
-)  # fmt: skip
+    "utf-8",
+    "utf-16",
+    "ascii",
+    "latin-1",
+    "iso8859-2",
+    "iso8859-15",
+    "cp1250",
+    "cp1251",
+    "cp1252",
+    "cp1254",
+    "gb18030",
+    "gbk",
+    "big5",
+    "shift_jis",
+    "cp932",
+    "euc-jp",
+    "euc-kr",
+    "cp949",
+    "koi8-r",
+    "mac-roman",
+)
 
 MAX_SAMPLES: Final = 1000
 LONGEST_TIMEOUT_SECONDS: Final = 3600

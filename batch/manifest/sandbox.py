@@ -33,10 +33,33 @@ _MAX_PRECISION: Final = 50
 #: Filters a prompt may need. Those that pad or format to a width are left out: a typing error there asks
 #: for gigabytes.
 _JINJA_FILTERS: Final = (
-    "abs", "capitalize", "d", "default", "e", "escape", "first", "float", "int", "last", "length", "list", "lower",
-    "max", "min", "reverse", "round", "sort", "string", "striptags", "title", "trim", "truncate", "unique", "upper",
+    "abs",
+    "capitalize",
+    "d",
+    "default",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "int",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "max",
+    "min",
+    "reverse",
+    "round",
+    "sort",
+    "string",
+    "striptags",
+    "title",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
     "wordcount",
-)  # fmt: skip
+)
 
 #: Methods that pad, format or make bytes.
 _REFUSED_METHODS: Final = frozenset(
@@ -95,8 +118,13 @@ def sandbox(filters: Mapping[str, Callable[..., Any]], finalize: Callable[[Any],
         name: function if name in _QUICK_FILTERS else _counted(function) for name, function in known.items()
     }
     environment.filters |= {
-        "join": _joined, "replace": _replaced, "list": _listed, "string": _texted, _ROUNDS: _rounds, _CONCAT: _concat,
-    }  # fmt: skip
+        "join": _joined,
+        "replace": _replaced,
+        "list": _listed,
+        "string": _texted,
+        _ROUNDS: _rounds,
+        _CONCAT: _concat,
+    }
     return environment
 
 

@@ -33,27 +33,137 @@ from batch.manifest.templates import Columns, Template, TemplateProblem, undersc
 
 #: Column names people use in several languages, best first; compared folded (letters and digits only).
 _ID_NAMES: Final = (
-    "handle", "sku", "id", "product id", "item id", "article id", "Artikelnummer", "Artikel-Nr", "Art-Nr", "art no",
-    "article number", "article no", "item number", "item no", "part number", "product number", "product code",
-    "Produktnummer", "Bestellnummer", "variant sku", "asin", "ean", "gtin", "barcode", "slug", "url key", "key",
-    "code", "nr", "number", "référence", "ref", "código", "referencia", "codice", "codice articolo", "artikelkode",
-    "varenummer", "tuotenumero", "kod produktu", "indeks", "артикул", "код", "货号", "商品编号", "编号", "编码",
-    "商品コード", "商品番号", "品番", "상품코드", "상품번호",
-)  # fmt: skip
+    "handle",
+    "sku",
+    "id",
+    "product id",
+    "item id",
+    "article id",
+    "Artikelnummer",
+    "Artikel-Nr",
+    "Art-Nr",
+    "art no",
+    "article number",
+    "article no",
+    "item number",
+    "item no",
+    "part number",
+    "product number",
+    "product code",
+    "Produktnummer",
+    "Bestellnummer",
+    "variant sku",
+    "asin",
+    "ean",
+    "gtin",
+    "barcode",
+    "slug",
+    "url key",
+    "key",
+    "code",
+    "nr",
+    "number",
+    "référence",
+    "ref",
+    "código",
+    "referencia",
+    "codice",
+    "codice articolo",
+    "artikelkode",
+    "varenummer",
+    "tuotenumero",
+    "kod produktu",
+    "indeks",
+    "артикул",
+    "код",
+    "货号",
+    "商品编号",
+    "编号",
+    "编码",
+    "商品コード",
+    "商品番号",
+    "品番",
+    "상품코드",
+    "상품번호",
+)
 _PROMPT_NAMES: Final = ("prompt", "image prompt", "prompt text")
 _TITLE_NAMES: Final = (
-    "title", "name", "product", "product name", "product title", "Produkttitel", "item name", "article name",
-    "Produktname", "Produkt", "Artikelname", "Artikel", "Artikelbezeichnung", "Bezeichnung", "Titel", "titre", "nom",
-    "nom du produit", "título", "nombre", "titolo", "nome", "nome prodotto", "naam", "productnaam", "omschrijving kort",
-    "namn", "navn", "nimi", "nazwa", "nazwa produktu", "tytuł", "název", "название", "наименование", "товар", "标题",
-    "名称", "商品名称", "品名", "商品名", "タイトル", "상품명", "제품명",
-)  # fmt: skip
+    "title",
+    "name",
+    "product",
+    "product name",
+    "product title",
+    "Produkttitel",
+    "item name",
+    "article name",
+    "Produktname",
+    "Produkt",
+    "Artikelname",
+    "Artikel",
+    "Artikelbezeichnung",
+    "Bezeichnung",
+    "Titel",
+    "titre",
+    "nom",
+    "nom du produit",
+    "título",
+    "nombre",
+    "titolo",
+    "nome",
+    "nome prodotto",
+    "naam",
+    "productnaam",
+    "omschrijving kort",
+    "namn",
+    "navn",
+    "nimi",
+    "nazwa",
+    "nazwa produktu",
+    "tytuł",
+    "název",
+    "название",
+    "наименование",
+    "товар",
+    "标题",
+    "名称",
+    "商品名称",
+    "品名",
+    "商品名",
+    "タイトル",
+    "상품명",
+    "제품명",
+)
 _TEXT_NAMES: Final = (
-    "body html", "body", "description", "product description", "short description", "long description", "Beschreibung",
-    "Produktbeschreibung", "Artikelbeschreibung", "Kurzbeschreibung", "text", "details", "descripción", "descrição",
-    "descrizione", "omschrijving", "beskrivning", "beskrivelse", "kuvaus", "opis", "popis", "описание", "描述",
-    "商品描述", "说明", "商品説明", "説明", "설명", "상품설명",
-)  # fmt: skip
+    "body html",
+    "body",
+    "description",
+    "product description",
+    "short description",
+    "long description",
+    "Beschreibung",
+    "Produktbeschreibung",
+    "Artikelbeschreibung",
+    "Kurzbeschreibung",
+    "text",
+    "details",
+    "descripción",
+    "descrição",
+    "descrizione",
+    "omschrijving",
+    "beskrivning",
+    "beskrivelse",
+    "kuvaus",
+    "opis",
+    "popis",
+    "описание",
+    "描述",
+    "商品描述",
+    "说明",
+    "商品説明",
+    "説明",
+    "설명",
+    "상품설명",
+)
 #: What stands in place of a product in the last row of a spreadsheet.
 _TOTALS: Final = frozenset(
     {"total", "totals", "grandtotal", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "somme", "totale", "totaal"}
@@ -563,9 +673,10 @@ class _Guesser:
 
     def _add_reference(self, guess: _Guess) -> None:
         pictures = [
-            index for index in self._usable
+            index
+            for index in self._usable
             if _PICTURE_NAME.search(_folded(self.name(index))) or self._holds_pictures(index)
-        ]  # fmt: skip
+        ]
         addresses = None
         hosts: list[str] = []
         all_addresses = False
@@ -692,7 +803,7 @@ def _written(table: _Table, guess: _Guess, path: Path, manifest: Path, provider:
     header = table.header
     if guess.needed is not None:
         expression = _Guesser(table, Path()).expression(guess.needed)
-        lines += ["", *(f"# {why}" for why in guess.why_where), f"where: {expression} | trim != \"\""]
+        lines += ["", *(f"# {why}" for why in guess.why_where), f'where: {expression} | trim != ""']
     if guess.id is not None and guess.id.repeats:
         lines += [
             "",

@@ -97,9 +97,7 @@ def _kind(value: object) -> str:
     return "an object" if isinstance(value, dict) else "binary data" if isinstance(value, bytes) else "a list"
 
 
-_ENVIRONMENT: Final = sandbox(
-    dict(_OWN_FILTERS) | _COUNTING_FILTERS | {"float": _float, "int": _int}, _written
-)
+_ENVIRONMENT: Final = sandbox(dict(_OWN_FILTERS) | _COUNTING_FILTERS | {"float": _float, "int": _int}, _written)
 
 
 def is_template(text: str) -> bool:

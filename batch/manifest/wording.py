@@ -10,11 +10,40 @@ from typing import Final
 #: Tags within a word or a line. All others (paragraphs, list items, cells, line breaks) end a word.
 _INLINE: Final = frozenset(
     {
-        "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i",
-        "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u",
-        "var", "wbr",
+        "a",
+        "abbr",
+        "acronym",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "ins",
+        "kbd",
+        "mark",
+        "q",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
     }
-)  # fmt: skip
+)
 _MARKUP: Final = re.compile(
     r"""
     </?(?!script\b|style\b)([a-z][a-z0-9:-]*+)(?:>|\s(?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+>|\s[^<>]*+>|/>)

@@ -124,9 +124,7 @@ def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyNumb
     return _bought(history, bytes(len(history)))[0] if COPY in decisions else KeyNumbers()
 
 
-def _with_codes(
-    decisions: bytearray, specs: bytes | bytearray, codes: frozenset[int]
-) -> Iterable[tuple[int, bytes]]:
+def _with_codes(decisions: bytearray, specs: bytes | bytearray, codes: frozenset[int]) -> Iterable[tuple[int, bytes]]:
     """Index and spec of the jobs with one of these decisions."""
     for index, code in enumerate(decisions):
         if code in codes:

@@ -76,11 +76,23 @@ class Policies:
 
 #: Every decision by its name, in a fixed order: a plan keeps a job's decision as one byte.
 DECISIONS: Final = (
-    "to do: new", "to do: again", "to do: resend", "to do: changed", "skip: open",
-    "adopt: renamed", "adopt: same", "adopt: reused",
-    "skip: done", "skip: failed", "skip: held", "skip: changed", "skip: missing", "skip: set aside", "skip: copy",
+    "to do: new",
+    "to do: again",
+    "to do: resend",
+    "to do: changed",
+    "skip: open",
+    "adopt: renamed",
+    "adopt: same",
+    "adopt: reused",
+    "skip: done",
+    "skip: failed",
+    "skip: held",
+    "skip: changed",
+    "skip: missing",
+    "skip: set aside",
+    "skip: copy",
     "skip: left out",
-)  # fmt: skip
+)
 
 
 def name_of(decision: Decision) -> str:

@@ -60,9 +60,20 @@ _FINISH_RETRIES: Final[Mapping[str, int | None]] = {
 }
 #: With these a picture that came along is not a success: the provider says it must not be used.
 _POLICY_FINISHES: Final = frozenset(
-    {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT", "SAFETY", "BLOCKLIST", "SPII",
-     "MODEL_ARMOR", "ESCALATION", "IMAGE_RECITATION", "RECITATION", "PUP_LIMITED_DISABLED"}
-)  # fmt: skip
+    {
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "PROHIBITED_CONTENT",
+        "SAFETY",
+        "BLOCKLIST",
+        "SPII",
+        "MODEL_ARMOR",
+        "ESCALATION",
+        "IMAGE_RECITATION",
+        "RECITATION",
+        "PUP_LIMITED_DISABLED",
+    }
+)
 #: Google's word for the lane that served a request (ai.google.dev/gemini-api/docs/priority-inference, the example of a
 #: downgrade; flex is told in the same way).
 _LANE_HEADER: Final = "x-gemini-service-tier"
@@ -114,9 +125,7 @@ def _interpret_tree(
     finish = _no_surrogates(str(_pick(candidate, "finishReason", "finish_reason") or ""))[:100]
     if not reader.pictures or finish in _POLICY_FINISHES:
         note = _no_surrogates(str(_pick(candidate, "finishMessage", "finish_message") or ""))[:1000]
-        raise _no_picture(
-            finish, note, caption, ids, had_picture=bool(reader.pictures), had_candidate=bool(candidate)
-        )
+        raise _no_picture(finish, note, caption, ids, had_picture=bool(reader.pictures), had_candidate=bool(candidate))
     warnings = reader.warnings + ([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])
     return Answer(
         pictures=tuple(reader.pictures),

@@ -43,8 +43,11 @@ _NO_CREDIT = re.compile(
     re.IGNORECASE,
 )
 _NO_CREDIT_CODES = {
-    "insufficient_user_quota", "pre_consume_token_quota_failed", "insufficient_quota", "not_enough_balance",
-}  # fmt: skip
+    "insufficient_user_quota",
+    "pre_consume_token_quota_failed",
+    "insufficient_quota",
+    "not_enough_balance",
+}
 _BAD_KEY = re.compile(
     r"api key not valid|invalid (?:api )?(?:key|token)|incorrect api key|无效的令牌|令牌已过期", re.IGNORECASE
 )
@@ -130,8 +133,9 @@ def classify_error(
     if 300 <= status < 400:
         where = redact(headers.get("location", ""))[:200]
         what = f"redirects to {where}" if where else f"answers with status {status}"
-        return RunStopper("redirected", f"the endpoint {what}; set base_url to the API itself",
-                          stop_code=ExitCode.PROTOCOL, **ids)
+        return RunStopper(
+            "redirected", f"the endpoint {what}; set base_url to the API itself", stop_code=ExitCode.PROTOCOL, **ids
+        )
     if status < 300:
         return Unusable("no_body" if status != 200 else "error_in_answer", text, retries=1, **ids)
     if error.code in _BAD_REQUEST_CODES:
@@ -167,16 +171,15 @@ def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) 
     return None
 
 
-def _rate_limit(
-    error: ErrorBody, told: float | None, text: str, now: datetime, ids: dict[str, Any]
-) -> AttemptError:
+def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, ids: dict[str, Any]) -> AttemptError:
     """Google's order (as in its own command line): a day quota first. It carries a short delay as well, which is tried
     once: where requests are counted over the last 24 hours it is the truth."""
     if _QUOTA_ZERO.search(error.message):
         return RunStopper("no_quota", text, **ids)
     if any(_PER_DAY.search(quota_id) for quota_id in error.quota_ids) or _PER_DAY.search(error.message):
-        day_is_over = RunStopper("daily_quota", text, stop_code=ExitCode.TEMPORARY,
-                                 not_before=_iso(next_quota_day(now)), **ids)  # fmt: skip
+        day_is_over = RunStopper(
+            "daily_quota", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(next_quota_day(now)), **ids
+        )
         if told is None or told > LONGEST_SERVER_WAIT_SECONDS:
             return day_is_over
         return RateLimited("daily_quota", text, wait_seconds=told, if_repeated=day_is_over, **ids)

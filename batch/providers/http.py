@@ -531,8 +531,12 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
         if self._session is None:  # here, not in __init__: aiohttp wants a running loop
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0, force_close=True, resolver=self._resolver, use_dns_cache=self._resolver is None,
-                    ssl=self._tls, socket_factory=_kept_alive,
+                    limit=0,
+                    force_close=True,
+                    resolver=self._resolver,
+                    use_dns_cache=self._resolver is None,
+                    ssl=self._tls,
+                    socket_factory=_kept_alive,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 auto_decompress=False,

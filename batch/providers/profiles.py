@@ -65,9 +65,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             reference_limits=GOOGLE_LIMITS,
             lanes=frozenset(Lane),
         ),
-        "simulator": Profile(
-            name="simulator", base_url=None, auth=Auth.QUERY, key_env=None, lanes=frozenset(Lane)
-        ),
+        "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None, lanes=frozenset(Lane)),
     }
 )
 

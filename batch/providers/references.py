@@ -137,7 +137,8 @@ def _encode(reference: Reference, side_pixels: int | None, most_bytes: int) -> E
         data = reference.file.read_bytes()
     except OSError as error:
         raise Refused(
-            "reference_unreadable", f"reference {reference.name!r} cannot be read any more: {error.strerror}",
+            "reference_unreadable",
+            f"reference {reference.name!r} cannot be read any more: {error.strerror}",
             may_work_later=True,
         ) from None
     if hashlib.sha256(data).hexdigest() != reference.sha256:
@@ -149,7 +150,5 @@ def _encode(reference: Reference, side_pixels: int | None, most_bytes: int) -> E
     except CannotFit:
         raise
     except Exception as error:  # noqa: BLE001  (decoders raise anything from SyntaxError to struct.error)
-        raise Refused(
-            "reference_unreadable", f"reference {reference.name!r} cannot be converted: {error}"
-        ) from None
+        raise Refused("reference_unreadable", f"reference {reference.name!r} cannot be converted: {error}") from None
     return EncodedReference(mime=mime, base64=pybase64.b64encode(data))

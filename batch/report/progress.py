@@ -104,9 +104,14 @@ class Bar(Counts):
         super().run_started(start)
         if start.to_do:
             self._bar = tqdm(
-                total=start.to_do, desc=start.name, unit="img", file=self._stream, dynamic_ncols=True, smoothing=0.05,
+                total=start.to_do,
+                desc=start.name,
+                unit="img",
+                file=self._stream,
+                dynamic_ncols=True,
+                smoothing=0.05,
                 mininterval=0.2,
-            )  # fmt: skip
+            )
 
     def attempt_started(self, job: Job, in_flight: int) -> None:
         super().attempt_started(job, in_flight)

@@ -133,9 +133,7 @@ def plan_as_json(
         "jobs": plan.jobs,
         "to_do": plan.to_do,
         "groups": {name: _sums(group) for name, group in plan.groups.items() if group.count},
-        "causes": [
-            {"decision": name, "cause": cause, **_sums(group)} for (name, cause), group in plan.causes.items()
-        ],
+        "causes": [{"decision": name, "cause": cause, **_sums(group)} for (name, cause), group in plan.causes.items()],
         "removed": _sums(plan.removed),
         "same_as_another": _sums(plan.twins),
         "changed": [job.id for job in plan.changed],
@@ -149,9 +147,7 @@ def plan_as_json(
 
 
 def _sums(group: Group) -> dict[str, Any]:
-    return {
-        "count": group.count, "price_usd": round(group.price_usd, 6), "spent_usd": round(group.spent_usd, 6)
-    }  # fmt: skip
+    return {"count": group.count, "price_usd": round(group.price_usd, 6), "spent_usd": round(group.spent_usd, 6)}
 
 
 def _group_line(group: Group, words: str, money: str) -> str:

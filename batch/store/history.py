@@ -26,9 +26,16 @@ from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 _SPEC_BYTES: Final = 16
 #: Attributes of a history that are plain numbers.
 _NUMBERS: Final = (
-    "last_n", "last_event_n", "usd", "maybe_usd", "superseded_usd", "saved_usd", "requests", "run_offset",
+    "last_n",
+    "last_event_n",
+    "usd",
+    "maybe_usd",
+    "superseded_usd",
+    "saved_usd",
+    "requests",
+    "run_offset",
     "end_offset",
-)  # fmt: skip
+)
 #: And those that keep a number for some rows.
 _ROW_NUMBERS: Final = ("_vain_usd", "_superseded_usd")
 #: Kinds of lines that end an attempt.
@@ -101,9 +108,21 @@ def _standing(state: State, versions: int) -> Standing:
 
 
 NOTHING = JobHistory(
-    state=State.NEW, spec="", bought_spec="", attempts=0, rejected=0, resends=0, versions=0, missing=False, code="",
-    usd=0.0, try_offset=-1, last_offset=-1, bought_offset=-1, bought_try_offset=-1,
-)  # fmt: skip
+    state=State.NEW,
+    spec="",
+    bought_spec="",
+    attempts=0,
+    rejected=0,
+    resends=0,
+    versions=0,
+    missing=False,
+    code="",
+    usd=0.0,
+    try_offset=-1,
+    last_offset=-1,
+    bought_offset=-1,
+    bought_try_offset=-1,
+)
 
 
 class Facts(NamedTuple):

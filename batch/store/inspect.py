@@ -55,9 +55,13 @@ def inspect_picture(path: str, *, decode: bool = False) -> PictureFacts:
     if decode:
         _decode(path)
     return PictureFacts(
-        mime=mime, width=width, height=height, size_bytes=reader.size_bytes, sha256=reader.hexdigest(),
+        mime=mime,
+        width=width,
+        height=height,
+        size_bytes=reader.size_bytes,
+        sha256=reader.hexdigest(),
         trailing_bytes=trailing,
-    )  # fmt: skip
+    )
 
 
 class _Reader:

@@ -77,9 +77,7 @@ def _stem(job: Job, version: int) -> str:
     return job.id if version == 0 else f"{job.id}~v{version + 1}"
 
 
-def _check_all(
-    pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool
-) -> tuple[list[_Checked], list[str]]:
+def _check_all(pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool) -> tuple[list[_Checked], list[str]]:
     checked: list[_Checked] = []
     warnings: list[str] = []
     for number, picture in enumerate(pictures, start=1):
@@ -151,9 +149,13 @@ def _name(output: Path, file: str, facts: PictureFacts | Image, stem: str) -> Im
         target = str(output / path)
         if give_name(file, target) or _is_same(target, facts):
             return Image(
-                path=path, mime=facts.mime, width=facts.width, height=facts.height, size_bytes=facts.size_bytes,
+                path=path,
+                mime=facts.mime,
+                width=facts.width,
+                height=facts.height,
+                size_bytes=facts.size_bytes,
                 sha256=facts.sha256,
-            )  # fmt: skip
+            )
     raise OSError(None, f"no free name for {stem}")
 
 

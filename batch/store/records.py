@@ -11,9 +11,7 @@ from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Term
 from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION
 
 
-def try_record(
-    job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str
-) -> dict[str, Any]:
+def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
     """Intent: written and durable before the request goes out."""
     return {
         **_head("try", job, number, run, at),
@@ -52,9 +50,7 @@ def adopt_record(
     }
 
 
-def copy_record(
-    job: Job, failed: dict[str, Any], *, attempts: int, again: bool, run: str, at: str
-) -> dict[str, Any]:
+def copy_record(job: Job, failed: dict[str, Any], *, attempts: int, again: bool, run: str, at: str) -> dict[str, Any]:
     """The job asks for the same picture as another one, which failed; `failed` is that one's last record."""
     return {
         "v": TAKEOVER_VERSION,
@@ -175,11 +171,15 @@ def images_of(record: dict[str, Any]) -> tuple[Image, ...]:
     """The pictures of a `done` or `adopt` record."""
     return tuple(
         Image(
-            path=image["path"], mime=image["mime"], width=image["width"], height=image["height"],
-            size_bytes=image["bytes"], sha256=image["sha256"],
+            path=image["path"],
+            mime=image["mime"],
+            width=image["width"],
+            height=image["height"],
+            size_bytes=image["bytes"],
+            sha256=image["sha256"],
         )
         for image in record["images"]
-    )  # fmt: skip
+    )
 
 
 def job_of(record: Mapping[str, Any]) -> Job:

@@ -167,9 +167,7 @@ class AttemptSpool:
             return None
         self._sealed = True
         self._count = len(blobs)
-        return Received(
-            status=head["status"], headers=head["headers"], body=body, blobs=blobs, seconds=head["seconds"]
-        )
+        return Received(status=head["status"], headers=head["headers"], body=body, blobs=blobs, seconds=head["seconds"])
 
     def trim(self) -> None:
         """Cut off what an older answer left behind this one's end, before somebody else reads the file."""

@@ -79,9 +79,13 @@ class Bought:
 def bought_picture(folder: Path, record: dict[str, Any]) -> Bought:
     """The picture a `done` or `adopt` record of a folder's ledger speaks of."""
     return Bought(
-        folder=folder, job_id=record["job"], run=record["run"], images=images_of(record), caption=record["caption"],
+        folder=folder,
+        job_id=record["job"],
+        run=record["run"],
+        images=images_of(record),
+        caption=record["caption"],
         warnings=tuple(record["warnings"]),
-    )  # fmt: skip
+    )
 
 
 class FolderToReuse:
@@ -142,9 +146,13 @@ class Store:
         )
         await self._committer.commit(record)
         return Ticket(
-            job=job, terms=terms, number=number, attempt_id=attempt_id, spool=self._spool(job.id, number),
+            job=job,
+            terms=terms,
+            number=number,
+            attempt_id=attempt_id,
+            spool=self._spool(job.id, number),
             started=self._clock.monotonic(),
-        )  # fmt: skip
+        )
 
     async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
@@ -155,18 +163,21 @@ class Store:
         )
         warnings = (*answer.warnings, *oddities)
         record = done_record(
-            job, facts, images, caption=answer.caption, warnings=warnings, run=self._run,
+            job,
+            facts,
+            images,
+            caption=answer.caption,
+            warnings=warnings,
+            run=self._run,
             at=timestamp(self._clock),
-        )  # fmt: skip
+        )
         await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
     async def reject(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
         """Record an attempt that ended without a picture; what was received stays in rejected/."""
         kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
-        record = fail_record(
-            ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock)
-        )
+        record = fail_record(ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock))
         folders = (str(self.output / "rejected"),) if kept else ()
         await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
@@ -182,18 +193,31 @@ class Store:
         """
         past = self.history.of(job.key())
         images = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: take_over(
-                self.output, job, picture.folder, picture.images, version=past.versions,
+            self._threads,
+            lambda: take_over(
+                self.output,
+                job,
+                picture.folder,
+                picture.images,
+                version=past.versions,
                 verify=picture.folder != self.output,
-            )
-        )  # fmt: skip
+            ),
+        )
         given_by = {"job": picture.job_id, "run": picture.run}
         if picture.folder != self.output:
             given_by["output"] = str(picture.folder)
         record = adopt_record(
-            job, images, attempts=past.attempts, why=why, given_by=given_by, saved_usd=saved_usd,
-            caption=picture.caption, warnings=picture.warnings, run=self._run, at=timestamp(self._clock),
-        )  # fmt: skip
+            job,
+            images,
+            attempts=past.attempts,
+            why=why,
+            given_by=given_by,
+            saved_usd=saved_usd,
+            caption=picture.caption,
+            warnings=picture.warnings,
+            run=self._run,
+            at=timestamp(self._clock),
+        )
         await self._committer.commit(record, folders=(str(self.output / "images"),))
 
     async def share_failure(self, job: Job, other: JobHistory) -> None:
@@ -201,9 +225,13 @@ class Store:
         failed = self._ledger.read_at(other.last_offset)
         attempts = self.history.of(job.key()).attempts
         record = copy_record(
-            job, failed, attempts=attempts, again=other.state is not State.FAILED, run=self._run,
+            job,
+            failed,
+            attempts=attempts,
+            again=other.state is not State.FAILED,
+            run=self._run,
             at=timestamp(self._clock),
-        )  # fmt: skip
+        )
         await self._committer.commit(record)
 
     async def resolve(self, job_id: str, decided: Decided, *, maybe_usd: float, note: str) -> None:
@@ -241,9 +269,13 @@ class Store:
         record = self._ledger.read_at(attempt.try_offset)
         spool = self._spool(attempt.job_id, attempt.number)
         ticket = Ticket(
-            job=job_of(record), terms=terms_of(record), number=attempt.number, attempt_id=record["rid"], spool=spool,
+            job=job_of(record),
+            terms=terms_of(record),
+            number=attempt.number,
+            attempt_id=record["rid"],
+            spool=spool,
             started=self._clock.monotonic(),
-        )  # fmt: skip
+        )
         return ticket, spool.load()
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
@@ -398,4 +430,3 @@ def _make_folders(output: Path) -> None:
 def machine() -> dict[str, Any]:
     """Where a run takes place, for its record."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()}
-

@@ -38,8 +38,14 @@ from tests.crash.injector import KINDS, SOCKET_KINDS, Fault
 ROOT = Path(__file__).resolve().parents[2]
 CONCURRENCY = 3
 #: What an uninterrupted run makes of the batch, in the manifest's order.
-EXPECTED = {"plain": "done", "wordy": "failed", "edit": "done", "captioned": "done", "plain-too": "done",
-            "wordy-too": "failed"}  # fmt: skip
+EXPECTED = {
+    "plain": "done",
+    "wordy": "failed",
+    "edit": "done",
+    "captioned": "done",
+    "plain-too": "done",
+    "wordy-too": "failed",
+}
 #: Jobs that a request is sent for; the others ask for the same as one of these and share its end.
 SENT = 4
 EXIT = 1  # one job, and its twin, fail for good
@@ -58,13 +64,26 @@ jobs:
   - {{id: plain-too, prompt: a mountain at sunset}}
   - {{id: wordy-too, prompt: nothing but words please}}
 """
-SIMULATOR = ["--latency", "0.03", "--pictures", "plain", "--picture-bytes", "60000", "--format", "alternate",
-             "--fault", "text_only;prompt=nothing but words"]  # fmt: skip
+SIMULATOR = [
+    "--latency",
+    "0.03",
+    "--pictures",
+    "plain",
+    "--picture-bytes",
+    "60000",
+    "--format",
+    "alternate",
+    "--fault",
+    "text_only;prompt=nothing but words",
+]
 #: What runs with one key share outlives each of them; here it lives as long as the tests.
 STATE = tempfile.TemporaryDirectory(prefix="imagebatch-state-")
 ENVIRONMENT = {
-    **os.environ, "ANYFAST_API_KEY": "simulated", "PYTHONDONTWRITEBYTECODE": "1", "XDG_STATE_HOME": STATE.name,
-}  # fmt: skip
+    **os.environ,
+    "ANYFAST_API_KEY": "simulated",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "XDG_STATE_HOME": STATE.name,
+}
 _RUN_SECONDS = 60
 
 
@@ -217,9 +236,7 @@ class Bench:
             shutil.rmtree(output)
         return result
 
-    def _resume(
-        self, output: Path, before: int, crashed: oracle.State, prefix: bytes, result: Result
-    ) -> list[str]:
+    def _resume(self, output: Path, before: int, crashed: oracle.State, prefix: bytes, result: Result) -> list[str]:
         resumed = plain_run(self.manifest, output)
         if resumed.code != EXIT:
             return [f"the next run ended with {resumed.code}: {resumed.errors[-800:]}"]
@@ -270,8 +287,10 @@ def _error_ending(fault: Fault, ran: Ran, *, all_ended: bool) -> list[str]:
 
 # ---- strace as the injector ------------------------------------------------------------------------------------
 
-_SYSCALLS = ("openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,"
-             "close,sendto,sendmsg,recvfrom,mkdir,flock")  # fmt: skip
+_SYSCALLS = (
+    "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,"
+    "close,sendto,sendmsg,recvfrom,mkdir,flock"
+)
 
 
 @dataclass(frozen=True)
@@ -374,8 +393,14 @@ def main() -> int:
         say(f"{len(points)} points")
         totals: Counter[str] = Counter()
         for result in sweep(points, folder, options.workers, keep=options.keep is not None):
-            totals.update(points=1, hit=result.hit, wrong=bool(result.wrong), resent=result.resent, kept=result.kept,
-                          never_arrived=result.never_arrived)  # fmt: skip
+            totals.update(
+                points=1,
+                hit=result.hit,
+                wrong=bool(result.wrong),
+                resent=result.resent,
+                kept=result.kept,
+                never_arrived=result.never_arrived,
+            )
             for words in result.wrong:
                 say(f"  {result.point}: {words}")
     say(

@@ -14,14 +14,27 @@ from tests.crash.injector import KINDS, Fault
 from tests.crash.sweep import Bench, StraceKill
 
 KILLS = [
-    "fdatasync:1:before:KILL", "fdatasync:2:after:KILL", "fdatasync:3:before:KILL", "write:2:after:KILL",
-    "write:8:after:KILL", "link:1:before:KILL", "link:1:after:KILL", "fsync:4:after:KILL", "unlink:3:after:KILL",
-    "rename:1:before:KILL", "send:2:after:KILL", "recv:2:after:KILL",
-]  # fmt: skip
+    "fdatasync:1:before:KILL",
+    "fdatasync:2:after:KILL",
+    "fdatasync:3:before:KILL",
+    "write:2:after:KILL",
+    "write:8:after:KILL",
+    "link:1:before:KILL",
+    "link:1:after:KILL",
+    "fsync:4:after:KILL",
+    "unlink:3:after:KILL",
+    "rename:1:before:KILL",
+    "send:2:after:KILL",
+    "recv:2:after:KILL",
+]
 ERRORS = [
-    "write:6:before:ENOSPC:lasting", "write:12:before:EIO", "fdatasync:2:before:EIO", "fsync:5:before:EIO:lasting",
-    "link:1:before:ENOSPC", "open:6:before:EMFILE",
-]  # fmt: skip
+    "write:6:before:ENOSPC:lasting",
+    "write:12:before:EIO",
+    "fdatasync:2:before:EIO",
+    "fsync:5:before:EIO:lasting",
+    "link:1:before:ENOSPC",
+    "open:6:before:EMFILE",
+]
 
 
 @pytest.mark.parametrize("words", KILLS)

@@ -54,11 +54,10 @@ class QuotaProvider:
         self.first_sent[job.id] = now
         await self.clock.sleep(self.random.uniform(*self.seconds))
         return Done(
-            job=job, images=(),
-            attempt=AttemptFacts(
-                number=1, seconds=5.0, cost_usd=0.067, usage={"totalTokenCount": need_of(job).tokens}
-            ),
-        )  # fmt: skip
+            job=job,
+            images=(),
+            attempt=AttemptFacts(number=1, seconds=5.0, cost_usd=0.067, usage={"totalTokenCount": need_of(job).tokens}),
+        )
 
     def _no(self, now: float) -> float | None:
         most = self.per_minute(now)
@@ -132,14 +131,26 @@ class TokenBucketProvider(QuotaProvider):
 
 
 async def send(
-    provider: QuotaProvider, jobs: int, limits: Limits, *, listener: Listener | None = None,
-    tally: Tally | None = None, first: int = 0, started: dict[str, float] | None = None,
-) -> tuple[Scheduler, dict[str, Outcome]]:  # fmt: skip
+    provider: QuotaProvider,
+    jobs: int,
+    limits: Limits,
+    *,
+    listener: Listener | None = None,
+    tally: Tally | None = None,
+    first: int = 0,
+    started: dict[str, float] | None = None,
+) -> tuple[Scheduler, dict[str, Outcome]]:
     """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
     scheduler = Scheduler(
-        provider.buy, routes=[one_route(limits, tally)], policy=RetryPolicy(), budget=ResendBudget(0),
-        past=lambda job: (0, 0), clock=provider.clock, random=Random(1), listener=listener or Listener(),
-    )  # fmt: skip
+        provider.buy,
+        routes=[one_route(limits, tally)],
+        policy=RetryPolicy(),
+        budget=ResendBudget(0),
+        past=lambda job: (0, 0),
+        clock=provider.clock,
+        random=Random(1),
+        listener=listener or Listener(),
+    )
 
     def plan() -> Any:
         for number in range(first, first + jobs):

@@ -179,11 +179,14 @@ async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
 @settings(deadline=None, max_examples=40)
 @given(
     most=st.fixed_dictionaries(
-        {"requests_per_minute": st.integers(1, 9), "tokens_per_minute": st.integers(50, 900),
-         "images_per_minute": st.integers(1, 9)}
+        {
+            "requests_per_minute": st.integers(1, 9),
+            "tokens_per_minute": st.integers(50, 900),
+            "images_per_minute": st.integers(1, 9),
+        }
     ),
     wanted=st.lists(st.tuples(st.floats(0, 200), st.integers(1, 500)), min_size=1, max_size=40),
-)  # fmt: skip
+)
 def test_no_quota_is_passed_in_any_minute(most: dict[str, int], wanted: list[tuple[float, int]]) -> None:
     """However they arrive, any 60 seconds hold at most each quota's number; what is larger than a quota goes alone."""
 
@@ -251,9 +254,7 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
         refused = RateLimited("r", "", wait_seconds=0.1)
         crowd.leave(out, refused)
         crowd.close_for(0.1)
-    assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [
-        0.1, 1.0, 2.0, 4.0, 8.0, 15.0
-    ]  # fmt: skip
+    assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [0.1, 1.0, 2.0, 4.0, 8.0, 15.0]
     others = asyncio.gather(*(crowd.come(n) for n in range(10, 14)))
     await others
     assert len(set(crowd.times)) == 1  # answered at once, so nobody had to feel the way any longer

@@ -58,16 +58,24 @@ def clock() -> FakeClock:
 
 def route(name: str = "a", concurrency: int = 4, weight: float = 1, **limits: Any) -> RouteSettings:
     return RouteSettings(
-        name=name, weight=weight, lanes=frozenset(Lane),
+        name=name,
+        weight=weight,
+        lanes=frozenset(Lane),
         limits=Limits(concurrency=concurrency, adaptive=False, **limits),
-    )  # fmt: skip
+    )
 
 
 def scheduler(market: Market, *routes: RouteSettings, **options: Any) -> Scheduler:
     return Scheduler(
-        market.buy, routes=routes, policy=RetryPolicy(), budget=ResendBudget(5), past=market.past, clock=market.clock,
-        random=Random(1), **{"listener": Recorder(), **options},
-    )  # fmt: skip
+        market.buy,
+        routes=routes,
+        policy=RetryPolicy(),
+        budget=ResendBudget(5),
+        past=market.past,
+        clock=market.clock,
+        random=Random(1),
+        **{"listener": Recorder(), **options},
+    )
 
 
 # ---- several endpoints ------------------------------------------------------------------------------------
@@ -117,9 +125,7 @@ async def test_without_any_endpoint_left_the_run_stops(clock: FakeClock) -> None
     assert isinstance(running.stopped_by, RunStopper)
     assert (running.stopped_by.code, running.stopped_by.not_before) == ("daily_quota", DAY_IS_OVER.not_before)
     assert running.stopped_by.stop_code == ExitCode.TEMPORARY
-    assert str(running.stopped_by) == (
-        "no endpoint is left. a: the account is empty; b: in a week; c: per day"
-    )
+    assert str(running.stopped_by) == ("no endpoint is left. a: the account is empty; b: in a week; c: per day")
     assert set(kinds(outcomes)) == {"Done", "Pending"}
     assert len(market.sent) <= 30 + 3 * 4
 
@@ -341,16 +347,22 @@ async def test_every_fallback_is_asked_once_in_its_order(clock: FakeClock) -> No
     assert kinds(outcomes) == {"Failed": 1}
 
 
-
 # ---- whatever happens -------------------------------------------------------------------------------------
 
 ANSWERS: dict[str, Any] = {
-    "picture": None, "slow": 40.0, "broken": BROKEN, "no connection": NotSent("no_connection", ""),
-    "limited": RateLimited("rate_limited", "", wait_seconds=7), "limited somehow": RateLimited("rate_limited", ""),
-    "lost": OutcomeUnknown("cut", "", elapsed_seconds=1), "blocked": Refused("image_safety", ""),
-    "no channel": Unavailable("no_channel", ""), "empty": NO_CREDIT, "day over": DAY_IS_OVER,
+    "picture": None,
+    "slow": 40.0,
+    "broken": BROKEN,
+    "no connection": NotSent("no_connection", ""),
+    "limited": RateLimited("rate_limited", "", wait_seconds=7),
+    "limited somehow": RateLimited("rate_limited", ""),
+    "lost": OutcomeUnknown("cut", "", elapsed_seconds=1),
+    "blocked": Refused("image_safety", ""),
+    "no channel": Unavailable("no_channel", ""),
+    "empty": NO_CREDIT,
+    "day over": DAY_IS_OVER,
     "no model": RunStopper("model_missing", ""),
-}  # fmt: skip
+}
 
 
 @settings(max_examples=int(os.environ.get("POOL_EXAMPLES", "60")), deadline=None)
@@ -363,9 +375,13 @@ ANSWERS: dict[str, Any] = {
     seed=st.integers(0, 9),
 )
 def test_every_job_ends_once_and_nothing_is_asked_that_must_not_be(
-    answers: list[str], routes: list[tuple[int, float, bool]], lane: Lane, on: set[FallbackOn], models: list[str],
+    answers: list[str],
+    routes: list[tuple[int, float, bool]],
+    lane: Lane,
+    on: set[FallbackOn],
+    models: list[str],
     seed: int,
-) -> None:  # fmt: skip
+) -> None:
     """Any endpoints, lanes, models and answers: each endpoint has at most its slots in flight, one that ended gets no
     more than was on its way, a job with a picture is not sent again, nor one that was left without an answer twice."""
 
@@ -404,11 +420,13 @@ def test_every_job_ends_once_and_nothing_is_asked_that_must_not_be(
         market = World(clock, lambda job, terms, n: ANSWERS[order.choice(answers)])
         made = [
             RouteSettings(
-                name=f"r{number}", weight=weight, limits=Limits(concurrency=slots, adaptive=adaptive),
+                name=f"r{number}",
+                weight=weight,
+                limits=Limits(concurrency=slots, adaptive=adaptive),
                 lanes=frozenset(Lane if number % 2 else [Lane.STANDARD]),
             )
             for number, (slots, weight, adaptive) in enumerate(routes)
-        ]  # fmt: skip
+        ]
         running = scheduler(market, *made, lane=lane, fallback=Fallback(models=tuple(models), on=tuple(on)))
         outcomes = await carry_out(running, todo(25))
         assert running.bug is None

@@ -141,9 +141,7 @@ async def test_requests_wanted_evenly_spaced(clock: FakeClock, burst: int, named
 
 
 @pytest.mark.parametrize(("named_delay", "share"), [(True, 0.9), (False, 0.85)])
-async def test_a_count_that_begins_anew_at_each_full_minute(
-    clock: FakeClock, named_delay: bool, share: float
-) -> None:
+async def test_a_count_that_begins_anew_at_each_full_minute(clock: FakeClock, named_delay: bool, share: float) -> None:
     """A fixed window: after two minutes 90 % of each, and a little less where it does not say how long to wait."""
     provider = FixedWindowProvider(clock, lambda now: 300, named_delay=named_delay)
     _, outcomes = await send(provider, SOME, Limits(concurrency=256))
@@ -174,9 +172,7 @@ async def test_a_quota_that_names_no_delay(clock: FakeClock) -> None:
 
 async def test_a_storm_that_names_no_delay_costs_ever_fewer_requests(clock: FakeClock) -> None:
     """It begins with a short pause, as a single refusal does; they grow to a minute."""
-    provider = QuotaProvider(
-        clock, lambda now: 300 if not 1100 <= now < 1700 else 0, seconds=(5, 5), named_delay=False
-    )
+    provider = QuotaProvider(clock, lambda now: 300 if not 1100 <= now < 1700 else 0, seconds=(5, 5), named_delay=False)
     _, outcomes = await send(provider, 1_500, Limits(concurrency=32))
     assert kinds(outcomes) == {"Done": 1_500}
     storm = [at for at in provider.refused if 1101 < at < 1700]
@@ -234,4 +230,3 @@ async def test_a_configured_limit_is_a_ceiling(clock: FakeClock, adaptive: bool)
     await send(provider, 600, limits)
     assert most_in_any_minute([(at, 1) for at in provider.sent]) <= 200
     assert provider.served_between(-1, 4) == (50 if adaptive else 100)
-

@@ -64,9 +64,7 @@ def told(seconds: float | None) -> RateLimited:
         (RunStopper("bad_key", ""), 1, {"resend": True}, None),
     ],
 )
-def test_decision(
-    error: AttemptError, times: int, more: dict[str, Any], expected: tuple[float, float] | None
-) -> None:
+def test_decision(error: AttemptError, times: int, more: dict[str, Any], expected: tuple[float, float] | None) -> None:
     """Each class has its own number of attempts and its own wait; None is the end."""
     for seed in range(20):
         wait_seconds = decide(error, times, seed=seed, **more)
@@ -87,8 +85,14 @@ def test_budget_is_asked_only_for_unknown_outcomes() -> None:
     """A place among the jobs that may be paid twice is not taken by an error that was not paid."""
     asked: list[bool] = []
     for error in (NotSent("a", ""), Unavailable("b", ""), told(1.0), Unusable("c", ""), Refused("d", "")):
-        decide_retry(error, Counter({type(error): 1}), POLICY, Random(1), rejected_before=1,
-                     may_resend=lambda: asked.append(True) or True)  # fmt: skip
+        decide_retry(
+            error,
+            Counter({type(error): 1}),
+            POLICY,
+            Random(1),
+            rejected_before=1,
+            may_resend=lambda: asked.append(True) or True,
+        )
     assert asked == []
 
 
@@ -146,10 +150,16 @@ async def test_gives_up_with_the_last_error_itself() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        ValueError("bug"), OSError(28, "disk full"), TimeoutError(), asyncio.CancelledError(), KeyError("x"),
-        BatchError("other"), StorageError("disk"), AttemptError("new", "a class nobody has placed yet"),
+        ValueError("bug"),
+        OSError(28, "disk full"),
+        TimeoutError(),
+        asyncio.CancelledError(),
+        KeyError("x"),
+        BatchError("other"),
+        StorageError("disk"),
+        AttemptError("new", "a class nobody has placed yet"),
     ],
-)  # fmt: skip
+)
 async def test_anything_else_is_never_repeated(error: BaseException) -> None:
     """The list of what is repeated is positive: an exception that is not on it comes out after one call."""
     out, calls = await call([error])
@@ -161,17 +171,21 @@ async def test_anything_else_is_never_repeated(error: BaseException) -> None:
 def test_what_no_repeat_mends_is_not_decided_to_be_repeated(error: AttemptError) -> None:
     """These go to another endpoint or another model, or nowhere."""
     seen = Counter({type(error): 1})
-    found = decide_retry(
-        error, seen, RetryPolicy(), Random(1), rejected_before=0, may_resend=lambda: True
-    )
+    found = decide_retry(error, seen, RetryPolicy(), Random(1), rejected_before=0, may_resend=lambda: True)
     assert found is None
 
 
 def test_the_positive_list() -> None:
     """A new class of error is not repeated until somebody puts it on the list."""
     assert {error.__name__ for error in REPEATABLE} == {
-        "NotSent", "Unavailable", "RateLimited", "OutcomeUnknown", "Unusable", "Refused", "RunStopper"
-    }  # fmt: skip
+        "NotSent",
+        "Unavailable",
+        "RateLimited",
+        "OutcomeUnknown",
+        "Unusable",
+        "Refused",
+        "RunStopper",
+    }
 
 
 async def test_attempts_end_even_if_the_decision_never_does() -> None:

@@ -109,15 +109,27 @@ async def test_jobs_to_pass_over_let_others_move(clock: FakeClock) -> None:
     concurrency=st.integers(1, 5),
     per_minute=st.one_of(st.none(), st.integers(1, 20)),
     answers=st.lists(
-        st.sampled_from([
-            None, 0.0, 30.0, NotSent("a", ""), Unavailable("b", ""), RateLimited("c", "", wait_seconds=9.0),
-            OutcomeUnknown("d", ""), Unusable("e", ""), Refused("f", ""), StorageError("g"),
-            RunStopper("h", ""), ValueError("i"),
-        ]),
-        min_size=1, max_size=60,
+        st.sampled_from(
+            [
+                None,
+                0.0,
+                30.0,
+                NotSent("a", ""),
+                Unavailable("b", ""),
+                RateLimited("c", "", wait_seconds=9.0),
+                OutcomeUnknown("d", ""),
+                Unusable("e", ""),
+                Refused("f", ""),
+                StorageError("g"),
+                RunStopper("h", ""),
+                ValueError("i"),
+            ]
+        ),
+        min_size=1,
+        max_size=60,
     ),
     stop_at=st.one_of(st.none(), st.integers(0, 120)),
-)  # fmt: skip
+)
 def test_whatever_happens(
     jobs: int, concurrency: int, per_minute: int | None, answers: list[Any], stop_at: int | None
 ) -> None:

@@ -82,10 +82,24 @@ def throttled(**params: Any) -> Expected:
 
 
 FINAL_FINISHES = (
-    "image_recitation", "recitation", "image_safety", "image_prohibited_content", "prohibited_content", "safety",
-    "blocklist", "spii", "language", "model_armor", "escalation", "max_tokens", "continuation",
-    "malformed_function_call", "unexpected_tool_call", "too_many_tool_calls", "missing_thought_signature",
-)  # fmt: skip
+    "image_recitation",
+    "recitation",
+    "image_safety",
+    "image_prohibited_content",
+    "prohibited_content",
+    "safety",
+    "blocklist",
+    "spii",
+    "language",
+    "model_armor",
+    "escalation",
+    "max_tokens",
+    "continuation",
+    "malformed_function_call",
+    "unexpected_tool_call",
+    "too_many_tool_calls",
+    "missing_thought_signature",
+)
 VAGUE_FINISHES = ("no_image", "image_other", "other", "malformed_response", "finish_reason_unspecified")
 
 EXPECTED: dict[str, Expected] = {
@@ -137,29 +151,69 @@ EXPECTED: dict[str, Expected] = {
     "retry_after_huge": stopped("long_pause", 75),
     **{
         f"retry_after{kind}": throttled()
-        for kind in ("", "_date", "_zero", "_negative", "_nan", "_infinite", "_old_date", "_twice", "_empty",
-                     "_words", "_arabic")
+        for kind in (
+            "",
+            "_date",
+            "_zero",
+            "_negative",
+            "_nan",
+            "_infinite",
+            "_old_date",
+            "_twice",
+            "_empty",
+            "_words",
+            "_arabic",
+        )
     },
     # lanes: who does not ask for flex meets none of these
     **dict.fromkeys(("flex_shed", "flex_served_standard"), DONE),
     # relays
-    **{f"relay_{name}": stopped("bad_key") for name in (
-        "invalid_token", "invalid_token_zh", "upstream_400_key", "documented_key", "one_api")},
-    **{f"relay_{name}": stopped("no_credit") for name in (
-        "user_quota", "pre_consume_quota", "token_quota", "balance_402", "balance_403")},
-    **{f"relay_{name}": stopped("permission_denied") for name in (
-        "group_forbidden", "group_retired", "model_forbidden", "access_denied", "banned")},
+    **{
+        f"relay_{name}": stopped("bad_key")
+        for name in ("invalid_token", "invalid_token_zh", "upstream_400_key", "documented_key", "one_api")
+    },
+    **{
+        f"relay_{name}": stopped("no_credit")
+        for name in ("user_quota", "pre_consume_quota", "token_quota", "balance_402", "balance_403")
+    },
+    **{
+        f"relay_{name}": stopped("permission_denied")
+        for name in ("group_forbidden", "group_retired", "model_forbidden", "access_denied", "banned")
+    },
     **{f"relay_{name}": failed("invalid_request") for name in ("invalid_request", "convert_failed")},
     "relay_body_too_large": failed("request_too_large"),
-    **{f"relay_{name}": throttled() for name in (
-        "user_limit", "user_limit_zh", "saturated", "upstream_429", "rate_limit", "rate_limit_error",
-        "code_mismatch")},
+    **{
+        f"relay_{name}": throttled()
+        for name in (
+            "user_limit",
+            "user_limit_zh",
+            "saturated",
+            "upstream_429",
+            "rate_limit",
+            "rate_limit_error",
+            "code_mismatch",
+        )
+    },
     "relay_upstream_429_day": stopped("daily_quota", 75, requests=2),
     "relay_no_channel": Expected("failed", "no_channel", 77, "no_channel", 3),
-    **{f"relay_{name}": unavailable() for name in (
-        "get_channel_failed", "do_request_failed", "no_available_key", "channel_error", "bad_response_body",
-        "empty_response", "bad_response", "price_error", "count_token_failed", "query_data_error",
-        "update_data_error", "upstream_503", "bare_message")},
+    **{
+        f"relay_{name}": unavailable()
+        for name in (
+            "get_channel_failed",
+            "do_request_failed",
+            "no_available_key",
+            "channel_error",
+            "bad_response_body",
+            "empty_response",
+            "bad_response",
+            "price_error",
+            "count_token_failed",
+            "query_data_error",
+            "update_data_error",
+            "upstream_503",
+            "bare_message",
+        )
+    },
     "relay_sensitive_words": failed("sensitive_words_detected"),
     "relay_prompt_blocked": failed("prompt_blocked"),
     "relay_prompt_blocked_500": failed("prompt_blocked"),
@@ -171,14 +225,17 @@ EXPECTED: dict[str, Expected] = {
     "only_thought_image": charged("empty_answer", 2),
     "base64_empty": charged("text_only", 2),
     "deep_json": charged("not_json", 2),
-    **{name: charged("bad_image", 2) for name in (
-        "base64_garbage", "base64_cut", "svg_picture", "truncated_png", "truncated_jpeg",
-        "corrupt_png")},
+    **{
+        name: charged("bad_image", 2)
+        for name in ("base64_garbage", "base64_cut", "svg_picture", "truncated_png", "truncated_jpeg", "corrupt_png")
+    },
     # broken bodies
     "html_200": stopped("html_answer", 76),
     **{name: charged("not_json", 2) for name in ("html_as_json_200", "empty_200", "half_json_200", "event_stream")},
-    **{name: charged("no_candidates", 2) for name in (
-        "list_200", "object_200", "null_200", "number_200", "wrong_types_200")},
+    **{
+        name: charged("no_candidates", 2)
+        for name in ("list_200", "object_200", "null_200", "number_200", "wrong_types_200")
+    },
     "error_200": charged("error_in_answer", 2),
     "error_and_image_200": DONE,
     "list_of_answer": DONE,
@@ -206,15 +263,26 @@ EXPECTED: dict[str, Expected] = {
     "http_204": charged("no_body", 2),
     "http_304": stopped("redirected", 76),
     "length_too_large": unknown("cut"),
-    **{name: unknown("no_answer") for name in (
-        "length_negative", "length_nonsense", "length_twice", "length_and_chunked", "garbage", "many_headers",
-        "huge_header", "header_nul")},
+    **{
+        name: unknown("no_answer")
+        for name in (
+            "length_negative",
+            "length_nonsense",
+            "length_twice",
+            "length_and_chunked",
+            "garbage",
+            "many_headers",
+            "huge_header",
+            "header_nul",
+        )
+    },
     "chunked": DONE,
     # Bytes behind an answer that announced the connection's end: the HTTP library drops a small answer with them.
     **{name: unknown("no_answer") for name in ("extra_bytes", "length_too_small")},
     "interim": DONE,
     "http_101": charged("no_body", 2),
-}  # fmt: skip
+}
+
 
 def write_manifest(folder: Path, base_url: str, profile: str = "anyfast") -> Path:
     """One job against a server, with little patience."""
@@ -273,9 +341,11 @@ async def test_charged_by_tokens_the_money_is_that_of_the_book(name: str, tmp_pa
     options = {"pictures": "plain", "billing": "tokens", "faults": [{"fault": name, **EXPECTED[name].params}]}
     async with serve(settings_from(options)) as simulator:
         await batch.run(
-            write_manifest(tmp_path, simulator.base_url, "google"), output=tmp_path / "out", clock=HastyClock(),
+            write_manifest(tmp_path, simulator.base_url, "google"),
+            output=tmp_path / "out",
+            clock=HastyClock(),
             environment={"GEMINI_API_KEY": "AIza-canary-0123456789"},
-        )  # fmt: skip
+        )
         assert_balance(simulator.book, tmp_path / "out")
 
 
@@ -286,9 +356,11 @@ async def test_every_fault_ends_a_run_as_the_table_says(name: str, tmp_path: Pat
     options = {"pictures": "plain", "faults": [{"fault": name, **expected.params}]}
     async with serve(settings_from(options)) as simulator:
         summary = await batch.run(
-            write_manifest(tmp_path, simulator.base_url), output=tmp_path / "out", clock=HastyClock(),
+            write_manifest(tmp_path, simulator.base_url),
+            output=tmp_path / "out",
+            clock=HastyClock(),
             environment={"ANYFAST_API_KEY": "sk-canary-0123456789"},
-        )  # fmt: skip
+        )
         counts = {"done": summary.done, "failed": summary.failed, "unknown": summary.unknown}
         outcome = next((word for word, count in counts.items() if count), "pending")
         ends = [*ledger(tmp_path / "out", "fail"), *ledger(tmp_path / "out", "unk")]

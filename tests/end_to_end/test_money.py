@@ -80,9 +80,11 @@ async def test_a_shared_cap_counts_all_runs_with_the_key(bench: Bench, cap: dict
     assert bench.book.requests == 3
     assert (third.not_before is None) == ("tags" in cap)
     other_key = await batch.run(
-        elsewhere.manifest(3, **options), output=elsewhere.output, environment={"ANYFAST_API_KEY": "another"},
+        elsewhere.manifest(3, **options),
+        output=elsewhere.output,
+        environment={"ANYFAST_API_KEY": "another"},
         clock=QuickClock(),
-    )  # fmt: skip
+    )
     assert other_key.exit == 0
 
 
@@ -167,11 +169,15 @@ async def test_what_limits_now_is_money(bench: Bench) -> None:
 
 
 MIXED: Sequence[Any] = (
-    {"fault": "thought_unmarked", "share": 0.1}, {"fault": "text_only", "share": 0.1},
-    {"fault": "http_503", "share": 0.1}, {"fault": "cut", "share": 0.05}, {"fault": "usage_free", "share": 0.1},
-    {"fault": "finish_safety", "share": 0.1}, {"fault": "base64_cut", "share": 0.1},
+    {"fault": "thought_unmarked", "share": 0.1},
+    {"fault": "text_only", "share": 0.1},
+    {"fault": "http_503", "share": 0.1},
+    {"fault": "cut", "share": 0.05},
+    {"fault": "usage_free", "share": 0.1},
+    {"fault": "finish_safety", "share": 0.1},
+    {"fault": "base64_cut", "share": 0.1},
     {"fault": "html_502", "share": 0.05},
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("bench", [{"faults": MIXED, "seed": seed} for seed in (1, 2)], indirect=True)

@@ -111,9 +111,7 @@ class Found:
     share: float
 
 
-async def run_through(
-    bench: Bench, limit: str, jobs: int, *, per_second: int = PER_SECOND, **limits: Any
-) -> Found:
+async def run_through(bench: Bench, limit: str, jobs: int, *, per_second: int = PER_SECOND, **limits: Any) -> Found:
     """Run so many jobs through an nginx with that limit."""
     bench.options["clock"] = FastClock()
     loop = asyncio.get_running_loop()

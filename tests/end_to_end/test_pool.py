@@ -93,9 +93,7 @@ async def test_an_exhausted_key_does_not_stop_the_night(pair: Pair) -> None:
     summary = await pair.run(30, limits={"concurrency": 3})
     assert (summary.exit, summary.done) == (0, 30)
     done = {line["job"]: line["att"] for line in pair.bench.ledger() if line["t"] == "done"}
-    to = {
-        (line["job"], line["att"]): line["to"]["endpoint"] for line in pair.bench.ledger() if line["t"] == "try"
-    }
+    to = {(line["job"], line["att"]): line["to"]["endpoint"] for line in pair.bench.ledger() if line["t"] == "try"}
     served = Counter(to[each] for each in done.items())
     assert served == {"a": 6, "b": 24}
     assert pair.asked()["a"] <= 6 + 3
@@ -181,9 +179,10 @@ async def test_the_same_key_twice_is_refused_before_anything_is_sent(pair: Pair)
     pair.entries[1]["base_url"] = pair.entries[0]["base_url"]
     with pytest.raises(batch.ConfigError, match="providers a and b have the same address and the same key"):
         await batch.run(
-            pair.bench.manifest(3, provider=pair.entries), output=pair.bench.output,
+            pair.bench.manifest(3, provider=pair.entries),
+            output=pair.bench.output,
             environment={"KEY_A": "same", "KEY_B": "same"},
-        )  # fmt: skip
+        )
     assert pair.bench.book.requests == 0
 
 

@@ -136,9 +136,13 @@ async def test_a_damaged_picture_is_not_reused_and_not_bought_in_silence(bench: 
     picture.write_bytes(bytes(picture.stat().st_size))
     heard = Recorder()
     summary = await batch.run(
-        bench.manifest([entry("a", "red")]), output=tmp_path / "two", wishes=Wishes(reuse=(bench.output,)),
-        environment=KEY, clock=QuickClock(), listener=heard,
-    )  # fmt: skip
+        bench.manifest([entry("a", "red")]),
+        output=tmp_path / "two",
+        wishes=Wishes(reuse=(bench.output,)),
+        environment=KEY,
+        clock=QuickClock(),
+        listener=heard,
+    )
     assert (summary.exit, summary.requests, summary.adopted) == (75, 0, 0)
     assert any("not what was bought" in str(said) for said in heard.events)
 

@@ -100,9 +100,7 @@ async def test_a_canary_within_its_bound_lets_the_run_go_on(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(("answer", "requests", "exit_code"), [(True, 6, 0), (False, 2, 1)])
-async def test_a_person_is_asked_after_the_canary(
-    bench: Bench, answer: bool, requests: int, exit_code: int
-) -> None:
+async def test_a_person_is_asked_after_the_canary(bench: Bench, answer: bool, requests: int, exit_code: int) -> None:
     """On a terminal the pictures can be looked at, so the person decides, not the bound."""
     questions: list[str] = []
 

@@ -62,7 +62,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
     folder.write("products.jsonl.gz", gzip.compress(json.dumps(line).encode()))
-    folder.write("orders.csv", "Handle,Title,Priority,Due,Price\nkite,Red Kite,High,2026-05-01,\"$1,299.00\"\n")
+    folder.write("orders.csv", 'Handle,Title,Priority,Due,Price\nkite,Red Kite,High,2026-05-01,"$1,299.00"\n')
     folder.write("pictures.csv", 'Handle,Title,Photos\nkite,Red Kite,"photos/K-1.png; photos/kite-2.png"\n')
     address = "https://img.shop.example/kite.png?v=2"
     folder.write("addresses.csv", f'Handle,Title,Images\nkite,Red Kite,"{address},{address}"\n')

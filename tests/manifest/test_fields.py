@@ -23,48 +23,150 @@ BAD: dict[str, tuple[str, str]] = {
     "prompt number": ("jobs: [{prompt: 12}]", "1:17: prompt must be text; quote it; got 12"),
     "prompt blank": ('jobs: [{prompt: "  "}]', "1:17: prompt is empty; write some text"),
     "numeric key": ("1: x" + ONE_JOB, '1:1: unknown field "1"; known fields: name, output, provider, model, lane, '),
-    "nested unknown": ("limits: {concurency: 3}" + ONE_JOB, '1:10: unknown field "concurency"; did you mean concurrency?'),
-    "infinite": ("timeouts: {read_seconds: .inf}" + ONE_JOB, "1:26: read_seconds must be a number from 0.1 to 3,600; got inf"),
-    "not a number": ("limits: {concurrency: .nan}" + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got nan"),
-    "overflow": ("timeouts: {read_seconds: 1e400}" + ONE_JOB, "1:26: read_seconds must be a number from 0.1 to 3,600; got inf"),
-    "zero": ("limits: {requests_per_minute: 0}" + ONE_JOB, "1:31: requests_per_minute must be a whole number from 1 to 1,000,000; got 0"),
-    "negative": ("retry: {unusable_retries: -1}" + ONE_JOB, "1:27: unusable_retries must be a whole number from 0 to 10; got -1"),
-    "no time of day": ("limits: {day_resets_at: midnight}" + ONE_JOB, "1:25: day_resets_at must be a time and a zone, such as 00:00 America/Los_Angeles; got midnight"),
-    "no time zone": ("limits: {day_resets_at: 00:00 Mars/Olympus}" + ONE_JOB, "1:25: day_resets_at names no time zone that this machine knows (Mars/Olympus); if it is spelled rightly, install tzdata; got 00:00 Mars/Olympus"),
+    "nested unknown": (
+        "limits: {concurency: 3}" + ONE_JOB,
+        '1:10: unknown field "concurency"; did you mean concurrency?',
+    ),
+    "infinite": (
+        "timeouts: {read_seconds: .inf}" + ONE_JOB,
+        "1:26: read_seconds must be a number from 0.1 to 3,600; got inf",
+    ),
+    "not a number": (
+        "limits: {concurrency: .nan}" + ONE_JOB,
+        "1:23: concurrency must be a whole number from 1 to 1,024; got nan",
+    ),
+    "overflow": (
+        "timeouts: {read_seconds: 1e400}" + ONE_JOB,
+        "1:26: read_seconds must be a number from 0.1 to 3,600; got inf",
+    ),
+    "zero": (
+        "limits: {requests_per_minute: 0}" + ONE_JOB,
+        "1:31: requests_per_minute must be a whole number from 1 to 1,000,000; got 0",
+    ),
+    "negative": (
+        "retry: {unusable_retries: -1}" + ONE_JOB,
+        "1:27: unusable_retries must be a whole number from 0 to 10; got -1",
+    ),
+    "no time of day": (
+        "limits: {day_resets_at: midnight}" + ONE_JOB,
+        "1:25: day_resets_at must be a time and a zone, such as 00:00 America/Los_Angeles; got midnight",
+    ),
+    "no time zone": (
+        "limits: {day_resets_at: 00:00 Mars/Olympus}" + ONE_JOB,
+        "1:25: day_resets_at names no time zone that this machine knows (Mars/Olympus); if it is spelled rightly, install tzdata; got 00:00 Mars/Olympus",
+    ),
     "adaptive number": ("limits: {adaptive: 3}" + ONE_JOB, "1:20: adaptive must be true or false; got 3"),
-    "bool number": ("limits: {concurrency: true}" + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got true"),
-    "text number": ('limits: {concurrency: "8"}' + ONE_JOB, "1:23: concurrency must be a whole number from 1 to 1,024; got the text \"8\", so remove the quotes"),
-    "long number": ("limits: {concurrency: " + "9" * 5000 + "}" + ONE_JOB, "1:23: a number of 5000 characters is too long; quote it if it is text"),
+    "bool number": (
+        "limits: {concurrency: true}" + ONE_JOB,
+        "1:23: concurrency must be a whole number from 1 to 1,024; got true",
+    ),
+    "text number": (
+        'limits: {concurrency: "8"}' + ONE_JOB,
+        '1:23: concurrency must be a whole number from 1 to 1,024; got the text "8", so remove the quotes',
+    ),
+    "long number": (
+        "limits: {concurrency: " + "9" * 5000 + "}" + ONE_JOB,
+        "1:23: a number of 5000 characters is too long; quote it if it is text",
+    ),
     "policy": ("retry: {unknown: again}" + ONE_JOB, "1:18: unknown must be one of resend, hold; got again"),
     "price": ("prices: {1K: -1}" + ONE_JOB, "1:9: prices must be US dollars per picture from 0 to 100; got -1"),
     "price of what": ("prices: {3K: 1}" + ONE_JOB, "1:9: prices must name sizes out of 512, 1K, 2K, 4K; got 3K"),
     "verify": ("verify: yes" + ONE_JOB, "1:9: verify must be one of structure, decode; got yes"),
-    "modalities": ("defaults: {modalities: TEXT}" + ONE_JOB, "1:24: modalities must be [IMAGE] or [TEXT, IMAGE]; got TEXT"),
-    "samples": ("defaults: {samples: 1001}" + ONE_JOB, "1:21: samples must be a whole number from 1 to 1,000; got 1001"),
-    "name": ("name: ../x" + ONE_JOB, "1:7: name must not be empty, start with . - ~ or space, or end with a dot or space"),
-    "name slash": ("name: a/b" + ONE_JOB, '1:7: name must not hold / \\ : * ? " < > | or invisible characters; got a/b'),
+    "modalities": (
+        "defaults: {modalities: TEXT}" + ONE_JOB,
+        "1:24: modalities must be [IMAGE] or [TEXT, IMAGE]; got TEXT",
+    ),
+    "samples": (
+        "defaults: {samples: 1001}" + ONE_JOB,
+        "1:21: samples must be a whole number from 1 to 1,000; got 1001",
+    ),
+    "name": (
+        "name: ../x" + ONE_JOB,
+        "1:7: name must not be empty, start with . - ~ or space, or end with a dot or space",
+    ),
+    "name slash": (
+        "name: a/b" + ONE_JOB,
+        '1:7: name must not hold / \\ : * ? " < > | or invisible characters; got a/b',
+    ),
     "provider": ("provider: anyfst" + ONE_JOB, "1:11: provider must be one of anyfast, google, simulator; got anyfst"),
-    "no profile": ("provider: {auth: header}" + ONE_JOB, "1:11: profile is missing; write one of anyfast, google, simulator"),
-    "key_env": ("provider: {profile: google, key_env: a b}" + ONE_JOB, "1:38: key_env must be the name of an environment variable such as ANYFAST_API_KEY"),
-    "delimiter": ("rows: {file: a.csv, delimiter: ab}\njobs: [{prompt: '{{a}}'}]", '1:32: delimiter must be one character such as ";" or the word tab; got ab'),
-    "encoding": ("rows: {file: a.csv, encoding: rot13}\njobs: [{prompt: '{{a}}'}]", "1:31: encoding must be one of utf-8, utf-16, ascii, "),
-    "rows format": ("rows: a.xlsx\njobs: [{prompt: '{{a}}'}]", "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .xlsx, save the table as .csv, or say its format"),
-    "rows packed": ("rows: a.zip\njobs: [{prompt: '{{a}}'}]", "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .zip, save the table as .csv, or say its format"),
+    "no profile": (
+        "provider: {auth: header}" + ONE_JOB,
+        "1:11: profile is missing; write one of anyfast, google, simulator",
+    ),
+    "key_env": (
+        "provider: {profile: google, key_env: a b}" + ONE_JOB,
+        "1:38: key_env must be the name of an environment variable such as ANYFAST_API_KEY",
+    ),
+    "delimiter": (
+        "rows: {file: a.csv, delimiter: ab}\njobs: [{prompt: '{{a}}'}]",
+        '1:32: delimiter must be one character such as ";" or the word tab; got ab',
+    ),
+    "encoding": (
+        "rows: {file: a.csv, encoding: rot13}\njobs: [{prompt: '{{a}}'}]",
+        "1:31: encoding must be one of utf-8, utf-16, ascii, ",
+    ),
+    "rows format": (
+        "rows: a.xlsx\njobs: [{prompt: '{{a}}'}]",
+        "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .xlsx, save the table as .csv, or say its format",
+    ),
+    "rows packed": (
+        "rows: a.zip\njobs: [{prompt: '{{a}}'}]",
+        "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .zip, save the table as .csv, or say its format",
+    ),
     "unique alone": ("unique: a" + ONE_JOB, "1:9: unique picks rows; name a table in rows, or remove it"),
-    "reference_root": ("reference_root: nowhere" + ONE_JOB, "1:17: reference_root is not a folder; name one that exists"),
-    "reference url": ("jobs: [{prompt: x, references: ['http://127.1/a']}]", "1:33: references must be files or https:// addresses; save the picture beside the manifest"),
-    "reference data": ("jobs: [{prompt: x, references: ['data:image/png;base64,aa']}]", "1:33: references must be files or https:// addresses; save the picture beside the manifest"),
-    "reference number": ("jobs: [{prompt: x, references: [12]}]", "1:33: every reference must be a text or a mapping; got 12"),
-    "reference both": ("jobs: [{prompt: x, references: [{path: a.png, column: A}]}]", "1:33: references must have either path or column, such as {path: photos/cup.jpg}"),
-    "reference neither": ("jobs: [{prompt: x, references: [{optional: true}]}]", "1:33: references must have either path or column, such as {path: photos/cup.jpg}"),
-    "reference split": ("jobs: [{prompt: x, references: [{path: a.png, split: ','}]}]", "1:33: references may have split only beside column; it cuts a cell into several names"),
-    "reference separator": ("jobs: [{prompt: x, references: [{column: A, split: and}]}]", '1:52: split must be what stands between two names in a cell, such as "," or " | "; got and'),
-    "reference key": ("defaults: {references: [{file: a.png}]}\njobs: [{prompt: x}]", '1:26: unknown field "file"; known fields: path, column, split, optional'),
-    "reference column without rows": ("jobs: [{prompt: x, references: [{column: A}]}]", "1:33: references: a column needs a table; name the table in rows"),
-    "reference host": ("reference_hosts: ['https://a.example']\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got https://a.example'),
-    "reference host number": ("reference_hosts: [127.0.0.1]\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got 127.0.0.1'),
-    "reference host everything": ("reference_hosts: ['*.com']\njobs: [{prompt: x}]", '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got *.com'),
-}  # fmt: skip
+    "reference_root": (
+        "reference_root: nowhere" + ONE_JOB,
+        "1:17: reference_root is not a folder; name one that exists",
+    ),
+    "reference url": (
+        "jobs: [{prompt: x, references: ['http://127.1/a']}]",
+        "1:33: references must be files or https:// addresses; save the picture beside the manifest",
+    ),
+    "reference data": (
+        "jobs: [{prompt: x, references: ['data:image/png;base64,aa']}]",
+        "1:33: references must be files or https:// addresses; save the picture beside the manifest",
+    ),
+    "reference number": (
+        "jobs: [{prompt: x, references: [12]}]",
+        "1:33: every reference must be a text or a mapping; got 12",
+    ),
+    "reference both": (
+        "jobs: [{prompt: x, references: [{path: a.png, column: A}]}]",
+        "1:33: references must have either path or column, such as {path: photos/cup.jpg}",
+    ),
+    "reference neither": (
+        "jobs: [{prompt: x, references: [{optional: true}]}]",
+        "1:33: references must have either path or column, such as {path: photos/cup.jpg}",
+    ),
+    "reference split": (
+        "jobs: [{prompt: x, references: [{path: a.png, split: ','}]}]",
+        "1:33: references may have split only beside column; it cuts a cell into several names",
+    ),
+    "reference separator": (
+        "jobs: [{prompt: x, references: [{column: A, split: and}]}]",
+        '1:52: split must be what stands between two names in a cell, such as "," or " | "; got and',
+    ),
+    "reference key": (
+        "defaults: {references: [{file: a.png}]}\njobs: [{prompt: x}]",
+        '1:26: unknown field "file"; known fields: path, column, split, optional',
+    ),
+    "reference column without rows": (
+        "jobs: [{prompt: x, references: [{column: A}]}]",
+        "1:33: references: a column needs a table; name the table in rows",
+    ),
+    "reference host": (
+        "reference_hosts: ['https://a.example']\njobs: [{prompt: x}]",
+        '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got https://a.example',
+    ),
+    "reference host number": (
+        "reference_hosts: [127.0.0.1]\njobs: [{prompt: x}]",
+        '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got 127.0.0.1',
+    ),
+    "reference host everything": (
+        "reference_hosts: ['*.com']\njobs: [{prompt: x}]",
+        '1:19: reference_hosts must be names of hosts such as cdn.example.com or "*.example.com"; got *.com',
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -119,7 +221,14 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("place", ["jobs: [{prompt: 'use %s'}]", "jobs: [{prompt: x}]\n%s: y", "provider: {profile: google, key_env: %s}\njobs: [{prompt: x}]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [
+        "jobs: [{prompt: 'use %s'}]",
+        "jobs: [{prompt: x}]\n%s: y",
+        "provider: {profile: google, key_env: %s}\njobs: [{prompt: x}]",
+    ],
+)
 def test_key_in_a_manifest_is_refused_and_not_repeated(folder: Folder, secret: str, place: str) -> None:
     """Wherever a key was put by mistake, it goes no further than the file it is in."""
     problems = folder.problems(place % secret)
@@ -136,18 +245,50 @@ def test_ordinary_words_are_no_keys(folder: Folder) -> None:
 
 MODELS = [
     ("anyfast", "aspect_ratio: 2:3", "aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for anyfast; got 2:3"),
-    ("google", "aspect_ratio: 7:3", "aspect_ratio must be one of 1:1, 1:4, 4:1, 1:8, 8:1, 2:3, 3:2, 3:4, 4:3, 4:5, "
-     "5:4, 9:16, 16:9, 21:9 for gemini-3.1-flash-image; got 7:3"),
-    ("google", "model: gemini-3-pro-image, aspect_ratio: 1:8", "aspect_ratio must be one of 1:1, 2:3, 3:2, 3:4, 4:3, "
-     "4:5, 5:4, 9:16, 16:9, 21:9 for gemini-3-pro-image; got 1:8"),
-    ("google", "model: gemini-3-pro-image, image_size: 512", "image_size must be one of 1K, 2K, 4K for gemini-3-pro-image; got 512"),
-    ("google", "model: gemini-2.5-flash-image, image_size: 2K", "image_size must be 1K for gemini-2.5-flash-image; got 2K"),
+    (
+        "google",
+        "aspect_ratio: 7:3",
+        "aspect_ratio must be one of 1:1, 1:4, 4:1, 1:8, 8:1, 2:3, 3:2, 3:4, 4:3, 4:5, "
+        "5:4, 9:16, 16:9, 21:9 for gemini-3.1-flash-image; got 7:3",
+    ),
+    (
+        "google",
+        "model: gemini-3-pro-image, aspect_ratio: 1:8",
+        "aspect_ratio must be one of 1:1, 2:3, 3:2, 3:4, 4:3, "
+        "4:5, 5:4, 9:16, 16:9, 21:9 for gemini-3-pro-image; got 1:8",
+    ),
+    (
+        "google",
+        "model: gemini-3-pro-image, image_size: 512",
+        "image_size must be one of 1K, 2K, 4K for gemini-3-pro-image; got 512",
+    ),
+    (
+        "google",
+        "model: gemini-2.5-flash-image, image_size: 2K",
+        "image_size must be 1K for gemini-2.5-flash-image; got 2K",
+    ),
     ("google", "image_size: 1k", "image_size must be one of 512, 1K, 2K, 4K for gemini-3.1-flash-image; got 1k"),
-    ("google", "model: gemini-3.1-flash-image-preview", "model gemini-3.1-flash-image-preview was retired; write gemini-3.1-flash-image"),
-    ("google", "model: gemini-3.1-flash-imag", "unknown model gemini-3.1-flash-imag; did you mean gemini-3.1-flash-image? (another one needs provider.base_url)"),
-    ("google", "model: gemini-2.5-flash-image, references: [a, b, c, d]", "4 references; gemini-2.5-flash-image takes at most 3"),
-    ("google", f"references: [{', '.join('abcdefghijklmno')}]", "15 references; gemini-3.1-flash-image takes at most 14"),
-]  # fmt: skip
+    (
+        "google",
+        "model: gemini-3.1-flash-image-preview",
+        "model gemini-3.1-flash-image-preview was retired; write gemini-3.1-flash-image",
+    ),
+    (
+        "google",
+        "model: gemini-3.1-flash-imag",
+        "unknown model gemini-3.1-flash-imag; did you mean gemini-3.1-flash-image? (another one needs provider.base_url)",
+    ),
+    (
+        "google",
+        "model: gemini-2.5-flash-image, references: [a, b, c, d]",
+        "4 references; gemini-2.5-flash-image takes at most 3",
+    ),
+    (
+        "google",
+        f"references: [{', '.join('abcdefghijklmno')}]",
+        "15 references; gemini-3.1-flash-image takes at most 14",
+    ),
+]
 
 
 @pytest.mark.parametrize(("profile", "fields", "expected"), MODELS)

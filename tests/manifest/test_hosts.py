@@ -20,11 +20,17 @@ LISTED = "reference_hosts: [cdn.example.com, '*.shop.example']\n"
 @pytest.mark.parametrize(
     "url",
     [
-        "https://cdn.example.com/a.png", "https://CDN.example.com/a.png", "https://cdn.example.com:443/a/b.png?v=1&s=%20",
-        "https://img.shop.example/a.png", "https://a.b.shop.example/", "https://cdn.example.com", "HTTPS://cdn.example.com/a",
-        "https://cdn.example.com/a.png#front", "https://cdn.example.com/@me/a[1].png?x=(1)",
+        "https://cdn.example.com/a.png",
+        "https://CDN.example.com/a.png",
+        "https://cdn.example.com:443/a/b.png?v=1&s=%20",
+        "https://img.shop.example/a.png",
+        "https://a.b.shop.example/",
+        "https://cdn.example.com",
+        "HTTPS://cdn.example.com/a",
+        "https://cdn.example.com/a.png#front",
+        "https://cdn.example.com/@me/a[1].png?x=(1)",
     ],
-)  # fmt: skip
+)
 def test_listed_hosts_are_allowed(url: str, folder: Folder) -> None:
     """Names are meant as written, whatever their case; an asterisk stands for what is in front."""
     manifest = load_manifest(folder.write("m.yaml", LISTED + f"jobs: [{{prompt: x, references: ['{url}']}}]"))
@@ -33,20 +39,45 @@ def test_listed_hosts_are_allowed(url: str, folder: Folder) -> None:
 
 
 TRICKS = [
-    "https://127.0.0.1/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://[::1]/",
-    "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://localhost/",
-    "https://169.254.169.254/latest/meta-data", "https://cdn.example.com\\@evil.com/", "https://cdn.example.com@evil.com/",
-    "https://evil.com\\@cdn.example.com/", "https://user@cdn.example.com/", "https://user:word@cdn.example.com/",
-    "https://cdn.example.com:8443/", "https://cdn.example.com:443@evil.com/", "https://cdn.example.com.evil.com/",
-    "https://evil.com/cdn.example.com", "https://evil.com?cdn.example.com", "https://evil.com#cdn.example.com",
-    "https://evilshop.example/", "https://shop.example/", "https://cdn.example.com./", "https:///cdn.example.com/",
-    "https://cdn.example.com /", "https://cdn.example.com/a b.png", "https://cdn.example.com/\x7f",
+    "https://127.0.0.1/",
+    "https://2130706433/",
+    "https://0x7f.1/",
+    "https://127.1/",
+    "https://[::1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://localhost/",
+    "https://169.254.169.254/latest/meta-data",
+    "https://cdn.example.com\\@evil.com/",
+    "https://cdn.example.com@evil.com/",
+    "https://evil.com\\@cdn.example.com/",
+    "https://user@cdn.example.com/",
+    "https://user:word@cdn.example.com/",
+    "https://cdn.example.com:8443/",
+    "https://cdn.example.com:443@evil.com/",
+    "https://cdn.example.com.evil.com/",
+    "https://evil.com/cdn.example.com",
+    "https://evil.com?cdn.example.com",
+    "https://evil.com#cdn.example.com",
+    "https://evilshop.example/",
+    "https://shop.example/",
+    "https://cdn.example.com./",
+    "https:///cdn.example.com/",
+    "https://cdn.example.com /",
+    "https://cdn.example.com/a b.png",
+    "https://cdn.example.com/\x7f",
     "https://cdn。example.com/",
-    "https://cdn.example.com/käse.png", "https://" + "a" * 9000 + ".shop.example/",
+    "https://cdn.example.com/käse.png",
+    "https://" + "a" * 9000 + ".shop.example/",
     "https://cdn.example.com/" + "a" * 9000,
-    "http://cdn.example.com/a.png", "ftp://cdn.example.com/a", "file:///etc/passwd", "//cdn.example.com/a.png",
-    "data:image/png;base64,AAAA", "https://",
-]  # fmt: skip
+    "http://cdn.example.com/a.png",
+    "ftp://cdn.example.com/a",
+    "file:///etc/passwd",
+    "//cdn.example.com/a.png",
+    "data:image/png;base64,AAAA",
+    "https://",
+]
 
 
 @pytest.mark.parametrize("url", TRICKS, ids=lambda url: url[:60])
@@ -108,8 +139,12 @@ def test_a_fetched_picture_is_a_reference_like_any_other(folder: Folder) -> None
 
 def test_what_could_not_be_fetched_is_a_problem_of_its_row(folder: Folder) -> None:
     """All together with everything else that is wrong; a picture that is not there may be optional."""
-    rows = ["a,https://cdn.example.com/a?key=secret", "b,https://cdn.example.com/404?key=secret",
-            "c,https://cdn.example.com/500?key=secret", "d,none.png"]  # fmt: skip
+    rows = [
+        "a,https://cdn.example.com/a?key=secret",
+        "b,https://cdn.example.com/404?key=secret",
+        "c,https://cdn.example.com/500?key=secret",
+        "d,none.png",
+    ]
     folder.write("t.csv", "\n".join(["Handle,Photo", *rows]))
     text = LISTED + "rows: t.csv\njobs: [{{id: '{{{{ Handle }}}}', prompt: x, references: [{{column: Photo{}}}]}}]"
 

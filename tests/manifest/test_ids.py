@@ -24,10 +24,35 @@ def test_good_id(good: str) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "", " ", "../x", "/etc/x", "a/b", "..", ".", ".a", "-a", "~a", "_a", "a ", "a.", "a:b", "a?b", "a\n", "a\0",
-        "\u202eabc", "a\u200bb", "é", "猫", "x" * 101, "CON", "nul.png", "Com1", "lpt9.x.y", "aux",
+        "",
+        " ",
+        "../x",
+        "/etc/x",
+        "a/b",
+        "..",
+        ".",
+        ".a",
+        "-a",
+        "~a",
+        "_a",
+        "a ",
+        "a.",
+        "a:b",
+        "a?b",
+        "a\n",
+        "a\0",
+        "\u202eabc",
+        "a\u200bb",
+        "é",
+        "猫",
+        "x" * 101,
+        "CON",
+        "nul.png",
+        "Com1",
+        "lpt9.x.y",
+        "aux",
     ],
-)  # fmt: skip
+)
 def test_bad_id(bad: str) -> None:
     """Anything a file system, a shell or an eye could take for something else is refused."""
     assert id_problem(bad) is not None

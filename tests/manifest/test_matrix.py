@@ -26,13 +26,20 @@ def test_all_combinations_for_every_row_and_job(folder: Folder) -> None:
     text = 'rows: t.csv\nmatrix: {scene: [studio, beach]}\njobs: [{id: "{{h}}-1{{scene}}", prompt: "{{scene}}"}, {id: "{{h}}-2{{scene}}", prompt: "{{scene}}"}]'
 
     assert [job.id for job in folder.jobs(text)] == [
-        "x-1studio", "x-1beach", "x-2studio", "x-2beach", "y-1studio", "y-1beach", "y-2studio", "y-2beach",
-    ]  # fmt: skip
+        "x-1studio",
+        "x-1beach",
+        "x-2studio",
+        "x-2beach",
+        "y-1studio",
+        "y-1beach",
+        "y-2studio",
+        "y-2beach",
+    ]
 
 
 def test_without_rows_templates_see_the_matrix(folder: Folder) -> None:
     """Mappings are reached into; filters and conditions work."""
-    text = f'matrix: {{{STYLES}, scene: [a sea]}}\njobs: [{{id: "{{{{ scene | slug }}}}-{{{{ style.name }}}}", prompt: "{{{{ style[\'prompt\'] }}}}{{% if style.name == \'bold\' %}}!{{% endif %}}"}}]'
+    text = f"matrix: {{{STYLES}, scene: [a sea]}}\njobs: [{{id: \"{{{{ scene | slug }}}}-{{{{ style.name }}}}\", prompt: \"{{{{ style['prompt'] }}}}{{% if style.name == 'bold' %}}!{{% endif %}}\"}}]"
 
     assert [(job.id, job.prompt) for job in folder.jobs(text)] == [("a-sea-plain", "soft"), ("a-sea-bold", "hard!")]
 
@@ -72,8 +79,11 @@ jobs:
  - {{id: "b-{{{{ style.name }}}}", prompt: b, image_size: 4K}}
 """
     assert [(job.id, job.aspect_ratio, job.image_size) for job in folder.jobs(text)] == [
-        ("a-plain", "1:1", "512"), ("a-bold", "3:4", "2K"), ("b-plain", "1:1", "4K"), ("b-bold", "3:4", "4K"),
-    ]  # fmt: skip
+        ("a-plain", "1:1", "512"),
+        ("a-bold", "3:4", "2K"),
+        ("b-plain", "1:1", "4K"),
+        ("b-bold", "3:4", "4K"),
+    ]
 
 
 def test_a_list_of_a_parameters_values_sets_it(folder: Folder) -> None:
@@ -98,32 +108,69 @@ def test_derived_ids_tell_the_variant_and_do_not_depend_on_order(folder: Folder)
 
 BAD: dict[str, tuple[str, list[str]]] = {
     "no mapping": ("[a]", ["m.yaml:1:9: matrix must be a mapping (key: value); got a list"]),
-    "empty": ("{}", ["m.yaml:1:9: matrix has no names; write one with a list of values, such as scene: [studio, beach]"]),
+    "empty": (
+        "{}",
+        ["m.yaml:1:9: matrix has no names; write one with a list of values, such as scene: [studio, beach]"],
+    ),
     "no list": ("{a: x}", ["m.yaml:1:13: a must be a list of values; got x"]),
     "no values": ("{a: []}", ["m.yaml:1:13: a must be a list of values; got a list"]),
     "bad name": ("{a-b: [1]}", ['m.yaml:1:10: "a-b" cannot be written as {{ name }}; use letters, digits and _']),
     "reserved name": ("{row: [1]}", ['m.yaml:1:10: "row" cannot be written as {{ name }}; use letters, digits and _']),
     "null": ("{a: [1, null]}", ["m.yaml:1:17: a must be a text or a number; got nothing"]),
     "deep": ("{a: [{b: [1]}]}", ["m.yaml:1:18: b must be a text or a number; got a list"]),
-    "template": ("{a: ['{{ b }}']}", ["m.yaml:1:14: a is taken as it stands, so it cannot hold {{ }}; write them in the job"]),
+    "template": (
+        "{a: ['{{ b }}']}",
+        ["m.yaml:1:14: a is taken as it stands, so it cannot hold {{ }}; write them in the job"],
+    ),
     "twice": ("{a: [x, x]}", ["m.yaml:1:17: a has this value twice; remove one"]),
     "same name": ("{a: [{name: x}, {name: x, p: q}]}", ["m.yaml:1:25: a has this value twice; remove one"]),
     "mixed": ("{a: [x, {name: y}]}", ["m.yaml:1:13: the values of a must be all texts or all mappings"]),
     "exclude name": ("{abc: [x], exclude: [{abd: x}]}", ['m.yaml:1:31: the matrix has no "abd"; did you mean abc?']),
-    "exclude value": ("{a: [beach], exclude: [{a: baech}]}", ['m.yaml:1:36: a has no value "baech"; did you mean beach?']),
-    "exclude named": ("{a: [{name: bold}], exclude: [{a: bald}]}", ['m.yaml:1:43: a has no value "bald"; did you mean bold?']),
+    "exclude value": (
+        "{a: [beach], exclude: [{a: baech}]}",
+        ['m.yaml:1:36: a has no value "baech"; did you mean beach?'],
+    ),
+    "exclude named": (
+        "{a: [{name: bold}], exclude: [{a: bald}]}",
+        ['m.yaml:1:43: a has no value "bald"; did you mean bold?'],
+    ),
     "exclude all": ("{a: [x], exclude: [{a: x}]}", ["m.yaml:1:27: exclude leaves no variant"]),
-    "exclude no list": ("{a: [x], exclude: {a: x}}", ["m.yaml:1:27: exclude must be a list of mappings such as {scene: beach}"]),
-    "include name": ("{scene: [x], include: [{scenes: y}]}", ['m.yaml:1:33: the matrix has no "scenes"; did you mean scene?']),
-    "include named": ("{a: [{name: bold}], include: [{a: bald}]}", ['m.yaml:1:43: a has no value "bald"; did you mean bold?']),
-    "include part": ("{a: [x], b: [y], include: [{a: z}]}", ["m.yaml:1:36: no variant agrees with this, and as a new one it lacks b"]),
-    "too many": (f"{{a: {list(range(40))}, b: {list(range(40))}}}", ["m.yaml:1:9: the matrix makes 1,600 variants; at most 1,000 are allowed"]),
-    "bad size": ("{a: [{n: x, image_size: 3K}, {n: y}], s: [{n: 1}]}", [
-        "m.yaml:1:33: image_size must be one of 512, 1K, 2K, 4K for gemini-3.1-flash-image; got 3K",
-        "m.yaml:2:8: no field uses {{ a.n }}, so several variants make one job; use it in the prompt"][:1]),
-    "bad modalities": ("{a: [{n: x, modalities: [IMGE]}]}", ["m.yaml:1:33: modalities must be [IMAGE] or [TEXT, IMAGE]; got a list"]),
-    "two sizes": ("{a: [{n: x, image_size: 1K}], b: [{n: x, image_size: 2K}]}", ["m.yaml:1:62: image_size is also given by a of the same variant; keep one"]),
-}  # fmt: skip
+    "exclude no list": (
+        "{a: [x], exclude: {a: x}}",
+        ["m.yaml:1:27: exclude must be a list of mappings such as {scene: beach}"],
+    ),
+    "include name": (
+        "{scene: [x], include: [{scenes: y}]}",
+        ['m.yaml:1:33: the matrix has no "scenes"; did you mean scene?'],
+    ),
+    "include named": (
+        "{a: [{name: bold}], include: [{a: bald}]}",
+        ['m.yaml:1:43: a has no value "bald"; did you mean bold?'],
+    ),
+    "include part": (
+        "{a: [x], b: [y], include: [{a: z}]}",
+        ["m.yaml:1:36: no variant agrees with this, and as a new one it lacks b"],
+    ),
+    "too many": (
+        f"{{a: {list(range(40))}, b: {list(range(40))}}}",
+        ["m.yaml:1:9: the matrix makes 1,600 variants; at most 1,000 are allowed"],
+    ),
+    "bad size": (
+        "{a: [{n: x, image_size: 3K}, {n: y}], s: [{n: 1}]}",
+        [
+            "m.yaml:1:33: image_size must be one of 512, 1K, 2K, 4K for gemini-3.1-flash-image; got 3K",
+            "m.yaml:2:8: no field uses {{ a.n }}, so several variants make one job; use it in the prompt",
+        ][:1],
+    ),
+    "bad modalities": (
+        "{a: [{n: x, modalities: [IMGE]}]}",
+        ["m.yaml:1:33: modalities must be [IMAGE] or [TEXT, IMAGE]; got a list"],
+    ),
+    "two sizes": (
+        "{a: [{n: x, image_size: 1K}], b: [{n: x, image_size: 2K}]}",
+        ["m.yaml:1:62: image_size is also given by a of the same variant; keep one"],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -137,24 +184,53 @@ def test_a_wrong_matrix_is_told_where_it_is_written(folder: Folder, case: str) -
 @pytest.mark.parametrize(
     ("job", "expected"),
     [
-        ('{id: "{{ h }}", prompt: "{{ scene }} {{ s.name }}"}', ["m.yaml:3:13: id is the same for several variants; use {{ scene }} and {{ s.name }} in the id"]),
-        ('{id: "{{ h }}-{{ s.name }}", prompt: "{{ scene }}"}', ["m.yaml:3:13: id is the same for several variants; use {{ scene }} in the id"]),
-        ('{prompt: "{{ h }} {{ s.name }}"}', ["m.yaml:3:8: no field uses {{ scene }}, so several variants make one job; use it in the prompt"]),
-        ('{prompt: "{{ scene }} {{ s.name }}"}', ["m.yaml:3:8: no field uses a column, so all rows make one job; write {{ Column }} in the prompt"]),
-        ('{id: "{{ scene }}-{{ s.name }}", prompt: "{{ h }}"}', ["m.yaml:3:13: id is the same for every row; use a column in it or leave it out"]),
-        ('{prompt: "{{ h }} {{ scen }} {{ s.name }} {{ scene }}"}', ['m.yaml:3:17: no column or matrix name "scen"; did you mean scene?']),
+        (
+            '{id: "{{ h }}", prompt: "{{ scene }} {{ s.name }}"}',
+            ["m.yaml:3:13: id is the same for several variants; use {{ scene }} and {{ s.name }} in the id"],
+        ),
+        (
+            '{id: "{{ h }}-{{ s.name }}", prompt: "{{ scene }}"}',
+            ["m.yaml:3:13: id is the same for several variants; use {{ scene }} in the id"],
+        ),
+        (
+            '{prompt: "{{ h }} {{ s.name }}"}',
+            ["m.yaml:3:8: no field uses {{ scene }}, so several variants make one job; use it in the prompt"],
+        ),
+        (
+            '{prompt: "{{ scene }} {{ s.name }}"}',
+            ["m.yaml:3:8: no field uses a column, so all rows make one job; write {{ Column }} in the prompt"],
+        ),
+        (
+            '{id: "{{ scene }}-{{ s.name }}", prompt: "{{ h }}"}',
+            ["m.yaml:3:13: id is the same for every row; use a column in it or leave it out"],
+        ),
+        (
+            '{prompt: "{{ h }} {{ scen }} {{ s.name }} {{ scene }}"}',
+            ['m.yaml:3:17: no column or matrix name "scen"; did you mean scene?'],
+        ),
         ('{prompt: "{{ h }} {{ scene }} {{ s.nmae }}"}', ['m.yaml:3:17: s has no "nmae"; did you mean name?']),
-        ('{prompt: "{{ h }} {{ scene }} {{ s }}"}', ["t.csv:2: prompt: an object cannot be written into a text; pick a value of it, such as row[\"Column\"][\"key\"]"]),
+        (
+            '{prompt: "{{ h }} {{ scene }} {{ s }}"}',
+            [
+                't.csv:2: prompt: an object cannot be written into a text; pick a value of it, such as row["Column"]["key"]'
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_jobs_that_do_not_fit_the_matrix(folder: Folder, job: str, expected: list[str]) -> None:
     """Told once per job, not once per row."""
     folder.write("t.csv", "h\n" + "".join(f"r{n}\n" for n in range(50)))
 
-    assert folder.problems(f"rows: t.csv\nmatrix: {{scene: [a, b], s: [{{name: c}}, {{name: d}}]}}\njobs: [{job}]") == expected
+    assert (
+        folder.problems(f"rows: t.csv\nmatrix: {{scene: [a, b], s: [{{name: c}}, {{name: d}}]}}\njobs: [{job}]")
+        == expected
+    )
 
 
-@pytest.mark.parametrize(("key", "written"), [(r"\u202e", r'{{ s["\u202e"] }}'), ("two words", '{{ s["two words"] }}'), (r"\u202e: 1, b", "{{ s.b }}")])
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [(r"\u202e", r'{{ s["\u202e"] }}'), ("two words", '{{ s["two words"] }}'), (r"\u202e: 1, b", "{{ s.b }}")],
+)
 def test_a_key_of_any_characters_is_told_as_a_template_can_write_it(folder: Folder, key: str, written: str) -> None:
     """And nothing a terminal would obey gets into the sentence."""
     first, _, second = key.partition(": 1, ")

@@ -92,15 +92,33 @@ def test_a_byte_order_mark_is_surer_than_a_name(folder: Folder) -> None:
 
 def test_cells_with_markup_quotes_and_line_ends(folder: Folder) -> None:
     """A description is one cell, whatever stands in it."""
-    folder.write("t.csv", HEADER + 'kite,"Kite ""Red""","<p class=""a"">Light,\r\n<b>very</b> light</p>\n\n<ul><li>one</li><li>two</li></ul>",5\nmug,5" mug,<i>blue</i>,7\n')
+    folder.write(
+        "t.csv",
+        HEADER
+        + 'kite,"Kite ""Red""","<p class=""a"">Light,\r\n<b>very</b> light</p>\n\n<ul><li>one</li><li>two</li></ul>",5\nmug,5" mug,<i>blue</i>,7\n',
+    )
 
     assert [job.prompt for job in folder.jobs(SHOP)] == [
-        'Kite "Red", studio. Light, very light one two', 'Kite "Red", beach. Light, very light one two',
-        '5" mug, studio. blue', '5" mug, beach. blue',
-    ]  # fmt: skip
+        'Kite "Red", studio. Light, very light one two',
+        'Kite "Red", beach. Light, very light one two',
+        '5" mug, studio. blue',
+        '5" mug, beach. blue',
+    ]
 
 
-@pytest.mark.parametrize("cell", ["{{ 7*7 }}", "{% raw %}", "{# x #}", '=HYPERLINK("https://example.com")', "GrÃ¼n", "\u202eabc\u200b", "${x} %s \\n", "<b>{{ Handle }}</b>"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{{ 7*7 }}",
+        "{% raw %}",
+        "{# x #}",
+        '=HYPERLINK("https://example.com")',
+        "GrÃ¼n",
+        "\u202eabc\u200b",
+        "${x} %s \\n",
+        "<b>{{ Handle }}</b>",
+    ],
+)
 def test_cells_are_text(folder: Folder, cell: str) -> None:
     """Formulas, templates and odd letters are what the table says."""
     quoted = '"' + cell.replace('"', '""') + '"'
@@ -129,7 +147,9 @@ def test_spaces_around_a_handle_are_in_no_id(folder: Folder) -> None:
 
 def test_the_row_of_a_product_that_says_most_is_taken(folder: Folder) -> None:
     """Its first row may be that of a variant or a picture, its rows may be sorted by price."""
-    folder.write("t.csv", HEADER + "kite,,,5\nmug,Mug,,7\nkite,Kite,,9\nkite,Red Kite,<p>light</p>,7\nkite,Kite 2,<p>x</p>,7\n")
+    folder.write(
+        "t.csv", HEADER + "kite,,,5\nmug,Mug,,7\nkite,Kite,,9\nkite,Red Kite,<p>light</p>,7\nkite,Kite 2,<p>x</p>,7\n"
+    )
 
     assert [job.prompt for job in folder.jobs(SHOP)][::2] == ["Mug, studio. ", "Red Kite, studio. light"]
 
@@ -141,7 +161,7 @@ def test_a_row_that_says_nothing_is_told(folder: Folder) -> None:
     assert folder.problems(SHOP)[::2] == [
         f't.csv:{line}: column "Title": job "{job}-studio": Title and Body_HTML are empty, so the prompt says nothing of this row; fill in what is missing, or leave such rows out with where: Title != ""'
         for line, job in ((3, "mug"), (5, "Total"))
-    ]  # fmt: skip
+    ]
     assert [job.prompt for job in folder.jobs('where: Title != ""\n' + SHOP)] == ["Kite, studio. ", "Kite, beach. "]
 
 
@@ -166,14 +186,34 @@ def test_two_spellings_that_look_the_same_are_one_product(folder: Folder) -> Non
 
 
 IDS: dict[str, tuple[str, str, str]] = {
-    "capitals and spaces": ("Red Kite", "{{ Handle }}", "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got Red Kite; write {{ Handle | slug }} in the id"),
-    "slashes": ("a/b", "x-{{ Handle }}", "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got x-a/b; write {{ Handle | slug }} in the id"),
-    "nothing left": ("🪁", "{{ Handle | slug }}", "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column"),
-    "nothing left beside other words": ("🪁", "{{ Handle | slug }}-x", "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column"),
-    "long": ("a" * 150, "{{ Handle | slug }}", "id is 150 characters long; at most 100 are allowed; write {{ (Handle | slug)[:60] }} in the id"),
+    "capitals and spaces": (
+        "Red Kite",
+        "{{ Handle }}",
+        "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got Red Kite; write {{ Handle | slug }} in the id",
+    ),
+    "slashes": (
+        "a/b",
+        "x-{{ Handle }}",
+        "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got x-a/b; write {{ Handle | slug }} in the id",
+    ),
+    "nothing left": (
+        "🪁",
+        "{{ Handle | slug }}",
+        "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column",
+    ),
+    "nothing left beside other words": (
+        "🪁",
+        "{{ Handle | slug }}-x",
+        "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column",
+    ),
+    "long": (
+        "a" * 150,
+        "{{ Handle | slug }}",
+        "id is 150 characters long; at most 100 are allowed; write {{ (Handle | slug)[:60] }} in the id",
+    ),
     "empty": ("", "{{ Handle }}", 'id is empty; fill the cell, or leave such rows out with where: Handle != ""'),
     "a device": ("con", "{{ Handle | slug }}", "id con is a device name on Windows; choose another"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", IDS)
@@ -186,25 +226,88 @@ def test_handles_that_name_no_file(folder: Folder, case: str) -> None:
 
 
 FAILS: dict[str, tuple[str | bytes, list[str]]] = {
-    "workbook": (workbook(), ["t.csv:1: this is an Excel workbook (.xlsx), not text; in the spreadsheet choose Save as, CSV UTF-8"]),
-    "old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1" + bytes(100), ["t.csv:1: this is an old Excel workbook (.xls), not text; in the spreadsheet choose Save as, CSV UTF-8"]),
-    "web page": ("\n<!DOCTYPE html>\n<html><body>Please, log in</body></html>", ["t.csv:1: this is a web page or XML, not a table (the page of a login, perhaps?); export the table as CSV"]),
-    "JSON": ('[{"Handle": "kite"}]', ["t.csv:1: this is JSON, not CSV; write one object per line and end the file's name in .jsonl"]),
-    "utf-16 without a mark": ("Handle,Title\nkite,Grün\n".encode("utf-16-le"), ["t.csv:1: this looks like UTF-16; write encoding: utf-16 in rows, or save the table as CSV UTF-8"]),
-    "cp1252": ("Handle,Title\r\nkite,Kite\r\nmug,Grün\r\n".encode("cp1252"), ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"]),
-    "cp1252, lone returns": ("Handle,Title\rkite,Kite\rmug,Grün\r".encode("cp1252"), ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"]),
-    "packed and cut": (gzip.compress(b"Handle,Title\n" + bytes(range(32, 127)) * 50)[:-60], ["t.csv:1: the table cannot be read: the .gz file is cut off"]),
-    "many columns": ("a," * 1_000_000, ["t.csv:1: the header has 1,000,001 cells; it names the columns, 10,000 at most"]),
-    "many cells": ("Handle,Title\n" + "a," * 1_000_000, ["t.csv:2: the row has 1000001 cells and the header 2; quote cells that hold the delimiter"]),
-    "words before the header": ("My products\n\nHandle,Title\nkite,Kite\n", [f"t.csv:{line}: the row has 2 cells and the header 1; quote cells that hold the delimiter; the first line must name the columns" for line in (3, 4)]),
-    "line end without quotes": ("Handle,Title,Body,Price\nkite,Red\nKite,light,5\nmug,Mug,,\n", ["t.csv:3: column \"Price\": this row and the one before look like one row, broken in two; quote cells that hold a line end"]),
-    "line end in the last cell": ("Handle,Title\nkite,Red\nKite\n", ['t.csv:3: column "Title": the row has 1 cell and the header 2; quote cells that hold a line end or the delimiter']),
-    "cut off": (HEADER + "kite,Kite,,\nmug,Blue M", ["t.csv:3: the table ends in the middle of this row; is the file whole? If it is, end the line"]),
-    "quote in a quoted cell": (HEADER + 'kite,"5" kite",,\n', ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""']),
-    "open quote, all quoted": ('"Handle","Title"\n"kite","Kite\n"mug","Mug"\n', ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""']),
-    "NUL": ("Handle,Title\nkite,a\0b\n", ['t.csv:2: column "Title": job "kite": prompt: \\x00 is a control character; only newline and tab are allowed']),
-    "letters of Windows": ("Handle,Title\nkite,5\x94 kite\n", ['t.csv:2: column "Title": job "kite": prompt: \\x94 is a control character; only newline and tab are allowed; the table may be cp1252, name its encoding in rows']),
-}  # fmt: skip
+    "workbook": (
+        workbook(),
+        ["t.csv:1: this is an Excel workbook (.xlsx), not text; in the spreadsheet choose Save as, CSV UTF-8"],
+    ),
+    "old workbook": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1" + bytes(100),
+        ["t.csv:1: this is an old Excel workbook (.xls), not text; in the spreadsheet choose Save as, CSV UTF-8"],
+    ),
+    "web page": (
+        "\n<!DOCTYPE html>\n<html><body>Please, log in</body></html>",
+        ["t.csv:1: this is a web page or XML, not a table (the page of a login, perhaps?); export the table as CSV"],
+    ),
+    "JSON": (
+        '[{"Handle": "kite"}]',
+        ["t.csv:1: this is JSON, not CSV; write one object per line and end the file's name in .jsonl"],
+    ),
+    "utf-16 without a mark": (
+        "Handle,Title\nkite,Grün\n".encode("utf-16-le"),
+        ["t.csv:1: this looks like UTF-16; write encoding: utf-16 in rows, or save the table as CSV UTF-8"],
+    ),
+    "cp1252": (
+        "Handle,Title\r\nkite,Kite\r\nmug,Grün\r\n".encode("cp1252"),
+        ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"],
+    ),
+    "cp1252, lone returns": (
+        "Handle,Title\rkite,Kite\rmug,Grün\r".encode("cp1252"),
+        ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"],
+    ),
+    "packed and cut": (
+        gzip.compress(b"Handle,Title\n" + bytes(range(32, 127)) * 50)[:-60],
+        ["t.csv:1: the table cannot be read: the .gz file is cut off"],
+    ),
+    "many columns": (
+        "a," * 1_000_000,
+        ["t.csv:1: the header has 1,000,001 cells; it names the columns, 10,000 at most"],
+    ),
+    "many cells": (
+        "Handle,Title\n" + "a," * 1_000_000,
+        ["t.csv:2: the row has 1000001 cells and the header 2; quote cells that hold the delimiter"],
+    ),
+    "words before the header": (
+        "My products\n\nHandle,Title\nkite,Kite\n",
+        [
+            f"t.csv:{line}: the row has 2 cells and the header 1; quote cells that hold the delimiter; the first line must name the columns"
+            for line in (3, 4)
+        ],
+    ),
+    "line end without quotes": (
+        "Handle,Title,Body,Price\nkite,Red\nKite,light,5\nmug,Mug,,\n",
+        [
+            't.csv:3: column "Price": this row and the one before look like one row, broken in two; quote cells that hold a line end'
+        ],
+    ),
+    "line end in the last cell": (
+        "Handle,Title\nkite,Red\nKite\n",
+        [
+            't.csv:3: column "Title": the row has 1 cell and the header 2; quote cells that hold a line end or the delimiter'
+        ],
+    ),
+    "cut off": (
+        HEADER + "kite,Kite,,\nmug,Blue M",
+        ["t.csv:3: the table ends in the middle of this row; is the file whole? If it is, end the line"],
+    ),
+    "quote in a quoted cell": (
+        HEADER + 'kite,"5" kite",,\n',
+        ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""'],
+    ),
+    "open quote, all quoted": (
+        '"Handle","Title"\n"kite","Kite\n"mug","Mug"\n',
+        ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""'],
+    ),
+    "NUL": (
+        "Handle,Title\nkite,a\0b\n",
+        ['t.csv:2: column "Title": job "kite": prompt: \\x00 is a control character; only newline and tab are allowed'],
+    ),
+    "letters of Windows": (
+        "Handle,Title\nkite,5\x94 kite\n",
+        [
+            't.csv:2: column "Title": job "kite": prompt: \\x94 is a control character; only newline and tab are allowed; the table may be cp1252, name its encoding in rows'
+        ],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", FAILS)
@@ -222,11 +325,19 @@ def test_one_problem_says_what_to_do(folder: Folder, case: str) -> None:
 @pytest.mark.parametrize(
     ("encoding", "content", "expected"),
     [
-        ("cp1252", "Handle,Title\nkite,Grün\n".encode(), "this is UTF-8, and letters such as ä would come out wrong as cp1252; remove encoding"),
-        ("latin-1", "Handle,Title\nkite,Grün\n".encode(), "this is UTF-8, and letters such as ä would come out wrong as iso8859-1; remove encoding"),
+        (
+            "cp1252",
+            "Handle,Title\nkite,Grün\n".encode(),
+            "this is UTF-8, and letters such as ä would come out wrong as cp1252; remove encoding",
+        ),
+        (
+            "latin-1",
+            "Handle,Title\nkite,Grün\n".encode(),
+            "this is UTF-8, and letters such as ä would come out wrong as iso8859-1; remove encoding",
+        ),
         ("utf-16", b"Handle,Title\nkite,Kite\n", "this is not UTF-16; remove encoding, or name another"),
     ],
-)  # fmt: skip
+)
 def test_an_encoding_that_is_surely_wrong(folder: Folder, encoding: str, content: bytes, expected: str) -> None:
     """Bytes of any kind are some text in Windows' encodings; wrong letters would only be seen in the pictures."""
     folder.write("t.csv", content)
@@ -248,11 +359,17 @@ def test_many_rows_with_one_fault(folder: Folder) -> None:
     problems = folder.problems(PLAIN)
 
     assert len(problems) == 11
-    assert problems[-1] == 't.csv:12: column "Handle": and 490 more rows, to line 501: id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit'
+    assert (
+        problems[-1]
+        == 't.csv:12: column "Handle": and 490 more rows, to line 501: id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit'
+    )
 
 
 def test_rows_cut_short_in_every_width(folder: Folder) -> None:
     """Excel drops the empty cells at the end of sixteen rows at a time; such rows are whole."""
-    folder.write("t.csv", "Handle,Title,Body,A,B,C,D,E\n" + "".join(f"k{n},Kite {n},light\n" for n in range(16)) + "mug,Mug,,,,,,x\n")
+    folder.write(
+        "t.csv",
+        "Handle,Title,Body,A,B,C,D,E\n" + "".join(f"k{n},Kite {n},light\n" for n in range(16)) + "mug,Mug,,,,,,x\n",
+    )
 
     assert len(folder.jobs(PLAIN)) == 17

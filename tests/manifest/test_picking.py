@@ -68,36 +68,70 @@ def test_rows_are_picked(folder: Folder, choice: str, expected: list[str]) -> No
     [
         ("where: Publishd == 'true'", ['m.yaml:1:8: where: no column "Publishd"; did you mean Published?']),
         ("where: row['Bdy (HTML)']", ['m.yaml:1:8: where: no column "Bdy (HTML)"; did you mean Body (HTML)?']),
-        ("where: Published = 'true'", ['m.yaml:1:8: where: the expression cannot be read: "=" is not expected; write == to compare']),
+        (
+            "where: Published = 'true'",
+            ['m.yaml:1:8: where: the expression cannot be read: "=" is not expected; write == to compare'],
+        ),
         ("where: '{{ Published }}'", ["m.yaml:1:8: where: this is an expression already; write it without {{ }}"]),
         ("where: Published == true", ['m.yaml:1:8: where: cells are text, which true is not; write "true"']),
-        ("where: Handle and row['Price'] > 5", ['m.yaml:1:8: where: cells are text, which 5 is not; write "5", or compare Column | float']),
+        (
+            "where: Handle and row['Price'] > 5",
+            ['m.yaml:1:8: where: cells are text, which 5 is not; write "5", or compare Column | float'],
+        ),
         ("where: Price +", ["m.yaml:1:8: where: the expression cannot be read: unexpected 'end of template'"]),
-        ("where: Vendor / 2", ["t.csv:2: where: the expression cannot be filled: unsupported operand type(s) for /: 'str' and 'int'"]),
-        ("where: \"''.__class__.__mro__\"", ["t.csv:2: where: the expression cannot be filled: access to attribute '__class__' of 'str' object is unsafe."]),
+        (
+            "where: Vendor / 2",
+            ["t.csv:2: where: the expression cannot be filled: unsupported operand type(s) for /: 'str' and 'int'"],
+        ),
+        (
+            "where: \"''.__class__.__mro__\"",
+            [
+                "t.csv:2: where: the expression cannot be filled: access to attribute '__class__' of 'str' object is unsafe."
+            ],
+        ),
         ("where: true", ["m.yaml:1:8: where must be text; quote it; got true"]),
         ("sort: Prise", ['m.yaml:1:7: no column "Prise"; did you mean Price?']),
         ("sort: {by: Prise}", ['m.yaml:1:12: no column "Prise"; did you mean Price?']),
-        ("sort: {by: Vendor, numeric: true}", [
-            't.csv:2: column "Vendor": is no number such as 12.5; got Holm',
-            't.csv:4: column "Vendor": is no number such as 12.5; got Äse',
-            't.csv:5: column "Vendor": is no number such as 12.5; got Holm',
-            't.csv:6: column "Vendor": is no number such as 12.5; got äse',
-            't.csv:7: column "Vendor": is no number such as 12.5; got Böhm',
-        ]),
+        (
+            "sort: {by: Vendor, numeric: true}",
+            [
+                't.csv:2: column "Vendor": is no number such as 12.5; got Holm',
+                't.csv:4: column "Vendor": is no number such as 12.5; got Äse',
+                't.csv:5: column "Vendor": is no number such as 12.5; got Holm',
+                't.csv:6: column "Vendor": is no number such as 12.5; got äse',
+                't.csv:7: column "Vendor": is no number such as 12.5; got Böhm',
+            ],
+        ),
         ("sort: [Handle, Prise]", ['m.yaml:1:16: no column "Prise"; did you mean Price?']),
         ("sort: []", ["m.yaml:1:7: sort must not be an empty list; name a column"]),
         ("sort: [5]", ["m.yaml:1:8: sort must be a mapping (key: value); got 5"]),
-        ("sort: {by: Handle, order: []}", ["m.yaml:1:27: order must list words, each once, such as [high, normal, low]; quote numbers"]),
-        ("sort: {by: Handle, order: [a, A ]}", ["m.yaml:1:27: order must list words, each once, such as [high, normal, low]; quote numbers"]),
-        ("sort: {by: Handle, order: [a, b, c, d, e], numeric: true}", ["m.yaml:1:53: numeric and a list of words exclude each other"]),
-        ("sort: {by: Published, order: ['true', 'no']}", ['t.csv:4: column "Published": is none of the words in order, true, no; got false']),
+        (
+            "sort: {by: Handle, order: []}",
+            ["m.yaml:1:27: order must list words, each once, such as [high, normal, low]; quote numbers"],
+        ),
+        (
+            "sort: {by: Handle, order: [a, A ]}",
+            ["m.yaml:1:27: order must list words, each once, such as [high, normal, low]; quote numbers"],
+        ),
+        (
+            "sort: {by: Handle, order: [a, b, c, d, e], numeric: true}",
+            ["m.yaml:1:53: numeric and a list of words exclude each other"],
+        ),
+        (
+            "sort: {by: Published, order: ['true', 'no']}",
+            ['t.csv:4: column "Published": is none of the words in order, true, no; got false'],
+        ),
         ("sort: {by: Price, ordr: desc}", ['m.yaml:1:19: unknown field "ordr"; did you mean order?']),
-        ("sort: {by: Price, order: down}", ["m.yaml:1:26: order must be asc, desc, or a list of words from first to last such as [high, low]; got down"]),
+        (
+            "sort: {by: Price, order: down}",
+            [
+                "m.yaml:1:26: order must be asc, desc, or a list of words from first to last such as [high, low]; got down"
+            ],
+        ),
         ("sort: {by: Price, numeric: 'yes'}", ["m.yaml:1:28: numeric must be true or false; got yes"]),
         ("limit: 0", ["m.yaml:1:8: limit must be a whole number from 1 to 1,000,000,000; got 0"]),
     ],
-)  # fmt: skip
+)
 def test_a_choice_that_cannot_be_made(folder: Folder, choice: str, expected: list[str]) -> None:
     """Mistakes are told once, where they are written; mistakes of a row with its line."""
     folder.write("t.csv", TABLE)
@@ -188,10 +222,12 @@ def test_a_cell_is_no_expression(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("choice", "most_bytes"),
     [
-        ("where: Handle != 'h7'", 3_000_000), ("limit: 20000", 3_000_000), ("sort: Handle\nlimit: 10", 3_000_000),
+        ("where: Handle != 'h7'", 3_000_000),
+        ("limit: 20000", 3_000_000),
+        ("sort: Handle\nlimit: 10", 3_000_000),
         ("unique: Price", 5_000_000),
     ],
-)  # fmt: skip
+)
 def test_picking_needs_little_memory(folder: Folder, choice: str, most_bytes: int) -> None:
     """Rows are looked at one by one; sorting with a limit holds no more than so many, unique some bytes each."""
     folder.write("t.csv", "Handle,Price\n" + "".join(f"h{n},A fine product number {n}\n" for n in range(20_000)))

@@ -49,13 +49,17 @@ limits: {concurrency: 4, requests_per_day: 1000}
 """
     assert settings(folder, text).providers == (
         ProviderSettings(
-            profile="anyfast", name="main", weight=3.0,
+            profile="anyfast",
+            name="main",
+            weight=3.0,
             limits=Limits(concurrency=16, requests_per_minute=300, requests_per_day=1000),
         ),
         ProviderSettings(profile="anyfast", name="second", key_env="ANYFAST_SECOND_KEY", prices={"1K": 0.05}),
         ProviderSettings(profile="google", name="google"),
-        ProviderSettings(profile="google", name="google-2", base_url="https://relay.example/x", auth=Auth.BEARER, weight=0.5),
-    )  # fmt: skip
+        ProviderSettings(
+            profile="google", name="google-2", base_url="https://relay.example/x", auth=Auth.BEARER, weight=0.5
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,10 @@ limits: {concurrency: 4, requests_per_day: 1000}
         ("{profile: google, name: mine, weight: 7}", ["mine"]),
         ("[simulator, simulator, simulator]", ["simulator", "simulator-2", "simulator-3"]),
         ("[{profile: simulator, name: simulator-2}, simulator]", ["simulator-2", "simulator"]),
-        ("[{profile: simulator, name: a}, simulator, {profile: simulator, name: b}, simulator]", ["a", "simulator", "b", "simulator-2"]),
+        (
+            "[{profile: simulator, name: a}, simulator, {profile: simulator, name: b}, simulator]",
+            ["a", "simulator", "b", "simulator-2"],
+        ),
         ("[google, anyfast, {profile: google, key_env: OTHER}]", ["google", "anyfast", "google-2"]),
     ],
 )
@@ -84,7 +91,9 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("written", "expected"), LIMITS)
-def test_limits_of_one_replace_the_manifests_field_by_field(folder: Folder, written: str, expected: Limits | None) -> None:
+def test_limits_of_one_replace_the_manifests_field_by_field(
+    folder: Folder, written: str, expected: Limits | None
+) -> None:
     """What is not written stays as it is for all, whether it was said or is a default; null takes a limit away."""
     top = "\nlimits: {concurrency: 4, requests_per_minute: 60}"
     found = settings(folder, f"provider: {{profile: google, limits: {written}}}{top}")
@@ -99,7 +108,10 @@ FALLBACKS = [
     (f"[{PRO}, {OLD}]", Fallback(models=(PRO, OLD))),
     (f"{{models: {PRO}}}", Fallback(models=(PRO,))),
     (f"{{models: [{OLD}], on: safety}}", Fallback(models=(OLD,), on=(FallbackOn.SAFETY,))),
-    (f"{{models: [{OLD}], on: [safety, overload, safety]}}", Fallback(models=(OLD,), on=(FallbackOn.SAFETY, FallbackOn.OVERLOAD))),
+    (
+        f"{{models: [{OLD}], on: [safety, overload, safety]}}",
+        Fallback(models=(OLD,), on=(FallbackOn.SAFETY, FallbackOn.OVERLOAD)),
+    ),
     ("null", Fallback()),
 ]
 
@@ -149,13 +161,24 @@ SAME = "so its quota would count twice; name another key in key_env, or remove o
 BAD: dict[str, tuple[str, list[str]]] = {
     "empty": ("provider: []", ["1:11: provider must not be an empty list; name at least one provider"]),
     "number": ("provider: 3", ["1:11: provider must be a word such as anyfast, a mapping, or a list of these; got 3"]),
-    "nothing": ("provider:", ["1:10: provider must be a word such as anyfast, a mapping, or a list of these; got nothing"]),
-    "items": ("provider: [anyfast, 3, [google]]", ["1:21: every provider must be a text or a mapping; got 3", "1:24: every provider must be a text or a mapping; got a list"]),
+    "nothing": (
+        "provider:",
+        ["1:10: provider must be a word such as anyfast, a mapping, or a list of these; got nothing"],
+    ),
+    "items": (
+        "provider: [anyfast, 3, [google]]",
+        [
+            "1:21: every provider must be a text or a mapping; got 3",
+            "1:24: every provider must be a text or a mapping; got a list",
+        ],
+    ),
     "word": ("provider: [google, gogle]", ["1:20: provider must be one of anyfast, google, simulator; got gogle"]),
     "drawn among paid": (
         "provider: [anyfast, simulator]",
-        ["1:21: the built-in simulator draws its pictures, and they would count as bought; remove it, or let all "
-         "providers be simulators"],
+        [
+            "1:21: the built-in simulator draws its pictures, and they would count as bought; remove it, or let all "
+            "providers be simulators"
+        ],
     ),
     "too many": ("provider: [" + ", ".join(["simulator"] * 33) + "]", ["1:11: 33 providers; at most 32 are allowed"]),
     "fields of one": (
@@ -169,11 +192,25 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     **{
-        f"weight {word}": (f"provider: {{profile: google, weight: {word}}}", [f"1:37: weight must be a number above 0 and up to 1,000; got {got}"])
-        for word, got in {"-1": "-1", "1001": "1001", ".nan": "nan", ".inf": "inf", "true": "true", "~": "nothing", '"2"': 'the text "2", so remove the quotes'}.items()
+        f"weight {word}": (
+            f"provider: {{profile: google, weight: {word}}}",
+            [f"1:37: weight must be a number above 0 and up to 1,000; got {got}"],
+        )
+        for word, got in {
+            "-1": "-1",
+            "1001": "1001",
+            ".nan": "nan",
+            ".inf": "inf",
+            "true": "true",
+            "~": "nothing",
+            '"2"': 'the text "2", so remove the quotes',
+        }.items()
     },
     **{
-        f"name {name[:8]}": (f"provider: {{profile: google, name: {name}}}", [f"1:35: name must be 1 to 40 letters, digits, dot, _ and -, and begin with a letter or digit; got {name}"])
+        f"name {name[:8]}": (
+            f"provider: {{profile: google, name: {name}}}",
+            [f"1:35: name must be 1 to 40 letters, digits, dot, _ and -, and begin with a letter or digit; got {name}"],
+        )
         for name in ("-a", "a b", "a/b", "é", "a" * 41, "12")
     },
     "name twice": (
@@ -188,7 +225,10 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "provider:\n- {profile: simulator, name: simulator-2}\n- simulator\n- simulator",
         ["2:30: the provider on line 4 is called simulator-2 too by default; give different names"],
     ),
-    "key twice": ("provider:\n- google\n- google", [f"3:3: same endpoint and key (GEMINI_API_KEY) as the provider on line 2, {SAME}"]),
+    "key twice": (
+        "provider:\n- google\n- google",
+        [f"3:3: same endpoint and key (GEMINI_API_KEY) as the provider on line 2, {SAME}"],
+    ),
     "key twice, once by default": (
         "provider:\n- anyfast\n- {profile: anyfast, name: b, key_env: ANYFAST_API_KEY}",
         [f"3:3: same endpoint and key (ANYFAST_API_KEY) as the provider on line 2, {SAME}"],
@@ -214,18 +254,30 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "provider: [anyfast, {profile: anyfast, key_env: B}]\nlane: flex",
         ["2:7: lane flex: no provider of this manifest has it; google and simulator have it, else remove lane"],
     ),
-    "lane of nobody known": ("provider: [anyfast, gogle]\nlane: flex", ["1:21: provider must be one of anyfast, google, simulator; got gogle"]),
+    "lane of nobody known": (
+        "provider: [anyfast, gogle]\nlane: flex",
+        ["1:21: provider must be one of anyfast, google, simulator; got gogle"],
+    ),
     "fallback number": ("fallback: 3", ["1:11: fallback must be a model, a list of models, or a mapping; got 3"]),
     "fallback empty": ("fallback: []", ["1:11: fallback must not be an empty list; name a model"]),
     "fallback item": ("fallback: [3]", ["1:12: fallback must be text; quote it; got 3"]),
     "fallback key": ("fallback: {model: a}", ['1:12: unknown field "model"; did you mean models?']),
     "fallback models": ("fallback: {on: safety}", ["1:11: models is missing; add it"]),
     "fallback on": (f"fallback: {{models: {PRO}, on: error}}", ["1:44: on must be one of overload, safety; got error"]),
-    "fallback on nothing": (f"fallback: {{models: {PRO}, on: []}}", ["1:44: on must not be an empty list; name overload, safety or both"]),
+    "fallback on nothing": (
+        f"fallback: {{models: {PRO}, on: []}}",
+        ["1:44: on must not be an empty list; name overload, safety or both"],
+    ),
     "fallback twice": (f"fallback: [{PRO}, {PRO}]", [f"1:32: fallback names {PRO} twice; keep one"]),
-    "fallback unknown": ("fallback: gpt-4", [f"1:11: unknown model gpt-4; known models: {MODELS} (another one needs provider.base_url)"]),
-    "fallback retired": (f"fallback: {{models: [{PRO}, {PRO}-preview]}}", [f"1:41: model {PRO}-preview was retired; write {PRO}"]),
-}  # fmt: skip
+    "fallback unknown": (
+        "fallback: gpt-4",
+        [f"1:11: unknown model gpt-4; known models: {MODELS} (another one needs provider.base_url)"],
+    ),
+    "fallback retired": (
+        f"fallback: {{models: [{PRO}, {PRO}-preview]}}",
+        [f"1:41: model {PRO}-preview was retired; write {PRO}"],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -238,16 +290,52 @@ def test_what_may_not_be_is_told(folder: Folder, case: str) -> None:
 RELAY = "{profile: google, name: relay, base_url: 'https://relay.example'}"
 #: provider and the rest of the top, fields of the job, the problem.
 MISFITS = {
-    "ratio": ("provider: [google, {profile: anyfast, name: main}]", "aspect_ratio: 2:3", f"aspect_ratio must be one of {FIVE} for provider main; got 2:3"),
-    "no ratio at all": ("provider: [google, {profile: google, key_env: B}]", "aspect_ratio: 7:3, model: gemini-3-pro-image", f"aspect_ratio must be one of {TEN} for {PRO}; got 7:3"),
-    "model": (f"provider: [{RELAY}, google]", "model: new-5", f"unknown model new-5; known models: {MODELS} (another one needs base_url in every provider, and google has none)"),
-    "model's name": (f"provider: [{RELAY}]", "model: ../new", "model may hold letters, digits, dot, _ and -; got ../new"),
-    "fallback's size": (f"fallback: [{PRO}, {OLD}]", "image_size: 2K", f"fallback: image_size must be 1K for {OLD}; got 2K"),
-    "fallback's ratio": (f"fallback: {PRO}", "aspect_ratio: 1:8", f"fallback: aspect_ratio must be one of {TEN} for {PRO}; got 1:8"),
-    "fallback's references": (f"fallback: {OLD}", "references: [a, b, c, d]", f"fallback: 4 references; {OLD} takes at most 3"),
-    "fallback's references by wildcard": (f"fallback: {OLD}", "references: ['[a-d]']", f"fallback: 4 references; {OLD} takes at most 3"),
-    "its own first": (f"fallback: {OLD}", f"image_size: 512, model: {PRO}", f"image_size must be one of 1K, 2K, 4K for {PRO}; got 512"),
-}  # fmt: skip
+    "ratio": (
+        "provider: [google, {profile: anyfast, name: main}]",
+        "aspect_ratio: 2:3",
+        f"aspect_ratio must be one of {FIVE} for provider main; got 2:3",
+    ),
+    "no ratio at all": (
+        "provider: [google, {profile: google, key_env: B}]",
+        "aspect_ratio: 7:3, model: gemini-3-pro-image",
+        f"aspect_ratio must be one of {TEN} for {PRO}; got 7:3",
+    ),
+    "model": (
+        f"provider: [{RELAY}, google]",
+        "model: new-5",
+        f"unknown model new-5; known models: {MODELS} (another one needs base_url in every provider, and google has none)",
+    ),
+    "model's name": (
+        f"provider: [{RELAY}]",
+        "model: ../new",
+        "model may hold letters, digits, dot, _ and -; got ../new",
+    ),
+    "fallback's size": (
+        f"fallback: [{PRO}, {OLD}]",
+        "image_size: 2K",
+        f"fallback: image_size must be 1K for {OLD}; got 2K",
+    ),
+    "fallback's ratio": (
+        f"fallback: {PRO}",
+        "aspect_ratio: 1:8",
+        f"fallback: aspect_ratio must be one of {TEN} for {PRO}; got 1:8",
+    ),
+    "fallback's references": (
+        f"fallback: {OLD}",
+        "references: [a, b, c, d]",
+        f"fallback: 4 references; {OLD} takes at most 3",
+    ),
+    "fallback's references by wildcard": (
+        f"fallback: {OLD}",
+        "references: ['[a-d]']",
+        f"fallback: 4 references; {OLD} takes at most 3",
+    ),
+    "its own first": (
+        f"fallback: {OLD}",
+        f"image_size: 512, model: {PRO}",
+        f"image_size must be one of 1K, 2K, 4K for {PRO}; got 512",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", MISFITS)

@@ -59,8 +59,9 @@ def test_rows_with_one_cause_are_counted() -> None:
 
     assert texts[0] == 't.csv:2: column "Photo": job "studio": no picture; got 2.jpg'
     assert texts[10:] == [
-        't.csv:7: column "Photo": and 995 more rows, to line 1001: no picture', "t.csv:500: 2 cells",
-    ]  # fmt: skip
+        't.csv:7: column "Photo": and 995 more rows, to line 1001: no picture',
+        "t.csv:500: 2 cells",
+    ]
 
 
 def test_pictures_that_are_missing_are_one_cause() -> None:
@@ -75,4 +76,4 @@ def test_pictures_that_are_missing_are_one_cause() -> None:
     assert texts[10:] == [
         "t.csv:12: and 2 more rows, to line 13: reference a 12.jpg does not exist",
         "t.csv:20: reference b.jpg is empty",
-    ]  # fmt: skip
+    ]

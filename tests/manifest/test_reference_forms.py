@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from tests.manifest.conftest import Folder
 
 PHOTOS = (
-    "photos/kite-1.png", "photos/kite-2.png", "photos/kite-10.png", "photos/kite.png", "photos/boat-1.png",
-    "photos/.hidden.png", "photos/old/kite-3.png", "photos/old/deep/kite-4.png", "photos/a*b.png", "photos/[x].png",
-)  # fmt: skip
+    "photos/kite-1.png",
+    "photos/kite-2.png",
+    "photos/kite-10.png",
+    "photos/kite.png",
+    "photos/boat-1.png",
+    "photos/.hidden.png",
+    "photos/old/kite-3.png",
+    "photos/old/deep/kite-4.png",
+    "photos/a*b.png",
+    "photos/[x].png",
+)
 
 
 def names(job: Any) -> list[str]:
@@ -44,8 +52,10 @@ def files(path: Path, *listed: str) -> None:
         ("photos/*/kite-*.png", ["photos/old/kite-3.png"]),
         ("photos/*ld/k*.png", ["photos/old/kite-3.png"]),
         ("*/old/kite-3.png", ["photos/old/kite-3.png"]),
-        ("photos/**/kite-?.png", [f"photos/{name}" for name in
-                                  ("kite-1.png", "kite-2.png", "old/deep/kite-4.png", "old/kite-3.png")]),
+        (
+            "photos/**/kite-?.png",
+            [f"photos/{name}" for name in ("kite-1.png", "kite-2.png", "old/deep/kite-4.png", "old/kite-3.png")],
+        ),
         ("**/deep/**", ["photos/old/deep/kite-4.png"]),
         ("./photos/boat*", ["./photos/boat-1.png"]),
         ("photos/.h*.png", ["photos/.hidden.png"]),
@@ -53,7 +63,7 @@ def files(path: Path, *listed: str) -> None:
         ("photos/[x].png", ["photos/[x].png"]),
         ("photos/kite-1*0.png", ["photos/kite-10.png"]),
     ],
-)  # fmt: skip
+)
 def test_wildcards_mean_files(folder: Folder, pattern: str, expected: list[str]) -> None:
     """As a shell would, in the order people count, and never hidden files or folders."""
     for name in (*PHOTOS, "photos/axb.png"):
@@ -88,24 +98,22 @@ def test_each_row_finds_its_own_pictures(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("photos/no-*.png", "m.yaml:1:40: job \"a\": reference photos/no-*.png matches no file under reference_root"),
-        ("none/*.png", "m.yaml:1:40: job \"a\": reference none/*.png matches no file under reference_root"),
+        ("photos/no-*.png", 'm.yaml:1:40: job "a": reference photos/no-*.png matches no file under reference_root'),
+        ("none/*.png", 'm.yaml:1:40: job "a": reference none/*.png matches no file under reference_root'),
         ("photos/kite.png/*.png", "reference photos/kite.png/*.png matches no file"),
         ("../*.png", "reference ../*.png matches no file"),
         ("/etc/host*", "reference /etc/host* matches no file"),
         ("*/../../outside.*", "reference */../../outside.* matches no file"),
         ("photos/[kite.png", "reference photos/[kite.png matches no file"),
-        ("photos/many-*.png", "m.yaml:1:40: job \"a\": 15 references; gemini-3.1-flash-image takes at most 14"),
+        ("photos/many-*.png", 'm.yaml:1:40: job "a": 15 references; gemini-3.1-flash-image takes at most 14'),
     ],
-)  # fmt: skip
+)
 def test_wildcards_that_cannot_be_used(folder: Folder, pattern: str, expected: str) -> None:
     """No match, too many, and folders that are none of ours are one problem each."""
     folder.picture("outside.png")
     for name in ("photos/kite.png", *(f"photos/many-{number}.png" for number in range(15))):
         folder.picture(f"shop/{name}")
-    manifest = load_manifest(
-        folder.write("shop/m.yaml", f"jobs: [{{id: a, prompt: x, references: ['{pattern}']}}]")
-    )
+    manifest = load_manifest(folder.write("shop/m.yaml", f"jobs: [{{id: a, prompt: x, references: ['{pattern}']}}]"))
 
     with pytest.raises(InputError) as caught:
         list(manifest.check())
@@ -167,9 +175,7 @@ def test_a_row_looks_only_at_names_that_begin_like_its_own(tmp_path: Path, monke
     files(tmp_path, *(f"{number:05}-{side}.png" for number in range(3000) for side in "ab"))
     looked_at: list[str] = []
     fits = wildcards._fits
-    monkeypatch.setattr(
-        wildcards, "_fits", lambda part: lambda name: (looked_at.append(name), fits(part)(name))[1]
-    )
+    monkeypatch.setattr(wildcards, "_fits", lambda part: lambda name: (looked_at.append(name), fits(part)(name))[1])
     folders = Folders(str(tmp_path), lambda _: True)
 
     for number in range(3000):
@@ -243,8 +249,10 @@ def test_items_that_say_more_than_a_name(folder: Folder, item: str, expected: li
     cells = 'kite, kite.png,"kite.png, boat.png,",,none.png,kite.png | boat.png'
     folder.write("t.csv", f"Handle,File,Files,Empty,Missing,Piped\n{cells}\n")
 
-    for where in ("jobs: [{{prompt: '{{{{ Handle }}}}', references: [{}]}}]",
-                  "defaults: {{references: [{}]}}\njobs: [{{prompt: '{{{{ Handle }}}}'}}]"):  # fmt: skip
+    for where in (
+        "jobs: [{{prompt: '{{{{ Handle }}}}', references: [{}]}}]",
+        "defaults: {{references: [{}]}}\njobs: [{{prompt: '{{{{ Handle }}}}'}}]",
+    ):
         [job] = folder.jobs("rows: t.csv\n" + where.format(item))
         assert names(job) == expected
 
@@ -252,12 +260,14 @@ def test_items_that_say_more_than_a_name(folder: Folder, item: str, expected: li
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        ("{path: bad.png, optional: true}", 'm.yaml:6:9: reference bad.png is not a picture that can be read'),
-        ("{path: 'b*.png', optional: true}", 'm.yaml:6:9: reference bad.png is not a picture that can be read'),
+        ("{path: bad.png, optional: true}", "m.yaml:6:9: reference bad.png is not a picture that can be read"),
+        ("{path: 'b*.png', optional: true}", "m.yaml:6:9: reference bad.png is not a picture that can be read"),
         ("{path: ../kite.png, optional: true}", "m.yaml:6:9: reference ../kite.png lies outside reference_root"),
         ("'{{ Empty }}'", 't.csv:2: column "Empty": job "kite": a reference is empty; name a file or leave it out'),
-        ("{column: Empty}", 't.csv:2: column "Empty": job "kite": names no picture; fill it in, or write optional: '
-                            "true beside column"),
+        (
+            "{column: Empty}",
+            't.csv:2: column "Empty": job "kite": names no picture; fill it in, or write optional: true beside column',
+        ),
         ("{column: Files}", 't.csv:2: column "Files": job "kite": reference none.png,k*.png does not exist'),
         ("{column: Handel}", 'm.yaml:6:9: references: no column "Handel"; did you mean Handle?'),
         ("{column: Handel, optional: true}", 'm.yaml:6:9: references: no column "Handel"; did you mean Handle?'),
@@ -265,7 +275,7 @@ def test_items_that_say_more_than_a_name(folder: Folder, item: str, expected: li
         ("'{{ Handel }}'", 'm.yaml:6:9: no column "Handel"; did you mean Handle?'),
         ("'{% if %}*.png'", "m.yaml:6:9: the template cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_items_with_a_problem(folder: Folder, item: str, expected: str) -> None:
     """What cannot be sent is a problem, optional or not; it names the row, and the column if it is one."""
     folder.write("bad.png", b"no picture")

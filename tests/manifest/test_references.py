@@ -32,10 +32,16 @@ def bytes_of(kind: str, size: tuple[int, int] = (64, 64)) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "mime"),
     [
-        ("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp"), ("GIF", "image/gif"),
-        ("BMP", "image/bmp"), ("TIFF", "image/tiff"), ("AVIF", "image/avif"), ("MPO", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("JPEG", "image/jpeg"),
+        ("WEBP", "image/webp"),
+        ("GIF", "image/gif"),
+        ("BMP", "image/bmp"),
+        ("TIFF", "image/tiff"),
+        ("AVIF", "image/avif"),
+        ("MPO", "image/jpeg"),
     ],
-)  # fmt: skip
+)
 def test_content_decides_what_a_picture_is(folder: Folder, kind: str, mime: str) -> None:
     """The name's ending plays no part; hash and size are those of the file's bytes."""
     data = bytes_of(kind)

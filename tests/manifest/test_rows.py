@@ -27,8 +27,11 @@ def test_every_entry_is_filled_for_every_row(folder: Folder) -> None:
     jobs = folder.jobs(text)
 
     assert [(job.id, job.prompt) for job in jobs] == [
-        ("a-1", "Apron"), ("a-2", "Apron, worn"), ("b-1", "Board"), ("b-2", "Board, worn"),
-    ]  # fmt: skip
+        ("a-1", "Apron"),
+        ("a-2", "Apron, worn"),
+        ("b-1", "Board"),
+        ("b-2", "Board, worn"),
+    ]
     assert jobs[3].place == Place(file=str(folder.path / "t.csv"), line=3)
 
 
@@ -88,22 +91,74 @@ def test_parameters_may_come_from_the_row(folder: Folder) -> None:
 BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["t.csv:1: has no header line; the first line names the columns"]),
     "header only": ("Handle,Title\n", ["t.csv:1: has no rows; write at least one under the header"]),
-    "other delimiters": ("Handle;Title|x\na;b|c\n", ['t.csv:1: the header is one cell; name the delimiter in rows, perhaps ";" or "|"']),
+    "other delimiters": (
+        "Handle;Title|x\na;b|c\n",
+        ['t.csv:1: the header is one cell; name the delimiter in rows, perhaps ";" or "|"'],
+    ),
     "doubled column": ("Handle,Title,Title\na,b,c\n", ['t.csv:1: the column "Title" is named twice; rename one']),
-    "short row": ("Handle,Title\na,b\nc\n", ['t.csv:3: column "Title": the row has 1 cell and the header 2; quote cells that hold a line end or the delimiter']),
-    "long row": ("Handle,Title\na,b,c\n", ["t.csv:2: the row has 3 cells and the header 2; quote cells that hold the delimiter"]),
-    "after quote": ('Handle,Title\na,"b"c\n', ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""']),
-    "open quote": ('Handle,Title\na,b\nc,"d\ne,f\n', ["t.csv:3: the row cannot be read: a quoted cell is never closed"]),
-    "huge cell": ("Handle,Title\na," + "x" * 140_000, ["t.csv:2: the row cannot be read: a cell is larger than 131,072 characters, or a quote before it is never closed"]),
-    "not utf-8": (b"Handle,Title\na,b\nc,caf\xe9\n", ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"]),
-    "empty cell": ("Handle,Title\na,\n", ['t.csv:2: column "Title": job "a": prompt is empty; write what the picture shows']),
-    "control": ("Handle,Title\na,x\x1by\n", ['t.csv:2: column "Title": job "a": prompt: \\x1b is a control character; only newline and tab are allowed']),
-    "bad id": ("Handle,Title\n../a,b\n", ['t.csv:2: column "Handle": id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got ../a; write {{ Handle | slug }} in the id']),
-    "empty id": ("Handle,Title\n,b\n", ['t.csv:2: column "Handle": id is empty; fill the cell, or leave such rows out with where: Handle != ""']),
-    "doubled id": ("Handle,Title\na,b\n\nA,c\n", ['t.csv:4: job "A": this id and a on line 2 differ in case only; give different ids, or name a column in unique to take one row of each kind']),
-    "key": ("Handle,Title\na,AIzaSyA1234567890123456789012345678901\n", ['t.csv:2: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table']),
-    "lines of quoted rows": ('Handle,Title\na,"1\n2\n3"\nb,\n', ['t.csv:5: column "Title": job "b": prompt is empty; write what the picture shows']),
-}  # fmt: skip
+    "short row": (
+        "Handle,Title\na,b\nc\n",
+        [
+            't.csv:3: column "Title": the row has 1 cell and the header 2; quote cells that hold a line end or the delimiter'
+        ],
+    ),
+    "long row": (
+        "Handle,Title\na,b,c\n",
+        ["t.csv:2: the row has 3 cells and the header 2; quote cells that hold the delimiter"],
+    ),
+    "after quote": (
+        'Handle,Title\na,"b"c\n',
+        ['t.csv:2: the row cannot be read: something follows a closing quote; write " inside a quoted cell as ""'],
+    ),
+    "open quote": (
+        'Handle,Title\na,b\nc,"d\ne,f\n',
+        ["t.csv:3: the row cannot be read: a quoted cell is never closed"],
+    ),
+    "huge cell": (
+        "Handle,Title\na," + "x" * 140_000,
+        [
+            "t.csv:2: the row cannot be read: a cell is larger than 131,072 characters, or a quote before it is never closed"
+        ],
+    ),
+    "not utf-8": (
+        b"Handle,Title\na,b\nc,caf\xe9\n",
+        ["t.csv:3: not utf-8; save the table as UTF-8 or name its encoding in rows"],
+    ),
+    "empty cell": (
+        "Handle,Title\na,\n",
+        ['t.csv:2: column "Title": job "a": prompt is empty; write what the picture shows'],
+    ),
+    "control": (
+        "Handle,Title\na,x\x1by\n",
+        ['t.csv:2: column "Title": job "a": prompt: \\x1b is a control character; only newline and tab are allowed'],
+    ),
+    "bad id": (
+        "Handle,Title\n../a,b\n",
+        [
+            't.csv:2: column "Handle": id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got ../a; write {{ Handle | slug }} in the id'
+        ],
+    ),
+    "empty id": (
+        "Handle,Title\n,b\n",
+        ['t.csv:2: column "Handle": id is empty; fill the cell, or leave such rows out with where: Handle != ""'],
+    ),
+    "doubled id": (
+        "Handle,Title\na,b\n\nA,c\n",
+        [
+            't.csv:4: job "A": this id and a on line 2 differ in case only; give different ids, or name a column in unique to take one row of each kind'
+        ],
+    ),
+    "key": (
+        "Handle,Title\na,AIzaSyA1234567890123456789012345678901\n",
+        [
+            't.csv:2: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table'
+        ],
+    ),
+    "lines of quoted rows": (
+        'Handle,Title\na,"1\n2\n3"\nb,\n',
+        ['t.csv:5: column "Title": job "b": prompt is empty; write what the picture shows'],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -93,10 +93,21 @@ def test_utf16(folder: Folder) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        'x y,"c""d"', "it's,{{b}}", "a\\b,class", "a:b,#c", "- a,true", "1st,2nd", "a b,a-b", "名,说明", "a%}b,{#c",
-        "row,none", "*a,&b", "No,Yes", '"a\nb",c',
+        'x y,"c""d"',
+        "it's,{{b}}",
+        "a\\b,class",
+        "a:b,#c",
+        "- a,true",
+        "1st,2nd",
+        "a b,a-b",
+        "名,说明",
+        "a%}b,{#c",
+        "row,none",
+        "*a,&b",
+        "No,Yes",
+        '"a\nb",c',
     ],
-)  # fmt: skip
+)
 def test_odd_column_names(folder: Folder, header: str) -> None:
     """No column name breaks the YAML or the template; unusable ones are left alone."""
     _, jobs = start(folder, f"{header}\nfirst,red cup\nsecond,blue cup\n")
@@ -151,12 +162,16 @@ def test_long_descriptions_are_cut(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("header", "title"),
     [
-        ("Artikel-Nr.;Bezeichnung;Beschreibung", "Bezeichnung"), ("Código;Título;Descripción", "Título"),
-        ("Référence;Nom du produit;Description", "Nom_du_produit"), ("Kod produktu;Nazwa;Opis", "Nazwa"),
+        ("Artikel-Nr.;Bezeichnung;Beschreibung", "Bezeichnung"),
+        ("Código;Título;Descripción", "Título"),
+        ("Référence;Nom du produit;Description", "Nom_du_produit"),
+        ("Kod produktu;Nazwa;Opis", "Nazwa"),
         ("Артикул;Название;Описание", "Название"),
-        ("货号;商品名称;描述", "商品名称"), ("商品コード;商品名;商品説明", "商品名"), ("ID;Naam;Omschrijving", "Naam"),
+        ("货号;商品名称;描述", "商品名称"),
+        ("商品コード;商品名;商品説明", "商品名"),
+        ("ID;Naam;Omschrijving", "Naam"),
     ],
-)  # fmt: skip
+)
 def test_columns_in_other_languages(folder: Folder, header: str, title: str) -> None:
     """The number names the picture, the name is the subject, the description follows."""
     text, jobs = start(folder, f"{header}\nA-1;Lamp;of brass\nA-2;Cup;of clay\n")
@@ -182,8 +197,18 @@ MESSY = "Handle,Title,Body (HTML),Price,Image Src\n"
         ("kite,Kite,,5,,,\n\n,,,,\nmug,Mug,,7,\n", ["kite", "mug"]),
         (" kite ,Kite,,5,\nkite,,,,\nmug ,Mug,,7,\n", ["kite", "mug"]),
     ],
-    ids=["late title", "totals", "totals only", "further rows", "slug", "case", "no letters", "short rows", "empty",
-         "spaces"],
+    ids=[
+        "late title",
+        "totals",
+        "totals only",
+        "further rows",
+        "slug",
+        "case",
+        "no letters",
+        "short rows",
+        "empty",
+        "spaces",
+    ],
 )
 def test_messy_rows(folder: Folder, rows: str, ids: list[str]) -> None:
     """One job per product, whatever else a spreadsheet or a shop writes between them."""
@@ -211,12 +236,14 @@ def test_rows_left_out_are_counted(folder: Folder) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        "sep=;\r\nHandle;Title\r\nkite;Grün\r\n".encode(), "Handle\tTitle\r\nkite\tGrün\r\n".encode("utf-16"),
-        "\ufeffHandle,Title\rkite,Grün\r".encode(), gzip.compress("Handle|Title\nkite|Grün\n".encode()),
+        "sep=;\r\nHandle;Title\r\nkite;Grün\r\n".encode(),
+        "Handle\tTitle\r\nkite\tGrün\r\n".encode("utf-16"),
+        "\ufeffHandle,Title\rkite,Grün\r".encode(),
+        gzip.compress("Handle|Title\nkite|Grün\n".encode()),
         "Handle;Title;;\nkite;Grün\n".encode("cp1252"),
     ],
     ids=["sep", "utf-16", "old Mac", "packed", "cp1252"],
-)  # fmt: skip
+)
 def test_tables_as_programs_write_them(folder: Folder, table: bytes) -> None:
     """What the reader understands by itself needs no word in the manifest, the rest is found out."""
     [job] = start(folder, table)[1]
@@ -344,9 +371,14 @@ def test_missing_table(folder: Folder) -> None:
 
 def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "batch", *words], cwd=folder, env=dict(os.environ), capture_output=True, text=True,
-        encoding="utf-8", timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "batch", *words],
+        cwd=folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
 
 
 def test_the_command_says_what_to_type_next(tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def test_values_inside_a_value(folder: Folder) -> None:
     """Objects and lists are reached into, with the texts in them as exact as outside."""
     line = '{"a": {"b": 1.50, "items": [{"c": null}, false]}, "tags": ["new", 2]}'
 
-    assert prompts(folder, '{{ row["a"]["b"] }}, {{ a.b }}, {{ row["a"]["items"][1] }}, {{ tags | join("+") }}', line) == [
-        "1.50, 1.50, false, new+2"
-    ]
+    assert prompts(
+        folder, '{{ row["a"]["b"] }}, {{ a.b }}, {{ row["a"]["items"][1] }}, {{ tags | join("+") }}', line
+    ) == ["1.50, 1.50, false, new+2"]
 
 
 def test_a_cell_is_never_a_template(folder: Folder) -> None:
@@ -63,31 +63,77 @@ def test_a_cell_is_never_a_template(folder: Folder) -> None:
 
 def test_missing_keys_may_have_a_default(folder: Folder) -> None:
     """Lines need not have the same keys; the template says what happens without one."""
-    assert prompts(folder, '{{ a | default("plain") }}{% if b is defined %}{{ b }}{% endif %}', '{"a": "x"}\n{"b": "y"}') == ["x", "plainy"]
+    assert prompts(
+        folder, '{{ a | default("plain") }}{% if b is defined %}{{ b }}{% endif %}', '{"a": "x"}\n{"b": "y"}'
+    ) == ["x", "plainy"]
 
 
 BAD: dict[str, tuple[str | bytes, list[str]]] = {
-    "missing key": ('{"Handle": "a", "Title": "x"}\n{"Handle": "b"}\n{"Handle": "c"}', [
-        't.jsonl:2: job "b": prompt: this row has no "Title"', 't.jsonl:3: job "c": prompt: this row has no "Title"',
-    ]),
+    "missing key": (
+        '{"Handle": "a", "Title": "x"}\n{"Handle": "b"}\n{"Handle": "c"}',
+        [
+            't.jsonl:2: job "b": prompt: this row has no "Title"',
+            't.jsonl:3: job "c": prompt: this row has no "Title"',
+        ],
+    ),
     "key of no line": ('{"Handle": "a", "Titel": "x"}', ['m.yaml:2:37: no column "Title"; did you mean Titel?']),
-    "object": ('{"Handle": "a", "Title": {"en": "x"}}', ['t.jsonl:1: job "a": prompt: "Title" is an object here; pick a value of it, such as row["Column"]["key"]']),
-    "list": ('{"Handle": "a", "Title": ["x"]}', ['t.jsonl:1: job "a": prompt: "Title" is a list here; pick a value of it, such as row["Column"]["key"]']),
-    "null": ('{"Handle": "a", "Title": null}', ['t.jsonl:1: column "Title": job "a": prompt is empty; write what the picture shows']),
-    "no object": ('{"Handle": "a", "Title": "x"}\n[1]', ['t.jsonl:2: every line must be an object such as {"Title": "Kite"}']),
-    "bad JSON": ('{"Handle": "a", "Title": "x"}\n{"Handle": }', ["t.jsonl:2: no JSON object on this line (Expecting value, character 12)"]),
-    "pretty": ('[\n{"Handle": "a"\n}]', ["t.jsonl:1: this is one JSON list; JSON lines hold one object per line (jq -c '.[]' makes them of it)"]),
-    "doubled key": ('{"Handle": "a", "Title": "x", "Title": "y"}', ['t.jsonl:1: the key "Title" is written twice; keep one']),
+    "object": (
+        '{"Handle": "a", "Title": {"en": "x"}}',
+        ['t.jsonl:1: job "a": prompt: "Title" is an object here; pick a value of it, such as row["Column"]["key"]'],
+    ),
+    "list": (
+        '{"Handle": "a", "Title": ["x"]}',
+        ['t.jsonl:1: job "a": prompt: "Title" is a list here; pick a value of it, such as row["Column"]["key"]'],
+    ),
+    "null": (
+        '{"Handle": "a", "Title": null}',
+        ['t.jsonl:1: column "Title": job "a": prompt is empty; write what the picture shows'],
+    ),
+    "no object": (
+        '{"Handle": "a", "Title": "x"}\n[1]',
+        ['t.jsonl:2: every line must be an object such as {"Title": "Kite"}'],
+    ),
+    "bad JSON": (
+        '{"Handle": "a", "Title": "x"}\n{"Handle": }',
+        ["t.jsonl:2: no JSON object on this line (Expecting value, character 12)"],
+    ),
+    "pretty": (
+        '[\n{"Handle": "a"\n}]',
+        ["t.jsonl:1: this is one JSON list; JSON lines hold one object per line (jq -c '.[]' makes them of it)"],
+    ),
+    "doubled key": (
+        '{"Handle": "a", "Title": "x", "Title": "y"}',
+        ['t.jsonl:1: the key "Title" is written twice; keep one'],
+    ),
     "NaN": ('{"Handle": "a", "Title": NaN}', ["t.jsonl:1: NaN is no JSON; write a number or null"]),
     "deep": ('{"Handle": "a", "Title": "x"}\n' + '{"a":' * 100_000, ["t.jsonl:2: the line is nested too deep"]),
     "empty": ("\n\n", ["t.jsonl:1: has no rows; write one JSON object per line"]),
     "no keys": ("{}\n{}", ["t.jsonl:1: no line has a key; keys name the columns"]),
-    "not utf-8": (b'{"Handle": "a", "Title": "x"}\n{"Handle": "caf\xe9"}', ["t.jsonl:2: not utf-8; save the table as UTF-8 or name its encoding in rows"]),
-    "deep cell": ('{"Handle": "a", "Title": "x", "b": ' + "[" * 600 + "]" * 600 + '}\n{"Handle": "b", "Title": 7}', ["t.jsonl:1: the line is nested too deep"]),
-    "half a character": ('{"Handle": "a", "Title": "\\ud800"}', ['t.jsonl:1: column "Title": job "a": prompt: \\ud800 is half a character, not valid Unicode; write the whole character']),
-    "key": ('{"Handle": "a", "Title": "AIzaSyA1234567890123456789012345678901"}', ['t.jsonl:1: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table']),
-    "too many keys": ("".join(f'{{"k{n}": 1}}\n' for n in range(10_001)), ["t.jsonl:1: the lines have more than 10,000 different keys; keys are names of columns"]),
-}  # fmt: skip
+    "not utf-8": (
+        b'{"Handle": "a", "Title": "x"}\n{"Handle": "caf\xe9"}',
+        ["t.jsonl:2: not utf-8; save the table as UTF-8 or name its encoding in rows"],
+    ),
+    "deep cell": (
+        '{"Handle": "a", "Title": "x", "b": ' + "[" * 600 + "]" * 600 + '}\n{"Handle": "b", "Title": 7}',
+        ["t.jsonl:1: the line is nested too deep"],
+    ),
+    "half a character": (
+        '{"Handle": "a", "Title": "\\ud800"}',
+        [
+            't.jsonl:1: column "Title": job "a": prompt: \\ud800 is half a character, not valid Unicode; write the whole character'
+        ],
+    ),
+    "key": (
+        '{"Handle": "a", "Title": "AIzaSyA1234567890123456789012345678901"}',
+        [
+            't.jsonl:1: column "Title": job "a": prompt: this looks like an API key; keys come from the environment, never from a manifest or a table'
+        ],
+    ),
+    "too many keys": (
+        "".join(f'{{"k{n}": 1}}\n' for n in range(10_001)),
+        ["t.jsonl:1: the lines have more than 10,000 different keys; keys are names of columns"],
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -219,7 +265,7 @@ def test_parquet_values_become_exact_texts(folder: Folder) -> None:
         "day": arrow.array([0, 1], type=arrow.date32()),
     }
     write_parquet(folder.path / "t.parquet", columns)
-    text = "rows: t.parquet\njobs: [{prompt: '[{{text}}] {{long}} {{money}} {{single}} {{flag}} {{kind}} {{day}} {{inner.name}} {{ row[\"inner\"][\"tags\"] | join(\"+\") }}'}]"
+    text = 'rows: t.parquet\njobs: [{prompt: \'[{{text}}] {{long}} {{money}} {{single}} {{flag}} {{kind}} {{day}} {{inner.name}} {{ row["inner"]["tags"] | join("+") }}\'}]'
 
     jobs = folder.jobs(text)
 
@@ -232,7 +278,9 @@ def test_parquet_values_become_exact_texts(folder: Folder) -> None:
 
 def test_parquet_in_many_batches(folder: Folder) -> None:
     """Rows are counted through row groups and batches."""
-    write_parquet(folder.path / "t.parquet", {"Handle": [f"h{n}" for n in range(2500)], "Title": ["x"] * 2500}, row_group_size=700)
+    write_parquet(
+        folder.path / "t.parquet", {"Handle": [f"h{n}" for n in range(2500)], "Title": ["x"] * 2500}, row_group_size=700
+    )
 
     jobs = folder.jobs(BY_TITLE.replace("t.jsonl", "t.parquet"))
 

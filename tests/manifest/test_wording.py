@@ -46,7 +46,7 @@ def test_strip_html(text: str, expected: str) -> None:
     assert strip_html(text) == expected
 
 
-@pytest.mark.parametrize("piece", ["<a ", "<p title='", "<script>", "<!--", "</", "<a b=\"", "&lt;", "<![CDATA["])
+@pytest.mark.parametrize("piece", ["<a ", "<p title='", "<script>", "<!--", "</", '<a b="', "&lt;", "<![CDATA["])
 def test_markup_without_end_is_searched_once(piece: str) -> None:
     """A cell made to be slow is no slower than a page of text; a search from every tag to the end took minutes."""
     assert len(strip_html(piece * (130_000 // len(piece)))) <= 130_000

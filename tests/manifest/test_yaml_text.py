@@ -1,5 +1,4 @@
 """YAML is read as people mean it, and what cannot be read is named with its place."""
-# ruff: noqa: E501  # a table reads best with one case on one line
 
 from __future__ import annotations
 
@@ -41,12 +40,32 @@ def problems_of(text: str | bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("16:9", "16:9"), ("no", "no"), ("on", "on"), ("2024-01-01", "2024-01-01"), ("1_000", "1_000"), ("=", "="),
-        ("true", True), ("False", False), ("~", None), ("null", None), ("512", 512), ("012", 12), ("0o17", 15),
-        ("0x1F", 31), ("-3", -3), ("1e3", 1000.0), (".5", 0.5), ("1.", 1.0), ("1K", "1K"), ('"512"', "512"),
-        ("[a, b]", ["a", "b"]), ("{512: x}", {"512": "x"}), ("|\n a\n b\n", "a\nb\n"), ('"\\u2028"', "\u2028"),
+        ("16:9", "16:9"),
+        ("no", "no"),
+        ("on", "on"),
+        ("2024-01-01", "2024-01-01"),
+        ("1_000", "1_000"),
+        ("=", "="),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("512", 512),
+        ("012", 12),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("-3", -3),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("1K", "1K"),
+        ('"512"', "512"),
+        ("[a, b]", ["a", "b"]),
+        ("{512: x}", {"512": "x"}),
+        ("|\n a\n b\n", "a\nb\n"),
+        ('"\\u2028"', "\u2028"),
     ],
-)  # fmt: skip
+)
 def test_scalars_have_the_types_of_yaml_1_2(text: str, expected: object) -> None:
     """Ratios, dates and no are text; numbers and true are not."""
     assert value_of(text) == expected
@@ -85,13 +104,16 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "double key": ("a: 1\nb: 2\na: 3", '3:1: "a" is written twice, first on line 1; keep one'),
     "list as key": ("{[a]: 1}", "1:2: a key must be a word; this is a list or a mapping"),
     "recursive": ("a: &a [1, *a]", "1:4: recursive: this value contains itself; write it out"),
-    "python object": ("!!python/object/apply:os.system [id]", "1:1: the tag tag:yaml.org,2002:python/object/apply:os.system is not allowed; only YAML's core types are"),
+    "python object": (
+        "!!python/object/apply:os.system [id]",
+        "1:1: the tag tag:yaml.org,2002:python/object/apply:os.system is not allowed; only YAML's core types are",
+    ),
     "binary": ("a: !!binary aGk=", "1:4: the tag tag:yaml.org,2002:binary is not allowed; only YAML's core types are"),
     "own tag": ("a: !env KEY", "1:4: the tag !env is not allowed; only YAML's core types are"),
     "no int": ("a: !!int x", "1:4: this is no int; remove the tag"),
     "digits": ("a: " + "9" * 5000, "1:4: a number of 5000 characters is too long; quote it if it is text"),
     "merged scalar": ("a: {<<: 3}", "1:9: << takes a mapping or a list of mappings"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -124,19 +146,25 @@ def test_characters_written_in_halves_are_whole() -> None:
     assert value_of('{"\\uD83D\\uDE00": ["x\\ud83d\\ude00y", \'\\ud83d\\ude00\']}') == {"😀": ["x😀y", r"\ud83d\ude00"]}
 
 
-@pytest.mark.parametrize("form", ["a: x\u2028y\u2029z", "a: 'x\u2028y\u2029z'", 'a: "x\u2028y\u2029z"', "a: |-\n  x\u2028y\u2029z"])
+@pytest.mark.parametrize(
+    "form", ["a: x\u2028y\u2029z", "a: 'x\u2028y\u2029z'", 'a: "x\u2028y\u2029z"', "a: |-\n  x\u2028y\u2029z"]
+)
 def test_line_separators_are_text(form: str) -> None:
     """YAML 1.2 knows no other line ends than those of text files, so places count the same lines as an editor."""
     assert value_of(form) == {"a": "x\u2028y\u2029z"}
     last = form.count("\n") + 2
-    assert problems_of(f"{form}\nb: !x 1") == [f"m.yaml:{last}:4: the tag !x is not allowed; only YAML's core types are"]
+    assert problems_of(f"{form}\nb: !x 1") == [
+        f"m.yaml:{last}:4: the tag !x is not allowed; only YAML's core types are"
+    ]
 
 
 @pytest.mark.parametrize("place", ["# {}\na: 1", "a: &{} 1", "a: 1 # {}", "# é\n\n#{}"])
 def test_a_key_beside_the_values_is_found(place: str) -> None:
     """A comment is as public as the rest; the key is not repeated."""
     [problem] = problems_of(place.format("AIza" + "Sy" * 17))
-    assert problem.endswith("this looks like an API key; keys come from the environment, never from a manifest or a table")
+    assert problem.endswith(
+        "this looks like an API key; keys come from the environment, never from a manifest or a table"
+    )
     assert problem.split(":")[1] == str(place.partition("{")[0].count("\n") + 1)
 
 
@@ -166,7 +194,7 @@ def test_windows_line_ends_are_line_ends() -> None:
         ("\n".join(" " * level + "a:" for level in range(1200)), "51:51"),
     ],
     ids=["brackets", "behind a key", "braces", "dashes", "lines", "indented"],
-)  # fmt: skip
+)
 def test_depth_is_refused_before_it_is_built(text: str, place: str) -> None:
     """A hundred thousand brackets end at the fifty-first, also where the parser itself gives up at a thousand."""
     assert problems_of(text) == [f"m.yaml:{place}: nested deeper than 50"]

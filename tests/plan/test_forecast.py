@@ -15,9 +15,11 @@ from batch.store.history import History
 def ahead(jobs: int, *, simulated: bool = False, limits: Any = None, **retry: Any) -> Any:
     plan = make_plan((job(f"job-{n}") for n in range(jobs)), History(), Policies(), lambda _: 0.1)
     settings = Settings(
-        name="x", providers=(ProviderSettings(profile="anyfast"),), limits=limits or Limits(),
+        name="x",
+        providers=(ProviderSettings(profile="anyfast"),),
+        limits=limits or Limits(),
         retry=RetryPolicy(**retry),
-    )  # fmt: skip
+    )
     return forecast(plan, settings, simulated=simulated)
 
 

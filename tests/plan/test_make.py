@@ -39,8 +39,10 @@ def test_every_job_is_counted_once_and_priced(history: Any) -> None:
     jobs = [job("a"), job("b"), job("c", image_size="4K"), job("d")]
     plan = make_plan(jobs, known, KEEP, lambda job: 0.5 if job.image_size == "4K" else 0.1)
     assert {name: group.count for name, group in plan.groups.items() if group.count} == {
-        "skip: done": 1, "skip: failed": 1, "to do: new": 2,
-    }  # fmt: skip
+        "skip: done": 1,
+        "skip: failed": 1,
+        "to do: new": 2,
+    }
     assert (plan.jobs, plan.to_do, plan.usd) == (4, 2, pytest.approx(0.6))
     assert (plan.removed.count, plan.removed.spent_usd) == (1, 0.5)
     assert (plan.groups["skip: done"].spent_usd, plan.groups["skip: failed"].price_usd) == (0.5, 0.1)
@@ -172,8 +174,9 @@ def test_twins_share_one_picture_if_told() -> None:
     plan = make_plan(jobs, History(), SHARING, price)
     assert names(plan) == ["new", "copy", "new", "copy"]
     assert [(each.id, original) for each, original in plan.copies(jobs)] == [
-        ("b", job("a").key()), ("d", job("a").key()),
-    ]  # fmt: skip
+        ("b", job("a").key()),
+        ("d", job("a").key()),
+    ]
     assert plan.usd == pytest.approx(2 * PRICE_USD)
 
 

@@ -206,6 +206,16 @@ def received(value: Any, *, headers: dict[str, str] | None = None, blobs: tuple[
 def tools() -> SimpleNamespace:
     """The helpers, for test modules that cannot import this one."""
     return SimpleNamespace(
-        KEY=KEY, QUICK=QUICK, PATH=PATH, Sink=Sink, MemorySpool=MemorySpool, answer=answer, reset=reset, job=job,
-        read_request=read_request, received=received, api_key=ApiKey(KEY), clock=SystemClock(),
-    )  # fmt: skip
+        KEY=KEY,
+        QUICK=QUICK,
+        PATH=PATH,
+        Sink=Sink,
+        MemorySpool=MemorySpool,
+        answer=answer,
+        reset=reset,
+        job=job,
+        read_request=read_request,
+        received=received,
+        api_key=ApiKey(KEY),
+        clock=SystemClock(),
+    )

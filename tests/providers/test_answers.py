@@ -34,8 +34,7 @@ PART_SHAPES = {
     "inlineData": (IMAGE, AS_BYTES),
     "inline_data": ({"inline_data": {"mime_type": "image/png", "data": B64}}, AS_BYTES),
     "mixed": ({"inlineData": {"mime_type": "image/png", "data": B64}}, AS_BYTES),
-    "url-safe, unpadded": (
-        {"inlineData": {"data": base64.urlsafe_b64encode(PNG).decode().rstrip("=")}}, BARE_BYTES),
+    "url-safe, unpadded": ({"inlineData": {"data": base64.urlsafe_b64encode(PNG).decode().rstrip("=")}}, BARE_BYTES),
     "lines": ({"inlineData": {"data": B64[:8] + "\r\n " + B64[8:]}}, BARE_BYTES),
     "A": ({"fileData": {"mimeType": "image/png", "fileUri": URL}}, AS_URL),
     "A'": ({"file_data": {"mime_type": "image/png", "file_uri": URL}}, AS_URL),
@@ -52,7 +51,7 @@ PART_SHAPES = {
     "F image": ({"image": {"url": URL}}, BARE_URL),
     "F image_url": ({"image_url": {"url": URL}}, BARE_URL),
     "F image_url bare": ({"image_url": URL}, BARE_URL),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("shape", PART_SHAPES)
@@ -173,14 +172,28 @@ FINISHES: dict[str | None, tuple[type[AttemptError], int | None]] = {
     "SOMETHING_NEW": (Unusable, 1),
     **dict.fromkeys(
         (
-            "IMAGE_RECITATION", "RECITATION", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "PROHIBITED_CONTENT",
-            "SAFETY", "BLOCKLIST", "SPII", "LANGUAGE", "MODEL_ARMOR", "ESCALATION", "MAX_TOKENS", "CONTINUATION",
-            "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE",
+            "IMAGE_RECITATION",
+            "RECITATION",
+            "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT",
+            "PROHIBITED_CONTENT",
+            "SAFETY",
+            "BLOCKLIST",
+            "SPII",
+            "LANGUAGE",
+            "MODEL_ARMOR",
+            "ESCALATION",
+            "MAX_TOKENS",
+            "CONTINUATION",
+            "MALFORMED_FUNCTION_CALL",
+            "UNEXPECTED_TOOL_CALL",
+            "TOO_MANY_TOOL_CALLS",
+            "MISSING_THOUGHT_SIGNATURE",
         ),
         (Refused, None),
     ),
     "PUP_LIMITED_DISABLED": (RunStopper, None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("spelling", ["finishReason", "finish_reason"])

@@ -114,8 +114,12 @@ RELAY = [
     (403, relay("no", "NOT_ENOUGH_BALANCE"), RunStopper, "no_credit"),
     (401, relay("该令牌额度已用尽"), RunStopper, "no_credit"),
     (402, relay("Insufficient balance"), RunStopper, "no_credit"),
-    (400, relay("User location is not supported for the API use.", 400, "upstream_error"), RunStopper,
-     "account_not_ready"),
+    (
+        400,
+        relay("User location is not supported for the API use.", 400, "upstream_error"),
+        RunStopper,
+        "account_not_ready",
+    ),
     (403, relay("无权访问 vip 分组"), RunStopper, "permission_denied"),
     (403, relay("分组 vip 已被弃用"), RunStopper, "permission_denied"),
     (403, relay("This token has no access to model x"), RunStopper, "permission_denied"),
@@ -148,9 +152,7 @@ RELAY = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "code"), GOOGLE + RELAY)
-def test_every_known_error_has_its_class_and_code(
-    status: int, body: Any, kind: type[AttemptError], code: str
-) -> None:
+def test_every_known_error_has_its_class_and_code(status: int, body: Any, kind: type[AttemptError], code: str) -> None:
     """By status first, then code, then words, whoever rewrote the error."""
     error = meant(status, body)
     assert (type(error), error.code) == (kind, code)
@@ -264,13 +266,15 @@ def test_no_retry_after_whatever_breaks_the_reader(value: str, date: str) -> Non
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["error", "code", "status", "message", "details", "violations", "quotaId", "retryDelay", "reason"]
-        ),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "code", "status", "message", "details", "violations", "quotaId", "retryDelay", "reason"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
 )
@@ -291,10 +295,20 @@ def test_no_bytes_whatever_break_the_reader(status: int, body: bytes) -> None:
 
 
 DURATIONS = [
-    ("36s", 36.0), ("45.837906927s", 45.837906927), ("373.801628ms", 0.373801628), ("12h26m36s", 44796.0),
-    ("1m", 60.0), ("", None), ("5", None), ("s", None), ("-5s", None), ("5s later", None), ("٣s", None),
-    ("1e3s", None), ("9" * 50 + "s", None),
-]  # fmt: skip
+    ("36s", 36.0),
+    ("45.837906927s", 45.837906927),
+    ("373.801628ms", 0.373801628),
+    ("12h26m36s", 44796.0),
+    ("1m", 60.0),
+    ("", None),
+    ("5", None),
+    ("s", None),
+    ("-5s", None),
+    ("5s later", None),
+    ("٣s", None),
+    ("1e3s", None),
+    ("9" * 50 + "s", None),
+]
 
 
 @pytest.mark.parametrize(("text", "seconds"), DURATIONS)

@@ -28,9 +28,7 @@ async def downloads(tools: Any) -> AsyncIterator[Callable[[str], DownloadClient]
         yield make
 
 
-async def test_the_apis_own_pictures_are_fetched_without_the_key(
-    raw_server: Any, provider: Any, tools: Any
-) -> None:
+async def test_the_apis_own_pictures_are_fetched_without_the_key(raw_server: Any, provider: Any, tools: Any) -> None:
     """Same origin, no key in any form, no cookies: the picture's host need not know us."""
     peer = await raw_server(tools.answer(b"picture", "200 OK", "Set-Cookie: a=b"))
     speaker = provider(peer.url)
@@ -47,17 +45,19 @@ async def test_the_apis_own_pictures_are_fetched_without_the_key(
 BROKEN: dict[str, tuple[bytes, type[AttemptError], str]] = {
     "404": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Unusable, "download_gone"),
     "giant": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", Unusable, "download_gone"),
-    "turns in circles": (
-        b"HTTP/1.1 302 Found\r\nLocation: /signed?token=secret\r\n\r\n", Unusable, "download_gone"),
+    "turns in circles": (b"HTTP/1.1 302 Found\r\nLocation: /signed?token=secret\r\n\r\n", Unusable, "download_gone"),
     "leads to a private place": (
-        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n", Unusable, "download_refused"),
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n",
+        Unusable,
+        "download_refused",
+    ),
     "leads to a file": (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", Unusable, "download_refused"),
     "503": (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", Undelivered, "download_failed"),
     "302 to nowhere": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", Undelivered, "download_failed"),
     "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", Undelivered, "download_failed"),
     "silence": (b"", Undelivered, "download_failed"),
     "brotli": (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nabc", Undelivered, "download_failed"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -165,7 +165,9 @@ async def test_a_public_name_with_a_private_address_is_refused(
         await downloads("https://api.example").get("https://pictures.example/x.png", tools.Sink())
 
 
-@pytest.mark.parametrize("url", ["https://example.com/a.png?x=1", "https://EXAMPLE.com:443/", "https://xn--exmple-cua.com/"])
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.png?x=1", "https://EXAMPLE.com:443/", "https://xn--exmple-cua.com/"]
+)
 async def test_plain_public_addresses_pass(url: str, downloads: Any) -> None:
     """The rules refuse tricks, not pictures."""
     assert url_problem(url) is None

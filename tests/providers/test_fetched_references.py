@@ -69,8 +69,9 @@ async def test_a_picture_is_fetched_once_and_kept(host: PictureHost, fetch: Fetc
         assert (picture.problem, picture.mime, picture.size_bytes) == ("", "image/png", len(data))
         assert picture.file.read_bytes() == data
     assert fetch.told == [
-        f"fetching reference pictures; they are kept in {fetch.cache.folder}", "reference pictures fetched: 2"
-    ]  # fmt: skip
+        f"fetching reference pictures; they are kept in {fetch.cache.folder}",
+        "reference pictures fetched: 2",
+    ]
 
 
 async def test_what_is_kept_is_the_owners_and_names_no_address(host: PictureHost, fetch: Fetcher) -> None:
@@ -138,18 +139,27 @@ FAILURES: dict[str, tuple[Any, str, int]] = {
     "500": (http(status="500 Oops"), "cannot be fetched: answered 500", 3),
     "429": (http(status="429 Slow down"), "cannot be fetched: answered 429", 3),
     "304 unasked": (http(status="304 Not Modified"), "cannot be fetched: answered 304", 3),
-    "no picture": (http(b"<html>"), "is not a picture that can be read; save it as PNG, JPEG, WEBP, GIF, BMP, TIFF or "
-                                    "AVIF", 1),
+    "no picture": (
+        http(b"<html>"),
+        "is not a picture that can be read; save it as PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF",
+        1,
+    ),
     "half a picture": (http(png(300)[:-40]), "is damaged or cut off (", 1),
     "nothing": (http(), "is empty", 1),
-    "announced too large": (b"HTTP/1.1 200 OK\r\nContent-Length: 20971521\r\n\r\n",
-                            "cannot be fetched: it is larger than 20 MB", 1),
+    "announced too large": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 20971521\r\n\r\n",
+        "cannot be fetched: it is larger than 20 MB",
+        1,
+    ),
     "too large": (never_ending, "cannot be fetched: it is larger than 20 MB", 1),
     "cut": (hang_up, "cannot be fetched: the answer ended before its end", 3),
     "no HTTP": (b"SSH-2.0\r\n\r\n", "cannot be fetched: the answer is not HTTP", 3),
-    "in circles": (http(b"", "302 Found", "Location: /x?signature=secret"),
-                   "cannot be fetched: is redirected again and again", 4),
-}  # fmt: skip
+    "in circles": (
+        http(b"", "302 Found", "Location: /x?signature=secret"),
+        "cannot be fetched: is redirected again and again",
+        4,
+    ),
+}
 
 
 @pytest.mark.parametrize("what", FAILURES)
@@ -278,16 +288,26 @@ async def test_a_redirect_among_listed_hosts_is_followed(host: PictureHost, fetc
 @pytest.mark.parametrize(
     "url",
     [
-        "http://169.254.169.254/latest/meta-data", "http://localhost/", "http://2130706433/", "http://0x7f.1/",
-        "http://127.1/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://127.0.0.1/",
-        "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/",
-        "https://good.com\\@evil.com/", "https://user:word@good.com/", "https://good.com:444/", "https://good.com/\n",
+        "http://169.254.169.254/latest/meta-data",
+        "http://localhost/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://127.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://127.1/",
+        "https://127.0.0.1/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[2002:7f00:1::]/",
+        "https://good.com\\@evil.com/",
+        "https://user:word@good.com/",
+        "https://good.com:444/",
+        "https://good.com/\n",
         "file:///etc/passwd",
     ],
-)  # fmt: skip
-async def test_addresses_that_are_never_opened(
-    url: str, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+)
+async def test_addresses_that_are_never_opened(url: str, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if a manifest's list allowed everything, no connection is tried and no name is asked for."""
 
     async def never(*_: Any, **__: Any) -> None:
@@ -305,8 +325,10 @@ async def test_a_listed_name_with_a_private_address_is_not_opened(
     address: str, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One private address among public ones is enough."""
-    found = [{"hostname": "x", "host": host, "port": 443, "family": 2, "proto": 0, "flags": 0}
-             for host in ("93.184.216.34", address)]  # fmt: skip
+    found = [
+        {"hostname": "x", "host": host, "port": 443, "family": 2, "proto": 0, "flags": 0}
+        for host in ("93.184.216.34", address)
+    ]
 
     async def resolve(*_: Any, **__: Any) -> Any:
         return found
@@ -353,10 +375,16 @@ async def test_a_certificate_for_another_host_is_refused(host: PictureHost, fetc
 @pytest.mark.parametrize(
     "damage",
     [
-        b"", b"{", b"[]", b"null", b'{"sha256": "../../../etc/passwd", "mime": "image/png", "size_bytes": 1}',
-        b'{"sha256": 1, "mime": "image/png", "size_bytes": 1}', b'{"mime": "image/png"}', b"[" * 10_000,
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"sha256": "../../../etc/passwd", "mime": "image/png", "size_bytes": 1}',
+        b'{"sha256": 1, "mime": "image/png", "size_bytes": 1}',
+        b'{"mime": "image/png"}',
+        b"[" * 10_000,
     ],
-)  # fmt: skip
+)
 async def test_a_damaged_record_is_no_record(damage: bytes, host: PictureHost, fetch: Fetcher) -> None:
     """It is fetched again, and right afterwards."""
     host.replies = {"/x.png": http(png())}

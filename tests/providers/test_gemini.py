@@ -80,9 +80,14 @@ def ask_the_sdk(url: str, job: Any, lane: Lane) -> None:
     [(call, profile) for call in CALLS for profile in ("anyfast", "google") if (call, profile) != ("flex", "anyfast")],
 )
 async def test_the_request_is_the_official_sdks(
-    call: str, profile: str, raw_server: Any, provider: Any, tools: Any, tmp_path: Path,
+    call: str,
+    profile: str,
+    raw_server: Any,
+    provider: Any,
+    tools: Any,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """After the names are brought to one spelling, both clients send the same JSON to the same path."""
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -144,7 +149,6 @@ async def test_our_own_timeouts_do_not_cut_a_flex_request(raw_server: Any, provi
 def test_anyfast_gets_the_spelling_it_documents(tools: Any) -> None:
     """inline_data and mime_type in its requests; Google's are camelCase."""
 
-
     encoded = [EncodedReference(mime="image/png", base64=b"QUJD")]
     snake = b"".join(build_request(tools.job(), encoded, snake_case=True).pieces)
     camel = b"".join(build_request(tools.job(), encoded, snake_case=False).pieces)
@@ -201,9 +205,7 @@ def whole_answer(tools: Any, *headers: str, **more: Any) -> Any:
     return tools.answer(json.dumps(tree).encode(), "200 OK", *headers)
 
 
-async def test_a_picture_streams_into_the_spool_and_is_found_again(
-    raw_server: Any, provider: Any, tools: Any
-) -> None:
+async def test_a_picture_streams_into_the_spool_and_is_found_again(raw_server: Any, provider: Any, tools: Any) -> None:
     """Sealed once, decoded once; interpreting needs nothing but what was sealed."""
     peer = await raw_server(whole_answer(tools, "X-Request-Id: r-7"))
     speaker, spool = provider(peer.url), tools.MemorySpool()

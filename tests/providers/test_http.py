@@ -34,7 +34,7 @@ async def post(client: Any, tools: Any, pieces: Any = (b"{}",)) -> Any:
 
 # ---- good answers -----------------------------------------------------------------------------------------
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n"
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n'
 DEFLATED = zlib.compress(BODY)
 GOOD = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + BODY,
@@ -68,9 +68,16 @@ async def test_the_request_is_what_was_meant(raw_server: Any, paid: Any, tools: 
     lines = {line.partition(b":")[0].lower(): line for line in head.split(b"\r\n")[1:]}
     assert body == b'{"a":1}'
     assert set(lines) == {
-        b"host", b"accept", b"connection", b"accept-encoding", b"user-agent", b"x-client-request-id",
-        b"content-type", b"content-length", b"x-goog-api-key",
-    }  # fmt: skip
+        b"host",
+        b"accept",
+        b"connection",
+        b"accept-encoding",
+        b"user-agent",
+        b"x-client-request-id",
+        b"content-type",
+        b"content-length",
+        b"x-goog-api-key",
+    }
     assert lines[b"accept-encoding"].endswith(b": identity")
 
 
@@ -141,9 +148,12 @@ BROKEN: dict[str, tuple[bytes, str, str]] = {
     "a NUL in a header": (b"HTTP/1.1 200 OK\r\nX-A: a\x00b\r\n\r\n", "close", "no_answer"),
     "brotli": (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc", "close", "bad_body"),
     "gzip that is none": (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\n" + BODY, "close", "bad_body"),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\n" + BODY,
+        "close",
+        "bad_body",
+    ),
     "giant, announced": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "hang", "bad_body"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -292,9 +302,7 @@ def test_a_bomb_is_inflated_in_bounded_pieces() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 413, 429])
-async def test_an_answer_before_the_body_was_read_is_used(
-    status: int, raw_server: Any, paid: Any, tools: Any
-) -> None:
+async def test_an_answer_before_the_body_was_read_is_used(status: int, raw_server: Any, paid: Any, tools: Any) -> None:
     """The status says more than the write that failed after it."""
 
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -71,7 +71,7 @@ def test_any_letter_of_base64_may_be_an_escape(tools: Any, escape: str) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_markdown_data_url_keeps_the_words_around_it(tools: Any, size: int) -> None:
     """What stands before and after an embedded picture is kept as lead and tail."""
-    body = json.dumps({"text": f"Voilà:\n![image](data:image/png;base64,{DATA}) and \"more\""}).encode()
+    body = json.dumps({"text": f'Voilà:\n![image](data:image/png;base64,{DATA}) and "more"'}).encode()
     skeleton, (blob,), (data,) = fed(tools, body, size)
     assert data == PICTURE
     assert (blob.lead, blob.tail) == ("Voilà:\n![image](", ') and "more"')
@@ -202,9 +202,7 @@ def unmarked(value: Any) -> Any:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(value=VALUES, ascii_only=st.booleans(), cuts=st.lists(st.integers(1, 70_000), min_size=1, max_size=6))
 @example(value={"t": "é " * 20_000, "d": "\0" + DATA}, ascii_only=True, cuts=[1])
-def test_skeleton_and_files_together_are_the_answer(
-    tools: Any, value: Any, ascii_only: bool, cuts: list[int]
-) -> None:
+def test_skeleton_and_files_together_are_the_answer(tools: Any, value: Any, ascii_only: bool, cuts: list[int]) -> None:
     """For any JSON and any chunks, putting the files back into the skeleton gives what json.loads gives."""
     sent = unmarked(value)
     body = json.dumps(sent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

@@ -63,7 +63,6 @@ PRICES = [
 def test_a_price_is_never_too_low(model: str, size: str, own: dict[str, float], usd: float, tools: Any) -> None:
     """Own prices first, then the list; what is not listed counts as the dearest."""
 
-
     job = replace(tools.job(image_size=size), model=model)
     assert load_prices(own).picture_usd(job) == usd
 

@@ -56,9 +56,19 @@ def opened(data: bytes) -> Image.Image:
 
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    [("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB"), ("TIFF", "CMYK"), ("TIFF", "RGBA"), ("TIFF", "L"), ("GIF", "1"),
-     ("AVIF", "RGB"), ("TIFF", "I;16"), ("TIFF", "F")],
-)  # fmt: skip
+    [
+        ("GIF", "P"),
+        ("BMP", "RGB"),
+        ("TIFF", "RGB"),
+        ("TIFF", "CMYK"),
+        ("TIFF", "RGBA"),
+        ("TIFF", "L"),
+        ("GIF", "1"),
+        ("AVIF", "RGB"),
+        ("TIFF", "I;16"),
+        ("TIFF", "F"),
+    ],
+)
 async def test_formats_the_api_does_not_take_become_png(kind: str, mode: str, tmp_path: Path) -> None:
     """The picture goes out as PNG of the same size, declared as what it is."""
     given = reference(tmp_path, picture(kind, mode), f"image/{kind.lower()}")
@@ -99,10 +109,14 @@ TOO_LARGE = {
     "too long, shows through": (picture(mode="RGBA", size=(400, 100)), "image/png", "image/png", (200, 50)),
     "too many bytes, shows through": (noise(size=(100, 100), alpha=True), "image/png", "image/webp", (100, 100)),
     "alpha that hides nothing": (
-        picture(mode="RGBA", size=(400, 100), solid=True), "image/png", "image/jpeg", (200, 50)),
+        picture(mode="RGBA", size=(400, 100), solid=True),
+        "image/png",
+        "image/jpeg",
+        (200, 50),
+    ),
     "grey, 16 bit": (picture(mode="I;16", size=(400, 100)), "image/png", "image/jpeg", (200, 50)),
     "four colours": (picture("JPEG", "CMYK", size=(400, 100)), "image/jpeg", "image/jpeg", (200, 50)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", TOO_LARGE)
@@ -189,9 +203,7 @@ async def test_what_can_never_fit_is_refused_before_it_is_sent(beside: int, tmp_
     assert (caught.value.code, caught.value.paid) == ("request_too_large", Paid.NO)
 
 
-@pytest.mark.parametrize(
-    ("change", "code"), [("rewrite", "reference_changed"), ("remove", "reference_unreadable")]
-)
+@pytest.mark.parametrize(("change", "code"), [("rewrite", "reference_changed"), ("remove", "reference_unreadable")])
 async def test_a_reference_that_changed_since_it_was_checked_is_not_sent(
     change: str, code: str, tmp_path: Path
 ) -> None:

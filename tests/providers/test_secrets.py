@@ -108,9 +108,13 @@ ECHOES = [
 @pytest.mark.parametrize("auth", ["query", "header", "bearer"])
 @pytest.mark.parametrize("faults", ECHOES, ids=str)
 async def test_a_whole_run_leaves_the_key_nowhere(
-    faults: list[Any], auth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    faults: list[Any],
+    auth: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """Everything a run logs, prints, writes and raises, and the provider's book, searched for every spelling."""
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     caplog.set_level(logging.DEBUG)

@@ -26,9 +26,11 @@ def test_it_is_told_when_it_changes_and_not_at_every_step() -> None:
     now.money_waits("waiting for money: the budget per day is set aside for what is in flight")
     now.stopping("asked to", 2)
     assert said == [
-        "nothing but answers that are waited for", "limited by concurrency 2",
-        "waits for the provider's gate until 12:17:14 UTC", "stopping, 2 in flight",
-    ]  # fmt: skip
+        "nothing but answers that are waited for",
+        "limited by concurrency 2",
+        "waits for the provider's gate until 12:17:14 UTC",
+        "stopping, 2 in flight",
+    ]
 
 
 def test_the_last_words_are_read_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -15,9 +15,15 @@ from batch.model import Failed, Outcome, Pending, Unknown
 from batch.report.progress import Bar, Lines
 
 START = RunStart(
-    name="m", output="/out/m", endpoint="https://relay.example", jobs=50, done=10, to_do=40, concurrency=3,
+    name="m",
+    output="/out/m",
+    endpoint="https://relay.example",
+    jobs=50,
+    done=10,
+    to_do=40,
+    concurrency=3,
     expected_usd=2.68,
-)  # fmt: skip
+)
 
 
 class Terminal(io.StringIO):

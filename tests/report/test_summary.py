@@ -142,10 +142,14 @@ def test_a_full_success_in_words() -> None:
 def test_everything_that_can_be_said() -> None:
     """Trouble in words, foreign text made harmless, and the command to type next."""
     found = lines(
-        concluded(totals(failed=3, unknown=1, pending=5, missing=1, worth_retrying=2, causes=Counter(a=2, b=1)),
-                  RunStopper("daily_quota", "day\x1b[31m", not_before="2026-02-01T08:00:00Z")),
-        maybe_cost_usd=0.067, possibly_paid_twice=1, possibly_paid_twice_usd=0.067,
-    )  # fmt: skip
+        concluded(
+            totals(failed=3, unknown=1, pending=5, missing=1, worth_retrying=2, causes=Counter(a=2, b=1)),
+            RunStopper("daily_quota", "day\x1b[31m", not_before="2026-02-01T08:00:00Z"),
+        ),
+        maybe_cost_usd=0.067,
+        possibly_paid_twice=1,
+        possibly_paid_twice_usd=0.067,
+    )
     assert found[0] == "m: 9 of 18 jobs done, 3 failed (2 for now), 1 unknown, 5 pending"
     assert found[2:5] == [
         "  failed     2 a, 1 b",
@@ -162,6 +166,4 @@ def test_everything_that_can_be_said() -> None:
 def test_the_last_line() -> None:
     """One line with code, cause, how many are left, and when to come back."""
     summary = concluded(totals(pending=3), QUOTA)
-    assert last_line(summary) == (
-        "imagebatch: 75 daily_quota: 3 of 12 left; earliest 2026-02-01T08:00:00Z; out=/out/m"
-    )
+    assert last_line(summary) == ("imagebatch: 75 daily_quota: 3 of 12 left; earliest 2026-02-01T08:00:00Z; out=/out/m")

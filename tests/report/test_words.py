@@ -12,11 +12,20 @@ from batch.report.words import causes, count, differing, duration, path, printab
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [
-        (0, "$0.00"), (0.27, "$0.27"), (0.067, "$0.067"), (0.0335, "$0.034"), (0.135, "$0.135"), (0.5, "$0.50"),
-        (0.0001, "less than $0.001"), (1, "$1.00"), (1.005, "$1.00"), (31.2, "$31.20"), (6700, "$6,700.00"),
+        (0, "$0.00"),
+        (0.27, "$0.27"),
+        (0.067, "$0.067"),
+        (0.0335, "$0.034"),
+        (0.135, "$0.135"),
+        (0.5, "$0.50"),
+        (0.0001, "less than $0.001"),
+        (1, "$1.00"),
+        (1.005, "$1.00"),
+        (31.2, "$31.20"),
+        (6700, "$6,700.00"),
         (0.9999, "$1.00"),
     ],
-)  # fmt: skip
+)
 def test_usd(amount: float, shown: str) -> None:
     """Cents, and below a dollar a tenth of a cent where there is one."""
     assert usd(amount) == shown
@@ -25,10 +34,17 @@ def test_usd(amount: float, shown: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (0, "0.0 s"), (4.24, "4.2 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (724, "12 min 04 s"),
-        (3599.7, "1 h 00 min"), (11100, "3 h 05 min"), (7_200_000, "2,000 h 00 min"),
+        (0, "0.0 s"),
+        (4.24, "4.2 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (724, "12 min 04 s"),
+        (3599.7, "1 h 00 min"),
+        (11100, "3 h 05 min"),
+        (7_200_000, "2,000 h 00 min"),
     ],
-)  # fmt: skip
+)
 def test_duration(seconds: float, shown: str) -> None:
     """The two largest units, never sixty of one."""
     assert duration(seconds) == shown

@@ -69,8 +69,10 @@ async def test_flex_is_shed_and_nobody_else_notices(simulate: Any, tools: Any) -
     assert shed.json()["error"]["status"] == "UNAVAILABLE"
     assert TIER not in shed.headers
     assert [(entry.fault, entry.lane, entry.usd) for entry in client.book.entries] == [
-        (None, "standard", 0.045), ("flex_shed", "flex", 0.0), (None, "flex", 0.0225),
-    ]  # fmt: skip
+        (None, "standard", 0.045),
+        ("flex_shed", "flex", 0.0),
+        (None, "flex", 0.0225),
+    ]
 
 
 async def test_a_rule_for_flex_leaves_other_requests_to_the_next_rule(simulate: Any, tools: Any) -> None:

@@ -31,9 +31,7 @@ def make_facts(number: int = 1, usd: float = 0.045) -> AttemptFacts:
     return AttemptFacts(number=number, seconds=1.5, cost_usd=usd, request_id="r-1", usage={"totalTokenCount": 7})
 
 
-def make_picture(
-    kind: str = "PNG", size: tuple[int, int] = (512, 512), color: str = "navy", **options: Any
-) -> bytes:
+def make_picture(kind: str = "PNG", size: tuple[int, int] = (512, 512), color: str = "navy", **options: Any) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, color).save(out, kind, **options)
     return out.getvalue()
@@ -101,9 +99,16 @@ def unknown(job: Job, error: Any, number: int = 1) -> dict[str, Any]:
 def make() -> SimpleNamespace:
     """The makers, for test modules that cannot import this one."""
     return SimpleNamespace(
-        job=make_job, facts=make_facts, picture=make_picture, chunk=png_chunk, receive=receive, tried=tried,
-        done=done, failed=failed, unknown=unknown,
-    )  # fmt: skip
+        job=make_job,
+        facts=make_facts,
+        picture=make_picture,
+        chunk=png_chunk,
+        receive=receive,
+        tried=tried,
+        done=done,
+        failed=failed,
+        unknown=unknown,
+    )
 
 
 @pytest.fixture

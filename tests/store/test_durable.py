@@ -167,8 +167,9 @@ def test_forgetting_what_is_not_there_is_fine(tmp_path: Path) -> None:
 
 def test_an_error_says_what_was_being_done() -> None:
     """A person reads it."""
-    with pytest.raises(StorageError, match="cannot store a picture: No space left on device"), storage_errors(
-        "store a picture"
+    with (
+        pytest.raises(StorageError, match="cannot store a picture: No space left on device"),
+        storage_errors("store a picture"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
 

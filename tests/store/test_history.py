@@ -73,9 +73,13 @@ def test_money_is_summed_by_what_is_certain(make: Any) -> None:
     job = make.job()
 
     history = told(
-        make.tried(job), make.unknown(job, LOST), make.tried(job, 2, "resend"), make.failed(job, TEXT, 2, usd=0.045),
-        make.tried(job, 3, "again"), make.done(job, 3),
-    )  # fmt: skip
+        make.tried(job),
+        make.unknown(job, LOST),
+        make.tried(job, 2, "resend"),
+        make.failed(job, TEXT, 2, usd=0.045),
+        make.tried(job, 3, "again"),
+        make.done(job, 3),
+    )
 
     assert (round(history.usd, 6), history.maybe_usd, history.requests) == (0.09, 0.045, 3)
     assert (history.of(job.key()).rejected, history.of(job.key()).resends) == (1, 1)
@@ -85,8 +89,13 @@ def test_an_edited_job_starts_its_counts_anew(make: Any) -> None:
     """What the earlier picture cost in vain does not count against the new one."""
     job, edited = make.job(), make.job(prompt="a blue shirt")
 
-    history = told(make.tried(job), make.unknown(job, LOST), make.tried(job, 2, "resend"),
-                   make.failed(job, TEXT, 2, usd=0.045), make.tried(edited, 3))  # fmt: skip
+    history = told(
+        make.tried(job),
+        make.unknown(job, LOST),
+        make.tried(job, 2, "resend"),
+        make.failed(job, TEXT, 2, usd=0.045),
+        make.tried(edited, 3),
+    )
 
     known = history.of(job.key())
     assert (known.rejected, known.resends, known.attempts, known.spec) == (0, 0, 3, edited.spec_hash())
@@ -106,9 +115,16 @@ def test_a_picture_stands_while_a_new_one_is_being_bought(make: Any) -> None:
 def test_the_picture_on_disk_is_the_last_one_bought(make: Any) -> None:
     """Its spec and its lines stay known whatever happens to the job afterwards, until another picture is bought."""
     job, edited = make.job(), make.job(prompt="a blue shirt")
-    records = [make.tried(job), make.done(job), make.tried(edited, 2), make.unknown(edited, LOST, 2),
-               make.tried(edited, 3, "resend"), make.failed(edited, BLOCKED, 3), make.tried(edited, 4),
-               make.done(edited, 4)]  # fmt: skip
+    records = [
+        make.tried(job),
+        make.done(job),
+        make.tried(edited, 2),
+        make.unknown(edited, LOST, 2),
+        make.tried(edited, 3, "resend"),
+        make.failed(edited, BLOCKED, 3),
+        make.tried(edited, 4),
+        make.done(edited, 4),
+    ]
     sizes = [len(encode_line({"v": 1, "n": n, **record})) for n, record in enumerate(records, 1)]
 
     for heard in range(2, len(records) + 1):
@@ -218,10 +234,12 @@ def test_reading_the_ledger_gives_what_was_known_while_writing_it(steps: Any, ma
         number = attempts[which]
         records.append(make.tried(job, number, "resend" if variant else "new"))
         ends = {
-            "done": lambda j, n: make.done(j, n), "unk": lambda j, n: make.unknown(j, LOST, n),
-            "text": lambda j, n: make.failed(j, TEXT, n, usd=0.045), "blocked": lambda j, n: make.failed(j, BLOCKED, n),
+            "done": lambda j, n: make.done(j, n),
+            "unk": lambda j, n: make.unknown(j, LOST, n),
+            "text": lambda j, n: make.failed(j, TEXT, n, usd=0.045),
+            "blocked": lambda j, n: make.failed(j, BLOCKED, n),
             "off": lambda j, n: make.failed(j, OFF, n, again=True),
-        }  # fmt: skip
+        }
         if end in ends:
             records.append(ends[end](job, number))
     lines = [encode_line({"v": 1, "n": n, **record}) for n, record in enumerate(records, 1)]

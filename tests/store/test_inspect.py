@@ -109,9 +109,18 @@ def test_what_follows_the_end_does_no_harm(look: Any, name: str, junk: bytes) ->
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x89PNG", b"GIF89a" + b"\0" * 40, b"BM" + b"\0" * 40, b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-     b"%PDF-1.7 and so on and so on", b"<!DOCTYPE html><html>no</html>", b"\0" * 1000, b"RIFF\x10\0\0\0WAVEfmt "],
-)  # fmt: skip
+    [
+        b"",
+        b"\x89PNG",
+        b"GIF89a" + b"\0" * 40,
+        b"BM" + b"\0" * 40,
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7 and so on and so on",
+        b"<!DOCTYPE html><html>no</html>",
+        b"\0" * 1000,
+        b"RIFF\x10\0\0\0WAVEfmt ",
+    ],
+)
 def test_what_is_no_picture_of_ours_is_refused(look: Any, data: bytes) -> None:
     """The extension is decided here, so nothing else may pass."""
     with pytest.raises(BadPicture):
@@ -138,10 +147,14 @@ def test_a_chunk_that_claims_gigabytes_costs_nothing(look: Any) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xff\xd8\xff\xd9" + b"\0" * 20, b"\xff\xd8\xff\xe0\x00\x01" + b"\0" * 20 + b"\xff\xd9",
-     b"\xff\xd8" + b"\xff" * 400_000, b"RIFF\x04\0\0\0WEBP" + b"\0" * 40],
+    [
+        b"\xff\xd8\xff\xd9" + b"\0" * 20,
+        b"\xff\xd8\xff\xe0\x00\x01" + b"\0" * 20 + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff" * 400_000,
+        b"RIFF\x04\0\0\0WEBP" + b"\0" * 40,
+    ],
     ids=["no frame", "impossible segment", "fill bytes only", "webp of nothing"],
-)  # fmt: skip
+)
 def test_pictures_without_a_picture_are_refused(look: Any, data: bytes) -> None:
     """The right first and last bytes are not enough."""
     with pytest.raises(BadPicture):

@@ -25,14 +25,25 @@ def output(tmp_path: Path, make: Any, ledger: Any) -> Path:
     end = {"t": "end", "run": "r", "stopped": False, "published": {"order": "ab", "through": 9, "bytes": 7}}
     edited = make.job("edited", prompt="another")
     ledger.write(
-        run, make.tried(make.job("done")), make.done(make.job("done")),
-        make.tried(make.job("edited")), make.done(make.job("edited")), make.tried(edited, 2),
+        run,
+        make.tried(make.job("done")),
+        make.done(make.job("done")),
+        make.tried(make.job("edited")),
+        make.done(make.job("edited")),
+        make.tried(edited, 2),
         make.failed(edited, BLOCKED, 2),
-        make.tried(make.job("lost")), make.unknown(make.job("lost"), LOST),
-        make.tried(make.job("again")), make.failed(make.job("again"), BLOCKED, again=True), end,
-        run, make.tried(make.job("again"), 2, "again"), make.failed(make.job("again"), BLOCKED, 2, again=True), end,
-        run, make.tried(make.job("open")),
-    )  # fmt: skip
+        make.tried(make.job("lost")),
+        make.unknown(make.job("lost"), LOST),
+        make.tried(make.job("again")),
+        make.failed(make.job("again"), BLOCKED, again=True),
+        end,
+        run,
+        make.tried(make.job("again"), 2, "again"),
+        make.failed(make.job("again"), BLOCKED, 2, again=True),
+        end,
+        run,
+        make.tried(make.job("open")),
+    )
     with ledger.path.open("ab") as file:
         file.write(b'{"v":1,"n":99')
     return tmp_path

@@ -109,8 +109,10 @@ def test_a_damaged_companion_is_only_remarked_upon(keep: Any, make: Any) -> None
     assert warnings[0].startswith("picture 1 of 2 is damaged")
 
 
-@pytest.mark.parametrize(("blob", "words"), [({"broken": "not base64 after 9 bytes"}, "not base64 after"),
-                                             ({"is_base64": False}, "its data is not base64")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("blob", "words"),
+    [({"broken": "not base64 after 9 bytes"}, "not base64 after"), ({"is_base64": False}, "its data is not base64")],
+)
 def test_what_could_not_be_decoded_is_unusable(
     keep: Any, make: Any, tmp_path: Path, blob: dict[str, Any], words: str
 ) -> None:

@@ -59,8 +59,10 @@ def test_every_settled_job_has_one_line_in_the_manifests_order(folder: Folder) -
     folder.write()
 
     assert [(line["id"], line["status"]) for line in folder.lines()] == [
-        ("one", "done"), ("two", "failed"), ("three", "unknown"),
-    ]  # fmt: skip
+        ("one", "done"),
+        ("two", "failed"),
+        ("three", "unknown"),
+    ]
     assert folder.lines()[0]["images"][0]["path"] == "images/one.png"
     assert folder.lines()[1]["error"] == {"code": "blocked", "message": "by policy", "http_status": 200}
 

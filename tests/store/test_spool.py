@@ -108,9 +108,7 @@ def test_sweeping_leaves_what_an_open_attempt_claims(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "write", "close"])
-def test_a_failing_disk_is_a_storage_error(
-    spool: AttemptSpool, call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_disk_is_a_storage_error(spool: AttemptSpool, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """P22: never an error that would look like the job's own."""
     writer = spool.new_blob() if call != "open" else None
 
