@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bench import Bench, a_bench
+
+from tests.support.bench import Bench, a_bench
 
 
 @pytest.fixture(autouse=True)

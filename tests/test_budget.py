@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from batch.budget import Wallet, micro
 from batch.errors import OutputError, RunStopper, StorageError
 from batch.settings import Budget
 from batch.store.spend import SpendBook
+from tests.support.fakes import job
 
 MOST = 0.1
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fakes import FakeClock
-
 from batch.own_load import OwnLoad
+from tests.support.fakes import FakeClock
 
 
 def test_a_core_that_is_used_up_is_said_after_some_seconds() -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench, balance, faults
 from click.testing import CliRunner
-from fakes import QuickClock
 
 from batch.cli import cli
 from batch.errors import BatchError, InputError, LockedError, OutputError
@@ -19,6 +17,8 @@ from batch.planning import Wishes
 from batch.report.status import read_status
 from batch.resolve import resolve, unknown_attempts
 from batch.store.store import output_folder
+from tests.support.bench import Bench, balance, faults
+from tests.support.fakes import QuickClock
 
 HOLD = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
 lost_once = faults({"fault": "close", "times": 1})

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import KEY, Bench, balance, faults
-from fakes import Recorder
 from PIL import Image
 
 import batch
@@ -19,6 +17,8 @@ from batch.model import Outcome
 from batch.planning import Wishes
 from batch.runner import RunControl
 from batch.store.store import output_folder
+from tests.support.bench import KEY, Bench, balance, faults
+from tests.support.fakes import Recorder
 
 Make = Callable[..., Any]
 

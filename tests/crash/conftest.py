@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-# The harness is a program as well (`python -m tests.crash.sweep`), and is imported here under the same name.
-_ROOT = str(Path(__file__).resolve().parents[2])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
-
-from tests.crash.sweep import Bench, provider  # noqa: E402
+from tests.crash.sweep import Bench, provider
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
 
 from batch.dispatch.retry import RetryBudget
 from batch.errors import (
@@ -21,6 +20,7 @@ from batch.errors import (
 )
 from batch.model import Job, Pending, Terms
 from batch.settings import RetryPolicy, UnknownPolicy
+from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
 
 #: Virtual time starts here.
 START = 1000.0

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeClock, Recorder, job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from batch.dispatch.tally import SharedTally, Tally, quotas_folder
 from batch.errors import RateLimited, RunStopper
 from batch.events import Waiting
 from batch.settings import Limits
+from tests.support.fakes import FakeClock, Recorder, job
 
 
 class Heard(Recorder):

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, todo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from batch.errors import ExitCode, NotSent, OutcomeUnknown, RateLimited, Refused
 from batch.model import Done, Job, Lane, Pending, Terms
 from batch.plan import ToDo
 from batch.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, todo
 
 OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"
 BROKEN = Unavailable("unavailable", "HTTP 503", http_status=503)

@@ -11,13 +11,13 @@ from datetime import datetime
 from statistics import median
 
 import pytest
-from fakes import FakeClock, job, kinds
 
 from batch.dispatch.quotas import need_of
 from batch.dispatch.tally import OwnTally
 from batch.errors import RunStopper
 from batch.settings import Limits
-from tests.dispatch.providers_with_quotas import (
+from tests.support.fakes import FakeClock, job, kinds
+from tests.support.providers_with_quotas import (
     FixedWindowProvider,
     LeakyProvider,
     QuotaProvider,

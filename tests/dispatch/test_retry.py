@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from fakes import FakeClock, job
 
 from batch.dispatch.retry import REPEATABLE, decide_retry, with_retries, worth_another
 from batch.errors import (
@@ -24,6 +23,7 @@ from batch.errors import (
     Unusable,
 )
 from batch.settings import RetryPolicy
+from tests.support.fakes import FakeClock, job
 
 POLICY = RetryPolicy()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, scheduler, todo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from batch.errors import (
 from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
 from batch.plan import ToDo
 from batch.settings import RetryPolicy, UnknownPolicy
+from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, scheduler, todo
 
 
 @pytest.fixture

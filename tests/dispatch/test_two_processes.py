@@ -7,15 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from tests.dispatch.one_of_two import SPEED
 from tests.dispatch.test_quotas_held import most_in_any_minute
+from tests.support.one_of_two import SPEED
 
 ROOT = Path(__file__).parents[2]
 PER_MINUTE = 60
 
 
 def started(tmp_path: Path, name: str) -> subprocess.Popen[bytes]:
-    script = ROOT / "tests/dispatch/one_of_two.py"
+    script = ROOT / "tests/support/one_of_two.py"
     words = [sys.executable, str(script), str(tmp_path / "quotas"), str(tmp_path / name), str(PER_MINUTE)]
     return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE)
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bench import Bench, balance, faults
-from fakes import ClockAt
 
 from batch.planning import Wishes
+from tests.support.bench import Bench, balance, faults
+from tests.support.fakes import ClockAt
 
 LATE = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)  # noon in California; the day ends at 08:00 UTC
 MIDNIGHT = "2026-11-23T08:00:00Z"

@@ -12,8 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bench import KEY, Bench, balance, faults
-from fakes import QuickClock
 
 import batch
 from batch.model import Summary
@@ -22,6 +20,8 @@ from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
 from batch.runner import plan_only
 from batch.settings import ChangedPolicy
+from tests.support.bench import KEY, Bench, balance, faults
+from tests.support.fakes import QuickClock
 
 PRICE = 0.045
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench
+
+from tests.support.bench import Bench
 
 LONG = bool(os.environ.get("QUOTA_LONG"))
 SPEED = 10

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Bench
-from fakes import ClockAt, QuickClock
 
 import batch
 from batch.model import Summary
@@ -26,6 +24,8 @@ from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
 from batch.runner import plan_only
 from batch.simulator import Simulator, serve, settings_from
+from tests.support.bench import Bench
+from tests.support.fakes import ClockAt, QuickClock
 
 PRICE = 0.045
 KEYS = {"KEY_A": "key-for-a", "KEY_B": "key-for-b"}

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import QuickClock, Recorder
-from picture_host import PictureHost, http, picture_host, png
 from PIL import Image
 
 import batch
@@ -27,6 +25,8 @@ from batch.planning import Wishes
 from batch.providers import fetched_references
 from batch.providers.http import PaidClient
 from batch.runner import Planned, plan_only
+from tests.support.fakes import QuickClock, Recorder
+from tests.support.picture_host import PictureHost, http, picture_host, png
 
 
 class Shop:

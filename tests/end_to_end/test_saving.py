@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import KEY, Bench, balance, faults
-from fakes import QuickClock, Recorder
 
 import batch
 from batch.errors import InputError, OutputError
 from batch.planning import Wishes
 from batch.runner import plan_only
+from tests.support.bench import KEY, Bench, balance, faults
+from tests.support.fakes import QuickClock, Recorder
 
 RERUN = Wishes(on_changed="rerun")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bench import Bench, balance, faults
 
 from batch.errors import InputError
 from batch.plan import Selection
 from batch.planning import Wishes
 from batch.runner import RunControl
 from batch.settings import ChangedPolicy
+from tests.support.bench import Bench, balance, faults
 
 
 def table(bench: Bench) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import job, terms_of_job
 
 from batch.errors import Refused
 from batch.model import AttemptFacts, Image, Job
 from batch.store.history import History
 from batch.store.ledger import decode_line, encode_line
 from batch.store.records import done_record, fail_record, try_record
+from tests.support.fakes import job, terms_of_job
 
 AT = "2026-01-01T00:00:00.000Z"
 PICTURE = Image(path="images/x.png", mime="image/png", width=1, height=1, size_bytes=1, sha256="0" * 64)

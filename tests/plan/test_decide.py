@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import job
 
 from batch.model import Reference
 from batch.plan import DECISIONS, Policies, Skip, ToDo, Wish, changes, decide, name_of
 from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import NOTHING, JobHistory, State
+from tests.support.fakes import job
 
 CUP = job("cup")
 SAME, OTHER = CUP.spec_hash(), job("cup", prompt="another").spec_hash()

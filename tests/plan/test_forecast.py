@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import job
 
 from batch.plan import Policies, forecast, make_plan
 from batch.settings import Limits, ProviderSettings, RetryPolicy, Settings
 from batch.store.history import History
+from tests.support.fakes import job
 
 
 def ahead(jobs: int, *, simulated: bool = False, limits: Any = None, **retry: Any) -> Any:

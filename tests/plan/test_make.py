@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import job
 
 from batch.errors import InputError, Problem
 from batch.model import Job
 from batch.plan import DECISIONS, Policies, Selection, make_plan, name_examples
 from batch.settings import ChangedPolicy
 from batch.store.history import History
+from tests.support.fakes import job
 
 KEEP = Policies(changed=ChangedPolicy.KEEP)
 SHARING = Policies(dedupe=True)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import QuickClock
-from picture_host import PictureHost, http, picture_host, png
 
 from batch.errors import OutputError
 from batch.manifest.hosts import ListedHosts
@@ -20,6 +18,8 @@ from batch.providers import fetched_references
 from batch.providers import http as providers_http
 from batch.providers.fetched_references import FetchedReferences
 from batch.providers.reference_cache import KeptPicture, ReferenceCache, cache_folder
+from tests.support.fakes import QuickClock
+from tests.support.picture_host import PictureHost, http, picture_host, png
 
 CDN = "https://cdn.example.com"
 

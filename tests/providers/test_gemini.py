@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import reference
 from PIL import Image
 
 from batch.errors import NotSent, OutcomeUnknown, Refused, RunStopper, Unusable
@@ -19,6 +18,7 @@ from batch.model import Lane
 from batch.providers.gemini import build_request
 from batch.providers.references import EncodedReference
 from batch.settings import Auth, Timeouts
+from tests.support.fakes import reference
 
 PICTURE = b"\x89PNG picture " * 4000
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import reference
 from PIL import Image, ImageCms
 
 from batch.errors import Paid, Refused
@@ -20,6 +19,7 @@ from batch.providers.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLim
 from batch.providers.references import EncodedReference, ReferenceEncoder
 from batch.providers.shrinking import CannotFit, fitted
 from batch.settings import ProviderSettings
+from tests.support.fakes import reference
 
 #: Small enough for tests to go through everything.
 SMALL = ReferenceLimits(side_pixels=200, file_bytes=30_000, body_bytes=70_000)

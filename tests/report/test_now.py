@@ -6,11 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from fakes import FakeClock, job
-
 from batch.events import Waiting
 from batch.report.now import Now
 from batch.store.now import NowFile, limits_now
+from tests.support.fakes import FakeClock, job
 
 
 def test_it_is_told_when_it_changes_and_not_at_every_step() -> None:

@@ -7,12 +7,12 @@ import re
 from typing import Any
 
 import pytest
-from fakes import FakeClock, done, job
 
 from batch.errors import NotSent, OutcomeUnknown, RateLimited, Refused
 from batch.events import Listener, Listeners, RunStart, Waiting
 from batch.model import Failed, Outcome, Pending, Unknown
 from batch.report.progress import Bar, Lines
+from tests.support.fakes import FakeClock, done, job
 
 START = RunStart(
     name="m",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import QuickClock, job
 
 import batch
 from batch.errors import AttemptError, LedgerError, OutcomeUnknown, OutputError, Refused
@@ -17,6 +16,7 @@ from batch.model import AttemptFacts
 from batch.report.status import Status, read_status
 from batch.report.text import status_lines
 from batch.store.store import Store, output_folder
+from tests.support.fakes import QuickClock, job
 
 
 @pytest.fixture

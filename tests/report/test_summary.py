@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import job
 
 from batch.errors import ExitCode, InputError, Problem, RunStopper, StorageError
 from batch.model import Summary
@@ -17,6 +16,7 @@ from batch.report.summary import Interrupted, Spent, Totals, conclude, count_job
 from batch.report.text import last_line, summary_lines
 from batch.store.history import History
 from batch.store.ledger import Line, StoredFile
+from tests.support.fakes import job
 
 ALL_DONE = Totals(done=9, failed=0, unknown=0, pending=0, missing=0, causes=Counter())
 SPENT = Spent(usd_before=0.0, maybe_usd_before=0.0, requests=9, resent=(), seconds=61.0)

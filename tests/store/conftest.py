@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import terms_of_job
 from PIL import Image
 
 from batch.clock import SystemClock
@@ -21,6 +20,7 @@ from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ledger import encode_line
 from batch.store.records import done_record, fail_record, try_record, unknown_record
 from batch.store.store import Store, output_folder
+from tests.support.fakes import terms_of_job
 
 
 def make_job(job_id: str = "shirt", prompt: str = "a red shirt", **fields: Any) -> Job:

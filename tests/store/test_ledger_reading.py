@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import job as make_job
 
 from batch.errors import LedgerError, OutcomeUnknown, Refused
 from batch.store import ledger_reading
 from batch.store.history import History, replay
 from batch.store.ledger_reading import LedgerReading
+from tests.support.fakes import job as make_job
 
 BLOCKED = Refused("image_safety", "no")
 LOST = OutcomeUnknown("cut", "gone")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import QuickClock
 
 import batch
 from batch.model import Summary
 from batch.planning import Wishes
 from batch.simulator import Simulator, serve, settings_from
+from tests.support.fakes import QuickClock
 
 KEY = {"ANYFAST_API_KEY": "sk-for-tests"}
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from fakes import FakeClock, carry_out, job, one_route
-
 from batch.dispatch.quotas import need_of
 from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.scheduler import Scheduler
@@ -20,6 +18,7 @@ from batch.events import Listener
 from batch.model import AttemptFacts, Done, Job, Outcome, Terms
 from batch.plan import ToDo
 from batch.settings import Limits, RetryPolicy
+from tests.support.fakes import FakeClock, carry_out, job, one_route
 
 REFUSED_AFTER_SECONDS = 0.15
 

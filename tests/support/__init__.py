@@ -1,0 +1,1 @@
+"""What tests share: stand-ins, benches and the providers they are tried against."""
