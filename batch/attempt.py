@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from batch.budget import Wallet
 from batch.clock import Clock
+from batch.delivery import delivered
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
 from batch.model import AttemptFacts, Done, Job, Lane, Terms
 from batch.prices import Charge, PriceTable
-from batch.providers.base import Answer, Picture, Provider, Received
+from batch.providers.base import Provider, Received
 from batch.store.store import Store, Ticket
-
-#: Tries of a download. The picture is paid for; only its delivery is repeated.
-_DOWNLOAD_TRIES: Final = 4
-_DOWNLOAD_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +91,15 @@ class Buyer:
     async def _keep(self, ticket: Ticket, received: Received) -> Done:
         vendor = self._vendor(ticket.terms)
         answer = vendor.provider.interpret(received)
-        pictures = tuple([await self._delivered(picture, ticket) for picture in answer.pictures])
+        try:
+            answer = await delivered(answer, vendor.provider, ticket.spool, self._clock)
+        except AttemptError as error:
+            error.usage, error.lane = answer.usage, answer.lane
+            raise
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
-        charge = vendor.prices.charge(ticket.terms.of(ticket.job), answer.usage, pictures=len(pictures), lane=lane)
+        charge = vendor.prices.charge(
+            ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
+        )
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds,
@@ -107,27 +109,13 @@ class Buyer:
             usd_from=charge.source,
             lane=lane,
         )
-        complete = Answer(pictures=pictures, caption=answer.caption, warnings=answer.warnings)
         try:
-            done = await self._store.keep(ticket, complete, facts)
+            done = await self._store.keep(ticket, answer, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
             error.usage, error.lane = answer.usage, answer.lane
             raise
         self._wallet.settle(ticket.job, facts.cost_usd)
         return done
-
-    async def _delivered(self, picture: Picture, ticket: Ticket) -> Picture:
-        if picture.url is None:
-            return picture
-        for number in range(1, _DOWNLOAD_TRIES + 1):
-            try:
-                blob = await self._vendor(ticket.terms).provider.download(picture.url, ticket.spool)
-                return Picture(blob=blob, declared_mime=picture.declared_mime)
-            except Undelivered:
-                if number == _DOWNLOAD_TRIES:
-                    raise
-            await self._clock.sleep(_DOWNLOAD_PAUSE_SECONDS * number)
-        raise AssertionError("unreachable")
 
     async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
         charge = self._charge_of_failure(ticket, error)

@@ -26,8 +26,12 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "plan": ((*GROUND, "store.history"), "a plan is pure: jobs and their history in, decisions out"),
     "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
     "budget": ((*GROUND, "store.spend"), "money is set aside before a request goes out, whoever sends it"),
+    "delivery": (
+        (*GROUND, "providers.base", "store.inspect", "store.durable"),
+        "pictures are fetched by any provider that keeps the contract; what is a picture is the store's to say",
+    ),
     "attempt": (
-        (*GROUND, "budget", "providers.base", "store.store"),
+        (*GROUND, "budget", "delivery", "providers.base", "store.store"),
         "an attempt works with any provider that keeps the contract, and knows nothing of when it is made",
     ),
     "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from batch.errors import AttemptError
 from batch.model import Job, Lane
 
 
@@ -50,19 +51,26 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One picture of an answer: in a spool file, as bytes, or behind a URL; exactly one of them is set."""
+    """One picture of an answer: in a spool file, as bytes, or behind a URL; exactly one of them is set.
+
+    `rank` is 0 for what the answer says to be its picture. An address that stands elsewhere has a higher one: it may
+    be no picture, and is opened only if none of a lower rank is. `likely`: it is written as a picture's.
+    """
 
     blob: Blob | None = None
     data: bytes | None = None
     url: str | None = None
     declared_mime: str | None = None
+    rank: int = 0
+    likely: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a usable answer holds. The last picture is the result; earlier ones came with it and are kept.
 
-    `lane` is the one that served it, in the provider's own words; None if it says nothing that is known.
+    `lane` is the one that served it, in the provider's own words; None if it says nothing that is known. `otherwise` is
+    what the answer is if its addresses lead to no picture.
     """
 
     pictures: tuple[Picture, ...]
@@ -71,6 +79,7 @@ class Answer:
     usage: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     lane: Lane | None = None
+    otherwise: AttemptError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from batch.errors import AttemptError, ExitCode, RunStopper, Unusable
 from batch.model import Job, Lane
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
-from batch.providers.classify import classify_error
+from batch.providers.classify import classify_error, may_pass, plain_words, says_it_failed, told_status
 from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
 from batch.providers.json_stream import SkeletonTooLarge, StringSpooler
 from batch.providers.profiles import Endpoint
@@ -84,13 +84,13 @@ class GeminiProvider:
 
     def interpret(self, received: Received) -> Answer:
         try:
-            inside = self._error_in_200(received)
-            if inside is not None:
-                raise inside
             return interpret_answer(received)
         except AttemptError as error:
-            error.lane = error.lane or lane_told(received.headers)
-            raise
+            meant = self._told(received, error)
+            meant.usage = meant.usage or error.usage
+            meant.lane = meant.lane or error.lane or lane_told(received.headers)
+            meant.message = self._redactor.text(meant.message)
+            raise meant from None
 
     async def download(self, url: str, spool: Spool) -> Blob:
         writer = spool.new_blob()
@@ -101,37 +101,41 @@ class GeminiProvider:
             writer.close()
         return Blob(file=writer.file, size_bytes=sink.size_bytes)
 
-    def _error_in_200(self, received: Received) -> AttemptError | None:
-        """Some relays answer 200 and put the error, or their own web page, into the body."""
-        kind = received.headers.get("content-type", "").lower()
-        looks_like_a_page = "json" not in kind and received.body.lstrip()[:1] == b"<"
-        if kind.startswith("text/html") or looks_like_a_page:
+    def _told(self, received: Received, error: AttemptError) -> AttemptError:
+        """An answer without a picture may say what went wrong in another shape, or be a web page."""
+        if error.code not in ("not_json", "no_candidates", "empty_answer", "finish_missing"):
+            return error
+        if error.code == "not_json" and is_web_page(received):
             return RunStopper(
                 "html_answer",
-                "the endpoint answered with a web page; base_url does not point at the API",
+                "the endpoint answered with a web page; base_url does not point at the API. "
+                f"It says: {plain_words(received.body.decode('utf-8', 'replace'))[:200] or 'nothing'}",
                 stop_code=ExitCode.PROTOCOL,
                 http_status=received.status,
             )
-        if b'"error"' not in received.body:
-            return None
         try:
             tree = json.loads(received.body)
         except (ValueError, RecursionError):
-            return None
-        if not isinstance(tree, dict) or not tree.get("error") or tree.get("candidates"):
-            return None
-        return self._charged_error(tree["error"], received)
+            return error
+        tree = next((entry for entry in tree if isinstance(entry, dict)), None) if isinstance(tree, list) else tree
+        return self._charged_error(tree, received) if says_it_failed(tree) else error
 
-    def _charged_error(self, error: Any, received: Received) -> AttemptError:
-        """An error inside a 200: its own code decides what stops the run; otherwise it counts as charged."""
-        status = error.get("code") if isinstance(error, dict) else None
-        meant = self._meaning(received, status if isinstance(status, int) and 400 <= status < 600 else 200)
+    def _charged_error(self, tree: Any, received: Received) -> AttemptError:
+        """An error inside a 200: what it says decides what stops the run; otherwise it counts as charged.
+
+        Whether it was is unknown, for a 200 is charged by most relays whatever it holds. It is asked again once, and
+        only if the server's words say that this may help.
+        """
+        status = told_status(tree)
+        meant = self._meaning(received, status or received.status)
         if isinstance(meant, RunStopper):
             return meant
+        retries = 1 if status in (408, 409, 429) or (status or 0) >= 500 or may_pass(meant.message) else 0
         return Unusable(
             "error_in_answer",
-            f"200 with an error inside: {meant.message}",
-            http_status=200,
+            f"{received.status} with an error inside: {meant.message}",
+            retries=retries,
+            http_status=received.status,
             request_id=meant.request_id,
         )
 
@@ -199,6 +203,12 @@ class _Count:
     def feed(self, chunk: bytes) -> None:
         self._writer.write(chunk)
         self.size_bytes += len(chunk)
+
+
+def is_web_page(received: Received) -> bool:
+    """Whether a body that is no JSON is a page for people. A page labelled as JSON came from the API's own place."""
+    labelled = "json" in received.headers.get("content-type", "").lower()
+    return not labelled and received.body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
 
 
 def _patience(timeouts: Timeouts, lane: Lane) -> Timeouts:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
-from batch.providers.answers import CAPTION_CHARACTERS, interpret_answer
+from batch.providers.answers import interpret_answer
 from batch.providers.base import Blob, Picture
+from batch.providers.picture_places import CAPTION_CHARACTERS
 
 PNG = b"\x89PNG\r\n\x1a\n small"
 B64 = base64.b64encode(PNG).decode()
@@ -19,6 +20,8 @@ URL = "https://host.example/x.png?expires=1"
 AS_BYTES = Picture(data=PNG, declared_mime="image/png")
 AS_URL = Picture(url=URL, declared_mime="image/png")
 BARE_BYTES, BARE_URL = Picture(data=PNG), Picture(url=URL)
+FIELD_URL = Picture(url=URL, rank=1, likely=True)
+TEXT_URL = Picture(url=URL, rank=2, likely=True)
 
 
 def message(*parts: Any, finish: str | None = "STOP", **more: Any) -> dict[str, Any]:
@@ -42,11 +45,11 @@ PART_SHAPES = {
     "B": ({"inlineData": {"mimeType": "image/png", "data": URL}}, AS_URL),
     "B'": ({"inlineData": {"data": f"data:image/png;base64,{B64}"}}, AS_BYTES),
     "C": ({"inlineData": {"mimeType": "image/png", "url": URL}}, AS_URL),
-    "D": ({"text": f"![image]({URL})"}, BARE_URL),
-    "D, titled": ({"text": f'![image]( {URL} "title")'}, BARE_URL),
+    "D": ({"text": f"![image]({URL})"}, TEXT_URL),
+    "D, titled": ({"text": f'![image]( {URL} "title")'}, TEXT_URL),
     "D'": ({"text": f"![image](data:image/png;base64,{B64})"}, AS_BYTES),
     "data URL as text": ({"text": f" data:image/png;base64,{B64}\n"}, AS_BYTES),
-    "E": ({"text": f"  {URL}\n"}, BARE_URL),
+    "E": ({"text": f"  {URL}\n"}, FIELD_URL),
     "F url": ({"url": URL}, BARE_URL),
     "F image": ({"image": {"url": URL}}, BARE_URL),
     "F image_url": ({"image_url": {"url": URL}}, BARE_URL),
@@ -64,10 +67,10 @@ def test_every_shape_of_a_picture_part_is_read(tools: Any, shape: str) -> None:
 
 
 TOP_SHAPES = {
-    "images of URLs": ({"images": [URL]}, BARE_URL),
-    "images of objects": ({"images": [{"url": URL}]}, BARE_URL),
+    "images of URLs": ({"images": [URL]}, FIELD_URL),
+    "images of objects": ({"images": [{"url": URL}]}, FIELD_URL),
     "images of data URLs": ({"images": [{"image_url": {"url": f"data:image/png;base64,{B64}"}}]}, AS_BYTES),
-    "data of URLs": ({"created": 1, "data": [{"url": URL}]}, BARE_URL),
+    "data of URLs": ({"created": 1, "data": [{"url": URL}]}, FIELD_URL),
     "data of base64": ({"created": 1, "data": [{"b64_json": B64}]}, BARE_BYTES),
     "inside a list": ([message(IMAGE)], AS_BYTES),
 }
