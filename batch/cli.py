@@ -398,6 +398,31 @@ def resolve(
         _print(lines)
 
 
+@cli.command(short_help="Look for pictures in answers that could not be read.")
+@click.argument("directory", type=_NamedPath())
+@click.option("--dry-run", is_flag=True, help="Only show what would be found; open no address.")
+@click.option(
+    "--base-url", metavar="URL", help="Your endpoint, if its pictures lie on this machine or in a private network."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reread(directory: Path, *, dry_run: bool, base_url: str | None, as_json: bool) -> None:
+    """Read the answers kept in rejected/ of the output folder DIRECTORY again.
+
+    They were paid for, and this version may read what an older one could not. Pictures that are found become their
+    jobs' pictures. Sends no request to the provider and needs no key.
+    """
+    import asyncio
+
+    from batch.opening import read_again
+    from batch.report.kept import kept_lines
+
+    found = asyncio.run(read_again(directory, base_url=base_url, dry_run=dry_run))
+    if as_json:
+        _print_json({"output": str(directory), "dry_run": dry_run, "answers": [asdict(each) for each in found]})
+    else:
+        _print(kept_lines(found, str(directory), dry_run=dry_run))
+
+
 @cli.command(short_help="Write a first manifest, for a table.")
 @click.argument("table", required=False, type=_NamedPath())
 @click.option(

@@ -11,16 +11,20 @@ from typing import Final
 
 from batch.accounts import Account
 from batch.attempt import Vendor
-from batch.clock import Clock
+from batch.clock import Clock, SystemClock
 from batch.dispatch.route import RouteSettings
 from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
 from batch.errors import ConfigError
 from batch.events import Listener
 from batch.providers.gemini import GeminiProvider
+from batch.providers.profiles import resolve_endpoint
 from batch.providers.secrets import ApiKey, read_key
-from batch.settings import Timeouts
+from batch.reread import Reread, reread
+from batch.settings import ProviderSettings, Timeouts
 
 _SIMULATOR_KEY: Final = "simulator"
+#: Where nobody is: for a provider that sends nothing.
+_NOWHERE: Final = "https://imagebatch.invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +111,17 @@ async def _address(account: Account, book: Path) -> AsyncIterator[str]:
 def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
     key_env = account.endpoint.key_env
     return ApiKey(_SIMULATOR_KEY) if key_env is None else read_key(environment, key_env)
+
+
+async def read_again(output: Path, *, base_url: str | None, dry_run: bool) -> list[Reread]:
+    """`reread.reread` with a provider that has no key and is only asked what answers mean, and for pictures.
+
+    `base_url` is the one origin from which pictures are fetched although it is not public.
+    """
+    clock = SystemClock()
+    endpoint = resolve_endpoint(ProviderSettings(profile="simulator"))
+    provider = GeminiProvider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)
+    try:
+        return await reread(output, provider, clock, dry_run=dry_run)
+    finally:
+        await provider.aclose()

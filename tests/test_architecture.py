@@ -35,6 +35,10 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         "an attempt works with any provider that keeps the contract, and knows nothing of when it is made",
     ),
     "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),
+    "reread": (
+        (*GROUND, "delivery", "providers.base", "store"),
+        "kept answers are read by a provider that is given, which needs no key; nothing is planned or sent for it",
+    ),
     "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
     "report": (
         (*GROUND, "plan", "store.history", "store.ledger", "store.now", "store.records"),
@@ -46,7 +50,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         "what a manifest's endpoints cost and allow can be said without a key and a connection",
     ),
     "opening": (
-        (*GROUND, "accounts", "attempt", "dispatch.route", "dispatch.tally", "providers", "simulator"),
+        (*GROUND, "accounts", "attempt", "dispatch.route", "dispatch.tally", "providers", "reread", "simulator"),
         "keys are read, and connections made, in one place and only for a run",
     ),
     "planning": (
@@ -79,6 +83,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "when",
             "runner",
             "planning",
+            "opening",
             "resolve",
             "plan",
             "report",

@@ -86,6 +86,8 @@ def _record_words(record: dict[str, Any]) -> str:
         return f"failed with {printable(record['of'])}, which asks for the same picture: {record['code']}"
     if record["t"] == "resolve":
         return f"decided by a person: {record['decided']}{': ' + printable(record['note']) if record['note'] else ''}"
+    if record["t"] == "reread":
+        return f"its answer of attempt {record['att']} was read again and holds a picture: {_paths(record)}"
     took = f"after {record['seconds']:.1f} s"
     if record["t"] == "done":
         return f"done {took}, {usd(record['usd'])}: {_paths(record)}"

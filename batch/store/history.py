@@ -152,6 +152,10 @@ class Facts(NamedTuple):
     def after_done(self, files_missing: int) -> Facts:
         return self._replace(state=State.DONE, versions=self.versions + 1, missing=files_missing > 0, code="")
 
+    def after_reread(self, files_missing: int, paid: str) -> Facts:
+        """An answer that counted as rejected was none."""
+        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files_missing)
+
     def after_unknown(self, code: str) -> Facts:
         return self._replace(state=State.UNKNOWN, code=code)
 
@@ -344,6 +348,8 @@ class History:
                 self._settled_without_request(offset, line)
             elif line.t == "resolve":
                 self._decided(offset, line)
+            elif line.t == "reread":
+                self._read_again(offset, line)
         elif line.t == "run":
             self.run_offset = offset
             self._runs_ended.append(0)
@@ -451,6 +457,19 @@ class History:
             self.maybe_usd -= line.maybe_usd
             self._spend(row, line)
         self._change(row, Facts.after_decision, line.decided, line.code)
+        self._last_offset[row] = offset
+
+    def _read_again(self, offset: int, line: Line) -> None:
+        """A rejected answer holds a picture after all: what it cost was counted in vain until now."""
+        row = self._row(line)
+        self._leave_picture_behind(row)
+        vain = self._vain_usd.pop(row, 0.0) - line.counted_usd
+        if vain > 1e-9:
+            self._vain_usd[row] = vain
+        self._spend(row, line)
+        self._ends.pop(row, None)
+        self._buy(row, offset, line)
+        self._change(row, Facts.after_reread, self._count_missing(line.images or ()), line.paid)
         self._last_offset[row] = offset
 
     def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:

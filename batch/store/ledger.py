@@ -24,7 +24,8 @@ from batch.store.durable import storage_errors, sync_folder, write_all
 VERSION: Final = 1
 TAKEOVER_VERSION: Final = 2
 RESOLVE_VERSION: Final = 3
-NEWEST: Final = 3
+REREAD_VERSION: Final = 4
+NEWEST: Final = 4
 #: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
 LONGEST_TAIL_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
@@ -53,6 +54,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     decided: str = ""
     maybe_usd: float = 0.0
     saved_usd: float = 0.0
+    counted_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
     published: Published | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
-from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION
+from batch.store.ledger import REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION
 
 
 def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
@@ -153,6 +153,38 @@ def resolve_record(
         "code": f"resolved_{decided}",
         "message": f"decided by a person: {words[decided]}{'; ' + note if note else ''}",
         "http_status": last["http_status"],
+    }
+
+
+def reread_record(
+    failed: dict[str, Any],
+    images: Sequence[Image],
+    *,
+    usd: float,
+    caption: str | None,
+    warnings: Sequence[str],
+    run: str,
+    at: str,
+) -> dict[str, Any]:
+    """A kept answer, whose attempt ended with the record `failed`, holds a picture after all. No request was sent.
+
+    `usd` is what the attempt cost beyond what `failed` counted: something only if that was taken for free.
+    """
+    return {
+        "v": REREAD_VERSION,
+        "t": "reread",
+        "at": at,
+        "run": run,
+        "job": failed["job"],
+        "spec": failed["spec"],
+        "att": failed["att"],
+        "was": failed["code"],
+        "paid": failed["paid"],
+        "usd": round(usd, 6),
+        "counted_usd": failed["usd"],
+        "images": [image_fields(image) for image in images],
+        "caption": caption,
+        "warnings": list(warnings),
     }
 
 

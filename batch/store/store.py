@@ -15,14 +15,14 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
-from batch.providers.base import Answer, Received
+from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
 from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
@@ -39,6 +39,7 @@ from batch.store.records import (
     fail_record,
     images_of,
     job_of,
+    reread_record,
     resolve_record,
     terms_of,
     try_record,
@@ -243,6 +244,48 @@ class Store:
         await self._committer.commit(record)
         self.published.append(self.history.of(job_key(job_id)))
 
+    def rejected_answer(self, tried: dict[str, Any]) -> tuple[Ticket, Received | None]:
+        """An attempt whose answer was kept in rejected/, by its `try` record, with that answer if it is whole."""
+        job, number = job_of(tried), tried["att"]
+        kept = AttemptSpool(str(self.output / "rejected"), attempt_stem(job.id, number), self._ballast)
+        received = kept.load()
+        ticket = Ticket(
+            job=job,
+            terms=terms_of(tried),
+            number=number,
+            attempt_id=tried["rid"],
+            spool=self._spool(f"{job.id}~reread", number),
+            started=self._clock.monotonic(),
+        )
+        return ticket, received
+
+    async def keep_reread(self, ticket: Ticket, answer: Answer, failed: dict[str, Any], *, usd: float) -> Done:
+        """Store the pictures of a kept answer and record its job as done; `failed` is the record it ended with.
+
+        The answer stays in rejected/. Raises `Unusable` if there is no whole picture.
+        """
+        job = ticket.job
+        version = self.history.of(job.key()).versions
+        pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, ticket.spool)
+        whole = replace(answer, pictures=pictures)
+        images, oddities = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._store_pictures, ticket, whole, version
+        )
+        warnings = (*answer.warnings, *oddities)
+        record = reread_record(
+            failed,
+            images,
+            usd=usd,
+            caption=answer.caption,
+            warnings=warnings,
+            run=self._run,
+            at=timestamp(self._clock),
+        )
+        await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
+        self.published.append(self.history.of(job.key()))
+        facts = AttemptFacts(number=ticket.number, seconds=0.0, cost_usd=usd, request_id=None)
+        return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
+
     def bought(self, row: int) -> Bought:
         """The picture of a row of this folder's own history."""
         return bought_picture(self.output, self._ledger.read_at(self.history.at(row).bought_offset))
@@ -364,6 +407,25 @@ class OutputFolder:
                 yield store
             finally:
                 await store.aclose()
+
+
+def _copies(answer: Answer, spool: AttemptSpool) -> tuple[Picture, ...]:
+    """The pictures as files of the spool: those of a kept answer stay where they are."""
+    return tuple(
+        picture if picture.blob is None else replace(picture, blob=_copy(picture.blob, spool))
+        for picture in answer.pictures
+    )
+
+
+def _copy(blob: Blob, spool: AttemptSpool) -> Blob:
+    writer = spool.new_blob()
+    try:
+        with storage_errors("read a kept answer"), open(blob.file, "rb") as source:
+            while data := source.read(1 << 20):
+                writer.write(data)
+    finally:
+        writer.close()
+    return replace(blob, file=writer.file)
 
 
 @contextmanager

@@ -14,12 +14,14 @@ import pytest
 
 from batch.clock import SystemClock
 from batch.model import Decided
+from batch.opening import read_again
 from batch.resolve import resolve
 from batch.runner import run
-from batch.store.ledger import RESOLVE_VERSION, TAKEOVER_VERSION, VERSION, is_whole
+from batch.store.ledger import REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION, VERSION, is_whole
+from tests.test_reread import HOLDING, hold
 
 DOC = (Path(__file__).parents[2] / "docs/ledger.md").read_text("utf-8")
-KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "resolve", "end"]
+KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "resolve", "reread", "end"]
 MANIFEST = """\
 name: doc
 provider:
@@ -75,6 +77,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "doc.yaml").write_text(MANIFEST)
     asyncio.run(run(folder / "doc.yaml", output=folder / "out"))
     asyncio.run(resolve(folder / "out", ["boat"], Decided.PAID, note="in the log", clock=SystemClock()))
+    hold(folder / "out", HOLDING, "poster")
+    asyncio.run(read_again(folder / "out", base_url=None, dry_run=False))
     return folder / "out"
 
 
@@ -97,13 +101,14 @@ def test_the_pages_examples_are_real_lines(kind: str) -> None:
     (example,) = re.findall(r"```json\n(.*)\n```", section(kind))
 
     assert is_whole(example.encode("ascii") + b"\n")
-    version = {"adopt": TAKEOVER_VERSION, "copy": TAKEOVER_VERSION, "resolve": RESOLVE_VERSION}.get(kind, VERSION)
+    newer = {"resolve": RESOLVE_VERSION, "reread": REREAD_VERSION}
+    version = {"adopt": TAKEOVER_VERSION, "copy": TAKEOVER_VERSION, **newer}.get(kind, VERSION)
     assert (json.loads(example)["t"], json.loads(example)["v"]) == (kind, version)
     assert paths(json.loads(example)) == documented(kind)
 
 
 def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
-    """A run with a picture, a failure, an unknown outcome and a twin of each of the first two, and a decision on the
+    """A run with a picture, a failure (whose answer is read again), an unknown outcome, twins, and a decision on the
     third, write them all."""
     assert sorted(written) == sorted(KINDS)
 
