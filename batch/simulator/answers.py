@@ -120,8 +120,11 @@ class Scene:
         return Answer(body=self.encode(message, ascii_only=ascii_only), images=images)
 
     def encode(self, message: Any, *, ascii_only: bool = False) -> bytes:
-        spelled = snake_spelled(message) if self.spelling == "snake" else message
-        return encode(spelled, ascii_only=ascii_only)
+        if self.spelling == "parts":
+            message = with_snake_parts(message)
+        elif self.spelling == "snake":
+            message = snake_spelled(message)
+        return encode(message, ascii_only=ascii_only)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """The refusal in the flavour set."""
@@ -199,6 +202,18 @@ def snake_spelled(value: Any) -> Any:
     if isinstance(value, list):
         return [snake_spelled(item) for item in value]
     return value
+
+
+def with_snake_parts(value: Any) -> Any:
+    """A JSON value whose pictures stand in `inline_data`; all other names stay."""
+    if isinstance(value, dict):
+        return {
+            _snake(name) if name == "inlineData" else name: snake_spelled(item)
+            if name == "inlineData"
+            else with_snake_parts(item)
+            for name, item in value.items()
+        }
+    return [with_snake_parts(item) for item in value] if isinstance(value, list) else value
 
 
 def _snake(name: str) -> str:

@@ -28,6 +28,7 @@ Examples:
   imagebatch simulate --port 8080 --latency 4-20 --rpm 60 --book book.jsonl
   imagebatch simulate --fault "http_503;share=0.1" --fault "finish_image_safety;prompt=knife"
   imagebatch simulate --fault "cut;requests=3,7;bytes=2000"
+  imagebatch simulate --flavour anyfast --port 8080
   imagebatch simulate --list-faults
 
 \b
@@ -78,7 +79,11 @@ A --config file holds the same options under the names that a manifest uses:
 @click.option("--rpm", type=click.IntRange(0), help="Requests per minute before 429.")
 @click.option("--rpd", type=click.IntRange(0), help="Requests per day before 429.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME;...", help="Misbehave (repeatable), see below.")
-@click.option("--flavour", type=click.Choice(["google", "relay"]), help="Whose errors and headers to answer.")
+@click.option(
+    "--flavour",
+    type=click.Choice(["google", "relay", "anyfast"]),
+    help="Whose errors and headers to answer; anyfast: a relay with pictures in `inline_data`, as in AnyFast's sample.",
+)
 @click.option("--spelling", type=click.Choice(["camel", "snake"]), help="Field names of answers.")
 @click.option("--format", "format_", type=click.Choice(["png", "jpeg", "alternate"]), help="Of the pictures.")
 @click.option("--pictures", type=click.Choice(["drawn", "plain"]), help="Draw each one, or be fast.")

@@ -143,6 +143,8 @@ class _Handler:
     ) -> None:
         self.origin = ""
         self._settings = settings
+        #: AnyFast is a relay in all but the spelling of its parts.
+        self._flavour = "relay" if settings.flavour == "anyfast" else settings.flavour
         self._book = book
         self._painter = painter
         self._quota = quota
@@ -283,7 +285,7 @@ class _Handler:
 
     def _own_headers(self, entry: Entry) -> dict[str, str]:
         """What the provider says of every request. Google names the lane that served it; a relay knows of none."""
-        if self._settings.flavour == "relay":
+        if self._flavour == "relay":
             return {"X-Oneapi-Request-Id": entry.request_id}
         served = {} if entry.served is None else {"x-gemini-service-tier": entry.served}
         return {"x-request-id": entry.request_id, **served}
@@ -327,15 +329,15 @@ class _Handler:
         accepted = self._settings.keys
         if accepted and not any(hmac.compare_digest(key.encode(), good.encode()) for good in accepted):
             raise refusals.key_invalid()
-        return read_ask(body, visit.model_name, visit.version, self._settings.flavour)
+        return read_ask(body, visit.model_name, visit.version, self._flavour)
 
     def _scene(self, visit: _Visit, ask: Ask) -> Scene:
         return Scene(
             ask=ask,
             n=visit.entry.n,
             request_id=visit.entry.request_id,
-            flavour=self._settings.flavour,
-            spelling=self._settings.spelling,
+            flavour=self._flavour,
+            spelling="parts" if self._settings.flavour == "anyfast" else self._settings.spelling,
             origin=self.origin,
             painter=self._painter,
             files=self._files,
@@ -383,7 +385,7 @@ class _Handler:
 
     def _no_such_path(self, request: web.BaseRequest) -> web.Response:
         """Google answers 404 in HTML; a relay names the URL, here without its query."""
-        if self._settings.flavour == "google":
+        if self._flavour == "google":
             page = "<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title></html>"
             return web.Response(status=404, text=page, content_type="text/html")
         error = {

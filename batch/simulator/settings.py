@@ -49,7 +49,8 @@ class FaultRule:
 class SimulatorSettings:
     """How the simulated provider is to behave.
 
-    flavour              "google" or "relay": whose error bodies and headers it answers with
+    flavour              "google", "relay" or "anyfast": whose error bodies and headers it answers with; "anyfast" is
+                         a relay whose pictures are in `inline_data`, as the sample on AnyFast's page reads them
     spelling             "camel" or "snake": field names of answers
     format               "png", "jpeg", or "alternate" (by the prompt, so that both occur)
     pictures             "drawn" (each its own) or "plain" (one per ratio and size, for load tests)
@@ -283,7 +284,7 @@ _RULE_READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "flavour": _one_of("google", "relay"),
+    "flavour": _one_of("google", "relay", "anyfast"),
     "spelling": _one_of("camel", "snake"),
     "format": _one_of("png", "jpeg", "alternate"),
     "pictures": _one_of("drawn", "plain"),

@@ -237,6 +237,8 @@ EXPECTED: dict[str, Expected] = {
         for name in ("list_200", "object_200", "null_200", "number_200", "wrong_types_200")
     },
     "error_200": charged("error_in_answer", 2),
+    **dict.fromkeys(("refused_200", "detail_200"), charged("error_in_answer", 1)),
+    "picture_as_html_200": DONE,
     "error_and_image_200": DONE,
     "list_of_answer": DONE,
     "gzip": DONE,

@@ -44,6 +44,24 @@ _PART_SHAPES: dict[str, tuple[str, Shape]] = {
         "a Markdown picture with a data: URL",
         lambda _, p: {"text": f"![image]({_data_url(p)})"},
     ),
+    "url_in_words": (
+        "a URL in a sentence",
+        lambda url, _: {"text": f"Done! Your picture: {url}. It is kept for 24 hours."},
+    ),
+    "url_link": ("a Markdown link in text", lambda url, _: {"text": f'[Download]({url} "picture")'}),
+    "url_img": ("an HTML tag in text", lambda url, _: {"text": f'<p>Here</p><img alt="" src="{url}">'}),
+    "url_fenced_json": (
+        "JSON in a code fence",
+        lambda url, _: {"text": f"```json\n{json.dumps({'images': [{'url': url}]})}\n```"},
+    ),
+    "base64_of_url": (
+        "a URL written as base64",
+        lambda url, p: {"inlineData": {"mimeType": p.mime, "data": base64.b64encode(url.encode()).decode()}},
+    ),
+    "url_beside_null": (
+        "fileUri beside an empty inlineData",
+        lambda url, p: {"inlineData": {"data": None}, "fileData": {"mimeType": p.mime, "fileUri": url}},
+    ),
     "url_bare": ("nothing but a URL in text", lambda url, _: {"text": url}),
     "url_part": ("part.url", lambda url, _: {"url": url}),
     "url_image": ("part.image.url", lambda url, _: {"image": {"url": url}}),
@@ -54,6 +72,19 @@ _TOP_SHAPES: dict[str, tuple[str, Shape]] = {
     "url_images_list": ("top-level images[] of URLs", lambda url, _: {"images": [url]}),
     "url_images_objects": ("top-level images[].url", lambda url, _: {"images": [{"url": url}]}),
     "url_data_list": ("top-level data[].url", lambda url, _: {"created": 1, "data": [{"url": url}]}),
+    "url_top": ("top-level url", lambda url, _: {"url": url}),
+    "url_output": ("top-level output", lambda url, _: {"status": "succeeded", "output": [url]}),
+    "url_result": ("result.url", lambda url, _: {"code": 0, "result": {"url": url}}),
+    "url_data_images": ("data.images[]", lambda url, _: {"code": 200, "data": {"images": [url]}}),
+    "url_candidate": ("candidates[].imageUrl", lambda url, _: {"candidates": [{"imageUrl": url}]}),
+    "url_choices": (
+        "choices[].message.images[]",
+        lambda url, _: {"choices": [{"message": {"content": "", "images": [{"image_url": {"url": url}}]}}]},
+    ),
+    "b64_response": (
+        "output[].result of an image_generation_call",
+        lambda _, p: {"output": [{"type": "image_generation_call", "result": _base64(p)}]},
+    ),
     "b64_data_list": (
         "top-level data[].b64_json",
         lambda _, p: {"created": 1, "data": [{"b64_json": _base64(p)}]},

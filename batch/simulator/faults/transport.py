@@ -60,6 +60,22 @@ async def _error_200(scene: Scene) -> Answer:
     return replace(answer, status=200)
 
 
+@BODIES.fault("refused_200", "200 that says it failed in a shape of its own")
+async def _refused_200(_: Scene) -> Answer:
+    return Answer(body=encode({"success": False, "code": 20012, "msg": "this size is not enabled for your group"}))
+
+
+@BODIES.fault("detail_200", "200 whose body is a validator's complaint")
+async def _detail_200(_: Scene) -> Answer:
+    return Answer(body=encode({"detail": [{"loc": ["body", "imageConfig"], "msg": "extra fields not permitted"}]}))
+
+
+@BODIES.fault("picture_as_html_200", "a good answer whose Content-Type says that it is a web page")
+async def _picture_as_html(scene: Scene) -> Answer:
+    answer = scene.answer(scene.message(await scene.parts()))
+    return replace(answer, content_type="text/html; charset=UTF-8")
+
+
 @BODIES.fault("error_and_image_200", "200 with an error object beside a picture")
 async def _error_and_image(scene: Scene) -> Answer:
     message = scene.message(await scene.parts())
