@@ -128,6 +128,7 @@ DATA: dict[str, Any] = {
     "without data:": message({"inlineData": {"data": f"image/png;base64,{B64}"}}),
     "responses": {"output": [{"type": "image_generation_call", "result": B64}]},
     "choices": {"choices": [{"message": {"images": [{"image_url": {"url": f"data:image/png;base64,{B64}"}}]}}]},
+    "JSON in JSON in a text": message({"text": json.dumps({"output": json.dumps({"image": B64})})}),
     "JSON in a text": message({"text": json.dumps({"image": B64})}),
     "fenced JSON": message({"text": f"```json\n{json.dumps({'b64': B64})}\n```"}),
     "words around": message({"text": f"Here it is: data:image/png;base64,{B64} done"}),
