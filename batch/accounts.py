@@ -9,7 +9,8 @@ import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from batch.errors import InputError, Problem
 from batch.model import Job, Lane
@@ -20,6 +21,9 @@ from batch.store.spend import SpendBook, spend_folder
 
 if TYPE_CHECKING:
     from batch.simulator import SimulatorSettings
+
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,35 @@ class Account:
 
     def spend_book(self, key: str, output: Path) -> SpendBook:
         """What runs with this key spend. A rehearsal spends nothing, so each has a book of its own."""
-        whose = f"{output}\0{self.name}" if self.endpoint.embedded else f"{self.endpoint.base_url}\0{key}"
-        name = blake2b(whose.encode("utf-8", "surrogateescape"), digest_size=12, person=b"imagebatch").hexdigest()
-        return SpendBook(spend_folder(os.environ) / f"{name}.jsonl")
+        if self.endpoint.base_url is None:
+            return SpendBook(_book_path(f"{output}\0{self.name}"))
+        return SpendBook(_book_path(f"{self.address}\0{key}"), _book_path(f"{self.endpoint.base_url}\0{key}"))
+
+    @property
+    def address(self) -> str:
+        """The endpoint's address in one spelling, so that one account is one whatever the manifest's spelling."""
+        return one_spelling(self.endpoint.base_url or "")
+
+
+def one_spelling(url: str) -> str:
+    """An address with scheme and host in small letters, without its scheme's own port and what ends in a slash or dot.
+
+    `HTTPS://Api.example.com.:443/` is `https://api.example.com`.
+    """
+    try:
+        parts = urlsplit(url)
+        number = parts.port
+    except ValueError:
+        return url
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if number in (None, _PORTS.get(parts.scheme)) else f":{number}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def _book_path(whose: str) -> Path:
+    name = blake2b(whose.encode("utf-8", "surrogateescape"), digest_size=12, person=b"imagebatch").hexdigest()
+    return spend_folder(os.environ) / f"{name}.jsonl"
 
 
 def accounts_of(settings: Settings, manifest: Path) -> tuple[Account, ...]:

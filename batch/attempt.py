@@ -119,10 +119,11 @@ class Buyer:
 
     async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
         charge = self._charge_of_failure(ticket, error)
+        error.cost_usd = charge.usd if charge is not None else 0.0
         facts = AttemptFacts(
             number=ticket.number,
             seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
-            cost_usd=charge.usd if charge is not None else 0.0,
+            cost_usd=error.cost_usd,
             request_id=error.request_id,
             usd_from=charge.source if charge is not None else None,
             lane=error.lane or Lane.STANDARD,

@@ -163,12 +163,22 @@ class Wallet:
             self._spent[day] += micro(usd)
             self._give_back(job.id, amount, day)
 
-    def settle_earlier_runs(self, open_usd: Callable[[Mapping[str, Any]], float]) -> None:
-        """What killed runs in this folder left open becomes what the ledger says they spent."""
+    def settle_earlier_runs(self, open_usd: Callable[[Mapping[str, Any]], float]) -> str:
+        """What killed runs in this folder left open becomes what the ledger says they spent.
+
+        Returns a sentence about those the ledger does not know, or nothing.
+        """
+        most = 0
         for book in self._books:
             with book.locked():
                 pass  # whether it can be written is to be known before anything is sent
-            settle_earlier_runs(book, Path(self._output), self._run, open_usd)
+            most = max(most, settle_earlier_runs(book, Path(self._output), self._run, open_usd))
+        if not most:
+            return ""
+        return (
+            f"an earlier run in this folder was killed and its ledger is gone: the {_usd(most)} set aside for it count "
+            "as spent until that ledger is back"
+        )
 
     def close(self) -> None:
         """Give back what was taken in advance and not spent. What has no end yet stays set aside."""
@@ -276,24 +286,28 @@ class Wallet:
 
 def settle_earlier_runs(
     book: SpendBook, output: Path, run_id: str, open_usd: Callable[[Mapping[str, Any]], float]
-) -> None:
+) -> int:
     """Shares that killed runs in a folder left open become what its ledger says they spent.
 
+    A share of a run that the ledger does not know stays as it is; returns the sum of these, in millionths.
     `open_usd(try_record)`: what an attempt counts for that has no end yet. To be called while the folder is locked.
     """
     stale = book.look().left_open(str(output), but=run_id)
     if not stale:
-        return
-    sums = spent_by_run_and_day(
+        return 0
+    known, sums = spent_by_run_and_day(
         output / "ledger.jsonl", lambda tried: micro(open_usd(tried)), frozenset(share.run for share in stale)
     )
     with book.locked() as (_, writer):
         for share in stale:
-            amount = sums.pop((share.run, share.day), 0)
-            writer.put(replace(share, micro_usd=amount, is_open=False))
+            if share.run in known:
+                amount = sums.pop((share.run, share.day), 0)
+                writer.put(replace(share, micro_usd=amount, is_open=False))
         for (run, day), amount in sums.items():
-            like = next(share for share in stale if share.run == run)
-            writer.put(replace(like, day=day, micro_usd=amount, is_open=False))
+            if run in known:
+                like = next(share for share in stale if share.run == run)
+                writer.put(replace(like, day=day, micro_usd=amount, is_open=False))
+    return sum(share.micro_usd for share in stale if share.run not in known)
 
 
 def _next_day(day: str) -> str:

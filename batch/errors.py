@@ -157,6 +157,8 @@ class AttemptError(BatchError):
     may_work_later: bool = True
     #: The provider's own count of tokens, if an answer came that held one.
     usage: Mapping[str, Any] | None = None
+    #: What it was counted with in the ledger, once it is recorded.
+    cost_usd: float = 0.0
     #: In which lane it was served, if an answer came that said so.
     lane: Lane | None = None
 

@@ -41,7 +41,15 @@ class OpenAccount:
     @property
     def fingerprint(self) -> str:
         """Tells accounts apart in files, and leads nobody to the key."""
-        return self.key.fingerprint(f"imagebatch quotas of {self.account.endpoint.base_url or self.name}")
+        return self._fingerprint(self.account.address or self.name)
+
+    @property
+    def former_fingerprint(self) -> str:
+        """What an earlier version called it: by the manifest's own spelling of the address."""
+        return self._fingerprint(self.account.endpoint.base_url or self.name)
+
+    def _fingerprint(self, name: str) -> str:
+        return self.key.fingerprint(f"imagebatch quotas of {name}")
 
     def route(self, clock: Clock, listener: Listener) -> RouteSettings:
         """What the dispatcher knows of it."""
@@ -58,7 +66,8 @@ class OpenAccount:
         """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
         if self.account.endpoint.embedded:
             return OwnTally()
-        return SharedTally(quotas_folder(os.environ), f"{self.fingerprint}.quota", clock, listener.message)
+        names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
+        return SharedTally(quotas_folder(os.environ), names[0], clock, listener.message, former_name=names[1])
 
 
 def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[OpenAccount, ...]:

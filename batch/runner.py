@@ -249,7 +249,7 @@ def _left_out(prepared: Prepared, accounts: Sequence[OpenAccount], folder: Outpu
     end = None if prepared.wishes.ignore_not_before else folder.last_end()
     if end is None:
         return []
-    names = {account.fingerprint: account.name for account in accounts}
+    names = {name: account.name for account in accounts for name in (account.fingerprint, account.former_fingerprint)}
     found = []
     for ending in end.get("left_out", ()):
         written, opens = datetime.fromisoformat(end["at"]), datetime.fromisoformat(ending["not_before"])
@@ -381,7 +381,11 @@ class _Run:
         for ticket, received in attempts:
             finished += await self.buyer.finish(ticket, received) is not None
         self.store.sweep_spool()
-        self.wallet.settle_earlier_runs(lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)))
+        unknown_money = self.wallet.settle_earlier_runs(
+            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried))
+        )
+        if unknown_money:
+            self.listener.message(unknown_money)
         if attempts:
             self.listener.message(
                 f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch.accounts import one_spelling
 from batch.budget import Wallet, micro
 from batch.errors import OutputError, RunStopper, StorageError
 from batch.settings import Budget
-from batch.store.spend import SpendBook
+from batch.store.spend import Share, SpendBook
 from tests.support.fakes import job
 
 MOST = 0.1
@@ -79,8 +80,9 @@ class World:
     def start(self, name: str) -> Run:
         output = self.folder / name
         output.mkdir(exist_ok=True)
-        (output / "ledger.jsonl").touch()
         run_id = f"{name}-{next(self.numbers)}"
+        with open(output / "ledger.jsonl", "a") as file:
+            file.write(json.dumps({"t": "run", "run": run_id}, separators=(",", ":")) + "\n")
         names = ["book", "another"] if self.second_key and name == "a" else ["book"]
         books = [SpendBook(self.folder / f"{each}.jsonl") for each in names]
         made = wallet(self.budget, *books, run=run_id, clock=self.clock, output=str(output), tag="spring")
@@ -93,7 +95,7 @@ class World:
 
     def settle_unknown(self, output: Path, run_id: str, tried: dict[str, Any]) -> None:
         ledger = output / "ledger.jsonl"
-        ended = {json.loads(line)["job"] for line in ledger.read_text().splitlines() if '"t":"try"' not in line}
+        ended = {json.loads(line).get("job") for line in ledger.read_text().splitlines() if '"t":"try"' not in line}
         if tried["job"] not in ended:
             with open(ledger, "a") as file:
                 file.write(json.dumps({**tried, "t": "unk", "run": run_id, "usd": MOST}, separators=(",", ":")) + "\n")
@@ -146,6 +148,11 @@ class World:
         run.waiting = {}
         self.runs[number] = self.start(run.output.name)
 
+    async def kill_and_remove(self, run: Run, number: int, cost: int) -> None:
+        """A killed run's folder is removed as well."""
+        (run.output / "ledger.jsonl").unlink()
+        await self.kill(run, number, cost)
+
     async def close(self, run: Run, number: int, cost: int) -> None:
         """The run ends by itself, with all it has sent answered."""
         for task in run.waiting.values():
@@ -183,7 +190,7 @@ class World:
 
 
 STEPS = st.tuples(
-    st.sampled_from(["ask"] * 6 + ["end"] * 4 + ["lose", "kill", "close", "next_day"]),
+    st.sampled_from(["ask"] * 6 + ["end"] * 4 + ["lose", "kill", "kill_and_remove", "close", "next_day"]),
     st.integers(0, 1),
     st.integers(0, micro(MOST)),
 )
@@ -276,6 +283,47 @@ async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_p
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(taken, 0)]
     world.start("a")
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(micro(MOST), 0)]
+
+
+async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path: Path) -> None:
+    """All that was set aside for the killed run counts; its own ledger, brought back, corrects it."""
+    world = World(Budget(per_day=1.0), tmp_path)
+    killed = world.runs[0]
+    await killed.wallet.place(job("x")).__aenter__()
+    world.send(killed, "x")
+    taken = killed.wallet.caps()[0].taken
+    (tmp_path / "a" / "ledger.jsonl").rename(tmp_path / "away")
+    again = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), run="again", output=str(tmp_path / "a"))
+    said = again.settle_earlier_runs(lambda _: MOST)
+    assert f"${taken / 1e6:.3f}".rstrip("0") in said
+    assert "its ledger is gone" in said
+    assert again.caps()[0].spent == taken
+    (tmp_path / "away").rename(tmp_path / "a" / "ledger.jsonl")
+    assert again.settle_earlier_runs(lambda _: MOST) == ""
+    assert again.caps()[0].spent == micro(MOST)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["HTTP://host", "http://HOST/", "http://host:80", "http://host.", "http://host.:80//", "Http://Host"],
+)
+def test_an_account_has_one_book_however_its_address_is_spelt(spelling: str) -> None:
+    """Case, the scheme's own port and an end in a slash or dot change nothing; another port or path is another."""
+    assert one_spelling(spelling) == one_spelling("http://host")
+    assert len({one_spelling(f"http://host{more}") for more in ("", ":81", "/v2", ":443")}) == 4
+
+
+def test_a_book_under_an_earlier_name_still_counts(tmp_path: Path) -> None:
+    """What was spent before the address got one spelling is in both views, and once only."""
+    spent = Share(run="r", day="2026-01-30", tag="", output="/x", micro_usd=700_000, is_open=False)
+    with SpendBook(tmp_path / "former").locked() as (_, writer):
+        writer.put(spent)
+    book = SpendBook(tmp_path / "book", tmp_path / "former")
+    assert book.look().total() == 700_000
+    with book.locked() as (shares, _):
+        assert shares.total() == 700_000
+    assert SpendBook(tmp_path / "book").look().total() == 700_000
+    assert book.look().total() == 700_000
 
 
 def test_half_a_line_is_passed_over_and_damage_is_not(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def is_shed(error: BaseException | None, lane: Lane) -> bool:
     return isinstance(error, Unavailable) or error.wait_seconds is None or error.http_status == _BUSY
 
 
+def is_block(error: AttemptError) -> bool:
+    """Whether a prompt was blocked by policy, as far as the answer says."""
+    return error.code in _POLICY_CODES or error.code.startswith("blocked_")
+
+
 class Course:
     """Where `job` is on its way. `lane` is what the manifest wishes for."""
 
@@ -78,5 +83,4 @@ class Course:
     def _reason(self, error: AttemptError) -> FallbackOn | None:
         if isinstance(error, Unavailable):
             return FallbackOn.OVERLOAD
-        blocked = isinstance(error, Refused) and (error.code in _POLICY_CODES or error.code.startswith("blocked_"))
-        return FallbackOn.SAFETY if blocked else None
+        return FallbackOn.SAFETY if isinstance(error, Refused) and is_block(error) else None

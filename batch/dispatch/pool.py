@@ -18,7 +18,7 @@ from batch.dispatch.route import Route, RouteSettings, Way
 from batch.errors import RunStopper
 from batch.events import Listener
 from batch.model import Terms
-from batch.settings import Fallback, FallbackOn
+from batch.settings import Fallback, FallbackOn, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Pool:
         settings: Sequence[RouteSettings],
         clock: Clock,
         listener: Listener,
-        max_outage_seconds: float,
+        policy: RetryPolicy,
         stop: Callable[[RunStopper], None],
         fallback: Fallback,
         slowed_by: Callable[[], str],
@@ -53,8 +53,7 @@ class Pool:
         self._stop = stop
         called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
         self.routes = [
-            Route(each, clock, listener, max_outage_seconds, self.end, name)
-            for each, name in zip(settings, called, strict=True)
+            Route(each, clock, listener, policy, self.end, name) for each, name in zip(settings, called, strict=True)
         ]
         #: By weight, how much each has had; the smallest is next. What it could not take is not made up for.
         self._had = dict.fromkeys((route.name for route in self.routes), 0.0)
@@ -69,9 +68,9 @@ class Pool:
         course.went(out)
         return out
 
-    def leave(self, out: Out, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
-        """A request is over and recorded."""
-        out.route.leave(out.way, error, usage)
+    def leave(self, out: Out, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+        """A job's request is over and recorded."""
+        out.route.leave(out.way, job_id, error, usage)
         self._line.changed()
 
     def end(self, route: Route, error: RunStopper, model: str) -> bool:

@@ -19,13 +19,14 @@ from batch.dispatch.line import Wait
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.quotas import Need
 from batch.dispatch.tally import Tally
+from batch.dispatch.wasted import Wasted
 from batch.errors import RateLimited, RunStopper
 from batch.events import Listener, Waiting
 from batch.model import Lane, Terms
-from batch.settings import Limits
+from batch.settings import Limits, RetryPolicy
 
 #: Endings that concern one model only; all others concern the endpoint or the key.
-_OF_A_MODEL: Final = frozenset(("no_channel", "no_service", "model_missing", "daily_quota"))
+_OF_A_MODEL: Final = frozenset(("no_channel", "no_service", "model_missing", "daily_quota", "charged_for_nothing"))
 #: Endings for which a fallback model is asked.
 _OVERLOADED: Final = frozenset(("no_channel", "no_service"))
 
@@ -69,7 +70,7 @@ class Route:
         settings: RouteSettings,
         clock: Clock,
         listener: Listener,
-        max_outage_seconds: float,
+        policy: RetryPolicy,
         end: Callable[[Route, RunStopper, str], object],
         called: str = "",
     ) -> None:
@@ -80,10 +81,11 @@ class Route:
         self._lanes = settings.lanes
         self._clock = clock
         self._listener = listener
-        self._max_outage_seconds = max_outage_seconds
+        self._policy = policy
         self._tell_end = end
         self._admission = Admission(settings.limits, clock, listener, settings.tally)
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
+        self._wasted: dict[str, Wasted] = {}
         #: Why it is out of use, by model; under "" for all of them.
         self._ended: dict[str, RunStopper] = {}
 
@@ -91,6 +93,8 @@ class Route:
         """Let a request out, or say what it has to wait for. Raises `RunStopper` if waiting has no end."""
         if not self._admission.has_slot:
             return self._admission.no_slot()
+        if self.wasted(model).is_full:
+            return Wait(float("inf"), Waiting(by="probe"))
         lane = self._lane(model, lane)
         breaker = self._breaker(model, lane)
         pause_seconds = breaker.wait_seconds()
@@ -99,12 +103,20 @@ class Route:
         taken = self._admission.take(need, model)
         if isinstance(taken, Wait):
             return taken
+        self.wasted(model).went_out()
         terms = Terms(endpoint=self.name, model=model, lane=lane)
         return Way(terms, taken, breaker, breaker.let_out())
 
-    def leave(self, way: Way, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
-        """A request is over and recorded."""
+    def leave(self, way: Way, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+        """A job's request is over and recorded."""
         self._admission.leave(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
+        stopper = self.wasted(way.terms.model).came_back(job_id, error)
+        if stopper is not None:
+            self._tell_end(self, stopper, way.terms.model)
+
+    def wasted(self, model: str) -> Wasted:
+        """What was charged for nothing here, for that model."""
+        return self._wasted.setdefault(model, Wasted(self._policy.wasted_in_a_row))
 
     def close_for(self, seconds: float, reason: str, *, told: bool) -> None:
         """The provider wants nothing for so long; `told`: it named the time itself."""
@@ -151,7 +163,7 @@ class Route:
             is_last = lane is Lane.STANDARD
             self._breakers[key] = Breaker(
                 self._clock,
-                self._max_outage_seconds,
+                self._policy.max_outage_seconds,
                 self._paused if is_last else _say_nothing,
                 lambda error: self._tell_end(self, error, model),
                 gives_up=is_last,

@@ -27,6 +27,7 @@ from batch.dispatch.quotas import need_of
 from batch.dispatch.repeats import Repeats, ResendBudget
 from batch.dispatch.retry import with_retries
 from batch.dispatch.route import RouteSettings
+from batch.dispatch.wasted import Wasted
 from batch.errors import (
     AttemptError,
     NotSent,
@@ -108,7 +109,7 @@ class Scheduler:
             routes,
             clock,
             listener,
-            policy.max_outage_seconds,
+            policy,
             self._stop_for,
             self._fallback,
             lambda: slowed_by(self.in_flight),
@@ -117,6 +118,8 @@ class Scheduler:
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._jobs: dict[asyncio.Task[Outcome], Job] = {}
+        #: Repeats of charged answers that wait for proof that they are worth it, the first first.
+        self._held: dict[asyncio.Event, Wasted] = {}
         self._in_flight: set[asyncio.Task[Outcome] | None] = set()
         self._bugs = 0
         self._stopping = False
@@ -235,6 +238,7 @@ class Scheduler:
         self._room.release()
         outcome = Pending(job=job) if task.cancelled() else task.result()
         self._ends[type(outcome)] += 1
+        self._release_held()
         if self._deadline is not None:
             self._deadline.job_ended()
         self._outcomes.put_nowait(outcome)
@@ -264,6 +268,8 @@ class Scheduler:
         async def attempt() -> Done:
             if self._deadline is not None and self._deadline.is_near():
                 course.lane = Lane.STANDARD
+            if why == "again" and course.out is not None:
+                await self._hold(course.out.route.wasted(course.out.terms.model))
             return await self._attempt(entry.job, why, place, course)
 
         def ask(error: AttemptError) -> float | None:
@@ -300,7 +306,27 @@ class Scheduler:
                 raise
             finally:
                 self._in_flight.discard(task)
-                self.pool.leave(out, error, done.attempt.usage if done is not None else None)
+                self.pool.leave(out, job.id, error, done.attempt.usage if done is not None else None)
+                self._release_held()
+
+    async def _hold(self, wasted: Wasted) -> None:
+        """A repeat waits while charged answers without a picture come in a row: the next one costs as much."""
+        if not wasted.is_common:
+            return
+        worth_it = asyncio.Event()
+        self._held[worth_it] = wasted
+        self._release_held()
+        try:
+            await worth_it.wait()
+        finally:
+            self._held.pop(worth_it, None)
+
+    def _release_held(self) -> None:
+        """Let go whom nothing speaks against any more; the first one too if there is nobody else to find out."""
+        for worth_it, wasted in list(self._held.items()):
+            if not wasted.is_common or len(self._held) >= len(self._jobs):
+                del self._held[worth_it]
+                worth_it.set()
 
     def _after_failure(
         self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course

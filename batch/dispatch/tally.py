@@ -76,8 +76,12 @@ class SharedTally:
     If the file cannot be used, `say` hears of it and this process goes on with counts of its own.
     """
 
-    def __init__(self, folder: Path, name: str, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, name: str, clock: Clock, say: Callable[[str], None], *, former_name: str = ""
+    ) -> None:
+        """`former_name`: the file's name in an earlier version; a new file begins with what stands there."""
         self._path = folder / name
+        self._former = folder / former_name if former_name not in ("", name) else None
         self._clock = clock
         self._say = say
         self._own: OwnTally | None = None
@@ -155,10 +159,19 @@ class SharedTally:
 
     def _read(self) -> None:
         copies = [os.pread(self._descriptor, _COPY_BYTES, at * _COPY_BYTES) for at in range(2)]
+        if self._former is not None and not any(copies):
+            copies = self._former_copies(self._former)
         number, head, text = max((_checked(copy) for copy in copies), key=lambda found: found[0])
         if (number, head) != (self._number, self._head):
             self._number, self._head = number, head
             self._kept = _kept(text, self._boot)
+
+    def _former_copies(self, path: Path) -> list[bytes]:
+        try:
+            data = path.read_bytes()[: 2 * _COPY_BYTES] if path.is_file() else b""
+        except OSError:
+            data = b""
+        return [data[:_COPY_BYTES], data[_COPY_BYTES:]]
 
     def _write(self) -> None:
         self._number += 1

@@ -209,6 +209,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "unusable_retries": "More tries after a paid answer without a usable picture. Default: 2.",
         "set_aside_after": "After so many runs in a row that a job ended in the same way it is not sent by itself any "
         "more. Default: 5.",
+        "wasted_in_a_row": "The run ends when so many of its first jobs in a row, or twice as many later, were charged "
+        "and got no usable picture. 0: never. Default: 5.",
         "max_outage_minutes": "The run ends, for a later one, when nobody was served for so long. Default: 30.",
     },
     "Budget": {

@@ -76,6 +76,7 @@ class RetryShape(_Shape):
     unavailable_attempts: Annotated[int | None, fields.whole(1, 20)] = None
     unusable_retries: Annotated[int | None, fields.whole(0, 10)] = None
     set_aside_after: Annotated[int | None, fields.whole(1, 100)] = None
+    wasted_in_a_row: Annotated[int | None, fields.whole(0, 1000)] = None
     max_outage_minutes: Annotated[float | None, fields.number(1, 1440)] = None
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from batch.errors import StorageError
@@ -63,6 +64,14 @@ def sync_folder(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def make_folders(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder with all that lead to it, private and durable: what is synced inside must be found again."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    for each in reversed(missing):
+        sync_folder(str(each.parent))
 
 
 def sync_file(path: str, mode: int | None = None) -> None:

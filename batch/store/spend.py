@@ -4,7 +4,7 @@ Caps for a day, a month or a tag hold over several runs and output folders, so w
 them and outlive each. The book is an append-only JSONL file under a lock that goes with its process. A run does not
 write every request down: it takes a *share* of what is left, in advance and durably, and spends within it. When it ends
 the share shrinks to what was spent; a run that was killed leaves the whole share behind, and that counts as spent until
-the next run in the same output folder has settled it from the ledger, which knows every attempt.
+the next run in the same output folder has settled it from a ledger that knows the killed run.
 
 Money is in whole millionths of a dollar.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import OutputError, StorageError
-from batch.store.durable import storage_errors, sync_folder, write_all
+from batch.store.durable import make_folders, storage_errors, sync_folder, write_all
 
 
 def spend_folder(environment: Mapping[str, str]) -> Path:
@@ -70,6 +70,10 @@ class Shares:
     def __iter__(self) -> Iterator[Share]:
         return iter(self._by_run_and_day.values())
 
+    def __contains__(self, share: Share) -> bool:
+        """Whether there is a word on that run and day, whatever it is."""
+        return (share.run, share.day) in self._by_run_and_day
+
     def __len__(self) -> int:
         return len(self._by_run_and_day)
 
@@ -77,8 +81,10 @@ class Shares:
 class SpendBook:
     """The file of one account. Raises `OutputError` if it cannot be used and `StorageError` if writing fails."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, former_path: Path | None = None) -> None:
+        """`former_path`: where an earlier version kept this account; what stands there still counts."""
         self.path = path
+        self._former = SpendBook(former_path) if former_path not in (None, path) else None
         self._shares = Shares()
         self._read_bytes = 0
 
@@ -91,7 +97,10 @@ class SpendBook:
             self._shares = Shares()
         except OSError as error:
             raise OutputError(f"cannot read the spend book {self.path}: {error.strerror or error}") from error
-        return self._shares
+        seen = Shares()
+        for share in (*self._only_in_former(), *self._shares):
+            seen.put(share)
+        return seen
 
     @contextmanager
     def locked(self) -> Iterator[tuple[Shares, Writer]]:
@@ -99,13 +108,21 @@ class SpendBook:
         descriptor = self._open()
         try:
             self._catch_up(descriptor)
-            yield self._shares, Writer(descriptor, self)
+            writer = Writer(descriptor, self)
+            for share in self._only_in_former():
+                writer.put(share)
+            yield self._shares, writer
         finally:
             os.close(descriptor)  # the lock goes with it
 
+    def _only_in_former(self) -> list[Share]:
+        """What stands in the account's former book alone."""
+        former = self._former.look() if self._former is not None else ()
+        return [share for share in former if share not in self._shares]
+
     def _open(self) -> int:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folders(self.path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             is_new = not self.path.exists()
             descriptor = os.open(self.path, flags, 0o600)
@@ -168,18 +185,25 @@ class Writer:
 
 def spent_by_run_and_day(
     ledger: Path, open_micro_usd: Callable[[dict[str, Any]], int], runs: frozenset[str]
-) -> dict[tuple[str, str], int]:
-    """What the attempts of some runs have cost by the ledger, by the run and the day that sent them.
+) -> tuple[frozenset[str], dict[tuple[str, str], int]]:
+    """Which of some runs the ledger knows, and what their attempts have cost by it, by the run and the day that sent
+    them.
 
+    A run is known by its `run` line; a ledger without it is another one, and its silence says nothing of the money.
     `open_micro_usd(try_record)` is what an attempt without an end counts for.
     """
+    if not ledger.exists():
+        return frozenset(), {}
+    known: set[str] = set()
     sent: dict[tuple[str, int], dict[str, Any]] = {}
     sums: dict[tuple[str, str], int] = defaultdict(int)
     with open(ledger, "rb") as file:
         for line in file:
-            if b'"t":"run"' in line or not line.endswith(b"}\n"):
+            if not line.endswith(b"}\n"):
                 continue
             record = json.loads(line)
+            if record["t"] == "run":
+                known.add(record["run"])
             attempt = record.get("job", ""), record.get("att", 0)
             if record["t"] == "try":
                 if record["run"] in runs:
@@ -189,4 +213,4 @@ def spent_by_run_and_day(
                 sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
     for tried in sent.values():
         sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)
-    return sums
+    return runs & known, sums

@@ -1,0 +1,136 @@
+"""Charged answers without a picture end the use of an endpoint after a handful, and chance does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from batch.dispatch.wasted import Wasted
+from batch.errors import AttemptError, Paid, Refused, RunStopper, Undelivered, Unusable
+from batch.settings import RetryPolicy
+from tests.support.fakes import FakeClock, Seller, carry_out, kinds, scheduler, todo
+
+WORDS = Unusable("text_only", "it said: I cannot draw")
+BLOCKED = Refused("image_safety", "blocked", paid=Paid.YES)
+
+
+def told(wasted: Wasted, *ends: AttemptError | None) -> list[RunStopper | None]:
+    """One request after the other, each of another job."""
+    found = []
+    for number, error in enumerate(ends):
+        wasted.went_out()
+        found.append(wasted.came_back(f"job-{number}", error))
+    return found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WORDS,
+        Unusable("bad_image", "damaged", retries=1),
+        Unusable("download_gone", "HTTP 404", retries=0),
+        Undelivered("download_failed", "no connection"),
+        Refused("max_tokens", "finish reason", paid=Paid.YES),
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 2, 16])
+async def test_a_batch_that_is_charged_for_nothing_costs_a_handful(error: AttemptError, concurrency: int) -> None:
+    """Of 300 jobs, whatever the cause and however many go at once: exit 76 with the server's first words."""
+    seller = Seller(FakeClock(), lambda job, time: error)
+    running = scheduler(seller, concurrency=concurrency)
+    outcomes = await carry_out(running, todo(300))
+    assert len(seller.calls) <= 8
+    assert isinstance(running.stopped_by, RunStopper)
+    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("charged_for_nothing", 76)
+    assert error.message in running.stopped_by.message
+    assert "rejected/" in running.stopped_by.message
+    assert kinds(outcomes)["Done"] == 0
+
+
+async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> None:
+    """After 50 pictures nothing but words: ten jobs more, and what was in flight."""
+    seller = Seller(FakeClock(), lambda job, time: WORDS if int(job.id[4:]) >= 50 else None)
+    running = scheduler(seller, concurrency=4)
+    outcomes = await carry_out(running, todo(300))
+    assert kinds(outcomes)["Done"] == 50
+    assert len({job_id for _, job_id, _ in seller.calls}) - 50 <= 10
+    assert len(seller.calls) - 50 <= 16
+    assert isinstance(running.stopped_by, RunStopper)
+
+
+@pytest.mark.parametrize(
+    ("ends", "stops"),
+    [
+        ([WORDS] * 4, False),
+        ([WORDS] * 5, True),
+        ([WORDS, Unusable("no_image", "")] * 2 + [WORDS], True),
+        ([*[WORDS] * 4, None, *[WORDS] * 9], False),
+        ([*[WORDS] * 4, None, *[WORDS] * 10], True),
+        ([None, *[WORDS, Unusable("no_image", "")] * 20], False),
+        ([None, *[BLOCKED] * 100], False),
+        ([None, *[BLOCKED, WORDS] * 4], False),
+        ([BLOCKED] * 19, False),
+        ([BLOCKED] * 20, True),
+        ([Unusable("text_only", "", retries=0), BLOCKED] * 5, True),
+        ([Refused("invalid_request", "")] * 50, False),
+    ],
+)
+def test_where_the_line_is(ends: list[AttemptError | None], stops: bool) -> None:
+    """Five of any kind before the first picture, ten of one kind after it; blocked prompts only at the start."""
+    found = told(Wasted(5), *ends)
+    assert any(found[:-1]) is False or stops
+    assert any(each is not None for each in found) is stops
+
+
+def test_nothing_ends_it_if_it_is_switched_off() -> None:
+    """`wasted_in_a_row: 0`."""
+    wasted = Wasted(0)
+    assert not any(told(wasted, *[WORDS] * 100))
+    wasted.went_out()
+    assert not wasted.is_full
+    assert not wasted.is_common
+
+
+def test_a_slow_picture_does_not_lose_to_quick_refusals() -> None:
+    """While a request is out that may bring one, nothing is concluded, and nothing more goes out."""
+    wasted = Wasted(5)
+    wasted.went_out()
+    assert not any(told(wasted, *[WORDS] * 5))
+    assert wasted.is_full
+    assert wasted.came_back("slow", None) is None
+    assert not wasted.is_common
+
+
+def test_one_job_alone_ends_nothing() -> None:
+    """However often it is asked again."""
+    wasted = Wasted(5)
+    for _ in range(50):
+        wasted.went_out()
+        assert wasted.came_back("the one", WORDS) is None
+
+
+async def test_a_few_jobs_get_their_repeats_when_nobody_else_is_left() -> None:
+    """Repeats that were held for proof are sent one by one: two jobs, each asked for once more."""
+    seller = Seller(FakeClock(), lambda job, time: WORDS if time == 1 else None)
+    running = scheduler(seller, concurrency=2)
+    outcomes = await carry_out(running, todo(2))
+    assert kinds(outcomes) == {"Done": 2}
+    assert running.stopped_by is None
+
+
+async def test_chance_ends_no_batch() -> None:
+    """Every seventh answer without a picture: all jobs get theirs at the repeat."""
+    seller = Seller(FakeClock(), lambda job, time: WORDS if int(job.id[4:]) % 7 == 0 and time == 1 else None)
+    running = scheduler(seller, concurrency=16)
+    outcomes = await carry_out(running, todo(300))
+    assert kinds(outcomes) == {"Done": 300}
+    assert Counter(why for _, _, why in seller.calls)["again"] == 43
+
+
+async def test_no_policy_of_ours_buys_repeats_of_a_common_failure() -> None:
+    """With ten repeats allowed each, the first five jobs are still not all repeated."""
+    seller = Seller(FakeClock(), lambda job, time: Unusable("no_image", "none", retries=10))
+    running = scheduler(seller, concurrency=16, policy=RetryPolicy(unusable_retries=10))
+    await carry_out(running, todo(300))
+    assert len(seller.calls) <= 6
