@@ -49,8 +49,8 @@ class Account:
 
     @property
     def address(self) -> str:
-        """The endpoint's address in one spelling, so that one account is one whatever the manifest's spelling."""
-        return one_spelling(self.endpoint.base_url or "")
+        """The endpoint's address in one spelling, so that it is one account however it is spelt; empty for the simulator."""
+        return one_spelling(self.endpoint.base_url) if self.endpoint.base_url else ""
 
 
 def one_spelling(url: str) -> str:
