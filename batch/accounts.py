@@ -49,7 +49,7 @@ class Account:
 
     @property
     def address(self) -> str:
-        """The endpoint's address in one spelling, so that it is one account however it is spelt; empty for the simulator."""
+        """The endpoint's address in one spelling, since an account is one however spelt; empty for the simulator."""
         return one_spelling(self.endpoint.base_url) if self.endpoint.base_url else ""
 
 
