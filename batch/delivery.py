@@ -21,8 +21,10 @@ from batch.providers.base import Answer, Picture, Provider, Spool
 from batch.store.durable import storage_errors
 from batch.store.inspect import BadPicture, inspect_picture
 
-#: Tries of a download. The picture is paid for; only its delivery is repeated.
+#: Tries of a download. The picture is paid for; only its delivery is repeated. An address that is not written as a
+#: picture's is tried once: a silent host may hold a slot for minutes, and the next run tries again.
 _TRIES: Final = 4
+_TRIES_IF_UNLIKELY: Final = 1
 _PAUSE_SECONDS: Final = 1.0
 
 
@@ -74,12 +76,13 @@ async def _try(
 async def _fetched(picture: Picture, provider: Provider, spool: Spool, clock: Clock) -> Picture:
     if picture.url is None:
         return picture
-    for number in range(1, _TRIES + 1):
+    tries = _TRIES if picture.rank == 0 or picture.likely else _TRIES_IF_UNLIKELY
+    for number in range(1, tries + 1):
         try:
             blob = await provider.download(picture.url, spool)
             return replace(picture, blob=blob, url=None)
         except Undelivered:
-            if number == _TRIES:
+            if number == tries:
                 raise
         await clock.sleep(_PAUSE_SECONDS * number)
     raise AssertionError("unreachable")
@@ -131,6 +134,6 @@ def _passed_over(failures: Sequence[tuple[Picture, AttemptError]]) -> tuple[str,
 
 def _host(picture: Picture) -> str:
     try:
-        return urlsplit(picture.url or "").hostname or "an unknown host"
+        return urlsplit(picture.url or "").hostname or "the endpoint"
     except ValueError:
         return "an unknown host"

@@ -72,7 +72,7 @@ def words(url: str, *, likely: bool = False) -> Picture:
 
 async def test_pages_and_dead_links_among_pictures_are_passed_over(tmp_path: Path) -> None:
     """One address of a sentence is a picture; a page, one that is gone and one that is silent are no failure."""
-    files = {"page": PAGE, "gone": GONE, "picture": LARGE, "silent": [LATER] * 4}
+    files = {"page": PAGE, "gone": GONE, "picture": LARGE, "silent": LATER}
     found, answer = await deliver(tmp_path, files, *map(words, files))
     assert found == [LARGE]
     assert len(answer.warnings) == 3
@@ -98,13 +98,21 @@ async def test_words_are_opened_only_if_no_field_leads_to_a_picture(tmp_path: Pa
 async def test_a_picture_that_may_come_later_is_waited_for(tmp_path: Path, picture: Picture) -> None:
     """Four tries, and then the answer waits, even if a smaller picture is there already."""
     with pytest.raises(Undelivered):
-        await deliver(tmp_path, {"a": [LATER] * 4, "b": SMALL}, picture, words("b"))
+        await deliver(tmp_path, {"a": LATER, "b": SMALL}, picture, words("b"))
 
 
 async def test_a_download_that_works_the_fourth_time_is_a_picture(tmp_path: Path) -> None:
     """Hosts of pictures need a moment, too."""
     found, answer = await deliver(tmp_path, {"a": [LATER, LATER, LATER, LARGE]}, field("a"))
     assert (found, answer.warnings) == ([LARGE], ())
+
+
+async def test_an_address_that_is_hardly_a_picture_is_tried_once(tmp_path: Path) -> None:
+    """A silent host costs minutes; without another picture the answer waits all the same."""
+    shelf = Shelf(tmp_path, {"a": LATER})
+    with pytest.raises(Undelivered):
+        await delivered(Answer(pictures=(words("a"),)), shelf, MemorySpool(tmp_path), FakeClock())
+    assert shelf.asked == ["a"]
 
 
 async def test_one_of_two_certain_pictures_is_kept_when_the_other_is_gone(tmp_path: Path) -> None:

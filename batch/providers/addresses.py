@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
@@ -17,6 +17,24 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what the key and the trust belong to."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def safest(url: str, base_url: str) -> str:
+    """How an address from outside is opened: a path on the endpoint itself is made whole, and http becomes https.
+
+    Relays name their picture hosts by http, which is refused; nearly all of them answer to https as well. What is on
+    the endpoint's own origin stays as it is.
+    """
+    try:
+        whole = urljoin(base_url, url)
+        parts = urlsplit(whole)
+        is_own = origin(whole) == origin(base_url)
+        is_usual = parts.port in (None, 80) and parts.username is None and not is_loopback(parts.hostname or "")
+    except ValueError:
+        return url  # no address at all; whoever opens it says so
+    if parts.scheme != "http" or is_own or not is_usual:
+        return whole
+    return urlunsplit(("https", parts.hostname or "", *parts[2:]))
 
 
 def url_problem(url: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from batch.clock import Clock
 from batch.errors import AttemptError, ExitCode, RunStopper, Unusable
 from batch.model import Job, Lane
+from batch.providers.addresses import safest
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
 from batch.providers.classify import classify_error, may_pass, plain_words, says_it_failed, told_status
@@ -41,6 +42,7 @@ class GeminiProvider:
         self._lanes = endpoint.lanes
         self._timeouts = {lane: _patience(timeouts, lane) for lane in Lane}
         self._clock = clock
+        self._base_url = base_url
         self._redactor = Redactor(key if endpoint.key_env is not None else None)
         self._references = ReferenceEncoder(endpoint.reference_limits)
         self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts)
@@ -96,7 +98,7 @@ class GeminiProvider:
         writer = spool.new_blob()
         sink = _Count(writer)
         try:
-            await self._downloads.get(url, sink)
+            await self._downloads.get(safest(url, self._base_url), sink)
         finally:
             writer.close()
         return Blob(file=writer.file, size_bytes=sink.size_bytes)

@@ -6,12 +6,11 @@ them taken off. What is found is a stranger's text: `addresses` says which of it
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 #: How much of a text is looked at, and how many addresses of it are tried.
 TEXT_CHARACTERS: Final = 256 * 1024
@@ -19,6 +18,10 @@ MOST_LINKS: Final = 12
 _LONGEST_URL: Final = 8_000
 
 _SCHEME = re.compile(r"(?:https?:)?//(?=[^/\s])", re.IGNORECASE)
+#: As HTML writes it. No other entity is read: `&region=` begins with one, and is a field of an address.
+_AMPERSAND = re.compile(r"&(?:amp|#38|#x26);", re.IGNORECASE)
+_ENCODED = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
+_OWN_PATH = re.compile(r"/(?!/)[!#-&(-;=?-\[\]_a-z~]{1,2000}", re.IGNORECASE)
 _PICTURE_NAME = re.compile(r"\.(?:png|jpe?g|webp|gif|avif|bmp|tiff?|heic)(?=$|[!@:~/])", re.IGNORECASE)
 _PICTURE_QUERY = re.compile(
     r"(?:^|[&?=])(?:f(?:orma)?t|content[-_]?type|mime|response-content-type)=image", re.IGNORECASE
@@ -54,7 +57,10 @@ def web_address(value: str) -> str | None:
     """
     if len(value) > 2 * _LONGEST_URL:
         return None
-    text = html.unescape(value.strip().strip("<>\"'`").strip()).replace("\\/", "/").replace("\\u0026", "&")
+    text = value.strip().strip("<>\"'`").strip().replace("\\/", "/").replace("\\u0026", "&")
+    text = _AMPERSAND.sub("&", text)
+    if _ENCODED.match(text):
+        text = unquote(text, errors="replace")
     if len(text) > _LONGEST_URL or _SCHEME.match(text) is None or "\n" in text or "\r" in text:
         return None
     if text.startswith("//"):
@@ -65,6 +71,12 @@ def web_address(value: str) -> str | None:
         return None
     encoded = quote(path, safe=_SAFE, errors="replace")
     return f"{scheme.lower()}://{host}{slash}{encoded}"
+
+
+def own_picture(value: str) -> str | None:
+    """A path on the endpoint itself that names a picture, such as `/files/mug.png`; None for any other string."""
+    path = value.strip()
+    return path if _OWN_PATH.fullmatch(path) is not None and names_a_picture(path) else None
 
 
 def names_a_picture(url: str) -> bool:

@@ -18,7 +18,7 @@ import pybase64
 
 from batch.providers.base import Blob, Picture
 from batch.providers.json_stream import REFERENCE_PREFIX
-from batch.providers.links import links_in, names_a_picture, web_address
+from batch.providers.links import links_in, names_a_picture, own_picture, web_address
 
 #: Captions are kept up to this length; a longer text is not a caption.
 CAPTION_CHARACTERS: Final = 64 * 1024
@@ -38,6 +38,8 @@ _DATA_URL = re.compile(r"(?:data:)?([a-zA-Z0-9.+/-]*)(?:;[a-zA-Z0-9=.-]+)*;?base
 _EMBEDDED = re.compile(r"base64,((?:[A-Za-z0-9+/_-]|\r?\n){16,}={0,2})")
 _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n?(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"\{\s*\"|\[\s*[\{\"]")
+#: Bytes as Python prints them, by a relay that forgot to decode its base64.
+_PRINTED_BYTES = re.compile(r"b'([A-Za-z0-9+/=_-]*)'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PICTURE_FIELD = re.compile(
     r"ur[li]s?$|image|img|picture|photo|^src$|^href$|^link$|^outputs?$|^results?$|^data$|^files?$|download|media|attachment"
@@ -60,9 +62,8 @@ _ADDRESS_NAMES: Final = ("fileUri", "file_uri", "uri", "url", "image_url", "imag
 def is_picture_data(head: bytes) -> bool:
     """Whether bytes begin as those of a picture do."""
     return (
-        head.startswith(
-            (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\xff\x0a", b"\0\0\0\x0cJXL")
-        )
+        head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL"))
+        or (head[:2] == b"BM" and head[6:10] == bytes(4))
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
     )
@@ -149,7 +150,8 @@ class PictureFinder:
         blob = self._blob(value)
         address = web_address(value) if blob is None else None
         if blob is not None:
-            return self._add(Picture(blob=blob, declared_mime=mime))
+            data = b"" if blob.is_base64 else _recovered(blob)
+            return self._add(Picture(data=data, declared_mime=mime) if data else Picture(blob=blob, declared_mime=mime))
         if address is not None:
             return self._add(Picture(url=address, declared_mime=mime))
         data_url = _DATA_URL.fullmatch(value.strip())
@@ -183,25 +185,32 @@ class PictureFinder:
     def _long_text(self, blob: Blob) -> None:
         """A text too long for memory: a picture with words around it, or just very many words."""
         if blob.is_base64:
-            self._add(Picture(blob=blob))
-            self._texts.append(re.sub(r"!\[[^\]]*\]\(\s*$", "", blob.lead) + blob.tail.lstrip(") "))
+            self._embedded(blob)
         else:
             self.warnings.append("caption_cut")
             self._long_texts.append(blob)
             self._texts.append(_text_of(blob, CAPTION_CHARACTERS))
+
+    def _embedded(self, blob: Blob) -> bool:
+        """A picture with words around it, as a text may hold it."""
+        self._texts.append(re.sub(r"!\[[^\]]*\]\(\s*$", "", blob.lead) + blob.tail.lstrip(") "))
+        return self._add(Picture(blob=blob))
 
     def _from_string(self, value: str, name: str, *, depth: int) -> bool:
         """Take the picture a string is, or those of the JSON it holds; False if there is none."""
         blob = self._blob(value)
         if blob is not None:
             if blob.is_base64:
-                return is_picture_data(_head(blob)) and self._add(Picture(blob=blob))
+                return is_picture_data(_head(blob)) and self._embedded(blob)
             self._long_texts += [] if blob in self._long_texts else [blob]
             return False
         address = web_address(value)
         if address is not None:
             is_likely = _PICTURE_FIELD.search(name) is not None or names_a_picture(address)
             return is_likely and self._add(Picture(url=address, rank=IN_A_FIELD, likely=True))
+        path = own_picture(value) if _PICTURE_FIELD.search(name) is not None else None
+        if path is not None:
+            return self._add(Picture(url=path, rank=IN_A_FIELD, likely=True))
         data_url = _DATA_URL.fullmatch(value.strip()) if "base64," in value[:200] else None
         data = _decoded(data_url[2] if data_url else value)
         if is_picture_data(data[:16]):
@@ -294,11 +303,20 @@ def _loaded(text: str) -> Any:
 
 def _decoded(text: str) -> bytes:
     """The bytes of base64 in any of its spellings; empty if it is none."""
-    clean = "".join(text.split()).replace("-", "+").replace("_", "/")
+    printed = _PRINTED_BYTES.fullmatch(text)
+    clean = "".join((printed[1] if printed else text).split()).replace("-", "+").replace("_", "/")
     try:
         return pybase64.b64decode(clean + "=" * (-len(clean) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _recovered(blob: Blob) -> bytes:
+    """The picture in a string that was spooled as it came because it does not look like base64."""
+    text = _text_of(blob, _LONG_TEXT_BYTES).strip()
+    data_url = _DATA_URL.fullmatch(text) if "base64," in text[:200] else None
+    data = _decoded(data_url[2] if data_url else text)
+    return data if is_picture_data(data[:16]) else b""
 
 
 def _address_of(data: bytes) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from batch.errors import AttemptError, Paid, Undelivered, Unusable
 from batch.providers import http
-from batch.providers.addresses import host_may_be_public, is_public_address, url_problem
+from batch.providers.addresses import host_may_be_public, is_public_address, safest, url_problem
 from batch.providers.http import DownloadClient
 
 
@@ -175,3 +175,23 @@ async def test_plain_public_addresses_pass(url: str, downloads: Any) -> None:
     assert host_may_be_public("example.com")
     assert is_public_address("8.8.8.8")
     assert is_public_address("2606:4700::1111")
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("http://cdn.example/a.png?x=1", "https://cdn.example/a.png?x=1"),
+        ("http://cdn.example:80/a.png", "https://cdn.example/a.png"),
+        ("http://cdn.example:8080/a.png", "http://cdn.example:8080/a.png"),
+        ("http://127.0.0.1:9000/a.png", "http://127.0.0.1:9000/a.png"),
+        ("http://127.0.0.1:9001/a.png", "http://127.0.0.1:9001/a.png"),
+        ("http://user@cdn.example/a.png", "http://user@cdn.example/a.png"),
+        ("https://cdn.example/a.png", "https://cdn.example/a.png"),
+        ("http://[x/a.png", "http://[x/a.png"),
+        ("http://cdn.example:x/a.png", "http://cdn.example:x/a.png"),
+        ("/files/a.png", "http://127.0.0.1:9000/files/a.png"),
+    ],
+)
+def test_an_address_is_opened_in_its_safest_form(url: str, opened: str) -> None:
+    """A host of pictures named by http is asked by https; the endpoint's own are fetched as they are."""
+    assert safest(url, "http://127.0.0.1:9000") == opened

@@ -133,6 +133,7 @@ DATA: dict[str, Any] = {
     "fenced JSON": message({"text": f"```json\n{json.dumps({'b64': B64})}\n```"}),
     "words around": message({"text": f"Here it is: data:image/png;base64,{B64} done"}),
     "img": message({"text": f'<img src="data:image/png;base64,{B64}">'}),
+    "bytes as Python prints them": message({"inlineData": {"data": f"b'{B64}'"}}),
     "a field nobody knows": {"weird": {"deep": [{"er": B64}]}},
     "parts is an object": {"candidates": [{"content": {"parts": {"inlineData": {"data": B64}}}}]},
 }
@@ -151,6 +152,33 @@ def test_a_picture_in_a_text_too_long_for_memory_is_found(tmp_path: Path) -> Non
     (tmp_path / "0").write_bytes(json.dumps(inner)[1:-1].encode())
     blob = Blob(file=str(tmp_path / "0"), size_bytes=1, is_base64=False)
     assert [each.data for each in read(message({"text": "spool://0"}), (blob,)).pictures] == [picture]
+
+
+@pytest.mark.parametrize("around", ["b'{}'", "image/png;base64,{}", " data:image/png;base64,{} "])
+def test_a_picture_spooled_as_it_came_is_decoded(around: str, tmp_path: Path) -> None:
+    """What does not begin as base64 is spooled raw, and read once more where a picture must be."""
+    picture = PNG + b"\0" * 20_000
+    (tmp_path / "0").write_text(around.format(base64.b64encode(picture).decode()))
+    blob = Blob(file=str(tmp_path / "0"), size_bytes=1, is_base64=False)
+    answer = read(message({"inlineData": {"mimeType": "image/png", "data": "spool://0"}}), (blob,))
+    assert [each.data for each in answer.pictures] == [picture]
+
+
+@pytest.mark.parametrize("field", ["url", "image", "output"])
+def test_a_path_on_the_endpoint_itself_is_an_address(field: str) -> None:
+    """A relay may serve its own pictures; only what is named as one is meant."""
+    assert urls({field: "/files/mug.png?x=1"}) == ["/files/mug.png?x=1"]
+    with pytest.raises(AttemptError):
+        read({field: "/v1/tasks/9", "path": "/etc/mug.png"})
+
+
+@pytest.mark.parametrize(
+    "word", ["Qk0=", "/workspace/foo", "Qk1x", "SUkq", "R0lG", "task_0123456789abcdef", "BMxxxxxxxxxx"]
+)
+def test_short_words_are_no_pictures(word: str) -> None:
+    """Many a name is base64 of something; a picture's beginning is longer than that."""
+    with pytest.raises(AttemptError):
+        read({"id": word, "data": {"path": word}})
 
 
 def test_an_address_at_the_end_of_a_long_text_is_found(tmp_path: Path) -> None:
@@ -222,6 +250,8 @@ def test_links_are_read_with_what_they_are_written_as(text: str) -> None:
         ("https:\\/\\/h.example\\/x", "https://h.example/x"),
         ("https://h.example/x y", "https://h.example/x%20y"),
         ("https://h.example/\ud800", "https://h.example/?"),
+        ("https://h.example/x?a=1&amp;region=eu&copy=2", "https://h.example/x?a=1&region=eu&copy=2"),
+        ("https%3A%2F%2Fh.example%2Fx%3Fa%3D1", "https://h.example/x?a=1"),
         ("https://h.example/x\nGET /", None),
         ("see https://h.example/x", None),
         ("file:///etc/passwd", None),
