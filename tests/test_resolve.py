@@ -20,7 +20,7 @@ from batch.store.store import output_folder
 from tests.support.bench import Bench, balance, faults
 from tests.support.fakes import QuickClock
 
-HOLD = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
+HOLD: dict[str, Any] = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
 lost_once = faults({"fault": "close", "times": 1})
 
 

@@ -16,6 +16,7 @@ from batch.errors import BatchError, ConfigError, InputError, LockedError, Outpu
 from batch.model import Outcome
 from batch.planning import Wishes
 from batch.runner import RunControl
+from batch.settings import ChangedPolicy
 from batch.store.store import output_folder
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import Recorder
@@ -93,9 +94,11 @@ async def test_stopped_before_it_began(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("policy", "exit_code", "requests", "files"),
-    [("refuse", 65, 0, 2), ("keep", 0, 0, 2), ("rerun", 0, 1, 3)],
+    [(ChangedPolicy.REFUSE, 65, 0, 2), (ChangedPolicy.KEEP, 0, 0, 2), (ChangedPolicy.RERUN, 0, 1, 3)],
 )
-async def test_edited_after_it_was_bought(bench: Bench, policy: str, exit_code: int, requests: int, files: int) -> None:
+async def test_edited_after_it_was_bought(
+    bench: Bench, policy: ChangedPolicy, exit_code: int, requests: int, files: int
+) -> None:
     """P13: an edited job is neither skipped silently nor overwritten; the old picture stays whatever is chosen."""
     await bench.run([{"id": "a", "prompt": "red"}, {"id": "b", "prompt": "green"}])
     before = bench.pictures()

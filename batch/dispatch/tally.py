@@ -77,15 +77,25 @@ class SharedTally:
     """
 
     def __init__(
-        self, folder: Path, name: str, clock: Clock, say: Callable[[str], None], *, former_name: str = ""
+        self,
+        folder: Path,
+        name: str,
+        clock: Clock,
+        say: Callable[[str], None],
+        *,
+        former_name: str = "",
+        boot_id: str | None = None,
     ) -> None:
-        """`former_name`: the file's name in an earlier version; a new file begins with what stands there."""
+        """`former_name`: the file's name in an earlier version; a new file begins with what stands there.
+
+        `boot_id` (default: the kernel's) tells one start of the machine from the next.
+        """
         self._path = folder / name
         self._former = folder / former_name if former_name not in ("", name) else None
         self._clock = clock
         self._say = say
         self._own: OwnTally | None = None
-        self._boot = _boot_id()
+        self._boot = boot_id or _boot_id()
         self._descriptor = -1
         self._busy_since: float | None = None
         #: What the file held when we wrote it last, so that it is read again only if somebody else wrote.

@@ -35,8 +35,14 @@ class Heard(Recorder):
 class Crowd:
     """Requests that are over as soon as they are let out, each with a name; notes who came through and when."""
 
-    def __init__(self, per_minute: int | None = None, tally: Tally | None = None, **limits: Any) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        per_minute: int | None = None,
+        tally: Tally | None = None,
+        clock: FakeClock | None = None,
+        **limits: Any,
+    ) -> None:
+        self.clock = clock or FakeClock()
         self.heard = Heard()
         self.limits = Limits(**{"concurrency": 1000, "requests_per_minute": per_minute, "adaptive": False, **limits})
         self.admission = Admission(self.limits, self.clock, self.heard, tally)
@@ -187,7 +193,7 @@ async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
     ),
     wanted=st.lists(st.tuples(st.floats(0, 200), st.integers(1, 500)), min_size=1, max_size=40),
 )
-def test_no_quota_is_passed_in_any_minute(most: dict[str, int], wanted: list[tuple[float, int]]) -> None:
+def test_no_quota_is_passed_in_any_minute(most: dict[str, Any], wanted: list[tuple[float, int]]) -> None:
     """However they arrive, any 60 seconds hold at most each quota's number; what is larger than a quota goes alone."""
 
     async def scenario() -> Crowd:
@@ -346,22 +352,27 @@ async def test_a_wall_clock_put_back_begins_no_day_again() -> None:
 # ---- shared by several runs ------------------------------------------------------------------------------------
 
 
-def shared(folder: Path, said: list[str] | None = None) -> SharedTally:
-    return SharedTally(folder / "quotas", "key.quota", FakeClock(), (said if said is not None else []).append)
+def shared(folder: Path, said: list[str] | None = None, boot_id: str | None = None) -> SharedTally:
+    say = (said if said is not None else []).append
+    return SharedTally(folder / "quotas", "key.quota", FakeClock(), say, boot_id=boot_id)
 
 
 async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> None:
     """What one takes the other cannot, and what one found the next begins with; the file is for its owner only."""
-    first, second = (Crowd(3, shared(tmp_path), requests_per_day=4) for _ in range(2))
+    tallies = [shared(tmp_path), shared(tmp_path)]
+    first, second = (Crowd(3, tally, requests_per_day=4) for tally in tallies)
     for number in range(2):
         await first.come(number)
     await second.come(2)
-    assert second.admission.take(Need(), "m") == Wait(
-        pytest.approx(60.5), Waiting(by="requests_per_minute", most=3), is_fixed=True
-    )
-    with first.admission._tally.borrowed() as kept:
+    refused = second.admission.take(Need(), "m")
+    assert isinstance(refused, Wait)
+    assert refused.seconds == pytest.approx(60.5)
+    assert (refused.waiting, refused.is_fixed) == (Waiting(by="requests_per_minute", most=3), True)
+    with tallies[0].borrowed() as kept:
+        assert kept is not None
         kept.found["m"], kept.changed = 120.0, True
-    with second.admission._tally.borrowed() as kept:
+    with tallies[1].borrowed() as kept:
+        assert kept is not None
         assert kept.found == {"m": 120.0}
     second.clock.time += 70
     await second.come(3)
@@ -375,8 +386,7 @@ async def test_a_restart_of_the_machine_empties_the_minutes_alone(tmp_path: Path
     """The clock begins anew, so what it counted means nothing; days and what was found stay."""
     before = Crowd(1, shared(tmp_path), requests_per_day=2)
     await before.come(0)
-    tally = shared(tmp_path)
-    tally._boot = "another"
+    tally = shared(tmp_path, boot_id="another")
     after = Crowd(1, tally, requests_per_day=2)
     await after.come(1)
     assert after.times == [0.0]
@@ -445,8 +455,7 @@ async def test_a_run_that_stands_still_with_the_lock_stops_nobody(tmp_path: Path
     clock = FakeClock()
     tally = SharedTally(tmp_path / "quotas", "key.quota", clock, said.append)
     with shared(tmp_path).borrowed():
-        crowd = Crowd(1, tally)
-        crowd.clock = crowd.admission._clock = crowd.line._clock = clock
+        crowd = Crowd(1, tally, clock)
         await crowd.come(0)
     assert 2.0 <= crowd.times[0] < 2.1
     assert "another process holds it and does not go on" in said[0]

@@ -429,7 +429,6 @@ def test_every_job_ends_once_and_nothing_is_asked_that_must_not_be(
         ]
         running = scheduler(market, *made, lane=lane, fallback=Fallback(models=tuple(models), on=tuple(on)))
         outcomes = await carry_out(running, todo(25))
-        assert running.bug is None
         for each in made:
             assert most[each.name] <= each.limits.concurrency
         for (name, _), in_flight in ended.items():

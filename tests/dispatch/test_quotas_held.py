@@ -100,7 +100,8 @@ async def test_a_start_before_the_next_day_sends_nothing(clock: FakeClock) -> No
 
 async def test_limits_a_fifth_too_high_cost_few_refusals(clock: FakeClock) -> None:
     """Under 1 % of the requests are refused, and the batch completes in about its time; nobody waits for long."""
-    provider, started = QuotaProvider(clock, lambda now: 300), {}
+    provider = QuotaProvider(clock, lambda now: 300)
+    started: dict[str, float] = {}
     limits = Limits(concurrency=64, requests_per_minute=360)
     _, outcomes = await send(provider, JOBS, limits, started=started)
     waited = [provider.first_sent[name] - at for name, at in started.items()]

@@ -84,6 +84,11 @@ def test_waits_differ_between_jobs() -> None:
 def test_budget_is_asked_only_for_unknown_outcomes() -> None:
     """A place among the jobs that may be paid twice is not taken by an error that was not paid."""
     asked: list[bool] = []
+
+    def may_resend() -> bool:
+        asked.append(True)
+        return True
+
     for error in (NotSent("a", ""), Unavailable("b", ""), told(1.0), Unusable("c", ""), Refused("d", "")):
         decide_retry(
             error,
@@ -91,7 +96,7 @@ def test_budget_is_asked_only_for_unknown_outcomes() -> None:
             POLICY,
             Random(1),
             rejected_before=1,
-            may_resend=lambda: asked.append(True) or True,
+            may_resend=may_resend,
         )
     assert asked == []
 

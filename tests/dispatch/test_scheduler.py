@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
-from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
+from batch.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.plan import ToDo
 from batch.settings import RetryPolicy, UnknownPolicy
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, scheduler, todo
@@ -97,10 +97,29 @@ async def test_jobs_to_pass_over_let_others_move(clock: FakeClock) -> None:
 
     seen: list[int] = []
     moving = asyncio.create_task(others())
-    seller = Seller(clock, lambda job, n: seen.append(turns))
+
+    def answer(job: Job, n: int) -> None:
+        seen.append(turns)
+
+    seller = Seller(clock, answer)
     assert kinds(await carry_out(scheduler(seller), [None] * 10_000 + list(todo(1)))) == {"Done": 1}
     await moving
     assert seen == [50]
+
+
+class WatchedSeller(Seller):
+    """Notes the jobs whose request was cancelled."""
+
+    def __init__(self, clock: FakeClock, answers: Callable[[Job, int], Any]) -> None:
+        super().__init__(clock, answers)
+        self.cut_off: list[str] = []
+
+    async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+        try:
+            return await super().buy(job, why, terms)
+        except asyncio.CancelledError:
+            self.cut_off.append(job.id)
+            raise
 
 
 @settings(deadline=None, max_examples=40)
@@ -137,38 +156,29 @@ def test_whatever_happens(
     was bought is reported, and no cancellation reaches a request in flight."""
     clock = FakeClock()
     queue = iter(answers)
-    seller = Seller(clock, lambda job, n: next(queue, None))
-    cut_off: list[str] = []
+    any_planted = [answer for answer in answers if type(answer) is ValueError]
+    seller = WatchedSeller(clock, lambda job, n: next(queue, None))
 
     async def scenario() -> dict[str, Outcome]:
         running = scheduler(seller, concurrency=concurrency, per_minute=per_minute, budget=3)
-        buy = running._buy
-
-        async def watched(job: Job, why: str) -> Done:
-            try:
-                return await buy(job, why)
-            except asyncio.CancelledError:
-                cut_off.append(job.id)
-                raise
-
-        running._buy = watched
 
         async def stop() -> None:
             await clock.sleep(stop_at or 0)
             running.stop(KeyboardInterrupt(), "asked to")
 
         stopping = asyncio.create_task(stop()) if stop_at is not None else None
-        outcomes = await asyncio.wait_for(carry_out(running, todo(jobs)), 20)
+        outcomes = await asyncio.wait_for(carry_out(running, todo(jobs), bug=any_planted), 20)
         if stopping is not None:
             await stopping
         if running.stopped_by is None:
             assert len(outcomes) == jobs
+            assert len(seller.calls) >= jobs
         return outcomes
 
     outcomes = asyncio.run(scenario())
     assert {job_id for job_id, outcome in outcomes.items() if isinstance(outcome, Done)} == set(seller.recorded)
     assert seller.most_in_flight <= concurrency
-    assert cut_off == []
+    assert seller.cut_off == []
     assert {called for _, called, _ in seller.calls} <= set(outcomes)
 
 
@@ -407,20 +417,21 @@ async def test_a_bug_in_one_job_does_not_end_the_others(clock: FakeClock) -> Non
     bug = ValueError("bug")
     seller = Seller(clock, lambda job, n: bug if job.id == "job-3" else None)
     running = scheduler(seller)
-    outcomes = await carry_out(running, todo(9))
+    outcomes = await carry_out(running, todo(9), bug=bug)
     assert kinds(outcomes) == {"Done": 8, "Failed": 1}
     failed = outcomes["job-3"]
     assert isinstance(failed, Failed)
     assert failed.error.code == "internal"
-    assert (running.bug, running.stopped_by) == (bug, None)
+    assert running.stopped_by is None
 
 
 async def test_three_bugs_stop_the_run(clock: FakeClock) -> None:
     """Then it is not the jobs."""
-    seller = Seller(clock, lambda job, n: ValueError(job.id))
+    bug = ValueError("bug")
+    seller = Seller(clock, lambda job, n: bug)
     running = scheduler(seller, concurrency=1)
-    await carry_out(running, todo(50))
-    assert isinstance(running.stopped_by, ValueError)
+    await carry_out(running, todo(50), bug=bug)
+    assert running.stopped_by is bug
     assert len(seller.calls) == 3
 
 

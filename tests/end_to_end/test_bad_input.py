@@ -1265,7 +1265,7 @@ NO_SUCH_REFERENCE = "references must be files or https:// addresses; save the pi
 NOT_PLAIN = "is no plain address; it must be https://name.of.host/path with %20 for a space, and no user, port or \\"
 
 
-def address(row: str, url: str, says: str) -> Case:
+def odd_address(row: str, url: str, says: str) -> Case:
     """A reference that is no harmless address, beside a host that is listed."""
     return bad(row, url, f"reference_hosts: [cdn.example.com]\n{references(url)}", f'3:35: job "a": {says}')
 
@@ -1279,7 +1279,7 @@ def host(row: str, name: str) -> Case:
 #: What a name leads to, and what a server redirects to, is looked at when it is opened: test_references, test_http.
 ADDRESSES = [
     *[
-        address("I52", url, NO_SUCH_REFERENCE)
+        odd_address("I52", url, NO_SUCH_REFERENCE)
         for url in (
             "http://169.254.169.254/latest",
             "http://localhost/x.png",
@@ -1290,7 +1290,7 @@ ADDRESSES = [
         )
     ],
     *[
-        address("I52", url, f"reference {url} {NOT_PLAIN}")
+        odd_address("I52", url, f"reference {url} {NOT_PLAIN}")
         for url in (
             "https://169.254.169.254/x.png",
             "https://localhost/x.png",
@@ -1299,7 +1299,7 @@ ADDRESSES = [
             "https://127.1/x.png",
         )
     ],
-    address(
+    odd_address(
         "I52",
         "https://other.example.com/x.png",
         "pictures from other.example.com are not fetched; to allow it add other.example.com to reference_hosts",
@@ -1323,7 +1323,7 @@ ADDRESSES = [
         )
     ],
     *[
-        address("I53", url, f"reference {url} {NOT_PLAIN}")
+        odd_address("I53", url, f"reference {url} {NOT_PLAIN}")
         for url in (
             "https://[::ffff:127.0.0.1]/x.png",
             "https://[64:ff9b::7f00:1]/x.png",
@@ -1333,7 +1333,7 @@ ADDRESSES = [
     ],
     *[host("I53", name) for name in ("[::ffff:127.0.0.1]", "::1")],
     *[
-        address("I55", url, f"reference {url.replace(chr(7), chr(92) + 'x07')} {NOT_PLAIN}")
+        odd_address("I55", url, f"reference {url.replace(chr(7), chr(92) + 'x07')} {NOT_PLAIN}")
         for url in (
             "https://cdn.example.com\\@evil.example/x.png",
             "https://user:word@cdn.example.com/x.png",

@@ -27,7 +27,7 @@ PRICE = 0.045
 
 
 def usd(bench: Bench, *kinds: str) -> float:
-    return round(sum(line["usd"] for line in bench.ledger() if line["t"] in kinds), 6)
+    return round(sum(float(line["usd"]) for line in bench.ledger() if line["t"] in kinds), 6)
 
 
 def assert_same_money(bench: Bench) -> None:
@@ -70,7 +70,7 @@ async def test_what_costs_nothing_makes_room_again(bench: Bench) -> None:
 @pytest.mark.parametrize("cap", [{"per_day": 3 * PRICE}, {"per_month": 3 * PRICE}, {"tags": {"spring": 3 * PRICE}}])
 async def test_a_shared_cap_counts_all_runs_with_the_key(bench: Bench, cap: dict[str, Any]) -> None:
     """In whatever output folder. A run that finds nothing left sends nothing, and says from when on there is more."""
-    options = {"budget": cap, "tag": "spring"}
+    options: dict[str, Any] = {"budget": cap, "tag": "spring"}
     first = await bench.run(2, **options)
     elsewhere = replace(bench, path=bench.path / "elsewhere")
     elsewhere.path.mkdir()
@@ -90,7 +90,7 @@ async def test_a_shared_cap_counts_all_runs_with_the_key(bench: Bench, cap: dict
 
 async def test_another_tag_has_its_own_money(bench: Bench) -> None:
     """A tag without a cap is not held back, and does not eat the capped one's."""
-    budget = {"tags": {"spring": PRICE}}
+    budget: Any = {"tags": {"spring": PRICE}}
     assert (await bench.run(3, budget=budget, tag="autumn")).exit == 0
     found = await bench.run(6, budget=budget, tag="spring")
     assert (found.reason, found.requests) == ("budget", 1)
@@ -99,7 +99,7 @@ async def test_another_tag_has_its_own_money(bench: Bench) -> None:
 async def test_a_plan_says_where_the_budget_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the tightest cap, with what other runs have spent where the key is known."""
     monkeypatch.setenv("ANYFAST_API_KEY", KEY["ANYFAST_API_KEY"])
-    options = {"budget": {"per_run": 6 * PRICE, "per_day": 5 * PRICE}}
+    options: dict[str, Any] = {"budget": {"per_run": 6 * PRICE, "per_day": 5 * PRICE}}
     await bench.run(3, **options)
     planned = plan_only(bench.manifest(20, **options), output=bench.output)
     found = planned.affordable({})

@@ -70,15 +70,16 @@ class Pair:
 @pytest.fixture
 async def pair(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     """The options of the two simulators come from the test's mark."""
+    options_of_both: tuple[dict[str, Any], dict[str, Any]] = getattr(request, "param", ({}, {}))
     async with AsyncExitStack() as stack:
         made = [
             await stack.enter_async_context(serve(settings_from({"pictures": "plain", "billing": "tokens", **options})))
-            for options in getattr(request, "param", ({}, {}))
+            for options in options_of_both
         ]
         yield Pair(Bench(tmp_path, made[0]), made[1])
 
 
-def faults(*first: Any, second: Any = (), **options: Any) -> Any:
+def faults(*first: Any, second: Any = (), **options: Any) -> pytest.MarkDecorator:
     """Run a test with these faults at the first provider, and others at the second."""
     params = {"faults": list(first), **options}, {"faults": list(second), **options}
     return pytest.mark.parametrize("pair", [params], indirect=True, ids=[""])

@@ -21,10 +21,11 @@ from PIL import Image
 import batch
 from batch.errors import InputError
 from batch.model import Summary
-from batch.planning import Wishes
+from batch.planning import Planned, Wishes
 from batch.providers import fetched_references
 from batch.providers.http import PaidClient
-from batch.runner import Planned, plan_only
+from batch.runner import plan_only
+from batch.settings import ChangedPolicy
 from tests.support.fakes import QuickClock, Recorder
 from tests.support.picture_host import PictureHost, http, picture_host, png
 
@@ -122,7 +123,7 @@ async def test_another_content_runs_those_that_use_it(shop: Shop, change: str) -
         first.rename(shop.path / "photos/kite-3.png")
 
     assert counts(shop.plan(pictures)) == {"skip: done": 2, "skip: changed": 1}
-    assert (await shop.run(pictures, options={"wishes": Wishes(on_changed="rerun")})).requests == 1
+    assert (await shop.run(pictures, options={"wishes": Wishes(on_changed=ChangedPolicy.RERUN)})).requests == 1
     assert counts(shop.plan(pictures)) == {"skip: done": 3}
 
 
@@ -182,7 +183,7 @@ async def test_a_picture_that_changed_at_its_address(shop: Shop, host: PictureHo
     shop.table(kite="https://cdn.example.com/a.png")
     await shop.run(ADDRESSES, **HOSTS)
     assert (await shop.run(ADDRESSES, **HOSTS)).requests == 0
-    again = {"wishes": Wishes(refresh_references=True, on_changed="rerun")}
+    again = {"wishes": Wishes(refresh_references=True, on_changed=ChangedPolicy.RERUN)}
     assert (await shop.run(ADDRESSES, **HOSTS, options=again)).requests == 1
     assert shop.sent == [[png(8)], [png(9)]]
 
@@ -249,7 +250,12 @@ async def test_many_jobs_with_one_picture_read_it_once(shop: Shop, monkeypatch: 
 
     def count(module: Any, name: str) -> None:
         work: Callable[..., Any] = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args: (counted.append(name), work(*args))[1])
+
+        def watched(*args: Any) -> Any:
+            counted.append(name)
+            return work(*args)
+
+        monkeypatch.setattr(module, name, watched)
 
     count(checking, "_examined")
     count(sending, "_encode")

@@ -12,10 +12,11 @@ import batch
 from batch.errors import InputError, OutputError
 from batch.planning import Wishes
 from batch.runner import plan_only
+from batch.settings import ChangedPolicy
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder
 
-RERUN = Wishes(on_changed="rerun")
+RERUN = Wishes(on_changed=ChangedPolicy.RERUN)
 
 
 def entry(job_id: str, prompt: str) -> dict[str, Any]:
@@ -170,12 +171,14 @@ async def test_white_space_in_a_template_buys_nothing(bench: Bench, named: bool)
     await bench.run([{**ids, "prompt": "{{ Title }}, plain"}], **top)
     with pytest.raises(InputError, match=r"30 jobs were edited .* rerun \(buy new ones beside them, \$1\.35\)"):
         await bench.run([{**ids, "prompt": "{{ Title }},  plain "}], **top)
-    kept = await bench.run([{**ids, "prompt": "{{ Title }},  plain "}], wishes=Wishes(on_changed="keep"), **top)
+    kept = await bench.run(
+        [{**ids, "prompt": "{{ Title }},  plain "}], wishes=Wishes(on_changed=ChangedPolicy.KEEP), **top
+    )
     assert (kept.exit, kept.requests, bench.book.requests) == (0, 0, 30)
 
 
-@pytest.mark.parametrize("policy", ["refuse", "keep"])
-async def test_an_edited_prompt_that_names_the_jobs_is_not_a_new_batch(bench: Bench, policy: str) -> None:
+@pytest.mark.parametrize("policy", [ChangedPolicy.REFUSE, ChangedPolicy.KEEP])
+async def test_an_edited_prompt_that_names_the_jobs_is_not_a_new_batch(bench: Bench, policy: ChangedPolicy) -> None:
     """Ids are made of the prompt: thirty new jobs in the place of thirty bought ones need a yes."""
     top = table(bench)
     await bench.run([{"prompt": "{{ Title }}, plain"}], **top)

@@ -142,7 +142,7 @@ async def test_a_canary_as_large_as_the_run_is_none(bench: Bench) -> None:
 @faults({"fault": "http_503", "prompt": "number 0"})
 async def test_a_job_that_keeps_failing_is_set_aside(bench: Bench) -> None:
     """After so many runs with the same end it is not sent any more, that is said, and it is no success."""
-    top = {"retry": {"set_aside_after": 2, "unavailable_attempts": 1}}
+    top: dict[str, Any] = {"retry": {"set_aside_after": 2, "unavailable_attempts": 1}}
     for _ in range(2):
         summary = await bench.run(3, **top)
         assert (summary.exit, summary.worth_retrying, summary.set_aside) == (75, 1, 0)
@@ -156,7 +156,7 @@ async def test_a_job_that_keeps_failing_is_set_aside(bench: Bench) -> None:
 @faults({"fault": "http_503"})
 async def test_an_outage_sets_nobody_aside(bench: Bench) -> None:
     """A run that was stopped because nobody got service says nothing about a job."""
-    top = {"retry": {"set_aside_after": 1, "unavailable_attempts": 1}, "limits": {"concurrency": 1}}
+    top: dict[str, Any] = {"retry": {"set_aside_after": 1, "unavailable_attempts": 1}, "limits": {"concurrency": 1}}
     for _ in range(2):
         summary = await bench.run(12, **top)
         assert (summary.exit, summary.reason, summary.set_aside) == (75, "no_service", 0)
@@ -165,7 +165,7 @@ async def test_an_outage_sets_nobody_aside(bench: Bench) -> None:
 @faults({"fault": "close", "times": 2})
 async def test_an_unknown_outcome_is_sent_again_if_named(bench: Bench) -> None:
     """Held jobs are sent by their cause, whatever the budget, and counted as maybe paid twice."""
-    top = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
+    top: dict[str, Any] = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
     held = await bench.run(3, **top)
     assert (held.exit, held.unknown) == (3, 2)
     assert (await bench.run(3, wishes=Wishes(retry="all"), **top)).requests == 0

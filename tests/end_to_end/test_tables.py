@@ -15,6 +15,7 @@ from batch.manifest.starter import write_starter
 from batch.model import Summary
 from batch.planning import Wishes
 from batch.runner import plan_only
+from batch.settings import ChangedPolicy
 
 MANIFEST = """name: shop
 defaults: {image_size: 512}
@@ -45,7 +46,7 @@ class Shop:
         csv.writer(text).writerows([self.header, *self.rows])
         (self.folder / "shop.csv").write_text(text.getvalue(), "utf-8")
 
-    async def run(self, on_changed: str = "refuse") -> Summary:
+    async def run(self, on_changed: ChangedPolicy = ChangedPolicy.REFUSE) -> Summary:
         self.export()
         return await batch.run(
             self.folder / "shop.yaml", output=self.folder / "out", environment={}, wishes=Wishes(on_changed=on_changed)
@@ -103,7 +104,7 @@ async def test_an_edited_cell_makes_its_own_jobs_anew(shop: Shop) -> None:
     assert shop.planned() == {"done": EVERYTHING - 2, "changed": 2}
     with pytest.raises(InputError, match="lamp-studio"):
         await shop.run()
-    edited = await shop.run(on_changed="rerun")
+    edited = await shop.run(on_changed=ChangedPolicy.RERUN)
 
     assert (edited.exit, edited.requests) == (0, 2)
     assert (await shop.run()).requests == 0

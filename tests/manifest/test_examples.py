@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import BaseModel
 
 from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
@@ -101,7 +102,13 @@ def test_reference_names_every_field() -> None:
     """A field nobody can look up does not exist."""
     from batch.manifest import schema
 
-    shapes = [schema.ManifestShape, schema.JobShape, schema.LimitsShape, schema.TimeoutsShape, schema.RetryShape]
+    shapes: list[type[BaseModel]] = [
+        schema.ManifestShape,
+        schema.JobShape,
+        schema.LimitsShape,
+        schema.TimeoutsShape,
+        schema.RetryShape,
+    ]
     shapes += [schema.BudgetShape, schema.ProviderShape, schema.RowsShape, schema.ReferenceShape]
     fields = {field for shape in shapes for field in shape.model_fields}
 

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -411,7 +411,7 @@ def as_csv(names: list[str], table: list[list[str]], delimiter: str, quoting: bo
     if quoting is None:
         text.write(line_end.join(map(delimiter.join, [names, *table])))
     else:
-        style = csv.QUOTE_ALL if quoting else csv.QUOTE_MINIMAL
+        style: Literal[0, 1] = csv.QUOTE_ALL if quoting else csv.QUOTE_MINIMAL
         csv.writer(text, delimiter=delimiter, quoting=style, lineterminator=line_end).writerows([names, *table])
     return text.getvalue().encode("utf-8", "surrogatepass")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,12 @@ def test_a_folder_is_listed_once(folder: Folder, monkeypatch: pytest.MonkeyPatch
         folder.picture(f"photos/{number}-1.png")
     listed: list[str] = []
     list_ = wildcards._list
-    monkeypatch.setattr(wildcards, "_list", lambda path: (listed.append(path), list_(path))[1])
+
+    def watched(path: str) -> Any:
+        listed.append(path)
+        return list_(path)
+
+    monkeypatch.setattr(wildcards, "_list", watched)
 
     jobs = folder.jobs('rows: t.csv\njobs: [{id: "{{ n }}", prompt: x, references: ["photos/{{ n }}-*.png"]}]')
 
@@ -175,7 +181,15 @@ def test_a_row_looks_only_at_names_that_begin_like_its_own(tmp_path: Path, monke
     files(tmp_path, *(f"{number:05}-{side}.png" for number in range(3000) for side in "ab"))
     looked_at: list[str] = []
     fits = wildcards._fits
-    monkeypatch.setattr(wildcards, "_fits", lambda part: lambda name: (looked_at.append(name), fits(part)(name))[1])
+
+    def watched(part: str) -> Callable[[str], Any]:
+        def look(name: str) -> Any:
+            looked_at.append(name)
+            return fits(part)(name)
+
+        return look
+
+    monkeypatch.setattr(wildcards, "_fits", watched)
     folders = Folders(str(tmp_path), lambda _: True)
 
     for number in range(3000):

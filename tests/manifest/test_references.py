@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -146,7 +146,12 @@ def test_each_file_is_read_once(folder: Folder, monkeypatch: pytest.MonkeyPatch)
     folder.write("t.csv", "n,file\n" + "".join(f"{n},{'ab'[n % 2]}.png\n" for n in range(1000)))
     read: list[str] = []
     examined = references._examined
-    monkeypatch.setattr(references, "_examined", lambda file: (read.append(file), examined(file))[1])
+
+    def watched(file: str) -> Any:
+        read.append(file)
+        return examined(file)
+
+    monkeypatch.setattr(references, "_examined", watched)
 
     folder.jobs('rows: t.csv\njobs: [{prompt: "{{ n }}", references: ["{{ file }}"]}]')
 

@@ -42,10 +42,11 @@ def history() -> Callable[..., History]:
 
     def make(**kinds: Any) -> History:
         made = History()
+        recorded: dict[str, Callable[[Job], list[dict[str, Any]]]] = {"bought": bought, "failed": failed}
         records = []
         for kind, jobs in kinds.items():
             for each in jobs:
-                records += {"bought": bought, "failed": failed}[kind](job(each) if isinstance(each, str) else each)
+                records += recorded[kind](job(each) if isinstance(each, str) else each)
         for n, record in enumerate(records, start=1):
             made.apply(n, decode_line(encode_line({"v": 1, "n": n, **record})))
         return made

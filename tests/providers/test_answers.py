@@ -237,7 +237,7 @@ def test_a_picture_with_another_odd_finish_is_a_success_with_a_warning(tools: An
     assert interpret_answer(tools.received(message(IMAGE, finish=finish))).warnings == (f"finish_{finish.lower()}",)
 
 
-BLOCKS = {
+BLOCKS: dict[str, type[AttemptError]] = {
     **dict.fromkeys(["SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "MODEL_ARMOR", "JAILBREAK"], Refused),
     **dict.fromkeys(["OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"], Unusable),
     "NEW_ONE": Refused,

@@ -65,7 +65,7 @@ def meant(status: int, body: Any, **headers: str) -> AttemptError:
 EXHAUSTED = "RESOURCE_EXHAUSTED"
 CREDIT = "Your prepayment credits are depleted. Please go to AI Studio"
 
-GOOGLE = [
+GOOGLE: list[tuple[int, Any, type[AttemptError], str]] = [
     (400, google(400, "INVALID_ARGUMENT"), Refused, "invalid_request"),
     (400, google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."), RunStopper, "bad_key"),
     (400, google(400, "INVALID_ARGUMENT", "x", reason("API_KEY_INVALID")), RunStopper, "bad_key"),
@@ -102,7 +102,7 @@ GOOGLE = [
     (304, b"", RunStopper, "redirected"),
 ]
 
-RELAY = [
+RELAY: list[tuple[int, Any, type[AttemptError], str]] = [
     (401, relay("Invalid token"), RunStopper, "bad_key"),
     (401, relay("无效的令牌", kind="one_api_error"), RunStopper, "bad_key"),
     (401, {"error": {"message": "Invalid API key provided.", "code": "invalid_api_key"}}, RunStopper, "bad_key"),
@@ -157,8 +157,8 @@ def test_every_known_error_has_its_class_and_code(status: int, body: Any, kind: 
     error = meant(status, body)
     assert (type(error), error.code) == (kind, code)
     assert (error.http_status, error.request_id) == (status, "r")
-    charged = {OutcomeUnknown: Paid.MAYBE, Unusable: Paid.YES}.get(kind, Paid.NO)
-    assert error.paid is charged
+    charged: dict[type[AttemptError], Paid] = {OutcomeUnknown: Paid.MAYBE, Unusable: Paid.YES}
+    assert error.paid is charged.get(kind, Paid.NO)
 
 
 STOP_CODES = {

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 
 from batch.errors import AttemptError, Paid, Undelivered, Unusable
-from batch.providers import http
 from batch.providers.addresses import host_may_be_public, is_public_address, safest, url_problem
 from batch.providers.http import DownloadClient
 
@@ -160,7 +160,7 @@ async def test_a_public_name_with_a_private_address_is_refused(
     async def resolve(*_: Any, **__: Any) -> Any:
         return found
 
-    monkeypatch.setattr(http.aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     with pytest.raises(Unusable, match="not a public host"):
         await downloads("https://api.example").get("https://pictures.example/x.png", tools.Sink())
 

@@ -116,7 +116,8 @@ async def test_a_connection_on_which_nothing_moves_is_kept_alive(raw_server: Any
     """While an answer takes its time the kernel looks after the other end, or a router would forget the connection."""
     peer = await raw_server(b"", end="hang")
     asked = asyncio.create_task(post(paid(peer.url), tools))
-    port, timers = int(peer.url.rpartition(":")[2].rstrip("/")), []
+    port = int(peer.url.rpartition(":")[2].rstrip("/"))
+    timers: list[str] = []
     while not timers and not asked.done():
         await asyncio.sleep(0.01)
         timers = timers_to(port)
@@ -466,12 +467,14 @@ async def test_every_error_of_the_lower_libraries_has_a_home(
     error = _made(kind)
     assert error is not None
     peer = await raw_server(tools.answer(BODY))
-    place = (aiohttp.ClientSession, "_request") if where == "before" else (aiohttp.StreamReader, "readany")
+    place: tuple[type, str] = (aiohttp.ClientSession, "_request")
+    if where == "after":
+        place = aiohttp.StreamReader, "readany"
 
     async def raising(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(*place, raising)
+    monkeypatch.setattr(place[0], place[1], raising)
     with pytest.raises(AttemptError) as caught:
         await post(paid(peer.url), tools)
     assert caught.value.__context__ is None

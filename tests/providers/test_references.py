@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from batch.errors import Paid, Refused
+from batch.model import Reference
 from batch.providers import references
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits, resolve_endpoint
@@ -241,7 +242,12 @@ async def test_one_picture_is_worked_on_once(tmp_path: Path, monkeypatch: pytest
     """However many requests need it, at once or one after the other, and whoever of them gives up."""
     worked_on: list[str] = []
     encode = references._encode
-    monkeypatch.setattr(references, "_encode", lambda *args: (worked_on.append(args[0].name), encode(*args))[1])
+
+    def watched(picture: Reference, *args: Any) -> Any:
+        worked_on.append(picture.name)
+        return encode(picture, *args)
+
+    monkeypatch.setattr(references, "_encode", watched)
     shared = reference(tmp_path, noise(size=(300, 300)), name="shared")
     encoder = ReferenceEncoder(SMALL)
 

@@ -148,7 +148,7 @@ def test_the_bar(clock: FakeClock) -> None:
     stream = Terminal()
     bar = Bar(clock, stream)
     bar.run_started(START)
-    outcomes: list[Outcome] = [done(job())] * 20 + [failed()] + [Pending(job=job())]
+    outcomes: list[Outcome] = [*[done(job())] * 20, failed(), Pending(job=job())]
     for outcome in outcomes:
         bar.job_ended(outcome, 2)
     bar.stopping("stopped by SIGINT", 2)

@@ -22,7 +22,7 @@ ALL_DONE = Totals(done=9, failed=0, unknown=0, pending=0, missing=0, causes=Coun
 SPENT = Spent(usd_before=0.0, maybe_usd_before=0.0, requests=9, resent=(), seconds=61.0)
 
 
-def totals(**fields: int) -> Totals:
+def totals(**fields: Any) -> Totals:
     return replace(ALL_DONE, **fields)
 
 

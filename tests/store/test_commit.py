@@ -47,7 +47,12 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every fdatasync, counted."""
     seen: list[int] = []
     real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (seen.append(descriptor), real(descriptor)))
+
+    def watched(descriptor: int) -> None:
+        seen.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
     return seen
 
 
@@ -80,7 +85,12 @@ async def test_folders_are_synced_before_the_line_is_written(
     order: list[str] = []
     append = bench.ledger.append
     monkeypatch.setattr("batch.store.commit.sync_folder", lambda path: order.append(path))
-    monkeypatch.setattr(bench.ledger, "append", lambda lines: (order.append("append"), append(lines))[1])
+
+    def watched(lines: list[bytes]) -> list[int]:
+        order.append("append")
+        return list(append(lines))
+
+    monkeypatch.setattr(bench.ledger, "append", watched)
 
     await bench.committer.commit({"t": "done"}, folders=("/images",))
 

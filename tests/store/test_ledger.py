@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ def test_text_from_a_server_stays_on_its_line(tmp_path: Path, text: str) -> None
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(encode_line({"v": 1, "n": 1, "t": "done", "caption": text, "job": "a"}))
 
-    (_, line), tail = read_ledger(str(path))
+    read, tail = list(read_ledger(str(path)))
+    assert isinstance(read, tuple)
+    assert isinstance(tail, Tail)
+    _, line = read
 
     assert (line.t, line.job, tail.torn) == ("done", "a", b"")
     with open(path, "rb") as file:
@@ -158,7 +162,12 @@ def test_a_full_disk_in_the_middle_of_a_line_is_cut_back(tmp_path: Path, monkeyp
     file = LedgerFile(str(tmp_path / "ledger.jsonl"))
     first, second = encode_line({"n": 1}), encode_line({"n": 2})
     file.append([first])
-    real, calls = os.write, iter([lambda d, data: real(d, data[:10]), lambda d, data: _no_space()])
+    real = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return real(descriptor, data[:10])
+
+    calls: Iterator[Callable[[int, bytes], int]] = iter([half, lambda d, data: _no_space()])
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda d, data: next(calls)(d, bytes(data)))
         with pytest.raises(StorageError, match="No space left"):
@@ -231,6 +240,9 @@ class SystemClockStub:
 
     def monotonic(self) -> float:
         return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("waits")
 
     def now(self) -> Any:
         from datetime import UTC, datetime

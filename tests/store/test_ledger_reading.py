@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from batch.errors import LedgerError, OutcomeUnknown, Refused
-from batch.store import ledger_reading
 from batch.store.history import History, replay
 from batch.store.ledger_reading import LedgerReading
 from tests.support.fakes import job as make_job
@@ -91,7 +90,7 @@ def test_a_process_that_cannot_read_is_no_harm(
             raise OSError("no more processes")
         return start(command, **options)
 
-    monkeypatch.setattr(ledger_reading.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     with LedgerReading(output, worth_a_process_bytes=0) as reading:
         assert known(reading.history()) == known(replay(output)[0])
 

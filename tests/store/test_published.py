@@ -114,7 +114,12 @@ def test_appending_opens_the_ledger_once(folder: Folder, monkeypatch: pytest.Mon
     """Thousands of jobs an hour pass here."""
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(os, "open", lambda path, *args: (opened.append(str(path)), real(path, *args))[1])
+
+    def watched(path: str, *args: int) -> int:
+        opened.append(str(path))
+        return real(path, *args)
+
+    monkeypatch.setattr(os, "open", watched)
     past = folder.history.of(folder.jobs[0].key())
 
     for _ in range(5):

@@ -78,6 +78,6 @@ def balance(bench: Bench) -> None:
     assert bench.book.billed >= sum(line["t"] == "done" or line.get("paid") == "yes" for line in ends)
 
 
-def faults(*rules: Any, **options: Any) -> Any:
+def faults(*rules: Any, **options: Any) -> pytest.MarkDecorator:
     """Run a test with these faults in the simulator."""
     return pytest.mark.parametrize("bench", [{"faults": list(rules), **options}], indirect=True, ids=[""])

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -210,9 +210,16 @@ def todo(number: int, because: str = "new") -> Iterator[ToDo]:
 
 
 async def carry_out(
-    scheduler: Scheduler, entries: Iterable[ToDo | None], each: Callable[[Outcome], None] = lambda outcome: None
+    scheduler: Scheduler,
+    entries: Iterable[ToDo | None],
+    each: Callable[[Outcome], None] = lambda outcome: None,
+    *,
+    bug: Exception | Sequence[Exception] | None = None,
 ) -> dict[str, Outcome]:
-    """Run to the end; the outcomes by job. No job may have two, and no task may be left behind."""
+    """Run to the end; the outcomes by job. No job may have two, and no task may be left behind.
+
+    No internal error may happen but the one that is planted (`bug`; of several, one of them or none).
+    """
     found: dict[str, Outcome] = {}
     before = asyncio.all_tasks()
     async with scheduler.outcomes(iter(entries)) as outcomes:
@@ -221,6 +228,10 @@ async def carry_out(
             found[outcome.job.id] = outcome
             each(outcome)
     assert asyncio.all_tasks() <= before
+    if isinstance(bug, Sequence):
+        assert scheduler.bug is None or any(scheduler.bug is planted for planted in bug)
+    else:
+        assert scheduler.bug is bug
     return found
 
 

@@ -35,9 +35,13 @@ class FastClock:
         await asyncio.sleep(seconds / SPEED)
 
 
+def _say(words: str) -> None:
+    sys.stderr.write(words + "\n")
+
+
 async def take_all(folder: Path, log: int, per_minute: int) -> None:
     clock = FastClock()
-    tally = SharedTally(folder, "key.quota", clock, sys.stderr.write)
+    tally = SharedTally(folder, "key.quota", clock, _say)
     limits = Limits(concurrency=4, requests_per_minute=per_minute, adaptive=False)
     admission, line = Admission(limits, clock, Listener(), tally), Line(clock, Listener())
 

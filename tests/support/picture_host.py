@@ -6,7 +6,7 @@ import asyncio
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,7 @@ class PictureHost:
     names: tuple[str, ...]
     trust: ssl.SSLContext
     port: int = 0
-    replies: dict[str, Reply | list[Reply]] = field(default_factory=dict)
+    replies: Mapping[str, Reply | list[Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     connections: int = 0
     resolved: list[str] = field(default_factory=list)
