@@ -37,6 +37,7 @@ from batch.plan import (
 )
 from batch.settings import Budget, ChangedPolicy
 from batch.store.history import History, JobHistory
+from batch.store.rehearsal import rehearsal_folder
 from batch.store.store import FolderToReuse
 
 #: Looking for a similar id among a million takes longer than anybody waits.
@@ -115,8 +116,8 @@ class Prepared:
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether nothing is paid: every endpoint is the built-in simulator."""
-        return all(account.endpoint.embedded for account in self.accounts)
+        """Whether nothing is paid: every endpoint is the simulator."""
+        return all(account.endpoint.simulated for account in self.accounts)
 
     @property
     def picture_usd(self) -> Callable[[Job], float]:
@@ -241,10 +242,13 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
     """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
+    accounts = accounts_of(settings, manifest.path)
+    simulated = all(account.endpoint.simulated for account in accounts)
+    chosen = output_path(manifest, output)
     return Prepared(
         manifest=manifest,
-        output=output_path(manifest, output),
-        accounts=accounts_of(settings, manifest.path),
+        output=rehearsal_folder(chosen) if simulated else chosen,
+        accounts=accounts,
         policies=Policies(
             unknown=settings.retry.unknown,
             changed=ChangedPolicy(wishes.on_changed),
@@ -254,7 +258,7 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
             dedupe=settings.dedupe,
         ),
         wishes=wishes,
-        reuse=tuple(map(FolderToReuse, wishes.reuse)),
+        reuse=tuple(FolderToReuse(folder, bought_only=not simulated) for folder in wishes.reuse),
     )
 
 

@@ -141,7 +141,7 @@ async def run(
     accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
     await _fetch_references(prepared, clock, listener)
 
-    with output_folder(prepared.output) as folder:
+    with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
         left_out = _left_out(prepared, accounts, folder, clock) if plan.to_do else []
@@ -156,6 +156,8 @@ async def run(
             folder.open(run_id, clock, decode=settings.verify == "decode") as store,
             open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
         ):
+            if folder.rehearsal_moved_to is not None:
+                listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
             await store.note("run", **_about(prepared))
             keys = {account.name: account.key.reveal() for account in accounts}
             wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
@@ -205,7 +207,7 @@ def plan_only(
     prepared = prepare(Path(manifest_path), output, wishes or Wishes())
     if prepared.manifest.reference_hosts:
         asyncio.run(_fetch_references(prepared, SystemClock(), listener or Listener()))
-    with look_into(prepared.output) as reading:
+    with look_into(prepared.output, bought_only=not prepared.is_rehearsal) as reading:
         plan = prepared.plan(reading.history)
         history = reading.history()
     name_examples(plan, prepared.manifest.jobs(), history, prepared.policies)

@@ -311,6 +311,7 @@ FIELDS = [
     "model",
     "aspect_ratio",
     "image_size",
+    "simulated",
     "images",
     "caption",
     "error",

@@ -104,8 +104,8 @@ class PoolReader:
                 self._note(f"{message}; name another key in key_env, or remove one", self._at(index))
 
     def _check_rehearsal(self, known: Sequence[_Read]) -> None:
-        """The built-in simulator's pictures would stand among those that were paid for."""
-        drawn = [index for index, provider in known if provider.profile == "simulator" and provider.base_url is None]
+        """The simulator's pictures would stand among those that were paid for."""
+        drawn = [index for index, provider in known if provider.profile == "simulator"]
         if drawn and len(drawn) < len(known):
             message = "the built-in simulator draws its pictures, and they would count as bought; remove it"
             self._note(f"{message}, or let all providers be simulators", self._at(drawn[0]))

@@ -47,7 +47,8 @@ class Plan:
     has the jobs by decision, `causes` those that failed or are unknown by decision and cause. `twins` are jobs to
     send that ask for the same as another. `removed` are jobs the ledger knows and the manifest does not, `replaced`
     the part of them that was bought and not taken over by a renamed job. `named`: how many jobs have an id
-    that the selection names, None if it names none.
+    that the selection names, None if it names none. `rehearsed`: how many of the jobs to send have a picture of the
+    simulator, which does not count.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -60,6 +61,7 @@ class Plan:
     removed: Group = field(default_factory=Group)
     replaced: int = 0
     named: int | None = None
+    rehearsed: int = 0
     matches: Matches = field(default_factory=Matches)
 
     @property
@@ -160,6 +162,7 @@ def make_plan(
     narrow(plan.decisions, selection)
     _count_what_is_sent(plan, was, asked, history)
     _count_removed(plan, history, seen)
+    plan.rehearsed = _count_rehearsed(plan, history)
     return plan
 
 
@@ -248,6 +251,13 @@ def _count_what_is_sent(plan: Plan, was: bytes, asked: _Asked, history: History)
     still_open = plan.decisions.count(_OPEN)
     plan.groups["skip: left out"].count += plan.groups["skip: open"].count - still_open
     plan.groups["skip: open"].count = still_open
+
+
+def _count_rehearsed(plan: Plan, history: History) -> int:
+    if not history.rehearsed:
+        return 0
+    keys = (key for (key,) in iter_unpack("16s", plan.order))
+    return sum(code < SENDING and key in history.rehearsed for key, code in zip(keys, plan.decisions, strict=True))
 
 
 def _count_removed(plan: Plan, history: History, seen: bytearray) -> None:

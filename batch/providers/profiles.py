@@ -83,6 +83,11 @@ class Endpoint:
     lanes: frozenset[Lane]
 
     @property
+    def simulated(self) -> bool:
+        """Whether the simulator answers, wherever it runs: nothing is bought there."""
+        return self.name == "simulator"
+
+    @property
     def embedded(self) -> bool:
         """Whether the simulator is to be started inside this process."""
         return self.base_url is None

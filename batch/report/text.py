@@ -106,6 +106,8 @@ def plan_lines(
             yield _group_line(plan.groups[name], words, money)
         if plan.count(name) and name in _WITH_CAUSES:
             yield f"             ({causes(plan.causes_of(name))}; --retry with a cause sends them again)"
+    if plan.rehearsed:
+        yield f"             ({plan.rehearsed:,} rehearsed, not bought: pictures of the simulator do not count)"
     if plan.removed.count:
         yield _group_line(plan.removed, "in the output folder but no longer in the manifest (left alone)", "spent")
     if plan.twins.count:
@@ -134,6 +136,7 @@ def plan_as_json(
         "to_do": plan.to_do,
         "groups": {name: _sums(group) for name, group in plan.groups.items() if group.count},
         "causes": [{"decision": name, "cause": cause, **_sums(group)} for (name, cause), group in plan.causes.items()],
+        "rehearsed": plan.rehearsed,
         "removed": _sums(plan.removed),
         "same_as_another": _sums(plan.twins),
         "changed": [job.id for job in plan.changed],

@@ -27,6 +27,7 @@ Color = tuple[int, int, int]
 
 _INK: Final = (24, 24, 28)
 _PAPER: Final = (250, 248, 242)
+_BAND: Final = (176, 32, 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,9 @@ class Painter:
         return self._finish(draw(ask, width, height, note), format_name)
 
     def _fill(self, width: int, height: int, format_name: str) -> Picture:
-        return self._finish(Image.new("RGB", (width, height), (120, 160, 200)), format_name)
+        image = Image.new("RGB", (width, height), (120, 160, 200))
+        mark(image)
+        return self._finish(image, format_name)
 
     def _finish(self, image: Image.Image, format_name: str) -> Picture:
         data = encode(image, format_name)
@@ -133,7 +136,17 @@ def draw(ask: Ask, width: int, height: int, note: str = "") -> Image.Image:
     if ask.references:
         _paste(image, ask.references, (0, 0, width, floor))
     _words(pen, ask, width, height, floor, note)
+    mark(image)
     return image
+
+
+def mark(image: Image.Image) -> None:
+    """A band across the top that says what it is, so that a drawing is never taken for a bought picture."""
+    width, height = image.size
+    size = max(6, min(width // 12, height // 12, 96))
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, 0, width, size), fill=_BAND)
+    fonts.write(pen, "SIMULATOR, not bought", (size // 4, size // 16, width * 2, size * 2), size * 3 // 4, _PAPER)
 
 
 def _shade(hue: int, saturation: float, value: float) -> Color:

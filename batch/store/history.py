@@ -22,6 +22,7 @@ from batch.key_rows import KEY_BYTES, KeyRows
 from batch.model import Decided, job_key
 from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
+from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal
 
 _SPEC_BYTES: Final = 16
 #: Attributes of a history that are plain numbers.
@@ -35,6 +36,8 @@ _NUMBERS: Final = (
     "requests",
     "run_offset",
     "end_offset",
+    "simulated",
+    "rehearsal_lines",
 )
 #: And those that keep a number for some rows.
 _ROW_NUMBERS: Final = ("_vain_usd", "_superseded_usd")
@@ -235,6 +238,11 @@ class History:
         #: Offsets of the newest `run` and `end` lines, -1 if there is none.
         self.run_offset = -1
         self.end_offset = -1
+        #: Whether the newest run was a rehearsal with the simulator.
+        self.simulated = False
+        #: Lines of rehearsals that were passed over, and the keys of jobs that got a picture there.
+        self.rehearsal_lines = 0
+        self.rehearsed: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -351,6 +359,7 @@ class History:
             elif line.t == "reread":
                 self._read_again(offset, line)
         elif line.t == "run":
+            self.simulated = is_rehearsal(line.endpoint)
             self.run_offset = offset
             self._runs_ended.append(0)
         elif line.t == "end":
@@ -358,6 +367,12 @@ class History:
             self.end_offset = offset
             if self._runs_ended:
                 self._runs_ended[-1] = not line.stopped
+
+    def pass_over(self, line: Line) -> None:
+        """Take note of a line of a rehearsal, which says nothing about what is bought."""
+        self.rehearsal_lines += 1
+        if line.t in PICTURED:
+            self.rehearsed.add(job_key(line.job))
 
     def send(self, stream: IO[bytes]) -> None:
         """Write all that is known into a pipe, for `receive` in another process of this program."""
@@ -370,6 +385,7 @@ class History:
             "ends": [(row, *end) for row, end in self._ends.items()],
             "open": [(job_id, *attempt) for job_id, attempt in self._open.items()],
             "published": None if (last := self.published) is None else (last.order, last.through, last.bytes),
+            "rehearsed": [key.hex() for key in self.rehearsed],
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
             "row_numbers": {name: [*getattr(self, name).items()] for name in _ROW_NUMBERS},
         }
@@ -392,6 +408,7 @@ class History:
         history._ends = {row: (run, same) for row, run, same in head["ends"]}
         history._open = {job_id: (number, offset, row, spec) for job_id, number, offset, row, spec in head["open"]}
         history.published = None if head["published"] is None else Published(*head["published"])
+        history.rehearsed = {bytes.fromhex(key) for key in head["rehearsed"]}
         for name, value in head["numbers"].items():
             setattr(history, name, value)
         for name, pairs in head["row_numbers"].items():
@@ -585,16 +602,22 @@ def _state_after_failure(line: Line) -> State:
     return State.RETRYABLE if line.again else State.FAILED
 
 
-def replay(output: Path) -> tuple[History, Tail]:
-    """Read the ledger of an output folder; an absent one gives an empty history. Nothing is written."""
+def replay(output: Path, *, bought_only: bool = False) -> tuple[History, Tail]:
+    """Read the ledger of an output folder; an absent one gives an empty history. Nothing is written.
+
+    `bought_only`: what was rehearsed with the simulator is passed over.
+    """
     history = History(output)
     path = output / "ledger.jsonl"
     tail = Tail(0, b"")
     if not path.exists():
         return history, tail
+    is_of_rehearsal = Rehearsals()
     for entry in read_ledger(str(path)):
         if isinstance(entry, Tail):
             tail = entry
+        elif bought_only and is_of_rehearsal(entry[1]):
+            history.pass_over(entry[1])
         else:
             history.apply(*entry)
     return history, tail

@@ -57,12 +57,22 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     counted_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
+    endpoint: str = ""
+    of: str = ""
+    given_by: GivenBy | None = msgspec.field(default=None, name="from")
     published: Published | None = None
 
 
 class StoredFile(msgspec.Struct, gc=False):
     path: str
     bytes: int
+
+
+class GivenBy(msgspec.Struct, gc=False):
+    """Which job had a picture that was taken over, and in which folder if it was another one."""
+
+    job: str
+    output: str = ""
 
 
 class Published(msgspec.Struct, gc=False):

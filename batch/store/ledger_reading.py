@@ -25,10 +25,15 @@ _WORTH_A_PROCESS_BYTES: Final = 200_000_000
 class LedgerReading:
     """The history of an output folder, once it is needed. Use as a context manager: leaving it ends the reading."""
 
-    def __init__(self, output: Path, *, worth_a_process_bytes: int = _WORTH_A_PROCESS_BYTES) -> None:
+    def __init__(
+        self, output: Path, *, bought_only: bool = False, worth_a_process_bytes: int = _WORTH_A_PROCESS_BYTES
+    ) -> None:
         self._output = output
+        self._bought_only = bought_only
         self._read: tuple[History, Tail] | None = None
-        self._process = _started(output) if _size_bytes(output) >= worth_a_process_bytes else None
+        self._process = (
+            _started(output, bought_only=bought_only) if _size_bytes(output) >= worth_a_process_bytes else None
+        )
 
     def __enter__(self) -> LedgerReading:
         return self
@@ -49,7 +54,7 @@ class LedgerReading:
 
     def _result(self) -> tuple[History, Tail]:
         if self._read is None:
-            self._read = self._from_process() or replay(self._output)
+            self._read = self._from_process() or replay(self._output, bought_only=self._bought_only)
         return self._read
 
     def _from_process(self) -> tuple[History, Tail] | None:
@@ -75,10 +80,10 @@ def _size_bytes(output: Path) -> int:
         return 0
 
 
-def _started(output: Path) -> subprocess.Popen[bytes] | None:
+def _started(output: Path, *, bought_only: bool) -> subprocess.Popen[bytes] | None:
     """A process of this program that reads a ledger. It inherits no lock: a new program gets no open files."""
     # -P: what lies in the current folder is nobody's module.
-    command = [sys.executable, "-P", "-m", __name__, str(output)]
+    command = [sys.executable, "-P", "-m", __name__, str(output), *(["bought-only"] if bought_only else [])]
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
     except OSError:
@@ -89,7 +94,7 @@ def main() -> None:
     """The other process: read the ledger named on the command line and write the history to stdout."""
     # Ctrl-C at the terminal reaches this process too; whoever started it decides what that means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    history, tail = replay(Path(sys.argv[1]))
+    history, tail = replay(Path(sys.argv[1]), bought_only="bought-only" in sys.argv[2:])
     with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
         head = {"good_bytes": tail.good_bytes, "torn_bytes": len(tail.torn)}
         stream.write(json.dumps(head).encode("ascii") + b"\n")

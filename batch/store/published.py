@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
@@ -40,9 +40,10 @@ def order_digest(order: bytes | bytearray) -> str:
 
 
 class PublishedManifest:
-    """Writes manifest.jsonl in an output folder."""
+    """Writes manifest.jsonl in an output folder. `simulated`: whether its pictures are the simulator's."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, simulated: Callable[[], bool] = lambda: False) -> None:
+        self._simulated = simulated
         self._path = str(output / NAME)
         self._ledger = str(output / "ledger.jsonl")
         self._live: int | None = None
@@ -54,7 +55,7 @@ class PublishedManifest:
             if self._live is None:
                 self._live = _open_to_append(self._path)
             if self._reading is None:
-                self._reading = _Ledger(self._ledger)
+                self._reading = _Ledger(self._ledger, simulated=self._simulated())
             line = self._reading.line_of(history)
             if line is not None:
                 write_all(self._live, line)
@@ -81,7 +82,7 @@ class PublishedManifest:
         """Write the file anew for jobs in this order (16-byte keys), and put it in place."""
         self.close()
         hidden = self._path + ".part"
-        with storage_errors(f"write {NAME}"), closing(_Ledger(self._ledger)) as ledger:
+        with storage_errors(f"write {NAME}"), closing(_Ledger(self._ledger, simulated=self._simulated())) as ledger:
             forget(hidden)
             descriptor = create_file(hidden)
             try:
@@ -121,7 +122,8 @@ def _write_buffered(descriptor: int, lines: Iterable[bytes]) -> int:
 class _Ledger:
     """The ledger open for reading lines by their offset."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, simulated: bool) -> None:
+        self._simulated = simulated
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -177,4 +179,5 @@ class _Ledger:
             "model": terms_of(tried).model,
             "aspect_ratio": ask["aspect_ratio"],
             "image_size": ask["image_size"],
+            "simulated": self._simulated,
         }

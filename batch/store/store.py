@@ -45,6 +45,7 @@ from batch.store.records import (
     try_record,
     unknown_record,
 )
+from batch.store.rehearsal import is_unfinished, move_away
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
@@ -92,11 +93,11 @@ def bought_picture(folder: Path, record: dict[str, Any]) -> Bought:
 class FolderToReuse:
     """Another output folder whose pictures may be taken. Only read, never locked: a run may be on there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, bought_only: bool = True) -> None:
         if not (path / "ledger.jsonl").is_file():
             raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run")
         self.path = path
-        self.history, _ = replay(path)
+        self.history, _ = replay(path, bought_only=bought_only)
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of that folder's history."""
@@ -123,7 +124,7 @@ class Store:
     ) -> None:
         self.output = output
         self.history = history
-        self.published = PublishedManifest(output)
+        self.published = PublishedManifest(output, lambda: history.simulated)
         self._decode = decode
         self._run = run_id
         self._clock = clock
@@ -354,7 +355,11 @@ class Store:
 class OutputFolder:
     """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
 
-    def __init__(self, path: Path, lock: OutputLock, reading: LedgerReading) -> None:
+    def __init__(self, path: Path, lock: OutputLock, reading: LedgerReading, *, bought_only: bool = False) -> None:
+        self.bought_only = bought_only
+        #: Where opening it for writing moved a rehearsal to, if there was one.
+        self.rehearsal_moved_to: Path | None = None
+        self._is_move_unfinished = is_unfinished(path)
         self.path = path
         self._lock = lock
         self._reading = reading
@@ -366,7 +371,7 @@ class OutputFolder:
 
     def name_in_the_way(self, job: Job) -> str | None:
         """A file under images/ that is not ours and has the name this job's picture would get."""
-        if job.key() in self.history:
+        if job.key() in self.history or job.key() in self.history.rehearsed or self._is_move_unfinished:
             return None  # ours, or told apart by its content when the time comes
         for extension in ("png", "jpg", "webp"):
             if os.path.lexists(f"{self.path}/images/{job.id}.{extension}"):
@@ -399,6 +404,7 @@ class OutputFolder:
         if self._lock.acquire() and (self.path / "ledger.jsonl").exists():
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._lock.write_owner(run_id)
+        self._move_rehearsal_away()
         with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
             if self.torn_bytes:
                 ledger.cut_tail(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
@@ -407,6 +413,12 @@ class OutputFolder:
                 yield store
             finally:
                 await store.aclose()
+
+    def _move_rehearsal_away(self) -> None:
+        """What the simulator drew makes room, if this run buys and there is any."""
+        if self.bought_only and (self.history.rehearsal_lines or self._is_move_unfinished):
+            self.rehearsal_moved_to = move_away(self.path)
+            self._reading = LedgerReading(self.path, bought_only=True)
 
 
 def _copies(answer: Answer, spool: AttemptSpool) -> tuple[Picture, ...]:
@@ -429,9 +441,10 @@ def _copy(blob: Blob, spool: AttemptSpool) -> Blob:
 
 
 @contextmanager
-def output_folder(path: Path) -> Iterator[OutputFolder]:
+def output_folder(path: Path, *, bought_only: bool = False) -> Iterator[OutputFolder]:
     """Lock an output folder, if it exists, and begin to read its ledger. Writes nothing.
 
+    `bought_only`: what was rehearsed there with the simulator is passed over, and moved away when it is opened.
     Raises `LockedError` at once if another run has it.
     """
     _check_folder(path)
@@ -439,19 +452,19 @@ def output_folder(path: Path) -> Iterator[OutputFolder]:
     try:
         if path.is_dir():
             lock.acquire()
-        with LedgerReading(path) as reading:
-            yield OutputFolder(path, lock, reading)
+        with LedgerReading(path, bought_only=bought_only) as reading:
+            yield OutputFolder(path, lock, reading, bought_only=bought_only)
     finally:
         lock.release()
 
 
-def look_into(path: Path) -> LedgerReading:
+def look_into(path: Path, *, bought_only: bool = False) -> LedgerReading:
     """Begin to read the ledger of an output folder, if there is one, without a lock.
 
     Raises `OutputError` if a run could not use the folder.
     """
     _check_folder(path)
-    return LedgerReading(path)
+    return LedgerReading(path, bought_only=bought_only)
 
 
 def _check_folder(path: Path) -> None:

@@ -32,6 +32,20 @@ async def test_drawn_pictures_decode_with_exact_pixels(ratio: str, form: str, si
     assert picture.format == form.upper()
 
 
+@pytest.mark.parametrize("style", ["drawn", "plain"])
+@pytest.mark.parametrize("ratio", ["1:1", "8:1", "1:8"])
+async def test_every_picture_says_on_its_face_that_it_is_a_drawing(
+    style: str, ratio: str, simulate: Any, tools: Any
+) -> None:
+    """A red band with words in it across the top, whatever the shape."""
+    client = await simulate({"pictures": style, "format": "png"})
+    picture = tools.picture_in(await client.ask(aspectRatio=ratio, imageSize="512")).convert("RGB")
+    size = max(6, min(picture.width // 12, picture.height // 12, 96))
+    colors = picture.crop((0, 0, picture.width, size)).getcolors(1 << 20)
+    assert max(colors)[1] == (176, 32, 40)
+    assert len(colors) > 1
+
+
 async def test_the_same_request_gives_the_same_bytes(simulate: Any, tools: Any) -> None:
     """Two servers draw the same; another prompt looks different."""
     first, second = [await simulate({"pictures": "drawn"}) for _ in range(2)]

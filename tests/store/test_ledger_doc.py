@@ -114,7 +114,7 @@ def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
 
 
 def test_the_page_names_every_file_of_the_folder(output: Path) -> None:
-    """And only three that a good run does not leave: a torn end, the space kept back, and what limits it now."""
+    """And four that a good run does not leave: a torn end, the reserve, what limits it now, and a rehearsal."""
     table = {name.rstrip("/") for name in named_in(DOC[: DOC.index("## A line")])}
 
-    assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now"}
+    assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now", "rehearsal"}
