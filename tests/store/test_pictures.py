@@ -106,7 +106,7 @@ def test_a_damaged_companion_is_only_remarked_upon(keep: Any, make: Any) -> None
     images, warnings = keep(make.picture()[:-20], make.picture())
 
     assert [image.path for image in images] == ["images/shirt.png"]
-    assert warnings[0].startswith("picture 1 of 2 is damaged")
+    assert warnings[0].startswith("damaged_beside: picture 1 of 2 is damaged")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_another_size_than_asked_for_is_a_warning(keep: Any, make: Any) -> None:
     """A paid picture is kept; the user is told."""
     (_,), warnings = keep(make.picture(size=(300, 300)))
 
-    assert warnings == ("asked for 512, got 300x300",)
+    assert warnings == ("smaller: asked for 512, got 300x300",)
 
 
 def test_a_wrong_declaration_and_bytes_after_the_end_are_warnings(keep: Any, make: Any, tmp_path: Path) -> None:
@@ -138,7 +138,10 @@ def test_a_wrong_declaration_and_bytes_after_the_end_are_warnings(keep: Any, mak
 
     _, warnings = keep(answer=Answer(pictures=(Picture(blob=blob, declared_mime="image/png"),)))
 
-    assert warnings == ("declared image/png, is image/jpeg", "4 bytes follow the picture's end")
+    assert warnings == (
+        "declared_type: declared image/png, is image/jpeg",
+        "trailing_bytes: 4 bytes follow the picture's end",
+    )
 
 
 def test_a_short_picture_inside_the_answer_is_stored_too(keep: Any, make: Any, tmp_path: Path) -> None:
