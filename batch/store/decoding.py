@@ -39,6 +39,8 @@ _LARGE_PIXELS: Final = 20_000_000
 _MOST_FRAMES: Final = 200
 #: How often a JPEG is decoded with other data where it may be cut: some tables make the same of much.
 _NOISES: Final = 5
+#: A scan may end in as many zeros; more of them are what a download was filled up with.
+_MOST_ZEROS: Final = 4
 _BLANK_RANGE: Final = 8
 _SMALL_SIDE: Final = 64
 _BLOCK_BYTES: Final = 1 << 20
@@ -108,8 +110,8 @@ def whole_jpeg(data: bytes, *, end: int | None = None) -> Decoded:
     pixels if some were still to come.
     """
     if end is None:
-        scans = data.rstrip(b"\0")
-        scans += b"\0" if scans.endswith(b"\xff") else b""  # a stuffed byte belongs to the data
+        scans = data[: len(data.rstrip(b"\0")) + _MOST_ZEROS]
+        scans += b"\0" if scans.endswith(b"\xff") else b""  # half an end marker: as a byte of data it does no harm
         if not _has_all_scans(scans):
             raise Undecodable("not all of its scans are there")
     else:
