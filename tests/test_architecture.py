@@ -14,18 +14,7 @@ ROOT = Path(__file__).parents[1] / "batch"
 
 #: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
 #: that is not wholly open, one module may be named.
-GROUND = (
-    "errors",
-    "clock",
-    "model",
-    "settings",
-    "capabilities",
-    "oddities",
-    "events",
-    "prices",
-    "key_rows",
-    "own_load",
-)
+GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices", "key_rows", "own_load")
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
     "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),

@@ -304,6 +304,17 @@ async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("cap_usd", "taken_usd"),
+    [(100.0, 3.2), (12.5, 3.2), (12.1, 3.1), (4.1, 1.1), (0.5, 0.2), (0.1, 0.1)],
+)
+async def test_a_run_takes_at_most_a_quarter_ahead(cap_usd: float, taken_usd: float, tmp_path: Path) -> None:
+    """The first request at $0.10, and ahead of time 31 more or a quarter of what is left; other runs find the rest."""
+    book = SpendBook(tmp_path / "book")
+    await wallet(Budget(per_day=cap_usd), book).place(job("a")).__aenter__()
+    assert book.look().total() == micro(taken_usd)
+
+
+@pytest.mark.parametrize(
     "spelling",
     ["HTTP://host", "http://HOST/", "http://host:80", "http://host.", "http://host.:80//", "Http://Host"],
 )

@@ -81,6 +81,15 @@ def test_waits_differ_between_jobs() -> None:
     assert len(waits) == 50
 
 
+@pytest.mark.parametrize(("seconds", "spread"), [(10.0, 1.0), (30.0, 3.0), (50.0, 5.0), (200.0, 5.0)])
+def test_a_named_delay_is_never_cut_short_and_spread_by_a_tenth(seconds: float, spread: float) -> None:
+    """At most five seconds above what the server named, all over that range, so a crowd comes back in a stream."""
+    waits = [wait for seed in range(200) if (wait := decide(told(seconds), 1, seed=seed)) is not None]
+    assert len(set(waits)) == 200
+    assert seconds <= min(waits) < seconds + 0.1 * spread
+    assert seconds + 0.9 * spread < max(waits) <= seconds + spread
+
+
 def test_budget_is_asked_only_for_unknown_outcomes() -> None:
     """A place among the jobs that may be paid twice is not taken by an error that was not paid."""
     asked: list[bool] = []
