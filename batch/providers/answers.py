@@ -6,7 +6,6 @@ spellings (`inlineData`, `inline_data`) are taken everywhere. Where the pictures
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -15,6 +14,7 @@ from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
 from batch.model import Lane
 from batch.providers.base import Answer, Received
 from batch.providers.classify import plain_words
+from batch.providers.framing import read_answer
 from batch.providers.picture_places import PictureFinder, no_surrogates, pick
 
 #: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
@@ -162,19 +162,14 @@ def request_id_of(received: Received) -> str | None:
 
 
 def _tree(received: Received, request_id: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(received.body, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+    tree = read_answer(received.body)
+    if tree is None:
         words = plain_words(received.body.decode("utf-8", "replace"))[:300]
         what = f"no JSON; it begins: {words}" if words else "nothing"
-        raise Unusable(
-            "not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id
-        ) from None
-    if isinstance(value, list):
-        value = _first_mapping(value)
-    if not isinstance(value, dict):
-        value = {}
-    return value
+        if received.flaw is not None:
+            what = received.flaw
+        raise Unusable("not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id)
+    return tree
 
 
 def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError | None:

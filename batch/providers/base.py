@@ -39,7 +39,8 @@ class Received:
     """A whole answer: status, headers (lower-case names) and body.
 
     `body` is the JSON with every long string replaced by `"spool://<n>"`, where n counts into `blobs`.
-    `seconds` is the time from sending to the last byte.
+    `seconds` is the time from sending to the last byte. `flaw` says why a body could only be kept as it came; it
+    then stands in the blobs.
     """
 
     status: int
@@ -47,6 +48,7 @@ class Received:
     body: bytes
     blobs: tuple[Blob, ...]
     seconds: float
+    flaw: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

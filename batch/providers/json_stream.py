@@ -32,6 +32,7 @@ _DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-
 #: A letter of base64, or white space, written as its number. JSON allows that for every character.
 _LETTER_ESCAPE: Final = rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
 _ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
+_BEGIN = re.compile(rb"[{\[]")
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?")
 _WHITE_SPACE_ESCAPE = re.compile(rb"\\[rnt]")
 _CHARACTER_ESCAPE = re.compile(_LETTER_ESCAPE)
@@ -58,9 +59,10 @@ class StringSpooler:
         self._string: bytearray | None = None
         self._long: _LongString | None = None
         self._escape_open = False
+        self._begun = False
 
     def feed(self, chunk: bytes) -> None:
-        position = 0
+        position = 0 if self._begun else self._before(chunk)
         while position < len(chunk):
             position = self._outside(chunk, position) if self._string is None else self._inside(chunk, position)
         if len(self._skeleton) > self._limit:
@@ -80,6 +82,14 @@ class StringSpooler:
         """Give the open file back, when the answer broke off."""
         if self._long is not None:
             self._long.close()
+
+    def _before(self, chunk: bytes) -> int:
+        """Pass over what stands before the first document: a quote there (in a server's warning) begins no string."""
+        begin = _BEGIN.search(chunk)
+        self._begun = begin is not None
+        end = len(chunk) if begin is None else begin.end()
+        self._skeleton += chunk[:end]
+        return end
 
     def _outside(self, chunk: bytes, start: int) -> int:
         quote = chunk.find(b'"', start)

@@ -134,6 +134,8 @@ class AttemptSpool:
             "body_bytes": len(received.body),
             "blobs": [{**asdict(blob), "file": os.path.basename(blob.file)} for blob in received.blobs],
         }
+        if received.flaw is not None:
+            head["flaw"] = received.flaw
         head["crc"] = _crc(head, received.body)
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         with storage_errors("write the spool"):
@@ -167,7 +169,14 @@ class AttemptSpool:
             return None
         self._sealed = True
         self._count = len(blobs)
-        return Received(status=head["status"], headers=head["headers"], body=body, blobs=blobs, seconds=head["seconds"])
+        return Received(
+            status=head["status"],
+            headers=head["headers"],
+            body=body,
+            blobs=blobs,
+            seconds=head["seconds"],
+            flaw=head.get("flaw"),
+        )
 
     def trim(self) -> None:
         """Cut off what an older answer left behind this one's end, before somebody else reads the file."""
