@@ -86,13 +86,30 @@ class GeminiProvider:
 
     def interpret(self, received: Received) -> Answer:
         try:
-            return interpret_answer(received)
+            return self._without_key(interpret_answer(received))
         except AttemptError as error:
             meant = self._told(received, error)
             meant.usage = meant.usage or error.usage
             meant.lane = meant.lane or error.lane or lane_told(received.headers)
-            meant.message = self._redactor.text(meant.message)
-            raise meant from None
+            raise self._cleaned(meant) from None
+
+    def _without_key(self, answer: Answer) -> Answer:
+        """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
+        return replace(
+            answer,
+            caption=None if answer.caption is None else self._redactor.text(answer.caption),
+            request_id=None if answer.request_id is None else self._redactor.text(answer.request_id),
+            warnings=tuple(map(self._redactor.text, answer.warnings)),
+            otherwise=None if answer.otherwise is None else self._cleaned(answer.otherwise),
+        )
+
+    def _cleaned(self, error: AttemptError) -> AttemptError:
+        error.message = self._redactor.text(error.message)
+        error.args = (error.message,)
+        error.code = self._redactor.text(error.code)
+        if error.request_id is not None:
+            error.request_id = self._redactor.text(error.request_id)
+        return error
 
     async def download(self, url: str, spool: Spool) -> Blob:
         writer = spool.new_blob()
@@ -167,15 +184,17 @@ class _Reception:
         self.lane = lane_told(head.headers)
         if head.status != 200:
             return self._plain
-        self._strings = StringSpooler(self._spool.new_blob)
+        self._strings = StringSpooler(self._spool.new_blob, redactor=self._redactor)
         return self._strings
 
     def finish(self, head: Head, seconds: float) -> Received:
-        body, blobs = self._strings.finish() if self._strings is not None else (bytes(self._plain.body), ())
+        body, blobs = (
+            self._strings.finish() if self._strings is not None else (self._redactor.data(bytes(self._plain.body)), ())
+        )
         return Received(
             status=head.status,
             headers={name: self._redactor.text(value) for name, value in head.headers.items()},
-            body=self._redactor.data(body),
+            body=body,
             blobs=blobs,
             seconds=seconds,
         )

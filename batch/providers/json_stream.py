@@ -17,6 +17,7 @@ from typing import Final
 import pybase64
 
 from batch.providers.base import Blob, BlobWriter
+from batch.providers.secrets import RedactingStream, Redactor
 
 #: Strings longer than this go to a file. Captions and URLs are shorter, pictures longer.
 LONG_STRING_BYTES: Final = 16 * 1024
@@ -33,11 +34,21 @@ _DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-
 _LETTER_ESCAPE: Final = rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
 _ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
 _BEGIN = re.compile(rb"[{\[]")
+_PICTURE_BEGIN = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|....ftyp(?:avif|avis|heic|mif1)|BM....\0\0\0\0|II\*\0|MM\0\*",
+    re.DOTALL,
+)
+#: Characters no text holds; every picture has some near its beginning.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_PICTURE_LOOK_BYTES: Final = 32
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?")
 _WHITE_SPACE_ESCAPE = re.compile(rb"\\[rnt]")
 _CHARACTER_ESCAPE = re.compile(_LETTER_ESCAPE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b" \t\r\n"
+
+
+_NO_KEY: Final = Redactor(None)
 
 
 class SkeletonTooLarge(ValueError):
@@ -51,8 +62,17 @@ class StringSpooler:
     `skeleton_limit_bytes` raises `SkeletonTooLarge`.
     """
 
-    def __init__(self, new_blob: Callable[[], BlobWriter], *, skeleton_limit_bytes: int = 8 << 20) -> None:
+    def __init__(
+        self,
+        new_blob: Callable[[], BlobWriter],
+        *,
+        skeleton_limit_bytes: int = 8 << 20,
+        redactor: Redactor = _NO_KEY,
+    ) -> None:
         self._new_blob = new_blob
+        self._redactor = redactor
+        #: Where the skeleton holds small pictures, which no mask may touch.
+        self._pictures: list[tuple[int, int]] = []
         self._limit = skeleton_limit_bytes
         self._skeleton = bytearray()
         self._blobs: list[Blob] = []
@@ -76,7 +96,15 @@ class StringSpooler:
         elif self._string is not None:
             self._skeleton += b'"' + self._string
         self._string = self._long = None
-        return bytes(self._skeleton), tuple(self._blobs)
+        return self._redacted(), tuple(self._blobs)
+
+    def _redacted(self) -> bytes:
+        """The skeleton without the key, whose base64 may stand in a picture by design of the server."""
+        out, start = [], 0
+        for begin, end in self._pictures:
+            out += [self._redactor.data(bytes(self._skeleton[start:begin])), bytes(self._skeleton[begin:end])]
+            start = end
+        return b"".join([*out, self._redactor.data(bytes(self._skeleton[start:]))])
 
     def close(self) -> None:
         """Give the open file back, when the answer broke off."""
@@ -133,7 +161,7 @@ class StringSpooler:
         assert self._string is not None
         self._string += piece
         if len(self._string) > LONG_STRING_BYTES:
-            self._long = _LongString(self._new_blob(), bytes(self._string))
+            self._long = _LongString(self._new_blob(), bytes(self._string), self._redactor)
             self._string.clear()
 
     def _close_string(self) -> None:
@@ -143,15 +171,21 @@ class StringSpooler:
             self._long = None
         else:
             assert self._string is not None
-            self._skeleton += b'"' + self._string + b'"'
+            self._skeleton += b'"'
+            if _is_picture(self._string):
+                self._pictures.append((len(self._skeleton), len(self._skeleton) + len(self._string)))
+            self._skeleton += self._string + b'"'
         self._string = None
 
 
 class _LongString:
     """One long string on its way into a file: base64, a data URL, a text with a data URL in it, or plain text."""
 
-    def __init__(self, writer: BlobWriter, opening: bytes) -> None:
+    def __init__(self, writer: BlobWriter, opening: bytes, redactor: Redactor) -> None:
         self._writer = writer
+        self._redactor = redactor
+        self._text: RedactingStream | None = None
+        self._is_text: bool | None = None
         self._size = 0
         self._lead = b""
         self._tail = bytearray()
@@ -177,13 +211,15 @@ class _LongString:
     def finish(self) -> Blob:
         if self._sink == self._feed_base64 and self._carry:
             self._decode_end(self._carry)
+        if self._text is not None:
+            self._write(self._text.finish())
         self._writer.close()
         return Blob(
             file=self._writer.file,
             size_bytes=self._size,
             is_base64=self._is_base64,
-            lead=unescaped(self._lead),
-            tail=unescaped(bytes(self._tail)),
+            lead=self._redactor.text(unescaped(self._redactor.data(self._lead))),
+            tail=self._redactor.text(unescaped(self._redactor.data(bytes(self._tail)))),
             broken=self._broken,
         )
 
@@ -195,7 +231,12 @@ class _LongString:
         self._size += len(data)
 
     def _feed_raw(self, piece: bytes) -> None:
-        self._write(piece)
+        self._write_text(piece)
+
+    def _write_text(self, piece: bytes) -> None:
+        if self._text is None:
+            self._text = self._redactor.stream()
+        self._write(self._text.feed(piece))
 
     def _feed_tail(self, piece: bytes) -> None:
         self._tail += piece[: AROUND_PICTURE_BYTES - len(self._tail)]
@@ -260,7 +301,12 @@ class _LongString:
             self._break(bytes(decoded), "base64 goes on after its padding")
             return
         self._padded = len(decoded) * 4 < characters * 3
-        self._write(decoded)
+        if self._is_text is None:
+            self._is_text = _CONTROL.search(decoded, 0, _LOOK_BYTES) is None
+        if self._is_text:  # a request that is echoed in base64, with its key
+            self._write_text(bytes(decoded))
+        else:
+            self._write(decoded)
 
     def _break(self, rest: bytes, why: str) -> None:
         """From here on keep the characters as they come: nothing that was paid for is thrown away."""
@@ -268,6 +314,25 @@ class _LongString:
         self._carry = b""
         self._sink = self._feed_raw
         self._feed_raw(rest)
+
+
+def _is_picture(string: bytearray) -> bool:
+    """Whether a short string is base64, or a data URL, and what it encodes begins as pictures do."""
+    data_url = _DATA_URL.match(string)
+    opening = bytes(string[data_url.end() if data_url else 0 :][:_PICTURE_LOOK_BYTES])
+    if len(opening) < _PICTURE_LOOK_BYTES:
+        return False
+    clean, rest, stray = _clean_base64(opening)
+    try:
+        begin = pybase64.b64decode(clean[: len(clean) // 4 * 4], validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    encoded = string[data_url.end() if data_url else 0 :]
+    return not (rest or stray) and _PICTURE_BEGIN.match(begin) is not None and _is_base64(encoded)
+
+
+def _is_base64(data: bytearray) -> bool:
+    return _ODD_BASE64.fullmatch(data) is not None and b" " not in data
 
 
 def _clean_base64(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
 
 from batch.errors import ConfigError
 
@@ -20,6 +18,12 @@ _KEY_SHAPES = re.compile(
 
 #: A shorter piece of base64 could stand in any picture by chance.
 _SHORTEST_BASE64: Final = 12
+#: A shorter key is a word of every text.
+_SHORTEST_KEY: Final = 4
+#: The longest spelling of one character: eight backslashes and `u0041`, with a line end.
+_LONGEST_CHARACTER: Final = 24
+#: Base64 is often wrapped; the line end may be escaped.
+_LINE_END: Final = r"(?:[\r\n]|\\{1,4}[rn]){0,4}"
 
 
 class ApiKey:
@@ -62,32 +66,87 @@ def read_key(environment: Mapping[str, str], variable: str) -> ApiKey:
 class Redactor:
     """Replaces the key, in every spelling it may come back in, and anything that looks like a key.
 
-    Without a key (the simulator takes any) only the latter.
+    Each character may be escaped on its own, as JSON, URLs and HTML do it, and once more where a text was quoted in
+    another. Without a key (the simulator takes any) only what looks like a key is replaced.
     """
 
     def __init__(self, key: ApiKey | None) -> None:
-        spellings = _spellings(key.reveal()) if key is not None else set()
-        self._spellings = sorted((spelling for spelling in spellings if len(spelling) >= 4), key=len, reverse=True)
+        value = key.reveal() if key is not None else ""
+        self._key = re.compile(_pattern(value).encode(), re.IGNORECASE) if len(value) >= _SHORTEST_KEY else None
+        #: No spelling of the key is longer, white space within base64 apart.
+        self.reach_bytes = _LONGEST_CHARACTER * 2 * len(value)
 
     def text(self, text: str) -> str:
-        for spelling in self._spellings:
-            text = text.replace(spelling, MASK)
+        if self._key is not None:
+            data = text.encode("utf-8", "surrogatepass")
+            text = self._key.sub(MASK.encode(), data).decode("utf-8", "surrogatepass")
         return _KEY_SHAPES.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
 
     def data(self, data: bytes) -> bytes:
-        for spelling in self._spellings:
-            data = data.replace(spelling.encode(), MASK.encode())
-        return data
+        return data if self._key is None else self._key.sub(MASK.encode(), data)
+
+    def stream(self) -> RedactingStream:
+        """For data that comes in pieces."""
+        return RedactingStream(self._key, self.reach_bytes)
 
 
-def _spellings(value: str) -> set[str]:
-    """The key as it stands in URLs, in JSON and, wherever it begins in the encoded text, in base64."""
-    quoted = quote(value, safe="")
-    spellings = {value, quoted, re.sub("%..", lambda escape: escape[0].lower(), quoted), json.dumps(value)[1:-1]}
+class RedactingStream:
+    """Replaces the key in data that comes in pieces, also where one is cut by their seam."""
+
+    def __init__(self, key: re.Pattern[bytes] | None, reach_bytes: int) -> None:
+        self._key = key
+        self._reach_bytes = reach_bytes
+        self._held = bytearray()
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can be passed on; the end is held back as far as a key could reach into the next piece."""
+        if self._key is None:
+            return piece
+        self._held += piece
+        if len(self._held) < 4 * self._reach_bytes:  # or every small piece would search the held end again
+            return b""
+        data = bytes(self._held)
+        cut = max(0, len(data) - self._reach_bytes)
+        out, start = [], 0
+        for match in self._key.finditer(data):
+            if match.start() >= cut:
+                break
+            out += [data[start : match.start()], MASK.encode()]
+            start = match.end()
+        cut = max(cut, start)
+        self._held = bytearray(data[cut:])
+        return b"".join([*out, data[start:cut]])
+
+    def finish(self) -> bytes:
+        """The rest."""
+        rest, self._held = bytes(self._held), bytearray()
+        return rest if self._key is None else self._key.sub(MASK.encode(), rest)
+
+
+def _pattern(value: str) -> str:
+    """The key as it stands in texts, as hex digits and, wherever it begins in the encoded text, in base64."""
+    spellings = ["".join(_character(character) for character in value), value.encode().hex()]
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + value.encode())
         # Only the characters that depend on nothing but the key.
         inner = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6].decode()
         if len(inner) >= _SHORTEST_BASE64:
-            spellings |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return spellings
+            spellings.append(_LINE_END.join(_base64_character(character) for character in inner))
+    return "|".join(spellings)
+
+
+def _character(character: str) -> str:
+    """One character with whatever escapes are usual."""
+    code = f"{ord(character):02x}"
+    plain = f"(?-i:{re.escape(character)})"
+    return (
+        rf"(?:\\{{0,8}}{plain}|\\{{1,8}}u00{code}|\\{{1,8}}x{code}|%(?:25){{0,3}}{code}"
+        rf"|&#(?:x0{{0,4}}{code}|0{{0,4}}{ord(character)});)"
+    )
+
+
+def _base64_character(character: str) -> str:
+    other = {"+": "-", "/": r"_|\\{1,8}/"}.get(character)
+    code = f"{ord(character):02x}"
+    also = f"|{other}" if other is not None else ""
+    return rf"(?:(?-i:{re.escape(character)})|\\{{1,8}}u00{code}|%{code}{also})"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batch
 from batch.errors import ConfigError
+from batch.providers.json_stream import StringSpooler
 from batch.providers.secrets import MASK, ApiKey, Redactor, read_key
 from batch.simulator import serve, settings_from
 
@@ -60,6 +63,98 @@ def test_a_line_end_after_the_key_is_forgiven() -> None:
     assert read_key({"K": "abc\r\n"}, "K").reveal() == "abc"
 
 
+SPELLED: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "JSON": lambda key: json.dumps(key)[1:-1],
+    "slashes of PHP": lambda key: json.dumps(key)[1:-1].replace("/", r"\/"),
+    "numbers": lambda key: "".join(f"\\u{ord(each):04X}" for each in key),
+    "every other number": lambda key: "".join(
+        f"\\u{ord(each):04x}" if place % 2 else json.dumps(each)[1:-1] for place, each in enumerate(key)
+    ),
+    "JSON in JSON": lambda key: json.dumps(json.dumps("".join(f"\\u{ord(each):04x}" for each in key)))[3:-3],
+    "percent": lambda key: quote(key, safe=""),
+    "percent twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "every letter in percent": lambda key: "".join(f"%{ord(each):02X}" for each in key),
+    "HTML": lambda key: "".join(f"&#{ord(each)};" for each in key),
+    "hex": lambda key: key.encode().hex(),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64, one on": lambda key: base64.b64encode(b"x" + key.encode() + b"yz").decode(),
+    "base64, two on": lambda key: base64.b64encode(b"xx" + key.encode() + b"yyy").decode(),
+    "base64 of PHP": lambda key: base64.b64encode(b"xx" + key.encode()).decode().replace("/", r"\/"),
+    "base64 for URLs": lambda key: base64.urlsafe_b64encode(b"x" + key.encode()).decode(),
+    "base64 in lines": lambda key: r"\n".join(
+        base64.b64encode(key.encode()).decode()[at : at + 20] for at in range(0, 4 * len(key) // 3, 20)
+    ),
+}
+PLACES: dict[str, str] = {
+    "caption": '{"candidates":[{"content":{"parts":[{"text":"@"}]}}]}',
+    "long caption": '{"candidates":[{"content":{"parts":[{"text":"' + "word " * 4000 + "@ " + "word " * 500 + '"}]}}]}',
+    "finish message": '{"candidates":[{"finishReason":"OTHER","finishMessage":"@"}]}',
+    "block reason": '{"promptFeedback":{"blockReason":"@"}}',
+    "a name": '{"@":1}',
+    "no JSON": "key is @, @",
+    "a cut string": '{"text":"@',
+    "a cut long string": '{"text":"' + "word " * 4000 + "@",
+    "around a picture": '{"text":"@ ![a](data:image/png;base64,' + "QUJD" * 6000 + ') @"}',
+    "in a broken picture": '{"data":"' + "QUJD" * 6000 + '!! @"}',
+}
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    # Letters that no escape ends with, so that what is looked for is a spelling and not its neighbour.
+    key=st.text(st.sampled_from("ABCDEFabcdefstuvn0123456789/+=-_.~:%"), min_size=20, max_size=60),
+    spelling=st.sampled_from(sorted(SPELLED)),
+    place=st.sampled_from(sorted(PLACES)),
+    size=st.integers(1, 3000),
+)
+def test_the_key_is_in_nothing_that_is_kept_of_an_answer(key: str, spelling: str, place: str, size: int) -> None:
+    """However it is spelled, wherever it stands and however the network cuts it: it is in no file and in no body."""
+    spelled = SPELLED[spelling](key)
+    body = PLACES[place].replace("@", spelled).encode()
+    files: list[Held] = []
+
+    def new_blob() -> Held:
+        files.append(Held())
+        return files[-1]
+
+    strings = StringSpooler(new_blob, redactor=Redactor(ApiKey(key)))
+    for start in range(0, len(body), size):
+        strings.feed(body[start : start + size])
+    skeleton, blobs = strings.finish()
+    kept = [skeleton, *(bytes(file.data) for file in files), *((blob.lead + blob.tail).encode() for blob in blobs)]
+    core = spelled[4:-4] if spelling.startswith("base64") else spelled
+    assert not any(core.encode() in each or key.encode() in each for each in kept)
+
+
+class Held:
+    """A spool file in memory."""
+
+    file = "0"
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 30_000])
+def test_masking_leaves_a_pictures_bytes_alone(padding: int) -> None:
+    """A picture may hold the key's letters or its base64; it is the picture that was paid for."""
+    picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(padding) + CANARY.encode() + bytes(40)
+    data = base64.b64encode(picture)
+    file = Held()
+    strings = StringSpooler(lambda: file, redactor=Redactor(ApiKey(CANARY)))
+    strings.feed(b'{"text":"' + CANARY.encode() + b'","data":"' + data + b'"}')
+    skeleton, blobs = strings.finish()
+    assert CANARY.encode() not in skeleton
+    assert bytes(file.data) == picture if blobs else data in skeleton
+
+
+@settings(deadline=None)
 @given(
     key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=20, max_size=60),
     before=st.binary(max_size=9),
