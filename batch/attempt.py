@@ -7,6 +7,7 @@ with what it may have cost, and then raised for the retry policy to judge.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -38,12 +39,14 @@ class Buyer:
         clock: Clock,
         worth_another: Callable[[AttemptError, int], bool],
         wallet: Wallet,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         self._vendors = vendors
         self._store = store
         self._clock = clock
         self._worth_another = worth_another
         self._wallet = wallet
+        self._stopping = stopping or asyncio.Event()
         #: Answers that are here whole, and not yet recorded.
         self.recording = 0
         #: Jobs sent again after an attempt that may have been paid.
@@ -70,6 +73,14 @@ class Buyer:
         finally:
             self.recording -= received is not None
 
+    def addresses(self, ticket: Ticket, received: Received) -> tuple[str, ...]:
+        """Where the pictures of an answer are still to be fetched from; empty if it holds them, or none."""
+        try:
+            answer = self._vendor(ticket.terms).provider.interpret(received)
+        except AttemptError:
+            return ()
+        return tuple(picture.url for picture in answer.pictures if picture.url is not None)
+
     async def finish(self, ticket: Ticket, received: Received | None) -> Done | None:
         """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
         if received is None:
@@ -92,7 +103,7 @@ class Buyer:
         vendor = self._vendor(ticket.terms)
         answer = vendor.provider.interpret(received)
         try:
-            answer = await delivered(answer, vendor.provider, ticket.spool, self._clock)
+            answer = await delivered(answer, vendor.provider, ticket.spool, self._clock, self._stopping)
         except AttemptError as error:
             error.usage, error.lane = answer.usage, answer.lane
             raise

@@ -9,12 +9,15 @@ import functools
 import gc
 import json
 import logging
+import math
 import os
+import resource
 import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
@@ -54,6 +57,7 @@ Exit codes:
 _ERRORS_SHOWN: Final = 20
 _CHANGES_SHOWN: Final = 3
 _ABORT_AFTER_SECONDS: Final = 0.5
+_PR_SET_DUMPABLE: Final = 4
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,6 +71,16 @@ class _NamedPath(click.Path):
         if not os.fspath(value):
             self.fail("is empty; name a file or folder", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class _Dollars(click.FloatRange):
+    """A number of US dollars: `nan` passes every range check, and `inf` is no amount."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        amount = super().convert(value, param, ctx)
+        if not math.isfinite(amount):
+            self.fail(f"{value!r} is no amount of money.", param, ctx)
+        return amount
 
 
 Manifest = _NamedPath()
@@ -195,7 +209,7 @@ _WISHES_OPTIONS: Final = (
     ),
     click.option(
         "--max-cost",
-        type=click.FloatRange(min=0),
+        type=_Dollars(min=0),
         metavar="USD",
         help="Spend at most so many US dollars in this run, beside the manifest's budget.",
     ),
@@ -466,12 +480,13 @@ def schema() -> None:
     """
     from batch.manifest.json_schema import manifest_json_schema
 
-    _print([json.dumps(manifest_json_schema(), ensure_ascii=False, indent=2)])
+    _print([json.dumps(manifest_json_schema(), indent=2)])
 
 
 def main() -> None:
     """The `imagebatch` command: every error of ours becomes a sentence and an exit code."""
     _make_output_safe()
+    _dump_no_core()
     try:
         cli.main(prog_name="imagebatch", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -534,19 +549,25 @@ def _drain_on(numbers: Iterable[signal.Signals], control: RunControl) -> None:
 
     loop = asyncio.get_running_loop()
     first_at: list[float] = []
+    heard: list[int] = []
 
-    def received(number: signal.Signals) -> None:
+    def drain(number: int) -> None:
+        heard.append(number)
+        control.drain(number, signal.Signals(number).name)
+
+    # Not the loop's own handlers: they are not called while something holds up the loop.
+    def received(number: int, _frame: object) -> None:
         if not first_at:
             first_at.append(loop.time())
-            control.drain(int(number), number.name)
+            loop.call_soon_threadsafe(drain, number)
         elif loop.time() - first_at[0] > _ABORT_AFTER_SECONDS:
-            for each in numbers:
-                loop.remove_signal_handler(each)
             _die_at_once_on(numbers)
-            control.abort()
+            if not heard:  # held up since the first; what is in flight is found as open by the next run
+                os.kill(os.getpid(), number)
+            loop.call_soon_threadsafe(control.abort)
 
     for number in numbers:
-        loop.add_signal_handler(number, received, number)
+        signal.signal(number, received)
 
 
 def _die_at_once_on(numbers: Iterable[signal.Signals]) -> None:
@@ -660,6 +681,18 @@ def _start_log(path: Path | None) -> None:
     )
 
 
+def _dump_no_core() -> None:
+    """The key is in this process's memory; a crash must not write it to a file. `IMAGEBATCH_CORE_DUMPS=1` allows it."""
+    if os.environ.get("IMAGEBATCH_CORE_DUMPS") == "1":
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    with suppress(OSError, AttributeError):  # Linux: where the kernel hands dumps to a program, no limit holds
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def _make_output_safe() -> None:
     """Nothing that happens to our words may touch the batch.
 
@@ -685,7 +718,8 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    _despite_broken_output(lambda: print(json.dumps(value, ensure_ascii=False), flush=True))  # noqa: T201
+    """In ASCII: what is JSON in one locale must be JSON in every other."""
+    _print([json.dumps(value, allow_nan=False)])
 
 
 def _say(text: str) -> None:

@@ -36,17 +36,22 @@ class _Tried:
     failures: list[tuple[Picture, AttemptError]] = field(default_factory=list)
 
 
-async def delivered(answer: Answer, provider: Provider, spool: Spool, clock: Clock) -> Answer:
-    """The answer with every picture at hand; the last one is the result.
+async def delivered(
+    answer: Answer, provider: Provider, spool: Spool, clock: Clock, stopping: asyncio.Event | None = None
+) -> Answer:
+    """The answer with every picture at hand; the last one is the result. Once `stopping` is set nothing is tried twice.
 
     Raises `Undelivered` if a picture cannot be read now, and `Unusable` if no address leads to one.
     """
     if all(picture.url is None for picture in answer.pictures):
         return answer
     tried = _Tried()
+    stopping = stopping or asyncio.Event()
     for rank, pictures in groupby(sorted(answer.pictures, key=lambda picture: picture.rank), lambda each: each.rank):
         for picture in pictures:
-            await _try(picture, tried, provider, spool, clock, is_certain=rank == 0)
+            await _try(picture, tried, provider, spool, clock, stopping, is_certain=rank == 0)
+            if stopping.is_set() and not tried.pictures:
+                _leave_to_the_next_run(tried)
         if tried.pictures:
             break
     waiting = next((error for picture, error in tried.failures if _is_worth_waiting(picture, error, tried)), None)
@@ -62,10 +67,17 @@ async def delivered(answer: Answer, provider: Provider, spool: Spool, clock: Clo
 
 
 async def _try(
-    picture: Picture, tried: _Tried, provider: Provider, spool: Spool, clock: Clock, *, is_certain: bool
+    picture: Picture,
+    tried: _Tried,
+    provider: Provider,
+    spool: Spool,
+    clock: Clock,
+    stopping: asyncio.Event,
+    *,
+    is_certain: bool,
 ) -> None:
     try:
-        found = await _fetched(picture, provider, spool, clock)
+        found = await _fetched(picture, provider, spool, clock, stopping)
         pixels = 0 if is_certain else await asyncio.to_thread(_pixels, found)
     except (Undelivered, Unusable) as error:
         tried.failures.append((picture, error))
@@ -73,7 +85,16 @@ async def _try(
         tried.pictures.append((pixels, found))
 
 
-async def _fetched(picture: Picture, provider: Provider, spool: Spool, clock: Clock) -> Picture:
+def _leave_to_the_next_run(tried: _Tried) -> None:
+    """If an address did not answer, the others would be as long in doing so."""
+    for _, error in tried.failures:
+        if isinstance(error, Undelivered):
+            raise error
+
+
+async def _fetched(
+    picture: Picture, provider: Provider, spool: Spool, clock: Clock, stopping: asyncio.Event
+) -> Picture:
     if picture.url is None:
         return picture
     tries = _TRIES if picture.rank == 0 or picture.likely else _TRIES_IF_UNLIKELY
@@ -82,10 +103,22 @@ async def _fetched(picture: Picture, provider: Provider, spool: Spool, clock: Cl
             blob = await provider.download(picture.url, spool)
             return replace(picture, blob=blob, url=None)
         except Undelivered:
-            if number == tries:
+            if number == tries or stopping.is_set():
                 raise
-        await clock.sleep(_PAUSE_SECONDS * number)
+            await _pause(_PAUSE_SECONDS * number, clock, stopping)
+            if stopping.is_set():
+                raise
     raise AssertionError("unreachable")
+
+
+async def _pause(seconds: float, clock: Clock, stopping: asyncio.Event) -> None:
+    """Wait, but no longer than until the run is to stop."""
+    waits = {asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(stopping.wait())}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 def _pixels(picture: Picture) -> int:

@@ -66,8 +66,13 @@ class OpenAccount:
         """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
         if self.account.endpoint.embedded:
             return OwnTally()
+        try:
+            folder = quotas_folder(os.environ)
+        except ConfigError as error:
+            listener.message(f"the counts of quotas are this run's own, not shared with others: {error}")
+            return OwnTally()
         names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
-        return SharedTally(quotas_folder(os.environ), names[0], clock, listener.message, former_name=names[1])
+        return SharedTally(folder, names[0], clock, listener.message, former_name=names[1])
 
 
 def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[OpenAccount, ...]:

@@ -17,7 +17,7 @@ from typing import Final
 from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
 from batch.clock import Clock, SystemClock
-from batch.errors import InputError, Problem
+from batch.errors import InputError, OutputError, Problem
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job, Lane
 from batch.plan import (
@@ -227,7 +227,7 @@ class Planned:
 
     def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
         """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
-        for job, code in zip(self.manifest.jobs(), self.plan.decisions, strict=False):
+        for job, code in self.plan.pairs(self.manifest.jobs()):
             if job.id == job_id:
                 past = self.history.of(job.key())
                 kind, _, because = DECISIONS[code].partition(": ")
@@ -239,7 +239,10 @@ class Planned:
 
 
 def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:
-    """Read the manifest and settle what does not depend on the past. Raises `InputError` or `ConfigError`."""
+    """Read the manifest and settle what does not depend on the past.
+
+    Raises `InputError`, `ConfigError` or `OutputError`.
+    """
     manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
     settings = manifest.settings
     accounts = accounts_of(settings, manifest.path)
@@ -265,7 +268,11 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
 def output_path(manifest: Manifest, output: str | Path | None) -> Path:
     """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
     chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
-    return chosen.absolute()
+    try:
+        return chosen.absolute()
+    except OSError as error:
+        message = "the current folder is gone; change to one that exists, or name the output with an absolute path (-o)"
+        raise OutputError(message) from error
 
 
 def _wish(text: str) -> Wish | None:

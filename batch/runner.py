@@ -27,6 +27,7 @@ from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.retry import worth_another
 from batch.dispatch.scheduler import Canary, Scheduler
 from batch.errors import (
+    BatchError,
     CanaryFailed,
     ConfigError,
     ExitCode,
@@ -37,6 +38,7 @@ from batch.errors import (
     StorageError,
 )
 from batch.events import Listener, Listeners, RunStart
+from batch.leftovers import Leftovers
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
 from batch.opening import OpenAccount, open_vendors, read_keys
@@ -82,6 +84,9 @@ class RunControl:
         self.ask = ask
         self.choose_changed = choose_changed
         self._scheduler: Scheduler | None = None
+        self._leftovers: Leftovers | None = None
+        #: Set by the first wish to stop.
+        self.stopping = asyncio.Event()
         self._aborted = False
         self._asked: Interrupted | None = None
 
@@ -90,13 +95,14 @@ class RunControl:
         """Whether somebody would not even wait for what is in flight."""
         return self._aborted
 
-    def attach(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def attach(self, scheduler: Scheduler, leftovers: Leftovers) -> None:
+        self._scheduler, self._leftovers = scheduler, leftovers
         self._pass_on()
 
     def drain(self, signal_number: int = signal.SIGINT, name: str = "the caller") -> None:
         """Send nothing new, wait for what is in flight and record it."""
         self._asked = Interrupted(signal_number, name)
+        self.stopping.set()
         self._pass_on()
 
     def abort(self) -> None:
@@ -106,6 +112,8 @@ class RunControl:
             self.drain()
         if self._scheduler is not None:
             self._scheduler.abort()
+        if self._leftovers is not None:
+            self._leftovers.abort()
 
     def _pass_on(self) -> None:
         """Whichever came first, the wish to stop or the scheduler."""
@@ -152,39 +160,48 @@ async def run(
         control.opening()
         if folder.torn_bytes:
             listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
-        async with (
-            folder.open(run_id, clock, decode=settings.verify == "decode") as store,
-            open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
-        ):
-            if folder.rehearsal_moved_to is not None:
-                listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
-            await store.note("run", **_about(prepared))
-            keys = {account.name: account.key.reveal() for account in accounts}
-            wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
-            buyer = Buyer(
-                vendors,
-                store,
-                clock,
-                lambda error, rejected: worth_another(error, rejected, settings.retry),
-                wallet,
-            )
-            opened = _Run(
-                prepared=prepared,
-                plan=plan,
-                store=store,
-                buyer=buyer,
-                clock=clock,
-                listener=listener,
-                control=control,
-                wallet=wallet,
-                accounts=accounts,
-                left_out=left_out,
-            )
-            try:
-                return await opened.carry_out(random or SystemRandom())
-            finally:
-                wallet.close()
-                now.remove()
+        summary: Summary | None = None
+        opened: _Run | None = None
+        try:
+            async with (
+                folder.open(run_id, clock, decode=settings.verify == "decode") as store,
+                open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
+            ):
+                if folder.rehearsal_moved_to is not None:
+                    listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
+                await store.note("run", **_about(prepared))
+                keys = {account.name: account.key.reveal() for account in accounts}
+                wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
+                buyer = Buyer(
+                    vendors,
+                    store,
+                    clock,
+                    lambda error, rejected: worth_another(error, rejected, settings.retry),
+                    wallet,
+                    control.stopping,
+                )
+                opened = _Run(
+                    prepared=prepared,
+                    plan=plan,
+                    store=store,
+                    buyer=buyer,
+                    clock=clock,
+                    listener=listener,
+                    control=control,
+                    wallet=wallet,
+                    accounts=accounts,
+                    left_out=left_out,
+                )
+                try:
+                    summary = await opened.carry_out(random or SystemRandom())
+                finally:
+                    wallet.close()
+                    now.remove()
+        except (StorageError, OSError) as error:
+            if summary is None or opened is None:
+                raise
+            return opened.summary_despite(error)
+        return summary
 
 
 def run_sync(manifest_path: str | Path, **options: object) -> Summary:
@@ -267,7 +284,7 @@ def _too_early(prepared: Prepared, plan: Plan, left_out: Sequence[LeftOut]) -> R
     if not left_out:
         return None
     out = {(each.account, each.model) for each in left_out}
-    for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False):
+    for job, code in plan.pairs(prepared.manifest.jobs()):
         if code < MAY_SEND and any(
             not {(account.name, ""), (account.name, job.model)} & out for account in prepared.accounts
         ):
@@ -347,6 +364,8 @@ class _Run:
     _maybe_usd_before: float = field(init=False)
     _requests_before: int = field(init=False)
     _takeover: Takeover = field(init=False)
+    _leftovers: Leftovers = field(init=False)
+    _ended: Scheduler | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
@@ -360,39 +379,44 @@ class _Run:
             self.prepared.reuse,
             self.listener,
             self.prepared.picture_usd,
+            self.control.stopping.is_set,
         )
+        self._leftovers = Leftovers(self.store, self.buyer, self.listener, self.control.stopping)
 
     async def carry_out(self, random: Random) -> Summary:
-        await self._finish_open_attempts()
-        await self._takeover.before_the_run()
         scheduler = self._scheduler(random)
+        self.control.attach(scheduler, self._leftovers)
+        try:
+            await self._before_the_jobs()
+        except (StorageError, InputError) as error:
+            scheduler.stop(error, str(error))
         self.listener.run_started(self._start())
-        self.control.attach(scheduler)
         async with scheduler.outcomes(self._todo()) as outcomes:
             async for outcome in outcomes:
                 self._publish(outcome, scheduler)
                 self.listener.job_ended(outcome, scheduler.in_flight)
-        await self._close_open_attempts()
-        failure = await self._settle_copies(scheduler)
+        failure = await self._after_the_jobs(scheduler)
         return await self._report(scheduler, failure)
 
-    async def _finish_open_attempts(self) -> None:
-        """Answers that had arrived before a crash become pictures now, without a request; the rest is unknown."""
-        finished = 0
-        attempts = self.store.open_attempts()
-        for ticket, received in attempts:
-            finished += await self.buyer.finish(ticket, received) is not None
-        self.store.sweep_spool()
+    async def _before_the_jobs(self) -> None:
+        """What costs no request: what the last run left open, and pictures that were bought before."""
+        await self._leftovers.settle()
         unknown_money = self.wallet.settle_earlier_runs(
             lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried))
         )
         if unknown_money:
             self.listener.message(unknown_money)
-        if attempts:
-            self.listener.message(
-                f"the last run ended in the middle: of {len(attempts)} requests in flight, {finished} pictures had "
-                f"arrived and are kept, {len(attempts) - finished} got no usable answer"
-            )
+        await self._takeover.before_the_run()
+
+    async def _after_the_jobs(self, scheduler: Scheduler) -> BatchError | None:
+        """Returns what went wrong: the run is over, and its summary comes whatever fails."""
+        try:
+            await self._leftovers.finish()
+            await self._close_open_attempts()
+            await self._settle_copies(scheduler)
+        except (StorageError, InputError) as error:
+            return error
+        return None
 
     def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
         if isinstance(outcome, Pending):
@@ -409,14 +433,9 @@ class _Run:
             if received is None:
                 await self.buyer.finish(ticket, None)
 
-    async def _settle_copies(self, scheduler: Scheduler) -> StorageError | None:
-        if self.control.aborted or isinstance(scheduler.stopped_by, StorageError):
-            return None
-        try:
+    async def _settle_copies(self, scheduler: Scheduler) -> None:
+        if not self.control.aborted and not isinstance(scheduler.stopped_by, StorageError | InputError):
             await self._takeover.after_the_run()
-        except StorageError as error:
-            return error
-        return None
 
     def _start(self) -> RunStart:
         settings = self.prepared.manifest.settings
@@ -436,7 +455,7 @@ class _Run:
         """The jobs again, streamed, each decided by what is known of it now; None for those that need nothing."""
         if self.plan.to_do == 0 and not self.plan.count("skip: open"):
             return
-        for job, code in zip(self.prepared.manifest.jobs(), self.plan.decisions, strict=False):
+        for job, code in self.plan.pairs(self.prepared.manifest.jobs()):
             if code < MAY_SEND:
                 decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
                 yield decision if isinstance(decision, ToDo) else None
@@ -499,15 +518,22 @@ class _Run:
 
         return Canary(jobs, judge)
 
-    async def _report(self, scheduler: Scheduler, failure: StorageError | None) -> Summary:
+    def summary_despite(self, error: Exception) -> Summary:
+        """The run's summary, after something failed while everything was closed."""
+        assert self._ended is not None
+        failure = error if isinstance(error, StorageError) else StorageError(f"cannot close the output: {error}")
+        return self._summary(self._ended, failure)
+
+    async def _report(self, scheduler: Scheduler, failure: BatchError | None) -> Summary:
+        self._ended = scheduler
         summary = self._summary(scheduler, failure)
         try:
             await self._write_end(summary, scheduler)
-        except StorageError as error:
-            return self._summary(scheduler, error)
+        except (StorageError, OSError) as error:
+            return self.summary_despite(error)
         return summary
 
-    def _summary(self, scheduler: Scheduler, at_the_end: StorageError | None = None) -> Summary:
+    def _summary(self, scheduler: Scheduler, at_the_end: BatchError | None = None) -> Summary:
         history = self.store.history
         totals = count_jobs(self.plan, history)
         spent = Spent(
@@ -599,7 +625,7 @@ def _refuse_what_is_in_the_way(plan: Plan, prepared: Prepared, folder: OutputFol
     """Files that are not ours under names that our pictures would get, found before anything is sent."""
     if plan.to_do == 0 or not (folder.path / "images").is_dir():
         return
-    for job, code in zip(prepared.manifest.jobs(), plan.decisions, strict=False):
+    for job, code in plan.pairs(prepared.manifest.jobs()):
         taken = folder.name_in_the_way(job) if code < MAY_SEND else None
         if taken is not None:
             raise OutputError(f"{folder.path / taken} exists and is not in the ledger; move it away (job {job.id!r})")

@@ -33,6 +33,7 @@ class Takeover:
         reuse: Sequence[FolderToReuse],
         listener: Listener,
         price_usd: Callable[[Job], float],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._plan = plan
         self._jobs = jobs
@@ -40,12 +41,16 @@ class Takeover:
         self._reuse = reuse
         self._listener = listener
         self._price_usd = price_usd
+        self._stopping = stopping
         self._damaged: list[str] = []
         #: How many jobs got a picture without a request.
         self.adopted = 0
 
     async def before_the_run(self) -> None:
-        """Give the jobs their pictures that were bought before. Raises `StorageError`."""
+        """Give the jobs their pictures that were bought before; a stop leaves the rest to the next run.
+
+        Raises `StorageError`.
+        """
         if not self._plan.to_adopt:
             return
         await _in_groups(self._adopt(job, self._picture(source), why) for job, why, source in self._adoptions())
@@ -71,6 +76,8 @@ class Takeover:
 
     def _adoptions(self) -> Iterator[tuple[Job, str, Source]]:
         for job, code, source in self._plan.adoptions(self._jobs()):
+            if self._stopping():
+                return
             yield job, DECISIONS[code].partition(": ")[2], source
 
     def _picture(self, source: Source) -> Bought:
@@ -101,4 +108,5 @@ async def _in_groups(steps: Iterator[Awaitable[None]]) -> None:
         if len(group) == _AT_ONCE:
             await asyncio.gather(*group)
             group.clear()
+            await asyncio.sleep(0)  # a signal may have come
     await asyncio.gather(*group)

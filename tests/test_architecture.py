@@ -14,7 +14,19 @@ ROOT = Path(__file__).parents[1] / "batch"
 
 #: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
 #: that is not wholly open, one module may be named.
-GROUND = ("errors", "clock", "model", "settings", "capabilities", "events", "prices", "key_rows", "own_load")
+GROUND = (
+    "errors",
+    "clock",
+    "model",
+    "settings",
+    "capabilities",
+    "oddities",
+    "events",
+    "prices",
+    "key_rows",
+    "own_load",
+    "homes",
+)
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
     "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
@@ -38,6 +50,10 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "reread": (
         (*GROUND, "delivery", "providers.base", "store"),
         "kept answers are read by a provider that is given, which needs no key; nothing is planned or sent for it",
+    ),
+    "leftovers": (
+        (*GROUND, "attempt", "providers.base", "store.store"),
+        "what an earlier run left open is settled from what arrived; nothing is planned or sent for it",
     ),
     "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
     "report": (
@@ -71,6 +87,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "accounts",
             "opening",
             "takeover",
+            "leftovers",
             "report",
             "simulator",
         ),

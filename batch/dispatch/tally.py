@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 from batch.clock import Clock, DayStart, DayStartProblem, timestamp
 from batch.dispatch.quotas import Counts
+from batch.homes import state_home
 
 _COPY_BYTES: Final = 16_384
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -40,10 +41,7 @@ class Kept:
 
 def quotas_folder(environment: Mapping[str, str]) -> Path:
     """Where this machine's runs keep what they share: `$XDG_STATE_HOME/imagebatch/quotas`."""
-    base = environment.get("XDG_STATE_HOME", "")
-    # The specification: a relative path is to be ignored.
-    state = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~/.local/state"))
-    return state / "imagebatch" / "quotas"
+    return state_home(environment) / "quotas"
 
 
 class Tally(Protocol):

@@ -7,7 +7,7 @@ job but eight bytes to find out whether an id comes twice, so a million rows nee
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import iter_unpack
 from typing import Final
 
@@ -59,7 +59,7 @@ class Expansion:
 
     def jobs(self) -> Iterator[Job]:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
-        return self._expand(_raise)
+        return self._expand(_changed_meanwhile)
 
     def wanted_addresses(self) -> Iterator[str]:
         """The web addresses of the pictures that jobs need, one after the other and some more than once.
@@ -242,8 +242,10 @@ def _repeated(heap: bytearray) -> Iterator[bytes]:
         seen.add(beginning)
 
 
-def _raise(problem: Problem) -> None:
-    raise InputError([problem])
+def _changed_meanwhile(problem: Problem) -> None:
+    """Everything was right when it was checked."""
+    words = f"{problem.message} (not so when it was checked: leave the file alone while a run is on, and run again)"
+    raise InputError([replace(problem, message=words)])
 
 
 def _ignore(_: Problem) -> None:

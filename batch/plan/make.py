@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from struct import iter_unpack
 from typing import Final
 
+from batch.errors import InputError, Problem
 from batch.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
 from batch.plan.choice import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
@@ -43,7 +44,8 @@ class Group:
 class Plan:
     """Every job of a manifest with what is to become of it.
 
-    `order` holds the jobs' 16-byte keys in a row, `decisions` a byte for each, an index into `DECISIONS`. `groups`
+    `order` holds the jobs' 16-byte keys in a row, `specs` their 16-byte spec hashes, `decisions` a byte for each, an
+    index into `DECISIONS`. `groups`
     has the jobs by decision, `causes` those that failed or are unknown by decision and cause. `twins` are jobs to
     send that ask for the same as another. `removed` are jobs the ledger knows and the manifest does not, `replaced`
     the part of them that was bought and not taken over by a renamed job. `named`: how many jobs have an id
@@ -52,6 +54,7 @@ class Plan:
     """
 
     order: bytearray = field(default_factory=bytearray)
+    specs: bytearray = field(default_factory=bytearray)
     decisions: bytearray = field(default_factory=bytearray)
     groups: dict[str, Group] = field(default_factory=lambda: defaultdict(Group))
     causes: dict[tuple[str, str], Group] = field(default_factory=lambda: defaultdict(Group))
@@ -91,11 +94,28 @@ class Plan:
         """How many jobs have this decision."""
         return self.groups[name].count if name in self.groups else 0
 
+    def pairs(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, int]]:
+        """`jobs` (all of the manifest again, in order), each with its decision.
+
+        Raises `InputError` where a job that gets a picture is not the one that was planned, in its id or in anything
+        that decides what is bought, and where jobs are missing: the table was edited meanwhile.
+        """
+        again = iter(jobs)
+        for index, code in enumerate(self.decisions):
+            job = next(again, None)
+            if job is None or ((code < GETTING or code == COPY) and not self._is_planned(job, index)):
+                raise InputError([_edited_meanwhile(job)])
+            yield job, code
+
+    def _is_planned(self, job: Job, index: int) -> bool:
+        place = slice(16 * index, 16 * index + 16)
+        return self.order[place] == job.key() and self.specs[place] == job.spec()
+
     def adoptions(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, int, Source]]:
         """Of `jobs` (all of the manifest, in order) those that get a picture without a request, each with its decision
         and with where the picture is."""
         number = 0
-        for job, code in zip(jobs, self.decisions, strict=False):
+        for job, code in self.pairs(jobs):
             if MAY_SEND <= code < GETTING:
                 yield job, code, self.matches.source(number)
                 number += 1
@@ -103,7 +123,7 @@ class Plan:
     def copies(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, bytes]]:
         """The jobs that wait for another's picture, each with the key of that other job."""
         number = 0
-        for job, code in zip(jobs, self.decisions, strict=False):
+        for job, code in self.pairs(jobs):
             if code == COPY:
                 start = 16 * self.matches.originals[number]
                 yield job, bytes(self.order[start : start + 16])
@@ -150,7 +170,7 @@ def make_plan(
     selection = selection or Selection()
     asked = _ask(jobs, price_usd, selection)
     history = history() if callable(history) else history
-    plan = Plan(order=asked.keys)
+    plan = Plan(order=asked.keys, specs=asked.specs)
     seen = _decide(plan, asked, history, policies)
     was = bytes(plan.decisions)
     if selection.only:
@@ -170,7 +190,7 @@ def name_examples(plan: Plan, jobs: Iterable[Job], history: History, policies: P
     """Name the first jobs that are sent and the first that were edited; `jobs` are all of the manifest again."""
     missing_sent = min(_EXAMPLES, plan.to_do)
     missing_changed = min(_NAMED_JOBS, plan.count("skip: changed"))
-    pairs = zip(jobs, plan.decisions, strict=False)
+    pairs = plan.pairs(jobs)
     while missing_sent or missing_changed:
         job, code = next(pairs)
         if code < SENDING and missing_sent:
@@ -180,6 +200,23 @@ def name_examples(plan: Plan, jobs: Iterable[Job], history: History, policies: P
         elif code == _CHANGED and missing_changed:
             plan.changed.append(job)
             missing_changed -= 1
+
+
+def _edited_meanwhile(job: Job | None) -> Problem:
+    """`job` is what stands in the place of the one that was planned; None if there is nothing any more."""
+    place = None if job is None else job.place
+    message = (
+        "this row is not the one that was checked: the table was edited while the run was on. Nothing that was not "
+        "planned is sent; leave the table alone and run again"
+        if job is not None
+        else "the table has fewer rows than were checked: it was edited while the run was on; run again"
+    )
+    return Problem(
+        message=message,
+        file=None if place is None else place.file,
+        line=None if place is None else place.line,
+        job=None if job is None else job.id,
+    )
 
 
 def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection) -> _Asked:

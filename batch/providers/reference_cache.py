@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from batch.errors import OutputError
+from batch.homes import cache_home
 
 #: Longer values of these headers are not worth keeping.
 _LONGEST_HEADER: Final = 1000
@@ -44,10 +45,7 @@ class KeptPicture:
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
     """Where fetched pictures are kept."""
-    base = environment.get("XDG_CACHE_HOME", "")
-    # The rule of those who named the variable: a relative path is none.
-    root = Path(base) if os.path.isabs(base) else Path(environment.get("HOME") or Path.home()) / ".cache"
-    return root / "imagebatch" / "references"
+    return cache_home(environment) / "references"
 
 
 class ReferenceCache:

@@ -138,12 +138,19 @@ def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_runn
     return f"started {run['at']} and did not end by itself"
 
 
+def _is_usual(output: Path, usual: Path) -> bool:
+    try:
+        return output.absolute() == usual.absolute()
+    except OSError:  # the current folder is gone
+        return False
+
+
 def _next_command(
     output: Path, run: dict[str, Any] | None, end: dict[str, Any] | None, counts: Counter[Standing]
 ) -> str | None:
     manifest = (run or {}).get("manifest", "MANIFEST")
     words = [shlex.quote(path(manifest))]
-    if output.absolute() != Path("output").absolute() / Path(manifest).stem:
+    if not _is_usual(output, Path("output") / Path(manifest).stem):
         words += ["-o", shlex.quote(path(str(output)))]
     left = counts[Standing.UNKNOWN] + counts[Standing.PENDING]
     if end is None or end["exit"] == ExitCode.TEMPORARY or end["pending"] or left:

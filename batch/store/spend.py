@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import OutputError, StorageError
+from batch.homes import state_home
 from batch.store.durable import make_folders, storage_errors, sync_folder, write_all
 
 
 def spend_folder(environment: Mapping[str, str]) -> Path:
-    """Where spend books are kept."""
-    base = environment.get("XDG_STATE_HOME", "")
-    # The rule of those who named the variable: a relative path is none.
-    root = Path(base) if os.path.isabs(base) else Path(environment.get("HOME") or Path.home()) / ".local" / "state"
-    return root / "imagebatch" / "spend"
+    """Where spend books are kept. Raises `ConfigError` if there is no home."""
+    return state_home(environment) / "spend"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
