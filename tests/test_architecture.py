@@ -20,7 +20,6 @@ GROUND = (
     "model",
     "settings",
     "capabilities",
-    "oddities",
     "events",
     "prices",
     "key_rows",

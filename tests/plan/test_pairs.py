@@ -1,0 +1,49 @@
+"""The jobs that are sent are those that were planned, whatever has happened to the table since."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from batch.errors import InputError
+from batch.model import Job
+from batch.plan import Policies
+from batch.plan.make import Plan, make_plan
+from batch.store.history import History
+
+JOBS = [Job(id=f"j{n}", prompt=f"cup {n}", model="m", image_size="1K") for n in range(4)]
+
+
+def plan() -> Plan:
+    return make_plan(JOBS, History(), Policies(), lambda _: 0.04)
+
+
+def test_the_same_jobs_again_are_handed_out() -> None:
+    """Jobs that are as they were planned come with their decisions."""
+    assert [job for job, _ in plan().pairs(JOBS)] == JOBS
+
+
+def test_rows_appended_since_are_passed_over() -> None:
+    """What was added behind the last row was not planned, and is not handed out."""
+    more = [*JOBS, replace(JOBS[0], id="new")]
+    assert [job for job, _ in plan().pairs(more)] == JOBS
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        pytest.param([JOBS[0], replace(JOBS[1], prompt="another"), *JOBS[2:]], id="a prompt"),
+        pytest.param([JOBS[0], replace(JOBS[1], id="renamed"), *JOBS[2:]], id="an id"),
+        pytest.param([JOBS[0], replace(JOBS[1], image_size="4K"), *JOBS[2:]], id="a size"),
+        pytest.param([JOBS[0], JOBS[2], JOBS[1], JOBS[3]], id="the order"),
+        pytest.param([JOBS[0], replace(JOBS[0], id="new"), *JOBS[1:]], id="a row put in"),
+        pytest.param(JOBS[:1], id="the end cut off"),
+    ],
+)
+def test_an_edit_stops_at_the_first_row_that_was_not_planned(edited: list[Job]) -> None:
+    """Nothing from the edited row on is handed out, and the error says what to do."""
+    handed_out: list[Job] = []
+    with pytest.raises(InputError, match=r"edited while the run was on.*run again"):
+        handed_out.extend(job for job, _ in plan().pairs(edited))
+    assert handed_out == JOBS[:1]
