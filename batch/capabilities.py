@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from batch.oddities import Oddity, size_kinds, warning
+
 DEFAULT_MODEL: Final = "gemini-3.1-flash-image"
 DEFAULT_SIZE: Final = "1K"
 
@@ -105,18 +107,18 @@ def model_facts(model: str) -> ModelFacts:
 SIZE_TOLERANCE: Final = 0.05
 
 
-def size_warning(aspect_ratio: str | None, image_size: str, width: int, height: int) -> str | None:
-    """What is wrong with a picture's size in pixels for what was asked, or None.
+def size_warnings(aspect_ratio: str | None, image_size: str, width: int, height: int) -> tuple[str, ...]:
+    """What is wrong with a picture's size in pixels for what was asked.
 
     Without a ratio only the area can be compared; every ratio of a size has about the same.
     """
+    got = f"got {width}x{height}"
     if aspect_ratio is None:
         side, _ = expected_pixels("1:1", image_size)
-        if abs(width * height / (side * side) - 1) <= 4 * SIZE_TOLERANCE:
-            return None
-        return f"asked for {image_size}, got {width}x{height}"
-    wanted_width, wanted_height = expected_pixels(aspect_ratio, image_size)
-    fits_width = abs(width / wanted_width - 1) <= SIZE_TOLERANCE
-    if fits_width and abs(height / wanted_height - 1) <= SIZE_TOLERANCE:
-        return None
-    return f"asked for {wanted_width}x{wanted_height}, got {width}x{height}"
+        area = width * height / (side * side)
+        if abs(area - 1) <= 4 * SIZE_TOLERANCE:
+            return ()
+        return (warning(Oddity.SMALLER if area < 1 else Oddity.LARGER, f"asked for {image_size}, {got}"),)
+    wanted = expected_pixels(aspect_ratio, image_size)
+    words = f"asked for {wanted[0]}x{wanted[1]}, {got}"
+    return tuple(warning(kind, words) for kind in size_kinds(wanted, (width, height), SIZE_TOLERANCE))

@@ -20,6 +20,7 @@ GROUND = (
     "model",
     "settings",
     "capabilities",
+    "oddities",
     "events",
     "prices",
     "key_rows",

@@ -36,6 +36,8 @@ from batch.settings import Auth, Timeouts
 MAX_BODY_BYTES: Final = 64 << 20
 #: Links to a picture are often sent on once, to a storage service.
 _REDIRECTS: Final = 3
+#: Picture hosts turn what they send into AVIF for whoever does not say otherwise.
+_ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.5"
 _OWN_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "imagebatch"}
 _PIECE_BYTES: Final = 64 << 10
 _INFLATE_BYTES: Final = 256 << 10
@@ -177,7 +179,7 @@ class WebReader:
         options: dict[str, Any] = {
             "follow_redirects": False,
             "timeout": None,
-            "headers": _OWN_HEADERS,
+            "headers": {**_OWN_HEADERS, "Accept": _ACCEPT},
         }
         self._trusted = _Client(transport=_AiohttpTransport(), **options)
         self._public = _Client(transport=_AiohttpTransport(resolver or _PublicResolver(), tls), **options)

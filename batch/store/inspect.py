@@ -1,9 +1,12 @@
 """Looks at a picture's bytes: what format, how large, whole or cut, and their SHA-256. One pass, no decoding.
 
 The default check must cost less than the transfer did. A PNG is followed chunk by chunk with its CRCs to its end
-chunk, a JPEG through its segments to its end marker, a WebP by its declared length. That finds every cut file;
-Pillow's `verify()` alone passes a JPEG that was cut in half, and a full decode of a 4K picture costs hundreds of
+chunk, a JPEG through its segments to its end marker, a WebP chunk by chunk to its declared length. That finds every cut
+file; Pillow's `verify()` alone passes a JPEG that was cut in half, and a full decode of a 4K picture costs hundreds of
 milliseconds (`verify: decode` does it for those who want it).
+
+Decoded all the same is what costs little or has no other way: a file that is small for its number of pixels, one in
+another format, and one whose structure is damaged, because its pixels may be whole.
 """
 
 from __future__ import annotations
@@ -11,30 +14,53 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from batch.store.decoding import MAX_PIXELS, SECOND_OPINIONS, Decoded, Undecodable, whole_jpeg
+from batch.store.kinds import HEAD_BYTES, named
+
 _BLOCK_BYTES: Final = 256 << 10
-#: More than the largest picture of the model (5504x3072, 1536x12288) by far; larger ones are not opened.
-MAX_PIXELS: Final = 200_000_000
 #: The only extensions ever written, decided by the bytes.
-EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+EXTENSIONS: Final = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+    "image/jp2": "jp2",
+}
+#: A file that has fewer bytes than its pixels divided by this is decoded: it may hold nothing, and it costs little.
+_SMALL: Final = {"image/png": 4, "image/jpeg": 16, "image/webp": 16}
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_START: Final = b"\xff\xd8"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_WEBP_PIXELS: Final = (b"VP8 ", b"VP8L", b"ANMF")
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class BadPicture(ValueError):
-    """The bytes are no whole picture of a format we know; the text says what is wrong."""
+    """The bytes are no whole picture that can be kept; the text says why.
+
+    `name` says what they are instead ("a PDF"), if that is known: the next answer will be the same.
+    """
+
+    def __init__(self, problem: str, name: str = "") -> None:
+        super().__init__(problem)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """What the bytes are. `trailing_bytes` follow the picture's own end and do no harm."""
+    """What the bytes are. `trailing_bytes` follow the picture's own end and do no harm.
+
+    `problem` says what is wrong with a file whose pixels are all there. `is_blank`: one colour, or nearly; looked for
+    only where it was decoded.
+    """
 
     mime: str
     width: int
@@ -42,18 +68,30 @@ class PictureFacts:
     size_bytes: int
     sha256: str
     trailing_bytes: int = 0
+    problem: str = ""
+    is_blank: bool = False
 
 
 def inspect_picture(path: str, *, decode: bool = False) -> PictureFacts:
     """Check a file's structure to its end. Raises `BadPicture`; `OSError` passes through."""
     with open(path, "rb", buffering=_BLOCK_BYTES) as file:
         reader = _Reader(file)
-        mime, width, height = _walk(reader)
+        try:
+            mime, width, height = _walk(reader)
+            problem = ""
+        except BadPicture as error:
+            mime, width, height, problem = "", 1, 1, str(error)
         trailing = reader.skip_to_end()
     if width * height > MAX_PIXELS or width < 1 or height < 1:
         raise BadPicture(f"{width}x{height} pixels are not a size this model makes")
-    if decode:
-        _decode(path)
+    decoded = None
+    if problem:
+        decoded = _second_opinion(_content(path), problem)
+        mime, (width, height), trailing = decoded.mime, decoded.size, 0
+        problem = problem if mime in SECOND_OPINIONS else ""
+    elif decode or reader.size_bytes * _SMALL[mime] < width * height:
+        jpeg_end = reader.size_bytes - trailing if decode and mime == "image/jpeg" else 0
+        decoded = _decoded(_content(path), jpeg_end)
     return PictureFacts(
         mime=mime,
         width=width,
@@ -61,7 +99,32 @@ def inspect_picture(path: str, *, decode: bool = False) -> PictureFacts:
         size_bytes=reader.size_bytes,
         sha256=reader.hexdigest(),
         trailing_bytes=trailing,
+        problem=problem,
+        is_blank=decoded is not None and decoded.is_blank(),
     )
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _second_opinion(data: bytes, problem: str) -> Decoded:
+    """The picture in a file whose structure is damaged or not known. Raises `BadPicture` if it is not whole."""
+    mime = _walked_mime(data[:12])
+    name = "" if mime else named(data[:HEAD_BYTES]) or ""
+    try:
+        return SECOND_OPINIONS[mime](data) if mime else Decoded(data)
+    except Undecodable as error:
+        raise BadPicture(f"{problem} ({error})" if name else problem, name) from None
+
+
+def _decoded(data: bytes, jpeg_end: int) -> Decoded:
+    """`jpeg_end`: where the end marker of a JPEG is that must hold all of its pixels."""
+    try:
+        return whole_jpeg(data, end=jpeg_end) if jpeg_end else Decoded(data)
+    except Undecodable as error:
+        raise BadPicture(f"cannot be decoded: {error}") from None
 
 
 class _Reader:
@@ -114,17 +177,28 @@ def _walk(reader: _Reader) -> tuple[str, int, int]:
         raise BadPicture("empty")
     if len(head) < 12:
         raise BadPicture(f"cut off after {len(head)} bytes")
-    if head.startswith(_PNG_SIGNATURE):
-        return "image/png", *_walk_png(reader, head[8:])
-    if head.startswith(_JPEG_START):
-        return "image/jpeg", *_walk_jpeg(_Lookback(reader, head[2:]))
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp", *_walk_webp(reader, struct.unpack("<I", head[4:8])[0])
+    mime = _walked_mime(head)
+    if mime == "image/png":
+        return mime, *_walk_png(reader, head[8:])
+    if mime == "image/jpeg":
+        return mime, *_walk_jpeg(_Lookback(reader, head[2:]))
+    if mime == "image/webp":
+        return mime, *_walk_webp(reader, struct.unpack("<I", head[4:8])[0])
     raise BadPicture("not a PNG, JPEG or WebP")
+
+
+def _walked_mime(head: bytes) -> str:
+    """Which of the formats whose structure we follow begins like this; empty for none."""
+    if head.startswith(_PNG_SIGNATURE):
+        return "image/png"
+    if head.startswith(_JPEG_START):
+        return "image/jpeg"
+    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
 
 
 def _walk_png(reader: _Reader, length_bytes: bytes) -> tuple[int, int]:
     size: tuple[int, int] | None = None
+    has_pixels = False
     while True:
         (length,) = struct.unpack(">I", length_bytes)
         kind = reader.exactly(4)
@@ -139,7 +213,10 @@ def _walk_png(reader: _Reader, length_bytes: bytes) -> tuple[int, int]:
             crc = reader.crc_of(length, crc)
         if reader.exactly(4) != crc.to_bytes(4, "big"):
             raise BadPicture(f"damaged PNG: wrong checksum of a {kind.decode('latin-1')!r} chunk")
+        has_pixels = has_pixels or (kind == b"IDAT" and length > 0)
         if kind == b"IEND":
+            if not has_pixels:
+                raise BadPicture("a PNG without pixels")
             return size
         length_bytes = reader.exactly(4)
 
@@ -183,11 +260,14 @@ class _Lookback:
 
 def _walk_jpeg(reader: _Lookback) -> tuple[int, int]:
     size: tuple[int, int] | None = None
+    has_scan = False
     while True:
         marker = reader.next_marker()
         if marker == 0xD9:
             if size is None:
                 raise BadPicture("a JPEG without a frame")
+            if not has_scan:
+                raise BadPicture("a JPEG without a scan")
             reader.end()
             return size
         if marker in (0x01, 0xD8):
@@ -195,6 +275,7 @@ def _walk_jpeg(reader: _Lookback) -> tuple[int, int]:
         (length,) = struct.unpack(">H", reader.exactly(2))
         if length < 2:
             raise BadPicture("a damaged JPEG segment")
+        has_scan = has_scan or marker == 0xDA
         if marker in _JPEG_FRAMES and size is None and length >= 8:
             frame = reader.exactly(5)
             height, width = struct.unpack(">HH", frame[1:5])
@@ -205,11 +286,30 @@ def _walk_jpeg(reader: _Lookback) -> tuple[int, int]:
 
 
 def _walk_webp(reader: _Reader, declared: int) -> tuple[int, int]:
-    if declared < 22:
+    """Chunk by chunk. The first one has the size; one of them must hold pixels, and all must lie within the file's."""
+    size: tuple[int, int] | None = None
+    has_pixels = False
+    left = declared - 4
+    while left >= 8:
+        kind, length = struct.unpack("<4sI", reader.exactly(8))
+        left -= 8 + length
+        if left < 0:
+            raise BadPicture("a damaged WebP: a chunk goes beyond its end")
+        beginning = reader.exactly(min(length, 10))
+        size = size or _webp_size(kind, beginning)
+        padding = min(length & 1, left)
+        reader.skip(length - len(beginning) + padding)
+        left -= padding
+        has_pixels = has_pixels or (kind in _WEBP_PIXELS and length > 0)
+    reader.skip(max(left, 0))
+    if size is None or not has_pixels:
         raise BadPicture("a WebP without a picture")
-    chunk = reader.exactly(18)
-    reader.skip(declared - 4 - 18)
-    kind, data = chunk[:4], chunk[8:]
+    return size
+
+
+def _webp_size(kind: bytes, data: bytes) -> tuple[int, int]:
+    if len(data) < 10:
+        raise BadPicture("a WebP without a picture")
     if kind == b"VP8X":
         return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
     if kind == b"VP8L":
@@ -219,16 +319,3 @@ def _walk_webp(reader: _Reader, declared: int) -> tuple[int, int]:
         width, height = struct.unpack("<HH", data[6:10])
         return width & 0x3FFF, height & 0x3FFF
     raise BadPicture("a WebP of an unknown kind")
-
-
-def _decode(path: str) -> None:
-    """Decode every pixel, with Pillow's warning about huge pictures made an error."""
-    from PIL import Image  # here: most runs never need it
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
-                picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadPicture(f"cannot be decoded: {error}") from error

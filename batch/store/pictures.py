@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from batch.capabilities import size_warning
+from batch.capabilities import REFERENCE_MIME_TYPES, size_warnings
 from batch.errors import Unusable
 from batch.model import Image, Job
+from batch.oddities import Oddity, warning
 from batch.providers.base import Picture
 from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
 from batch.store.inspect import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
+from batch.store.likeness import same_as_reference
 from batch.store.spool import AttemptSpool
 
 _MOST_NAMES: Final = 1000
@@ -28,11 +30,19 @@ class _Checked:
 
 
 def store_pictures(
-    output: Path, job: Job, pictures: Sequence[Picture], spool: AttemptSpool, *, version: int, decode: bool
+    output: Path,
+    job: Job,
+    pictures: Sequence[Picture],
+    spool: AttemptSpool,
+    *,
+    version: int,
+    decode: bool,
+    suspect: bool = True,
 ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
     """Check the pictures and give them their names; returns the images and warnings. The last is the result.
 
-    `version` counts the pictures already bought for this job: a later one gets a name of its own. Afterwards
+    `version` counts the pictures already bought for this job: a later one gets a name of its own. `suspect`: warn of a
+    result that is blank or one of the job's references. Afterwards
     the files are durable, their names only once the folder is synced. Raises `Unusable` if the result is no
     whole picture, `StorageError` if the disk fails. Runs in a thread.
     """
@@ -44,9 +54,20 @@ def store_pictures(
             file = _made_durable(picture.file)
             last = number == len(checked)
             images.append(_name(output, file, picture.facts, stem if last else f"{stem}~{number}"))
-    result = images[-1]
-    size = size_warning(job.aspect_ratio, job.image_size, result.width, result.height)
-    return tuple(images), (*warnings, *((size,) if size else ()))
+    result = checked[-1].facts
+    warnings += size_warnings(job.aspect_ratio, job.image_size, result.width, result.height)
+    if suspect:
+        warnings += _suspicions(job, checked[-1])
+    return tuple(images), tuple(warnings)
+
+
+def _suspicions(job: Job, result: _Checked) -> Iterator[str]:
+    """Whether the result is a picture at all that somebody may have wanted."""
+    if result.facts.is_blank:
+        yield warning(Oddity.BLANK, "one colour, or nearly")
+    reference = same_as_reference(result.file, result.facts, job.references)
+    if reference is not None:
+        yield warning(Oddity.SAME_AS_REFERENCE, f"the reference {reference.name} came back")
 
 
 def take_over(
@@ -86,12 +107,21 @@ def _check_all(pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool
             facts = _facts(picture, file, decode=decode)
         except BadPicture as error:
             if number == len(pictures):
-                raise Unusable("bad_image", f"the picture is damaged: {error}", retries=1, http_status=200) from None
-            warnings.append(f"picture {number} of {len(pictures)} is damaged: {error}")
+                raise _unusable(error) from None
+            words = f"picture {number} of {len(pictures)} is {error.name or 'damaged'}: {error}"
+            warnings.append(warning(Oddity.DAMAGED_BESIDE, words))
             continue
         checked.append(_Checked(file, facts))
         warnings.extend(_oddities(picture, facts))
     return checked, warnings
+
+
+def _unusable(error: BadPicture) -> Unusable:
+    """Damage may be an accident of one answer; another kind of file will come again."""
+    if error.name:
+        words = f"the answer holds {error.name} in place of a picture that can be kept: {error}"
+        return Unusable("bad_image", words, retries=0, http_status=200)
+    return Unusable("bad_image", f"the picture is damaged: {error}", retries=1, http_status=200)
 
 
 def _facts(picture: Picture, file: str, *, decode: bool) -> PictureFacts:
@@ -104,14 +134,16 @@ def _facts(picture: Picture, file: str, *, decode: bool) -> PictureFacts:
         return inspect_picture(file, decode=decode)
 
 
-def _oddities(picture: Picture, facts: PictureFacts) -> list[str]:
-    odd = []
+def _oddities(picture: Picture, facts: PictureFacts) -> Iterator[str]:
     declared = picture.declared_mime
     if declared is not None and declared.lower() not in (facts.mime, "image/jpg", "application/octet-stream"):
-        odd.append(f"declared {declared[:60]}, is {facts.mime}")
+        yield warning(Oddity.DECLARED_TYPE, f"declared {declared[:60]}, is {facts.mime}")
+    if facts.mime not in REFERENCE_MIME_TYPES:
+        yield warning(Oddity.UNUSUAL_FORMAT, f"{facts.mime}, which not every program opens")
+    if facts.problem:
+        yield warning(Oddity.DAMAGED_FILE, f"{facts.problem}; all of its pixels are there")
     if facts.trailing_bytes:
-        odd.append(f"{facts.trailing_bytes} bytes follow the picture's end")
-    return odd
+        yield warning(Oddity.TRAILING_BYTES, f"{facts.trailing_bytes} bytes follow the picture's end")
 
 
 def _file_of(picture: Picture, spool: AttemptSpool) -> str:

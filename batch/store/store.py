@@ -27,6 +27,7 @@ from batch.store.ballast import Ballast
 from batch.store.commit import Committer
 from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
+from batch.store.inspect import EXTENSIONS
 from batch.store.ledger import LedgerFile, read_record
 from batch.store.ledger_reading import LedgerReading
 from batch.store.lock import OutputLock
@@ -373,7 +374,7 @@ class OutputFolder:
         """A file under images/ that is not ours and has the name this job's picture would get."""
         if job.key() in self.history or job.key() in self.history.rehearsed or self._is_move_unfinished:
             return None  # ours, or told apart by its content when the time comes
-        for extension in ("png", "jpg", "webp"):
+        for extension in EXTENSIONS.values():
             if os.path.lexists(f"{self.path}/images/{job.id}.{extension}"):
                 return f"images/{job.id}.{extension}"
         return None

@@ -225,10 +225,9 @@ EXPECTED: dict[str, Expected] = {
     "only_thought_image": charged("empty_answer", 2),
     "base64_empty": charged("text_only", 2),
     "deep_json": charged("not_json", 2),
-    **{
-        name: charged("bad_image", 2)
-        for name in ("base64_garbage", "base64_cut", "svg_picture", "truncated_png", "truncated_jpeg", "corrupt_png")
-    },
+    **{name: charged("bad_image", 2) for name in ("base64_garbage", "base64_cut", "truncated_jpeg", "corrupt_png")},
+    "svg_picture": charged("bad_image", 1),
+    "truncated_png": DONE,
     # broken bodies
     "html_200": stopped("html_answer", 76),
     **{name: charged("not_json", 2) for name in ("html_as_json_200", "empty_200", "half_json_200", "event_stream")},

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from batch.clock import SystemClock
 from batch.model import AttemptFacts, Job
@@ -33,7 +33,9 @@ def make_facts(number: int = 1, usd: float = 0.045) -> AttemptFacts:
 
 def make_picture(kind: str = "PNG", size: tuple[int, int] = (512, 512), color: str = "navy", **options: Any) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", size, color).save(out, kind, **options)
+    picture = Image.new("RGB", size, color)
+    ImageDraw.Draw(picture).rectangle((0, 0, size[0] // 3, size[1] // 2), fill="white")
+    picture.save(out, kind, **options)
     return out.getvalue()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batch.errors import StorageError, Unusable
+from batch.oddities import Oddity, read_warning
 from batch.providers.base import Answer, Blob, Picture
 from batch.store.ballast import Ballast
 from batch.store.pictures import store_pictures
@@ -106,7 +107,7 @@ def test_a_damaged_companion_is_only_remarked_upon(keep: Any, make: Any) -> None
     images, warnings = keep(make.picture()[:-20], make.picture())
 
     assert [image.path for image in images] == ["images/shirt.png"]
-    assert warnings[0].startswith("picture 1 of 2 is damaged")
+    assert warnings[0].startswith("damaged_beside: picture 1 of 2 is damaged")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_another_size_than_asked_for_is_a_warning(keep: Any, make: Any) -> None:
     """A paid picture is kept; the user is told."""
     (_,), warnings = keep(make.picture(size=(300, 300)))
 
-    assert warnings == ("asked for 512, got 300x300",)
+    assert warnings == ("smaller: asked for 512, got 300x300",)
 
 
 def test_a_wrong_declaration_and_bytes_after_the_end_are_warnings(keep: Any, make: Any, tmp_path: Path) -> None:
@@ -138,7 +139,10 @@ def test_a_wrong_declaration_and_bytes_after_the_end_are_warnings(keep: Any, mak
 
     _, warnings = keep(answer=Answer(pictures=(Picture(blob=blob, declared_mime="image/png"),)))
 
-    assert warnings == ("declared image/png, is image/jpeg", "4 bytes follow the picture's end")
+    assert warnings == (
+        "declared_type: declared image/png, is image/jpeg",
+        "trailing_bytes: 4 bytes follow the picture's end",
+    )
 
 
 def test_a_short_picture_inside_the_answer_is_stored_too(keep: Any, make: Any, tmp_path: Path) -> None:
@@ -192,3 +196,46 @@ def test_decoding_is_done_where_it_is_asked_for(keep: Any, make: Any) -> None:
 
     with pytest.raises(Unusable, match="cannot be decoded"):
         keep(bytes(data), decode=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "retries"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG", 0),
+        (b"%PDF-1.7 and so on and so on", "a PDF", 0),
+        (b"<!DOCTYPE html><title>Not found</title>", "a web page", 0),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 60, "a HEIC picture", 0),
+        (b"\x91\x02" * 60, "the picture is damaged", 1),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 60, "the picture is damaged", 1),
+    ],
+)
+def test_another_kind_of_file_is_named_and_not_bought_again(keep: Any, data: bytes, name: str, retries: int) -> None:
+    """The next answer will be the same; damage may be an accident of one."""
+    with pytest.raises(Unusable) as caught:
+        keep(data)
+
+    assert (caught.value.code, caught.value.retries) == ("bad_image", retries)
+    assert name in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("AVIF", "shirt.avif"), ("GIF", "shirt.gif"), ("BMP", "shirt.bmp"), ("TIFF", "shirt.tif")]
+)
+def test_another_format_is_kept_with_a_word_about_it(
+    keep: Any, make: Any, tmp_path: Path, kind: str, name: str
+) -> None:
+    """As it came, under an extension of its own."""
+    data = make.picture(kind)
+
+    (image,), warnings = keep(data)
+
+    assert (image.path, (tmp_path / image.path).read_bytes()) == (f"images/{name}", data)
+    assert [read_warning(text).kind for text in warnings] == [Oddity.UNUSUAL_FORMAT]
+
+
+def test_a_picture_without_its_end_is_kept_with_a_word_about_it(keep: Any, make: Any) -> None:
+    """All of its pixels are there, and were paid for."""
+    (image,), warnings = keep(make.picture("JPEG")[:-2])
+
+    assert image.path == "images/shirt.jpg"
+    assert [read_warning(text).kind for text in warnings] == [Oddity.DAMAGED_FILE]

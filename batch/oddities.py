@@ -1,0 +1,149 @@
+"""What is odd about a picture that is kept all the same: its kinds, as the ledger's `warnings` spell them.
+
+A warning is a text `kind: words`. Ledgers of earlier versions hold words alone; their kind is told by them. Some kinds
+say that the picture is not what was asked for, which a person wants to know before it goes anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Oddity(StrEnum):
+    """A kind of warning. The words are stable: programs may look for them."""
+
+    ANOTHER_SHAPE = "another_shape"
+    SMALLER = "smaller"
+    LARGER = "larger"
+    BLANK = "blank"
+    SAME_AS_REFERENCE = "same_as_reference"
+    SAME_AS_ANOTHER = "same_as_another"
+    DAMAGED_BESIDE = "damaged_beside"
+    FINISH_REASON = "finish_reason"
+    SEVERAL_CANDIDATES = "several_candidates"
+    CAPTION_CUT = "caption_cut"
+    UNUSUAL_FORMAT = "unusual_format"
+    DAMAGED_FILE = "damaged_file"
+    TRAILING_BYTES = "trailing_bytes"
+    DECLARED_TYPE = "declared_type"
+    OTHER = "other"
+
+
+#: The kinds of which a picture is not as asked, and how a number of them is put in words.
+NOT_AS_ASKED: Final[Mapping[Oddity, str]] = {
+    Oddity.ANOTHER_SHAPE: "of another shape",
+    Oddity.SMALLER: "smaller",
+    Oddity.LARGER: "larger",
+    Oddity.BLANK: "blank",
+    Oddity.SAME_AS_REFERENCE: "the same as a reference",
+    Oddity.SAME_AS_ANOTHER: "the same as another job's",
+}
+#: The kinds that leave the picture as it was asked for.
+_ODD: Final[Mapping[Oddity, str]] = {
+    Oddity.DAMAGED_BESIDE: "with a damaged picture beside it",
+    Oddity.FINISH_REASON: "with an odd finish reason",
+    Oddity.SEVERAL_CANDIDATES: "of several candidates",
+    Oddity.CAPTION_CUT: "with a caption cut short",
+    Oddity.UNUSUAL_FORMAT: "in an unusual format",
+    Oddity.DAMAGED_FILE: "in a damaged file, with all pixels there",
+    Oddity.TRAILING_BYTES: "followed by other bytes",
+    Oddity.DECLARED_TYPE: "declared as another type",
+    Oddity.OTHER: "odd in another way",
+}
+
+_KINDS: Final = {str(kind): kind for kind in Oddity}
+_WITH_KIND: Final = re.compile(r"([a-z_]+): ")
+#: What earlier versions wrote, by how it begins or reads.
+_EARLIER: Final = (
+    (re.compile(r"finish_"), Oddity.FINISH_REASON),
+    (re.compile(r"declared "), Oddity.DECLARED_TYPE),
+    (re.compile(r"picture \d+ of \d+ is damaged"), Oddity.DAMAGED_BESIDE),
+    (re.compile(r"\d+ bytes follow"), Oddity.TRAILING_BYTES),
+)
+_EARLIER_SIZE: Final = re.compile(r"asked for (?:(\d+)x(\d+)|(512|[124]K)), got (\d+)x(\d+)")
+_SIDES: Final = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
+#: How far a ratio of sides may be from another and still count as the same shape.
+SHAPE_TOLERANCE: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A warning, taken apart: its kind, and what it says."""
+
+    kind: Oddity
+    message: str
+
+
+def warning(kind: Oddity, message: str) -> str:
+    """A warning as the ledger has it."""
+    return f"{kind}: {message}"
+
+
+def read_warning(text: str) -> Warned:
+    """Take a warning of a ledger apart, whichever version wrote it."""
+    match = _WITH_KIND.match(text)
+    if match is not None and match[1] in _KINDS:
+        return Warned(kind=_KINDS[match[1]], message=text[match.end() :])
+    return Warned(kind=_earlier_kind(text), message=text)
+
+
+def kinds_of(warnings: Iterable[str]) -> tuple[Oddity, ...]:
+    """The kinds of a picture's warnings, each once, in a fixed order: alike for many pictures."""
+    found = {read_warning(text).kind for text in warnings}
+    return tuple(kind for kind in Oddity if kind in found)
+
+
+def is_not_as_asked(kinds: Iterable[str]) -> bool:
+    """Whether a picture with warnings of these kinds is not what was asked for."""
+    return not NOT_AS_ASKED.keys().isdisjoint(kinds)
+
+
+def size_kinds(wanted: tuple[int, int], got: tuple[int, int], tolerance: float) -> tuple[Oddity, ...]:
+    """How a picture's size in pixels differs from the one wanted, sides taken to be equal within `tolerance`."""
+    (wanted_width, wanted_height), (width, height) = wanted, got
+    if abs(width / wanted_width - 1) <= tolerance and abs(height / wanted_height - 1) <= tolerance:
+        return ()
+    found = []
+    if abs(width * wanted_height / (height * wanted_width) - 1) > SHAPE_TOLERANCE:
+        found.append(Oddity.ANOTHER_SHAPE)
+    area = width * height / (wanted_width * wanted_height)
+    if abs(area - 1) > 4 * tolerance:
+        found.append(Oddity.SMALLER if area < 1 else Oddity.LARGER)
+    return tuple(found) or (Oddity.SMALLER if area < 1 else Oddity.LARGER,)
+
+
+def asked_words(kinds: Mapping[str, int]) -> str:
+    """`9 of another shape, 3 smaller`: how many pictures are not as asked, by kind."""
+    return _words(kinds, NOT_AS_ASKED)
+
+
+def odd_words(kinds: Mapping[str, int]) -> str:
+    """`4 declared as another type`: how many are odd and still as asked, by kind."""
+    return _words(kinds, _ODD)
+
+
+def _words(kinds: Mapping[str, int], words: Mapping[Oddity, str]) -> str:
+    found = sorted(((kinds[kind], kind) for kind in words if kind in kinds), key=lambda item: -item[0])
+    return ", ".join(f"{number:,} {words[kind]}" for number, kind in found)
+
+
+def _earlier_kind(text: str) -> Oddity:
+    if text in _KINDS:
+        return _KINDS[text]
+    size = _EARLIER_SIZE.match(text)
+    if size is not None:
+        return _earlier_size_kind(size)
+    return next((kind for pattern, kind in _EARLIER if pattern.match(text)), Oddity.OTHER)
+
+
+def _earlier_size_kind(match: re.Match[str]) -> Oddity:
+    width, height = int(match[4]), int(match[5])
+    if match[3] is not None:
+        return Oddity.SMALLER if width * height < _SIDES[match[3]] ** 2 else Oddity.LARGER
+    if 0 in (int(match[1]), int(match[2]), width, height):
+        return Oddity.OTHER
+    return next(iter(size_kinds((int(match[1]), int(match[2])), (width, height), 0.0)), Oddity.OTHER)
