@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from batch.model import job_key
 from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
 from batch.store.history import JobHistory, State
+from batch.store.records import job_of
 from batch.store.store import Store, Ticket, output_folder
 
 _MAY_BECOME_DONE = (State.FAILED, State.RETRYABLE, State.WAITING, State.UNKNOWN)
@@ -51,30 +52,39 @@ async def reread(output: Path, provider: Provider, clock: Clock, *, dry_run: boo
     if not (output / "ledger.jsonl").is_file():
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
     with output_folder(output) as folder:
-        kept = _kept_answers(output)
-        if folder.history.open or not kept:
-            return [_row(failed, "aside", "a run did not come to its end; run again first") for _, failed in kept]
+        kept = _Kept(output)
+        if folder.history.open or not kept.answers:
+            reason = "a run did not come to its end; run again first"
+            return [_row(failed, "aside", reason) for _, failed in kept.answers]
         run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         async with folder.open(run_id, clock) as store:
-            return [await _look(store, tried, failed, provider, clock, dry_run=dry_run) for tried, failed in kept]
+            return [each async for each in _looks(store, kept, provider, clock, dry_run=dry_run)]
 
 
-def _kept_answers(output: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The `try` and `fail` records of every attempt whose answer was kept and not found to be a picture since."""
-    failed: dict[tuple[str, int], dict[str, Any]] = {}
-    for record in _records(output):
-        attempt = record["job"], record["att"]
-        if record["t"] == "fail" and record["kept"]:
-            failed[attempt] = record
-        elif record["t"] == "reread":
-            failed.pop(attempt, None)
-    tried = {
-        (record["job"], record["att"]): record
-        for record in _records(output)
-        if record["t"] == "try" and (record["job"], record["att"]) in failed
-    }
-    pairs = [(tried[attempt], record) for attempt, record in failed.items() if attempt in tried]
-    return pairs[::-1]
+class _Kept:
+    """What the ledger says of kept answers that were not found to be a picture since, the newest first.
+
+    `answers` are the `try` and `fail` records of each, `copies` the records of jobs that failed because another did, by
+    that one's id.
+    """
+
+    def __init__(self, output: Path) -> None:
+        failed: dict[tuple[str, int], dict[str, Any]] = {}
+        self.copies: dict[str, list[dict[str, Any]]] = {}
+        for record in _records(output):
+            attempt = record["job"], record["att"]
+            if record["t"] == "fail" and record["kept"]:
+                failed[attempt] = record
+            elif record["t"] == "reread":
+                failed.pop(attempt, None)
+            elif record["t"] == "copy":
+                self.copies.setdefault(record["of"], []).append(record)
+        tried = {
+            (record["job"], record["att"]): record
+            for record in _records(output)
+            if record["t"] == "try" and (record["job"], record["att"]) in failed
+        }
+        self.answers = [(tried[attempt], failed[attempt]) for attempt in reversed(failed) if attempt in tried]
 
 
 def _records(output: Path) -> Iterator[dict[str, Any]]:
@@ -82,6 +92,27 @@ def _records(output: Path) -> Iterator[dict[str, Any]]:
         for line in ledger:
             if line.endswith(b"}\n") and b'"job":' in line:
                 yield json.loads(line)
+
+
+async def _looks(
+    store: Store, kept: _Kept, provider: Provider, clock: Clock, *, dry_run: bool
+) -> AsyncIterator[Reread]:
+    for tried, failed in kept.answers:
+        found = await _look(store, tried, failed, provider, clock, dry_run=dry_run)
+        yield found
+        if found.found == "done" and not dry_run:
+            await _share(store, kept.copies.get(found.job, ()))
+
+
+async def _share(store: Store, copies: Sequence[dict[str, Any]]) -> None:
+    """Give the picture to the jobs that failed only because this one had none."""
+    for copy in copies:
+        job = job_of(copy)
+        past = store.history.of(job_key(job.id))
+        of = store.history.of(job_key(copy["of"]))
+        if not past.versions and past.state in _MAY_BECOME_DONE and past.spec == of.bought_spec:
+            picture = store.bought_by(job_key(copy["of"]))
+            await store.adopt(job, picture, why="same", saved_usd=load_prices({}).attempt_usd(job))
 
 
 async def _look(
@@ -107,9 +138,9 @@ async def _keep(
     store: Store, ticket: Ticket, answer: Answer, failed: dict[str, Any], provider: Provider, clock: Clock
 ) -> Reread:
     answer = await delivered(answer, provider, ticket.spool, clock)
-    prices = load_prices({})
     # What was taken for free, and holds a picture, was not.
-    usd = 0.0 if failed["paid"] == "yes" else prices.attempt_usd(ticket.terms.of(ticket.job), ticket.terms.lane)
+    price = load_prices({}).attempt_usd(ticket.terms.of(ticket.job), ticket.terms.lane)
+    usd = 0.0 if failed["paid"] == "yes" else price
     done = await store.keep_reread(ticket, answer, failed, usd=usd)
     return _row(failed, "done", "its picture is kept", tuple(image.path for image in done.images))
 

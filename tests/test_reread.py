@@ -130,6 +130,18 @@ async def test_of_two_kept_answers_the_newest_becomes_the_picture(bench: Bench) 
 
 
 @LOST
+async def test_jobs_that_failed_with_it_share_the_picture(bench: Bench) -> None:
+    """With `dedupe` a job that asks for the same failed without a request of its own, and is done without one."""
+    twins = [*JOBS, {"id": "twin", "prompt": "a lost cup"}]
+    await bench.run(twins, retry=ONCE, dedupe=True)
+    hold(bench.output, HOLDING)
+    assert await again(bench) == [("lost", "done")]
+    assert (bench.output / "images/twin.png").read_bytes() == PICTURE
+    summary = await bench.run(twins, retry=ONCE, dedupe=True)
+    assert (int(summary.exit), bench.book.requests) == (0, 2)
+
+
+@LOST
 async def test_an_answer_that_is_gone_or_damaged_is_said_so(bench: Bench) -> None:
     """It may be deleted by hand; what is left must not be taken for an answer."""
     await bench.run(JOBS, retry=ONCE)

@@ -8,11 +8,9 @@ new-api type relays (docs/architecture.md, "The wire").
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -28,13 +26,12 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
+from batch.providers.told import ErrorBody, parse_duration, read_error_body
 from batch.settings import LONGEST_SERVER_WAIT_SECONDS
 
 #: Google's day quotas start anew at midnight there.
 QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
-#: How much of an error's text is looked at.
-_TEXT_CHARACTERS: Final = 8_000
 
 _NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)"
@@ -67,163 +64,6 @@ _MANY_PER_MINUTES = re.compile(
     r"maximum (\d{1,6}) requests? in (\d{1,4}) minutes?|(\d{1,4})\s*分钟内最多请求\s*(\d{1,6})\s*次"
 )
 _WAIT_WORDS = re.compile(r"(?:retry|reset) (?:in|after) ((?:[0-9]+(?:\.[0-9]+)?(?:ms|[hms]))+)", re.IGNORECASE)
-#: Where gateways put their words, the best first; names without `_` and in lower case.
-_WORD_FIELDS: Final = (
-    *(
-        "message",
-        "msg",
-        "errormessage",
-        "errormsg",
-        "errmsg",
-        "errordescription",
-        "detail",
-        "details",
-        "errors",
-        "error",
-    ),
-    *("reason", "failurereason", "failreason", "description", "statusmessage", "statusmsg", "title", "info", "hint"),
-    *("response", "result", "data", "output", "body", "meta", "baseresp", "task"),
-)
-_FAILURE_FIELDS: Final = (
-    *("error", "errors", "errormessage", "errormsg", "errmsg", "errordescription", "failurereason", "failreason"),
-)
-_CODE_FIELDS: Final = ("code", "errorcode", "errcode", "status", "statuscode", "state", "taskstatus", "ret")
-_WRAPPERS: Final = ("data", "response", "result", "output", "baseresp", "task", "body")
-_DEEPEST_WORDS: Final = 4
-_MOST_WORDS: Final = 5
-#: A refusal that may pass, in words.
-_PASSES = re.compile(
-    r"try again|retry|overload|busy|timed? ?out|temporar|unavailable|饱和|繁忙|稍后|超时|重试", re.IGNORECASE
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[hms])")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorBody:
-    """What could be read out of an error's body, whatever its shape."""
-
-    code: str = ""
-    status: str = ""
-    message: str = ""
-    reasons: frozenset[str] = frozenset()
-    quota_ids: tuple[str, ...] = ()
-    retry_seconds: float | None = None
-    is_json: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_error_body(body: bytes) -> ErrorBody:
-    """Google's shape, a relay's, any other gateway's, inside a list or inside its own message, or plain text.
-
-    The server's own words are in `message`, whatever the field is called; without a field that is known, the beginning
-    of the body.
-    """
-    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-    try:
-        value = json.loads(text.removeprefix("data:"), strict=False)
-    except (ValueError, RecursionError):
-        return ErrorBody(message=plain_words(text))
-    error = _error_of(value)
-    inner = _double_encoded(error.get("message"))
-    if inner is not None:
-        error = {**error, **inner}
-    found = _from_mapping(error)
-    if found.message:
-        return found
-    outside = _words(value if isinstance(value, (dict, list)) else str(value), depth=0)
-    return replace(found, message=plain_words(outside or ("" if value in ({}, [], None) else text)))
-
-
-def _error_of(value: Any) -> dict[str, Any]:
-    """The mapping that holds the error: `error`, the first of `errors`, or the body itself."""
-    if isinstance(value, list):
-        value = next((entry for entry in value if isinstance(entry, dict)), None)
-    if not isinstance(value, dict):
-        return {}
-    error = value.get("error")
-    if isinstance(error, list):
-        error = next((entry for entry in error if entry), None)
-    if isinstance(error, str) and error:
-        # A name beside the words, as in OAuth's `error` and `error_description`, is the code.
-        words = _words({name: entry for name, entry in value.items() if name != "error"}, depth=0)
-        return {**value, "code": error, "message": words} if words else {**value, "message": error}
-    return error if isinstance(error, dict) and error else value
-
-
-def _words(value: Any, depth: int) -> str:
-    """The server's words in a JSON value of any shape, or nothing."""
-    if isinstance(value, str):
-        return value.strip()
-    if depth > _DEEPEST_WORDS:
-        return ""
-    if isinstance(value, list):
-        return "; ".join(filter(None, (_words(entry, depth + 1) for entry in value[:_MOST_WORDS])))
-    if not isinstance(value, dict):
-        return ""
-    names = {re.sub("[^a-z]", "", str(name).lower()): name for name in reversed(value)}
-    for name in _WORD_FIELDS:
-        words = _words(value[names[name]], depth + 1) if name in names else ""
-        if words:
-            return f"{where}: {words}" if (where := _place(value)) else words
-    if depth and not any(name in names for name in ("code", "status", "type", "success")):
-        # A mapping of field names to complaints, as several frameworks write `errors`.
-        named = ((name, _words(entry, depth + 1)) for name, entry in list(value.items())[:_MOST_WORDS])
-        return "; ".join(f"{name}: {words}" for name, words in named if words)
-    return ""
-
-
-def _place(complaint: Mapping[str, Any]) -> str:
-    """What a complaint is about: `loc` of pydantic, `field` or `param` of others."""
-    where = complaint.get("loc") or complaint.get("field") or complaint.get("path")
-    if isinstance(where, list):
-        return ".".join(str(step) for step in where[:10])
-    return where if isinstance(where, str) else ""
-
-
-def says_it_failed(value: Any, depth: int = 0) -> bool:
-    """Whether a JSON value that holds no picture says of itself that the request failed, in any usual way."""
-    if isinstance(value, list):
-        return any(says_it_failed(entry, depth + 1) for entry in value[:_MOST_WORDS])
-    if not isinstance(value, dict) or depth > _DEEPEST_WORDS:
-        return False
-    names = {re.sub("[^a-z]", "", str(name).lower()): entry for name, entry in value.items()}
-    if any(names.get(name) for name in _FAILURE_FIELDS):
-        return True
-    if any(names.get(name) in (False, "false", "False") for name in ("success", "succeeded", "ok", "issuccess")):
-        return True
-    if any(_is_failure_code(names.get(name)) for name in _CODE_FIELDS):
-        return True
-    says_well = names.get("success") is True or any(names.get(name) not in (None, "") for name in _CODE_FIELDS)
-    if not says_well and any(names.get(name) for name in ("detail", "msg", "message")):
-        return True
-    return any(says_it_failed(names.get(name), depth + 1) for name in _WRAPPERS)
-
-
-def _is_failure_code(value: Any) -> bool:
-    if isinstance(value, bool) or value is None:
-        return False
-    if isinstance(value, int):
-        return value not in (0, 1) and not 200 <= value < 300
-    word = value.strip().lower() if isinstance(value, str) else ""
-    return (word.lstrip("-").isdecimal() and _is_failure_code(int(word[:9]))) or any(
-        part in word for part in ("fail", "error", "reject", "denied", "invalid", "refused", "expired", "cancel")
-    )
-
-
-def told_status(value: Any, depth: int = 0) -> int | None:
-    """The HTTP status that an error inside an answer names itself, or None."""
-    if not isinstance(value, dict) or depth > _DEEPEST_WORDS:
-        return None
-    for name in ("code", "status", "status_code", "statusCode", "error_code", "http_status"):
-        code = value.get(name)
-        if isinstance(code, str) and re.fullmatch("[45][0-9][0-9]", code.strip()):
-            code = int(code)
-        if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600:
-            return code
-    inner = (told_status(value.get(name), depth + 1) for name in ("error", *_WRAPPERS))
-    return next((code for code in inner if code is not None), None)
 
 
 def classify_error(
@@ -350,14 +190,6 @@ def parse_retry_after(value: str, date: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def parse_duration(text: str) -> float | None:
-    """Seconds of a duration as these APIs write it: `36s`, `45.83s`, `373.8ms`, `12h26m36s`."""
-    parts = _DURATION_PART.findall(text.strip())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip() or len(text) > 40:
-        return None
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-
-
 def _told_wait_seconds(headers: Mapping[str, str], error: ErrorBody) -> float | None:
     """How long the server said to wait: in the header, in RetryInfo, or in words that survive a relay."""
     header = headers.get("retry-after")
@@ -389,50 +221,6 @@ def _sentence(status: int, error: ErrorBody) -> str:
     label = error.status or (error.code if not error.code.isdigit() else "")
     message = error.message[:_MESSAGE_CHARACTERS] or "no explanation"
     return f"HTTP {status}{' ' + label if label else ''}: {message}"
-
-
-def _from_mapping(error: Mapping[str, Any]) -> ErrorBody:
-    details = error.get("details")
-    entries = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
-    delays = [parse_duration(entry["retryDelay"]) for entry in entries if isinstance(entry.get("retryDelay"), str)]
-    lists = [entry["violations"] for entry in entries if isinstance(entry.get("violations"), list)]
-    violations = [violation for violations in lists for violation in violations if isinstance(violation, dict)]
-    return ErrorBody(
-        code=str(error.get("code") if error.get("code") is not None else ""),
-        status=str(error.get("status") or ""),
-        message=plain_words(_words(error, depth=0)),
-        reasons=frozenset(str(entry["reason"]) for entry in entries if "reason" in entry),
-        quota_ids=tuple(str(violation.get("quotaId", "")) for violation in violations),
-        retry_seconds=next((delay for delay in delays if delay is not None), None),
-        is_json=bool(error),
-    )
-
-
-def _double_encoded(message: Any) -> dict[str, Any] | None:
-    """An error that a client library put, as JSON, into another error's message."""
-    if not isinstance(message, str) or not message.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        value = json.loads(message)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(value, list) and value:
-        value = value[0]
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else None
-
-
-def may_pass(message: str) -> bool:
-    """Whether a refusal's words say that the same request may work soon."""
-    return _PASSES.search(message) is not None
-
-
-def plain_words(text: str) -> str:
-    """Words of an HTML page or a message on one line."""
-    text = text[:_TEXT_CHARACTERS]
-    if "<" in text:
-        text = re.sub(r"<(script|style).*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    return " ".join(_SURROGATE.sub("\ufffd", text).split())
 
 
 def _iso(moment: datetime) -> str:

@@ -13,12 +13,13 @@ from batch.model import Job, Lane
 from batch.providers.addresses import safest
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
-from batch.providers.classify import classify_error, may_pass, plain_words, says_it_failed, told_status
+from batch.providers.classify import classify_error
 from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
 from batch.providers.json_stream import SkeletonTooLarge, StringSpooler
 from batch.providers.profiles import Endpoint
 from batch.providers.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey, Redactor
+from batch.providers.told import may_pass, plain_words, says_it_failed, told_status
 from batch.settings import Timeouts
 
 #: The unique name of an attempt, so that a gateway's log and ours can be laid side by side. Not an idempotency

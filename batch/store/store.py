@@ -292,6 +292,10 @@ class Store:
         """The picture of a row of this folder's own history."""
         return bought_picture(self.output, self._ledger.read_at(self.history.at(row).bought_offset))
 
+    def bought_by(self, key: bytes) -> Bought:
+        """The picture of a job that has one."""
+        return bought_picture(self.output, self._ledger.read_at(self.history.of(key).bought_offset))
+
     async def note(self, kind: str, **fields: Any) -> None:
         """Record something about the run itself: its start, why it stopped, its end."""
         await self._committer.commit({"t": kind, "at": timestamp(self._clock), "run": self._run, **fields})

@@ -22,7 +22,8 @@ from batch.errors import (
     Unusable,
 )
 from batch.providers import classify
-from batch.providers.classify import classify_error, next_quota_day, parse_duration, parse_retry_after
+from batch.providers.classify import classify_error, next_quota_day, parse_retry_after
+from batch.providers.told import parse_duration
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
 DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"

@@ -116,7 +116,9 @@ async def test_a_refusal_in_200_is_asked_again_only_if_that_may_help(body: Any, 
     assert error.retries == retries
 
 
-@pytest.mark.parametrize("body", [{"code": 0, "msg": ""}, {"status": "success"}, {"success": True, "code": 200}, {}])
+@pytest.mark.parametrize(
+    "body", [{"code": 0, "msg": ""}, {"status": "success"}, {"errcode": 0, "errmsg": "ok"}, {"code": "--"}, {}]
+)
 async def test_an_answer_that_does_not_say_it_failed_is_no_refusal(body: Any, provider: Any) -> None:
     """It holds no picture, and that is all that is known."""
     assert (await meaning(provider, body)).code == "no_candidates"
