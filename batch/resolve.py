@@ -7,9 +7,8 @@ money is spent and the job stays held), `unpaid` (it never happened: the job may
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from batch.clock import Clock
 from batch.errors import InputError, OutputError, Problem
 from batch.model import Decided, UnknownAttempt, job_key
 from batch.store.history import History, State
+from batch.store.ledger import read_records
 from batch.store.store import look_into, output_folder
 
 _NOT_UNKNOWN = {
@@ -84,7 +84,7 @@ def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
     """From one pass over the ledger; only what concerns jobs in question is kept."""
     found: dict[str, dict[int, UnknownAttempt]] = {}
     client_ids: dict[tuple[str, int], str] = {}
-    for record in _records(output):
+    for record in read_records(output / "ledger.jsonl"):
         kind, job_id = record["t"], str(record.get("job"))
         if kind not in ("try", "unk", "resolve") or history.of(job_key(job_id)).state is not State.UNKNOWN:
             continue
@@ -96,13 +96,6 @@ def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
         else:
             found.pop(job_id, None)
     return sorted((each for job in found.values() for each in job.values()), key=lambda attempt: attempt.at)
-
-
-def _records(output: Path) -> Iterator[dict[str, Any]]:
-    with (output / "ledger.jsonl").open("rb") as ledger:
-        for line in ledger:
-            if line.endswith(b"\n") and b'"job":' in line:
-                yield json.loads(line)
 
 
 def _attempt_of(record: dict[str, Any], client_id: str) -> UnknownAttempt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from batch.model import Job
 from batch.plan import Decision, changes, name_of
 from batch.report.words import differing, printable, usd
 from batch.store.history import JobHistory
-from batch.store.ledger import read_record
+from batch.store.ledger import read_record, read_records
 from batch.store.records import job_of
 
 _REASONS: Final = {
@@ -68,13 +67,9 @@ def _records_of(output: Path, job_id: str) -> Iterator[dict[str, Any]]:
     path = output / "ledger.jsonl"
     if not path.is_file():
         return
-    needle = b'"job":' + json.dumps(job_id).encode("ascii")
-    with path.open("rb") as ledger:
-        for line in ledger:
-            if needle in line and line.endswith(b"\n"):
-                record = json.loads(line)
-                if record.get("job") == job_id:
-                    yield record
+    for record in read_records(path):
+        if record.get("job") == job_id:
+            yield record
 
 
 def _record_words(record: dict[str, Any]) -> str:

@@ -11,13 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from batch.store.durable import storage_errors, sync_folder
 from batch.store.history import History
-from batch.store.ledger import VERSION, LedgerFile, decode_line, encode_line
-
-_GROUP_BYTES: Final = 512 << 10
+from batch.store.ledger import GROUP_BYTES, VERSION, LedgerFile, decode_line, encode_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Committer:
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
         size = 0
-        while self._waiting and size < _GROUP_BYTES:
+        while self._waiting and size < GROUP_BYTES:
             waiting = self._waiting.popleft()
             size += len(waiting.line)
             group.append(waiting)

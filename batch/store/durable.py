@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from batch.errors import StorageError
 
@@ -83,6 +84,25 @@ def sync_file(path: str, mode: int | None = None) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_to_read(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
+    """Open a file of ours. A link, or what is no regular file, raises `OSError` and never waits for a writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return open(_regular(descriptor, path), "rb", buffering)
+
+
+def open_to_write(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a file of ours for writing. A link, or what is no regular file, raises `OSError` and never waits."""
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return _regular(os.open(path, flags, mode), path)
+
+
+def _regular(descriptor: int, path: str | os.PathLike[str]) -> int:
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, f"{os.fspath(path)} is not a regular file; move it away")
 
 
 def create_file(path: str) -> int:

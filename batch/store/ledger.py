@@ -17,7 +17,16 @@ from typing import Any, Final
 import msgspec
 
 from batch.errors import LedgerError, StorageError
-from batch.store.durable import storage_errors, sync_folder, write_all
+from batch.store.durable import (
+    create_anew,
+    forget,
+    open_to_read,
+    open_to_write,
+    replace_file,
+    storage_errors,
+    sync_folder,
+    write_all,
+)
 
 #: The version of most lines, and the newest this program reads. A line that an older reader must not pass over
 #: (a picture given to a job without a request, a person's decision) names the version that knows it.
@@ -26,10 +35,15 @@ TAKEOVER_VERSION: Final = 2
 RESOLVE_VERSION: Final = 3
 REREAD_VERSION: Final = 4
 NEWEST: Final = 4
-#: A torn tail cannot be longer: groups are closed at half a megabyte, and one line stays below this.
-LONGEST_TAIL_BYTES: Final = 4 << 20
+#: Where the first lines are written before there is a ledger with them.
+BEGUN_NAME: Final = ".ledger.part"
+#: A group of lines that share a sync takes no further line once it is this long.
+GROUP_BYTES: Final = 512 << 10
+#: No line is longer, so a torn tail is at most a group and this.
+LONGEST_LINE_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
 _END: Final = b',"c":"%08x"}\n'
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _END_BYTES: Final = len(_END % 0)
 
 
@@ -110,16 +124,12 @@ _decoder = msgspec.json.Decoder(Line)
 def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
     offset = good_bytes = 0
-    bad = bytearray()
+    tail = _TornTail(path)
     decode = _decoder.decode
-    with open(path, "rb", buffering=_READ_BYTES) as file:
+    with open_to_read(path, buffering=_READ_BYTES) as file:
         for line in file:  # only \n ends a line
             if is_whole(line):
-                if bad:
-                    raise LedgerError(
-                        f"{path}: damaged at byte {good_bytes}, with whole lines after it. Nothing was changed. "
-                        "Restore the file from a copy, or remove the damaged lines by hand after looking at them"
-                    )
+                tail.refuse_if_any()
                 try:
                     decoded = decode(line)
                 except msgspec.MsgspecError:
@@ -129,12 +139,89 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
                     raise LedgerError(f"{path}: written by a newer version ({newer})")
                 yield offset, decoded
                 good_bytes = offset + len(line)
+                tail.lines += 1
             else:
-                bad += line
-                if len(bad) > LONGEST_TAIL_BYTES:
-                    raise LedgerError(f"{path}: damaged from byte {good_bytes} on, by more than a crash can tear")
+                tail.take(line, good_bytes)
             offset += len(line)
-    yield Tail(good_bytes, bytes(bad))
+    yield Tail(good_bytes, tail.ended())
+
+
+def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Every whole line's record, with all its fields. A torn end is passed over; `LedgerError` for other damage."""
+    tail = _TornTail(os.fspath(path))
+    good_bytes = 0
+    with open_to_read(path, buffering=_READ_BYTES) as file:
+        for line in file:
+            if not is_whole(line):
+                tail.take(line, good_bytes)
+                continue
+            tail.refuse_if_any()
+            tail.lines += 1
+            good_bytes += len(line)
+            yield json.loads(line)
+    tail.ended()
+
+
+class _TornTail:
+    """The bytes after the last whole line, as long as a crash can have left them.
+
+    That is what was written of one group that was not synced: lines without their end or with holes of zeros. A line
+    that has its beginning and its end was written whole, and something else has changed it since.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._first_bad = b""
+        self._good_bytes = 0
+        self._torn = bytearray()
+        #: Whole lines before it.
+        self.lines = 0
+
+    def take(self, line: bytes, good_bytes: int) -> None:
+        """One more line that is not whole; `good_bytes` is where the last whole one ends."""
+        if not self._torn:
+            self._first_bad, self._good_bytes = line, good_bytes
+        if not self.lines:
+            raise self._damaged("not one line of it is valid so far, so this is no torn end")
+        if len(self._torn) > GROUP_BYTES or len(line) > LONGEST_LINE_BYTES:
+            raise self._damaged("more than a crash can tear")
+        if _is_complete(line):
+            raise self._damaged("a complete line with the wrong checksum, which no crash leaves")
+        self._torn += line
+
+    def refuse_if_any(self) -> None:
+        """A whole line follows."""
+        if self._torn:
+            raise self._damaged("with whole lines after it")
+
+    def ended(self) -> bytes:
+        return bytes(self._torn)
+
+    def _damaged(self, why: str) -> LedgerError:
+        return LedgerError(
+            f"{self._path}: damaged at byte {self._good_bytes} (line {self.lines + 1}): {why}. "
+            f"{_what_changed(self._first_bad)}Nothing was changed and nothing sent. Restore the file from a copy, or "
+            "correct the damaged lines by hand after looking at them"
+        )
+
+
+def _is_complete(line: bytes) -> bool:
+    text = line.removeprefix(_BYTE_ORDER_MARK).strip()
+    return text.startswith(b"{") and text.endswith(b"}") and line.endswith(b"\n") and b"\0" not in line
+
+
+def _what_changed(line: bytes) -> str:
+    """What an editor or a transfer did to a line, if undoing it makes the line valid."""
+    if is_whole(line.split(b"\r")[0] + b"\n"):
+        return (
+            "Its line ends were converted, by an editor, git or a transfer in text mode; "
+            "they must be \\n again (dos2unix does it). "
+        )
+    if is_whole(line.removeprefix(_BYTE_ORDER_MARK)):
+        return "A byte-order mark was put before it, by an editor; remove that. "
+    if is_whole(line.strip() + b"\n"):
+        return "White space was put around its lines, by an editor; remove that. "
+    return ""
 
 
 def decode_line(line: bytes) -> Line:
@@ -159,7 +246,7 @@ class LedgerFile:
     def __init__(self, path: str) -> None:
         self._path = path
         with storage_errors("open the ledger"):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._descriptor = open_to_write(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 self._size = os.fstat(self._descriptor).st_size
                 if not self._size:
@@ -201,8 +288,11 @@ class LedgerFile:
             offsets.append(end)
             end += len(line)
         try:
-            write_all(self._descriptor, b"".join(lines))
-            os.fdatasync(self._descriptor)
+            if self._size:
+                write_all(self._descriptor, b"".join(lines))
+                os.fdatasync(self._descriptor)
+            else:
+                self._begin(b"".join(lines))
         except OSError as error:
             self._broken = f"cannot write the ledger: {error.strerror or error}"
             self._cut_back()
@@ -216,6 +306,22 @@ class LedgerFile:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+    def _begin(self, data: bytes) -> None:
+        """The first lines appear at once: a ledger with content and without a valid line is never a crash's work."""
+        hidden = os.path.join(os.path.dirname(self._path), BEGUN_NAME)
+        descriptor = create_anew(hidden)
+        try:
+            write_all(descriptor, data)
+            os.fdatasync(descriptor)
+            replace_file(self._path, hidden)
+        except OSError:
+            os.close(descriptor)
+            forget(hidden)
+            raise
+        os.close(descriptor)
+        os.close(self._descriptor)
+        self._descriptor = open_to_write(self._path, os.O_RDWR | os.O_APPEND)
 
     def _cut_back(self) -> None:
         try:

@@ -13,7 +13,18 @@ import pytest
 
 from batch.errors import LedgerError, StorageError
 from batch.store.history import replay
-from batch.store.ledger import NEWEST, LedgerFile, Tail, decode_line, encode_line, is_whole, read_ledger, read_record
+from batch.store.ledger import (
+    GROUP_BYTES,
+    NEWEST,
+    LedgerFile,
+    Tail,
+    decode_line,
+    encode_line,
+    is_whole,
+    read_ledger,
+    read_record,
+    read_records,
+)
 from batch.store.store import output_folder
 
 
@@ -105,6 +116,73 @@ def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, mak
     ledger.path.write_bytes(whole + junk)
 
     assert tail_of(ledger.path) == Tail(len(whole), junk)
+
+
+def half_converted(data: bytes) -> bytes:
+    first, *others = data.splitlines(keepends=True)
+    return first + b"".join(others).replace(b"\n", b"\r\n")
+
+
+def last_line_edited(data: bytes) -> bytes:
+    return data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        (lambda data: data.replace(b"\n", b"\r\n"), "byte 0 (line 1)", "line ends were converted"),
+        (lambda data: data.replace(b"\n", b"\r"), "byte 0 (line 1)", "line ends were converted"),
+        (half_converted, "(line 2)", "line ends were converted"),
+        (lambda data: b"\xef\xbb\xbf" + data, "byte 0 (line 1)", "byte-order mark"),
+        (lambda data: data.replace(b"\n", b" \n"), "byte 0 (line 1)", "White space"),
+        (lambda data: data.decode().encode("utf-16"), "byte 0 (line 1)", "not one line of it is valid"),
+        (lambda data: data.replace(b'"shirt"', b'"short"'), "byte 0 (line 1)", "not one line of it is valid"),
+        (last_line_edited, "(line 3)", "a complete line with the wrong checksum"),
+        (lambda data: data.splitlines()[0][:-9], "byte 0 (line 1)", "not one line of it is valid"),
+        (lambda data: b"\0" * len(data), "byte 0 (line 1)", "not one line of it is valid"),
+        (lambda data: data + b"\n" * (GROUP_BYTES + 2), "(line 4)", "more than a crash can tear"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_ledger, read_records])
+def test_what_no_crash_can_have_done_is_refused_with_its_place_and_a_way_out(
+    ledger: Any,
+    make: Any,
+    change: Callable[[bytes], bytes],
+    place: str,
+    words: str,
+    read: Callable[[str], Iterator[object]],
+) -> None:
+    """P7: an editor's or a transfer's work on complete lines is damage, and no torn end, in a ledger of any size."""
+    job = make.job()
+    changed = change(ledger.write(make.tried(job), make.done(job), make.tried(job, 2)))
+    ledger.path.write_bytes(changed)
+
+    with pytest.raises(LedgerError) as refused:
+        list(read(str(ledger.path)))
+
+    assert place in str(refused.value)
+    assert words in str(refused.value)
+    assert "Restore the file from a copy" in str(refused.value)
+    assert ledger.path.read_bytes() == changed
+
+
+def test_records_are_read_without_a_torn_end(ledger: Any, make: Any) -> None:
+    """With every field, and no word of what a crash left."""
+    ledger.write(make.tried(make.job()), make.done(make.job()))
+    ledger.path.write_bytes(ledger.path.read_bytes() + b'{"v":1,"n":3,"t":"try","job":"a"')
+
+    assert [(record["t"], record["job"]) for record in read_records(ledger.path)] == [
+        ("try", "shirt"),
+        ("done", "shirt"),
+    ]
+
+
+def test_a_pipe_in_the_ledgers_place_is_an_error_and_no_wait(tmp_path: Path) -> None:
+    """Reading it would never end."""
+    os.mkfifo(tmp_path / "ledger.jsonl")
+
+    with pytest.raises(OSError, match="not a regular file"):
+        list(read_records(tmp_path / "ledger.jsonl"))
 
 
 def test_damage_with_whole_lines_after_it_is_refused_and_nothing_is_changed(

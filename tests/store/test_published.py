@@ -119,8 +119,8 @@ def test_appending_opens_the_ledger_once(folder: Folder, monkeypatch: pytest.Mon
         opened.append(str(path))
         return real(path, *args)
 
-    monkeypatch.setattr(os, "open", watched)
     past = folder.history.of(folder.jobs[0].key())
+    monkeypatch.setattr(os, "open", watched)
 
     for _ in range(5):
         folder.published.append(past)
