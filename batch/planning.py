@@ -18,6 +18,7 @@ from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
 from batch.clock import Clock, SystemClock
 from batch.errors import InputError, OutputError, Problem
+from batch.events import Listener
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job, Lane
 from batch.plan import (
@@ -133,7 +134,7 @@ class Prepared:
         asked = [job if model == job.model else replace(job, model=model) for model in models]
         return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
 
-    def wallet(self, keys: Mapping[str, str], clock: Clock, run_id: str, waiting: Callable[[str], None]) -> Wallet:
+    def wallet(self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener) -> Wallet:
         """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
 
         `keys` by the name of the account; one without a key has no book.
@@ -153,7 +154,8 @@ class Prepared:
             output=str(self.output),
             tag=settings.tag,
             books=books,
-            waiting=waiting,
+            waiting=listener.money_waits,
+            say=listener.message,
         )
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:
@@ -213,7 +215,7 @@ class Planned:
             return None
         named = {account.name: account.endpoint.key_env for account in self.prepared.accounts}
         keys = {name: environment.get(key_env, "").strip("\r\n") for name, key_env in named.items() if key_env}
-        caps = self.prepared.wallet(keys, SystemClock(), "", lambda _: None).caps()
+        caps = self.prepared.wallet(keys, SystemClock(), "", Listener()).caps()
         tightest = min(caps, key=lambda cap: cap.free, default=None)
         if tightest is None or tightest.free >= micro(self.plan.usd):
             return None

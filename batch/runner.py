@@ -171,7 +171,7 @@ async def run(
                     listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
                 await store.note("run", **_about(prepared))
                 keys = {account.name: account.key.reveal() for account in accounts}
-                wallet = prepared.wallet(keys, clock, run_id, listener.money_waits)
+                wallet = prepared.wallet(keys, clock, run_id, listener)
                 buyer = Buyer(
                     vendors,
                     store,
@@ -195,7 +195,7 @@ async def run(
                 try:
                     summary = await opened.carry_out(random or SystemRandom())
                 finally:
-                    wallet.close()
+                    await wallet.close(control.stopping.is_set)
                     now.remove()
         except (StorageError, OSError) as error:
             if summary is None or opened is None:
@@ -388,7 +388,7 @@ class _Run:
         self.control.attach(scheduler, self._leftovers)
         try:
             await self._before_the_jobs()
-        except (StorageError, InputError) as error:
+        except (StorageError, InputError, RunStopper) as error:
             scheduler.stop(error, str(error))
         self.listener.run_started(self._start())
         async with scheduler.outcomes(self._todo()) as outcomes:
@@ -401,8 +401,8 @@ class _Run:
     async def _before_the_jobs(self) -> None:
         """What costs no request: what the last run left open, and pictures that were bought before."""
         await self._leftovers.settle()
-        unknown_money = self.wallet.settle_earlier_runs(
-            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried))
+        unknown_money = await self.wallet.settle_earlier_runs(
+            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
         )
         if unknown_money:
             self.listener.message(unknown_money)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +24,7 @@ from batch.store.spend import Share, SpendBook
 from tests.support.fakes import job
 
 MOST = 0.1
+T = TypeVar("T")
 
 
 class Day:
@@ -42,8 +43,14 @@ class Day:
         raise AssertionError(seconds)
 
 
+async def at_once(function: Callable[[], T], /) -> T:
+    """In the place of a thread."""
+    return function()
+
+
 def wallet(budget: Budget, *books: SpendBook, run: str = "run-1", **more: Any) -> Wallet:
-    options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o", **more}
+    options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o"}
+    options.update({"in_thread": at_once, **more})
     return Wallet(budget, books=books, **options)
 
 
@@ -75,14 +82,20 @@ class World:
         self.numbers: Iterator[int] = iter(range(10**6))
         #: What the provider charged or may have charged for every request that went out: by its name, day and run.
         self.charged: dict[str, tuple[int, str, str]] = {}
-        self.runs = [self.start(name) for name in ("a", "b")]
+        self.runs: list[Run] = []
 
-    def start(self, name: str) -> Run:
+    @classmethod
+    async def begun(cls, budget: Budget, folder: Path, *, second_key: bool = False) -> World:
+        """With one run in each folder."""
+        world = cls(budget, folder, second_key=second_key)
+        world.runs = [await world.start(name) for name in ("a", "b")]
+        return world
+
+    async def start(self, name: str) -> Run:
         output = self.folder / name
         output.mkdir(exist_ok=True)
         run_id = f"{name}-{next(self.numbers)}"
-        with open(output / "ledger.jsonl", "a") as file:
-            file.write(json.dumps({"t": "run", "run": run_id}, separators=(",", ":")) + "\n")
+        Run(wallet(self.budget), run_id, output, self.clock).line("run", "")
         names = ["book", "another"] if self.second_key and name == "a" else ["book"]
         books = [SpendBook(self.folder / f"{each}.jsonl") for each in names]
         made = wallet(self.budget, *books, run=run_id, clock=self.clock, output=str(output), tag="spring")
@@ -90,7 +103,7 @@ class World:
             record = json.loads(line)
             if record["t"] == "try" and f'"unk","run":"{run_id}' not in line:
                 self.settle_unknown(output, run_id, record)
-        made.settle_earlier_runs(lambda _: MOST)
+        await made.settle_earlier_runs(lambda _: MOST)
         return Run(made, run_id, output, self.clock)
 
     def settle_unknown(self, output: Path, run_id: str, tried: dict[str, Any]) -> None:
@@ -103,7 +116,7 @@ class World:
     async def step(self, what: str, number: int, cost: int) -> None:
         run = self.runs[number]
         await getattr(self, what)(run, number, cost)
-        for _ in range(5):
+        for _ in range(30):
             await asyncio.sleep(0)
         for job_id, task in list(run.waiting.items()):
             if task.done():
@@ -146,7 +159,7 @@ class World:
         for task in run.waiting.values():
             task.cancel()
         run.waiting = {}
-        self.runs[number] = self.start(run.output.name)
+        self.runs[number] = await self.start(run.output.name)
 
     async def kill_and_remove(self, run: Run, number: int, cost: int) -> None:
         """A killed run's folder is removed as well."""
@@ -161,8 +174,8 @@ class World:
         run.waiting = {}
         while run.places:
             await self.end(run, number, cost)
-        run.wallet.close()
-        self.runs[number] = self.start(run.output.name)
+        await run.wallet.close()
+        self.runs[number] = await self.start(run.output.name)
 
     async def next_day(self, run: Run, number: int, cost: int) -> None:
         self.clock.day += timedelta(days=1)
@@ -210,7 +223,7 @@ def test_no_interleaving_passes_a_cap(budget: Budget, steps: list[tuple[str, int
 
     async def play() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            world = World(budget, Path(folder), second_key=second_key)
+            world = await World.begun(budget, Path(folder), second_key=second_key)
             for step in steps:
                 await world.step(*step)
                 world.check()
@@ -273,7 +286,7 @@ async def test_a_cap_that_time_lifts_says_when(budget: Budget, until: str | None
 
 async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_path: Path) -> None:
     """For a run in another folder all of it is spent; the next run in the same folder knows better."""
-    world = World(Budget(per_day=1.0), tmp_path)
+    world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed = world.runs[0]
     async with killed.wallet.place(job("x")):
         world.send(killed, "x")
@@ -281,25 +294,25 @@ async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_p
         assert taken > micro(MOST)
     other = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), run="other", clock=world.clock, output="/else")
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(taken, 0)]
-    world.start("a")
+    await world.start("a")
     assert [(cap.spent, cap.held) for cap in other.caps()] == [(micro(MOST), 0)]
 
 
 async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path: Path) -> None:
     """All that was set aside for the killed run counts; its own ledger, brought back, corrects it."""
-    world = World(Budget(per_day=1.0), tmp_path)
+    world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed = world.runs[0]
     await killed.wallet.place(job("x")).__aenter__()
     world.send(killed, "x")
     taken = killed.wallet.caps()[0].taken
     (tmp_path / "a" / "ledger.jsonl").rename(tmp_path / "away")
     again = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), run="again", output=str(tmp_path / "a"))
-    said = again.settle_earlier_runs(lambda _: MOST)
+    said = await again.settle_earlier_runs(lambda _: MOST)
     assert f"${taken / 1e6:.3f}".rstrip("0") in said
     assert "its ledger is gone" in said
     assert again.caps()[0].spent == taken
     (tmp_path / "away").rename(tmp_path / "a" / "ledger.jsonl")
-    assert again.settle_earlier_runs(lambda _: MOST) == ""
+    assert await again.settle_earlier_runs(lambda _: MOST) == ""
     assert again.caps()[0].spent == micro(MOST)
 
 
@@ -337,10 +350,10 @@ def test_a_book_under_an_earlier_name_still_counts(tmp_path: Path) -> None:
     assert book.look().total() == 700_000
 
 
-def test_half_a_line_is_passed_over_and_damage_is_not(tmp_path: Path) -> None:
+async def test_half_a_line_is_passed_over_and_damage_is_not(tmp_path: Path) -> None:
     """A crash leaves half a line at the end, which nobody relied on; anything else is for a person to see."""
     path = tmp_path / "book"
-    wallet(Budget(per_day=1.0), SpendBook(path)).settle_earlier_runs(lambda _: 0.0)
+    await wallet(Budget(per_day=1.0), SpendBook(path)).settle_earlier_runs(lambda _: 0.0)
     whole = '{"run":"r","day":"2026-01-30","tag":"","output":"/x","micro_usd":300000,"is_open":false}\n'
     path.write_text(whole + '{"run":"s","d')
     with SpendBook(path).locked() as (shares, _):
@@ -356,7 +369,7 @@ async def test_a_book_that_cannot_be_written_stops_before_anything_is_sent(tmp_p
     (tmp_path / "file").write_text("")
     book = SpendBook(tmp_path / "file" / "book")
     with pytest.raises(OutputError, match="Make it writable, or set XDG_STATE_HOME"):
-        wallet(Budget(per_day=1.0), book).settle_earlier_runs(lambda _: 0.0)
+        await wallet(Budget(per_day=1.0), book).settle_earlier_runs(lambda _: 0.0)
     with pytest.raises(StorageError, match="spend book"):
         await wallet(Budget(per_day=1.0), book).place(job("a")).__aenter__()
     await wallet(Budget(per_run=1.0)).place(job("a")).__aenter__()

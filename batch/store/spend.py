@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from batch.errors import OutputError, StorageError
@@ -76,6 +77,10 @@ class Shares:
         return len(self._by_run_and_day)
 
 
+class BookHeld(Exception):
+    """Another process has the book's lock; the text says which book."""
+
+
 class SpendBook:
     """The file of one account. Raises `OutputError` if it cannot be used and `StorageError` if writing fails."""
 
@@ -89,8 +94,7 @@ class SpendBook:
     def look(self) -> Shares:
         """What stands in it now. Makes nothing and takes no lock; a torn end is passed over."""
         try:
-            with open(self.path, "rb") as file:
-                self._take_in(file.read(), Shares())
+            self._take_in(_read(self.path), Shares())
         except FileNotFoundError:
             self._shares = Shares()
         except OSError as error:
@@ -102,7 +106,10 @@ class SpendBook:
 
     @contextmanager
     def locked(self) -> Iterator[tuple[Shares, Writer]]:
-        """All shares, and a way to write; no other process can do either meanwhile."""
+        """All shares, and a way to write; no other process can do either meanwhile.
+
+        Never waits for another process: raises `BookHeld`.
+        """
         descriptor = self._open()
         try:
             self._catch_up(descriptor)
@@ -124,16 +131,27 @@ class SpendBook:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             is_new = not self.path.exists()
             descriptor = os.open(self.path, flags, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is no file")
             if is_new:
                 sync_folder(str(self.path.parent))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BookHeld(f"the spend book {self.path} is locked by another process") from None
         except OSError as error:
-            message = (
-                f"cannot use the spend book {self.path}: {error.strerror or error}; caps for a day, a month or a tag "
-                "need it. Make it writable, or set XDG_STATE_HOME to a folder that is"
-            )
-            raise OutputError(message) from error
+            os.close(descriptor)
+            raise self._unusable(error) from error
         return descriptor
+
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot use the spend book {self.path}: {error.strerror or error}; caps for a day, a month or a tag need "
+            "it. Make it writable, or set XDG_STATE_HOME to a folder that is"
+        )
 
     def _catch_up(self, descriptor: int) -> None:
         """Read what others have written since. Half a line is what a crash left: it was never relied on."""
@@ -179,6 +197,18 @@ class Writer:
         except OSError as error:
             raise StorageError(f"cannot write the spend book: {error.strerror or error}") from error
         self._book._note(share, len(line))  # noqa: SLF001  (one thing in two parts)
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes. What is no file raises an `OSError` and hangs nothing."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if not S_ISREG(status.st_mode):
+            raise OSError("it is no file")
+        return os.pread(descriptor, status.st_size, 0)
+    finally:
+        os.close(descriptor)
 
 
 def spent_by_run_and_day(
