@@ -51,26 +51,33 @@ class OpenAccount:
     def _fingerprint(self, name: str) -> str:
         return self.key.fingerprint(f"imagebatch quotas of {name}")
 
-    def route(self, clock: Clock, listener: Listener) -> RouteSettings:
-        """What the dispatcher knows of it."""
+    def route(self, output: Path, clock: Clock, listener: Listener) -> RouteSettings:
+        """What the dispatcher knows of it, for a run in that output folder."""
         account = self.account
         return RouteSettings(
             name=self.name,
             limits=account.limits,
             weight=account.weight,
             lanes=account.endpoint.lanes,
-            tally=self._tally(clock, listener),
+            tally=self._tally(output, clock, listener),
         )
 
-    def _tally(self, clock: Clock, listener: Listener) -> Tally:
-        """The quotas' counts, shared by all runs of this machine with one key; the simulator is each run's own."""
-        if self.account.endpoint.embedded:
+    def _tally(self, output: Path, clock: Clock, listener: Listener) -> Tally:
+        """The quotas' counts, shared by all runs of this machine with one key.
+
+        A simulator is each output folder's own; without a limit for the day there is nothing to remember of it.
+        """
+        limits = self.account.limits
+        if self.account.endpoint.embedded and limits.requests_per_day is None and limits.images_per_day is None:
             return OwnTally()
         try:
             folder = quotas_folder(os.environ)
         except ConfigError as error:
             listener.message(f"the counts of quotas are this run's own, not shared with others: {error}")
             return OwnTally()
+        if self.account.endpoint.embedded:
+            name = self._fingerprint(f"{output}\0{self.name}")
+            return SharedTally(folder, f"{name}.quota", clock, listener.message)
         names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
         return SharedTally(folder, names[0], clock, listener.message, former_name=names[1])
 

@@ -471,7 +471,7 @@ class _Run:
 
         scheduler = Scheduler(
             self.buyer.buy,
-            routes=[account.route(self.clock, self.listener) for account in self.accounts],
+            routes=[account.route(self.prepared.output, self.clock, self.listener) for account in self.accounts],
             policy=settings.retry,
             budget=ResendBudget(resend_places(settings, self.plan)),
             past=past,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ async def test_a_day_that_is_used_up_ends_the_run_and_the_next_start(bench: Benc
     assert re.fullmatch(r"[0-9a-f]{16}\.quota", shared.name)
     assert shared.stat().st_mode & 0o777 == 0o600
     assert b"sk-for-tests" not in shared.read_bytes()
+
+
+async def test_a_rehearsed_day_that_is_used_up_is_remembered_in_its_folder(bench: Bench, state_home: Path) -> None:
+    """The built-in simulator's endpoint remembers as a real one does; another folder has its own."""
+    options: dict[str, Any] = {"provider": {"profile": "simulator"}, "limits": {"requests_per_day": 3}}
+    first, second = await bench.run(4, **options), await bench.run(4, **options)
+    elsewhere = replace(bench, path=bench.path / "elsewhere")
+    elsewhere.path.mkdir()
+    third = await elsewhere.run(4, **options)
+    assert [each.reason for each in (first, second, third)] == ["day_used_up"] * 3
+    assert [each.requests for each in (first, second, third)] == [3, 0, 3]
+    assert len(list((state_home / "imagebatch/quotas").iterdir())) == 2
 
 
 async def test_goes_on_after_a_stop(bench: Bench) -> None:

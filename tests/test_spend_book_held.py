@@ -14,6 +14,7 @@ import pytest
 import batch
 from batch.budget import Wallet, micro
 from batch.errors import ExitCode, OutputError, RunStopper
+from batch.events import Listener
 from batch.runner import RunControl
 from batch.settings import Budget
 from batch.store.spend import SpendBook
@@ -45,6 +46,16 @@ def wallet(path: Path, say: Callable[[str], None] = lambda _: None, clock: FakeC
         books=[SpendBook(path)],
         say=say,
     )
+
+
+class Hears(Listener):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+
+    def message(self, text: str) -> None:
+        self.said.put_nowait(text)
 
 
 async def test_a_request_waits_for_the_book_and_goes_when_it_is_free(tmp_path: Path) -> None:
@@ -139,12 +150,13 @@ async def test_a_run_stops_while_it_waits_for_the_book(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     await bench.run(1, budget={"per_day": 50})
     (path,) = (tmp_path / "state").rglob("spend/*.jsonl")
-    control = RunControl()
+    control, hears = RunControl(), Hears()
     with held(path):
         manifest = bench.manifest(4, budget={"per_day": 50})
-        running = asyncio.ensure_future(batch.run(manifest, output=bench.output, environment=KEY, control=control))
-        await asyncio.sleep(0.3)
-        assert not running.done()
+        running = asyncio.ensure_future(
+            batch.run(manifest, output=bench.output, environment=KEY, control=control, listener=hears)
+        )
+        assert "is locked by another process" in await hears.said.get()
         control.drain()
         summary = await asyncio.wait_for(running, 10)
     assert (summary.reason, summary.done, bench.book.requests) == ("interrupted", 1, 1)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from batch.dispatch.deadline import Deadline
 from batch.dispatch.repeats import ResendBudget
 from batch.dispatch.route import RouteSettings
 from batch.dispatch.scheduler import Scheduler
-from batch.errors import ExitCode, NotSent, OutcomeUnknown, RateLimited, Refused, RunStopper, Unavailable
+from batch.errors import ExitCode, NotSent, OutcomeUnknown, RateLimited, Refused, RunStopper, Unavailable, Unusable
 from batch.model import Done, Job, Lane, Pending, Terms
 from batch.plan import ToDo
 from batch.settings import Fallback, FallbackOn, Limits, RetryPolicy
@@ -95,6 +96,31 @@ async def test_together_they_are_as_fast_as_both_limits(clock: FakeClock) -> Non
     assert kinds(await carry_out(scheduler(market, *routes), todo(270))) == {"Done": 270}
     assert market.count() == {"a": 180, "b": 90}
     assert clock.time - 1000 < 130
+
+
+async def test_an_endpoint_that_charges_for_nothing_is_left_out_and_the_other_goes_on(clock: FakeClock) -> None:
+    """It costs what proves it; who got nothing there gets a picture at the other one, and every job is done."""
+    told = Recorder()
+    words = Unusable("text_only", "only words", retries=2)
+    market = Market(clock, lambda job, terms, n: words if terms.endpoint == "a" else None)
+    running = scheduler(market, route("a"), route("b"), listener=told)
+    assert kinds(await carry_out(running, todo(100))) == {"Done": 100}
+    assert running.stopped_by is None
+    assert 5 <= market.count()["a"] <= 8
+    [(_, said)] = told.named("message")
+    assert said.startswith("a is left out from now on: 5 jobs in a row were charged")
+
+
+async def test_a_model_that_draws_nothing_is_seen_among_pictures_of_another(clock: FakeClock) -> None:
+    """Counted by model: pictures of one do not hide that the other draws nothing."""
+    words = Unusable("text_only", "only words", retries=2)
+    market = Market(clock, lambda job, terms, n: words if terms.model == OWN else None)
+    running = scheduler(market, route("a"))
+    jobs = [replace(each, job=replace(each.job, model=OTHER)) if n % 2 else each for n, each in enumerate(todo(100))]
+    await carry_out(running, jobs)
+    assert isinstance(running.stopped_by, RunStopper)
+    assert running.stopped_by.code == "charged_for_nothing"
+    assert market.count(lambda terms: terms.model)[OWN] <= 8
 
 
 @pytest.mark.parametrize("error", [NO_CREDIT, RunStopper("bad_key", ""), DAY_IS_OVER, RunStopper("html_answer", "")])
