@@ -19,7 +19,7 @@ from batch.model import Job, Lane
 #: Kinds of tokens that have a price of their own. Thinking is charged as text.
 TOKEN_KINDS: Final = ("input_text", "input_image", "output_text", "output_image")
 #: Tokens of one reference picture (Vertex AI model page).
-_REFERENCE_TOKENS: Final = 1120
+REFERENCE_TOKENS: Final = 1120
 #: The most one answer is taken to hold: two drafts beside the picture, and so much thinking and text.
 _PICTURES_AT_MOST: Final = 3
 _TEXT_TOKENS_AT_MOST: Final = 4096
@@ -148,7 +148,7 @@ class PriceTable:
         picture_tokens = self._models[job.model].picture_tokens[job.image_size]
         counts = {
             "input_text": len(job.prompt.encode("utf-8", "replace")),
-            "input_image": _REFERENCE_TOKENS * len(job.references),
+            "input_image": REFERENCE_TOKENS * len(job.references),
             "output_text": text_tokens,
             "output_image": pictures * picture_tokens,
         }

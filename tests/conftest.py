@@ -10,12 +10,6 @@ import pytest
 from tests.support.bench import Bench, a_bench
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing a test does is remembered on the machine."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-
-
 @pytest.fixture
 async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     """A bench whose simulator has the options of the test's `faults` mark, if any."""
@@ -25,7 +19,7 @@ async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Quotas are shared by all runs of a machine; a test's runs share them with each other alone."""
+    """What runs of one machine share (quotas, spend books) is shared by the runs of one test alone."""
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     return folder

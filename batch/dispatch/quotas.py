@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from batch.clock import DayStart
 from batch.model import Job
+from batch.prices import REFERENCE_TOKENS
 from batch.settings import Limits
 
 #: Names of the quotas, as the manifest and the progress line spell them, each with what it counts.
@@ -24,8 +25,7 @@ _PARTS_PER_SECOND: Final = 4
 #: A minute, and a little: what leaves here a minute apart may arrive there a bit less than a minute apart.
 _COUNTS_SECONDS: Final = 60.25
 
-#: Tokens of a reference picture, and of an answer's picture by size (Google's Vertex model page).
-_REFERENCE_TOKENS: Final = 1_120
+#: Tokens of an answer's picture by size (Google's Vertex model page).
 _PICTURE_TOKENS: Final = {"512": 747, "1K": 1_120, "2K": 1_680, "4K": 2_520}
 #: Cautious for English (about four), about right for scripts whose characters take three bytes and one token each.
 _BYTES_PER_TOKEN: Final = 3
@@ -48,7 +48,7 @@ def need_of(job: Job) -> Need:
     """What an attempt at `job` is estimated to take, before the provider has counted it."""
     prompt = math.ceil(len(job.prompt.encode("utf-8")) / _BYTES_PER_TOKEN)
     picture = _PICTURE_TOKENS.get(job.image_size, max(_PICTURE_TOKENS.values()))
-    return Need(tokens=prompt + _REFERENCE_TOKENS * len(job.references) + picture)
+    return Need(tokens=prompt + REFERENCE_TOKENS * len(job.references) + picture)
 
 
 def counted_tokens(usage: Mapping[str, Any] | None) -> int | None:

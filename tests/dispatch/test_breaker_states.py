@@ -203,6 +203,18 @@ def test_the_next_outage_begins_with_a_short_pause(bench: Bench) -> None:
     assert bench.pauses == [60.0, 120.0, 60.0]
 
 
+def test_a_slow_refusal_before_an_outage_is_forgotten_after_it(bench: Bench) -> None:
+    """Requests that go one by one after it wait two seconds for each other again, not ten."""
+    bench.ask()
+    bench.answer(bench.breaker.let_out(), LIMIT, seconds=5.0)
+    bench.open()
+    bench.clock.time += 60
+    for error in (None, None, None, BROKEN, BROKEN, BROKEN):
+        bench.ask(error)
+    bench.breaker.let_out()
+    assert bench.breaker.wait_seconds() == 2.0
+
+
 def test_answers_from_before_the_outage_change_nothing(bench: Bench) -> None:
     """What was in flight when it opened is older than the trouble: it neither closes it nor lengthens the pause."""
     bench.ask()
