@@ -13,7 +13,7 @@ from typing import Any, Final
 from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
 from batch.model import Lane
 from batch.providers.base import Answer, Received
-from batch.providers.framing import read_answer
+from batch.providers.framing import is_own, read_answer, read_documents
 from batch.providers.picture_places import PictureFinder, no_surrogates, pick
 from batch.providers.told import plain_words
 
@@ -75,7 +75,7 @@ _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_
 def interpret_answer(received: Received) -> Answer:
     """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `RunStopper`."""
     request_id = request_id_of(received)
-    tree = _tree(received, request_id)
+    tree = read_answer(received.body)
     metadata = pick(tree, "usageMetadata", "usage_metadata")
     usage, lane = _usage(metadata), lane_told(received.headers, metadata)
     try:
@@ -87,11 +87,12 @@ def interpret_answer(received: Received) -> Answer:
 
 def _interpret_tree(
     received: Received,
-    tree: dict[str, Any],
+    read: dict[str, Any] | None,
     request_id: str | None,
     usage: dict[str, Any] | None,
     lane: Lane | None,
 ) -> Answer:
+    tree = read or {}
     response_id = tree.get("responseId") or tree.get("response_id")
     if request_id is None and isinstance(response_id, str):
         request_id = no_surrogates(response_id[:200])
@@ -106,18 +107,22 @@ def _interpret_tree(
         for part in _parts(source):
             finder.read_part(part)
     if not finder.pictures:
-        finder.search(tree)
+        finder.search(tree if is_own(tree) else read_documents(received.body))
     if others:
         finder.warnings.append("several_candidates")
     finish, note = _finish(candidate or _choice(tree))
-    failure = _no_picture(
-        finish,
-        note,
-        finder.caption(),
-        ids,
-        had_picture=any(picture.url is None for picture in finder.pictures),
-        had_candidate=bool(candidate),
-        beginning=received.body,
+    failure = (
+        _not_json(received, request_id)
+        if read is None
+        else _no_picture(
+            finish,
+            note,
+            finder.caption(),
+            ids,
+            had_picture=any(picture.url is None for picture in finder.pictures),
+            had_candidate=bool(candidate),
+            beginning=received.body,
+        )
     )
     if not finder.pictures or finish in _POLICY_FINISHES:
         raise failure
@@ -161,15 +166,10 @@ def request_id_of(received: Received) -> str | None:
     return None
 
 
-def _tree(received: Received, request_id: str | None) -> dict[str, Any]:
-    tree = read_answer(received.body)
-    if tree is None:
-        words = plain_words(received.body.decode("utf-8", "replace"))[:300]
-        what = f"no JSON; it begins: {words}" if words else "nothing"
-        if received.flaw is not None:
-            what = received.flaw
-        raise Unusable("not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id)
-    return tree
+def _not_json(received: Received, request_id: str | None) -> Unusable:
+    words = plain_words(received.body.decode("utf-8", "replace"))[:300]
+    what = received.flaw or (f"no JSON; it begins: {words}" if words else "nothing")
+    return Unusable("not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id)
 
 
 def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError | None:

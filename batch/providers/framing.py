@@ -41,9 +41,40 @@ def read_answer(body: bytes) -> dict[str, Any] | None:
     return _joined(answers)
 
 
+def read_documents(body: bytes) -> list[Any]:
+    """Everything in a body of no shape that is known: its JSON values, the text that a stream of them spells, or the
+    body as a text. Nothing of a web page.
+    """
+    text = body.decode("utf-8", "replace").lstrip(_BYTE_ORDER_MARK)
+    value = _plain(text)
+    if value is not None:
+        return [value]
+    if text.lstrip()[:1] == "<":
+        return []
+    documents = list(_documents(_without_event_lines(text)))
+    spelled = "".join(_take_delta(document) for document in documents)
+    return [*documents, *([{"text": spelled}] if spelled else [])] or [text.strip()]
+
+
+def _take_delta(document: Any) -> str:
+    """The words that a piece of a stream adds, as OpenAI's chat and its responses write them; taken out of it."""
+    choices = document.get("choices") if isinstance(document, dict) else None
+    holder = choices[0] if isinstance(choices, list) and choices else document
+    if not isinstance(holder, dict):
+        return ""
+    delta = holder.get("delta")
+    words = delta.pop("content", None) if isinstance(delta, dict) else holder.pop("delta", None)
+    return words if isinstance(words, str) else ""
+
+
 def is_whole(body: bytes) -> bool:
     """Whether a body is one JSON document from beginning to end."""
     return _plain(body.decode("utf-8", "replace").lstrip(_BYTE_ORDER_MARK)) is not None
+
+
+def is_own(answer: dict[str, Any]) -> bool:
+    """Whether an answer has the shape of this API."""
+    return any(answer.get(name) is not None for name in _OWN_NAMES)
 
 
 def _parsed(text: str) -> Any:

@@ -14,6 +14,7 @@ from batch.providers.addresses import safest
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
 from batch.providers.classify import classify_error
+from batch.providers.framing import read_answer
 from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
 from batch.providers.json_stream import SkeletonTooLarge, StringSpooler
 from batch.providers.profiles import Endpoint
@@ -133,11 +134,7 @@ class GeminiProvider:
                 stop_code=ExitCode.PROTOCOL,
                 http_status=received.status,
             )
-        try:
-            tree = json.loads(received.body)
-        except (ValueError, RecursionError):
-            return error
-        tree = next((entry for entry in tree if isinstance(entry, dict)), None) if isinstance(tree, list) else tree
+        tree = read_answer(received.body)
         return self._charged_error(tree, received) if says_it_failed(tree) else error
 
     def _charged_error(self, tree: Any, received: Received) -> AttemptError:

@@ -188,6 +188,41 @@ def test_an_address_at_the_end_of_a_long_text_is_found(tmp_path: Path) -> None:
     assert [each.url for each in read(message({"text": "spool://0"}), (blob,)).pictures] == [URL]
 
 
+def chunks(*words: str) -> bytes:
+    """A stream in the shape of OpenAI's chat."""
+    pieces = [{"choices": [{"delta": {"content": word}}]} for word in words]
+    return "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces).encode() + b"data: [DONE]\n\n"
+
+
+BODIES: dict[str, bytes] = {
+    "a bare address": URL.encode(),
+    "an address as JSON": json.dumps(URL).encode(),
+    "addresses as JSON": json.dumps([URL, URL]).encode(),
+    "words": f"Your picture: {URL}\n".encode(),
+    "objects in a list": json.dumps([{"id": 1}, {"url": URL}]).encode(),
+    "objects in lines": b'{"status": "running"}\n' + json.dumps({"output": URL}).encode(),
+    "events": b'data: {"progress": 40}\n\ndata: ' + json.dumps({"result": {"url": URL}}).encode() + b"\n\n",
+    "a chat in pieces": chunks("Here: ![mug](https://cdn.rel", "ay.example", URL.partition("relay.example")[2], ")"),
+    "responses in pieces": "\n\n".join(
+        "data: " + json.dumps({"type": "response.output_text.delta", "delta": piece}) for piece in (URL[:9], URL[9:])
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_an_address_in_a_body_of_another_shape_is_found(body: bytes) -> None:
+    """No object of the API, or none at all: every JSON value and every text of the body is looked at."""
+    assert urls(body) == [URL]
+
+
+@pytest.mark.parametrize("body", [b"<html>" + URL.encode(), b"<!doctype html><img src='" + URL.encode() + b"'>", b"  "])
+def test_a_web_page_has_no_addresses(body: bytes) -> None:
+    """A page of the endpoint's own is no answer, whatever pictures it shows."""
+    with pytest.raises(AttemptError) as caught:
+        read(body)
+    assert caught.value.code == "not_json"
+
+
 NO_ADDRESS = {
     "a source": message({"text": "no"}, groundingMetadata={"web": [{"uri": URL}]}),
     "a citation": {"candidates": [{"citationMetadata": {"citations": [{"uri": URL}]}, "finishReason": "STOP"}]},
