@@ -53,7 +53,7 @@ def web_address(value: str) -> str | None:
     """A string that is nothing but a web address, in a form that can be opened; None for any other.
 
     Brackets, quotes and white space around it are taken off, `//host/…` is taken for https, escaped slashes are
-    read, and what may not stand in an address is written with percent signs.
+    read, and what may not stand in an address is written with percent signs. One with words behind it is a text.
     """
     if len(value) > 2 * _LONGEST_URL:
         return None
@@ -70,7 +70,14 @@ def web_address(value: str) -> str | None:
     if not host.isascii():
         return None
     encoded = quote(path, safe=_SAFE, errors="replace")
-    return f"{scheme.lower()}://{host}{slash}{encoded}"
+    url = f"{scheme.lower()}://{host}{slash}{encoded}"
+    return None if _is_prose(text, url) else url
+
+
+def _is_prose(text: str, url: str) -> bool:
+    """Whether a string that begins with an address goes on with words: `…/cup.png is ready` and not `…/my cup.png`."""
+    first, *rest = text.split(maxsplit=1)
+    return bool(rest) and (names_a_picture(first) or not names_a_picture(url) or _SCHEME.search(rest[0]) is not None)
 
 
 def own_picture(value: str) -> str | None:

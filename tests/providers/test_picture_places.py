@@ -283,7 +283,7 @@ def test_links_are_read_with_what_they_are_written_as(text: str) -> None:
         ("//h.example/x", "https://h.example/x"),
         ("HTTP://h.example/x", "http://h.example/x"),
         ("https:\\/\\/h.example\\/x", "https://h.example/x"),
-        ("https://h.example/x y", "https://h.example/x%20y"),
+        ("https://h.example/x y.png", "https://h.example/x%20y.png"),
         ("https://h.example/\ud800", "https://h.example/?"),
         ("https://h.example/x?a=1&amp;region=eu&copy=2", "https://h.example/x?a=1&region=eu&copy=2"),
         ("https%3A%2F%2Fh.example%2Fx%3Fa%3D1", "https://h.example/x?a=1"),
