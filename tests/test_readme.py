@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from batch.cli import resolve, run
+from batch.cli import reread, resolve, run
 from batch.errors import ExitCode
 from batch.manifest import load_manifest
 from batch.report.text import PLAN_WORDS
@@ -49,9 +49,9 @@ def test_its_exit_codes_are_the_real_ones() -> None:
 
 
 def test_the_page_about_running_names_real_options_and_words() -> None:
-    """Every option it names is one of `imagebatch run` or `resolve`, and the plan it shows is in a real one's words."""
+    """Every option it names is one of `run`, `resolve` or `reread`, and the plan it shows is in a real one's words."""
     page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
-    options = {option for each in (*run.params, *resolve.params) for option in each.opts}
+    options = {option for each in (*run.params, *resolve.params, *reread.params) for option in each.opts}
     assert set(re.findall(r"--[a-z][a-z-]+", page)) <= options
     shown = re.findall(r"^ +[\d,]+  (.+?), (?:cost |saves )?\$", page, re.MULTILINE)
     assert len(shown) == 6

@@ -245,7 +245,7 @@ def manifest_json_schema() -> _Schema:
     )
     shapes: dict[str, _Schema] = {name.removesuffix("Shape"): shape for name, shape in found["$defs"].items()}
     for name, shape in shapes.items():
-        _dress(name, shape)
+        dress(name, shape)
     top = shapes.pop("Manifest")
     # The reader takes the jobs one by one, so their list says nothing about them.
     top["properties"]["jobs"] |= {"items": {"$ref": "#/$defs/JobShape"}, "minItems": 1}
@@ -259,7 +259,7 @@ def manifest_json_schema() -> _Schema:
     return {key: _with_short_references(part) for key, part in whole.items()}
 
 
-def _dress(name: str, shape: _Schema) -> None:
+def dress(name: str, shape: _Schema) -> None:
     """Replace what is said to maintainers by what is said to users."""
     shape.pop("title", None)
     shape.pop("description", None)
@@ -301,7 +301,7 @@ class _Generator(GenerateJsonSchema):
         return False
 
     def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
-        return copy.deepcopy(_accepted_by(schema["function"]["function"]))
+        return copy.deepcopy(accepted_by(schema["function"]["function"]))
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
@@ -331,7 +331,7 @@ def _one_or_more(inner: _Schema) -> _Schema:
     return {"anyOf": wanted}
 
 
-def _accepted_by(check: Callable[..., Any]) -> _Schema:
+def accepted_by(check: Callable[..., Any]) -> _Schema:
     """What one of our checks accepts; an unknown check is taken to accept everything."""
     maker, captured = _made_by(check), _captured(check)
     if maker is fields.whole:
@@ -343,7 +343,7 @@ def _accepted_by(check: Callable[..., Any]) -> _Schema:
     if maker is fields.word:
         return {"enum": list(captured["words"])}
     if maker is fields.optional:
-        return {"anyOf": [_accepted_by(captured["check"]), {"type": "null"}]}
+        return {"anyOf": [accepted_by(captured["check"]), {"type": "null"}]}
     return _CHECKS.get(getattr(check, "__name__", ""), {})
 
 

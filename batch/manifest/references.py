@@ -105,7 +105,7 @@ class References:
         ).digest()
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _examined(file)
+            known = self._known[key] = examined(file)
         if known.problem:
             raise _problem(name, known.problem)
         return Reference(
@@ -175,7 +175,7 @@ def _problem(name: str, why: str) -> ReferenceProblem:
     return ReferenceProblem(f"reference {show(name)} {why}")
 
 
-def _examined(file: str) -> _Facts:
+def examined(file: str) -> _Facts:
     """Read a file once: its hash, its format, and whether it is whole."""
     try:
         with open_regular(file) as stream:

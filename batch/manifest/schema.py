@@ -177,7 +177,7 @@ class ManifestShape(_Shape):
 
 
 #: Which shape stands where; list indices are left out.
-_SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
+SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     (): ManifestShape,
     ("provider",): ProviderShape,
     ("provider", "limits"): LimitsShape,
@@ -307,7 +307,7 @@ class _Note:
         file: str,
         problems: Problems,
         whole: str = "the manifest",
-        shapes: Mapping[tuple[str, ...], type[_Shape]] = _SHAPES,
+        shapes: Mapping[tuple[str, ...], type[_Shape]] = SHAPES,
     ) -> None:
         self._document = document
         self._whole = whole

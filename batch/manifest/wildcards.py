@@ -68,7 +68,8 @@ class Folders:
         self._base = base
         self._may_list = may_list
         self._kept_names = kept_names
-        self._names = 0
+        #: Names kept of all folders together.
+        self.held_names = 0
         self._listings: OrderedDict[str, _Listing] = OrderedDict()
 
     def matching(self, pattern: str) -> list[str]:
@@ -109,11 +110,11 @@ class Folders:
             self._listings.move_to_end(folder)
             return known
         real = os.path.realpath(os.path.join(self._base, folder))
-        listing = self._listings[folder] = _list(real) if self._may_list(real) else _Listing()
-        self._names += _weight(listing)
-        while self._names > self._kept_names and len(self._listings) > 1:
+        listing = self._listings[folder] = list_folder(real) if self._may_list(real) else _Listing()
+        self.held_names += _weight(listing)
+        while self.held_names > self._kept_names and len(self._listings) > 1:
             _, forgotten = self._listings.popitem(last=False)
-            self._names -= _weight(forgotten)
+            self.held_names -= _weight(forgotten)
         return listing
 
 
@@ -121,7 +122,7 @@ def _weight(listing: _Listing) -> int:
     return _NAMES_PER_FOLDER + len(listing.files) + len(listing.folders) + len(listing.walked)
 
 
-def _list(folder: str) -> _Listing:
+def list_folder(folder: str) -> _Listing:
     files, folders, walked = [], [], []
     try:
         with os.scandir(folder) as entries:
@@ -140,7 +141,7 @@ def _list(folder: str) -> _Listing:
 def _matching(names: tuple[str, ...], part: str) -> Iterator[str]:
     """Those of the sorted names that one part of a marked name means."""
     start = part.partition(MARK)[0]
-    fits = _fits(part)
+    fits = fitting(part)
     for index in range(bisect_left(names, start), len(names)):
         name = names[index]
         if not name.startswith(start):
@@ -150,11 +151,11 @@ def _matching(names: tuple[str, ...], part: str) -> Iterator[str]:
             yield name
 
 
-def _fits(part: str) -> Callable[[str], object]:
+def fitting(part: str) -> Callable[[str], object]:
     """A question to ask of names. Asterisks alone need no expression compiled for every row."""
     first, *middle = part.split(_STAR)
     if MARK in first or any(MARK in piece for piece in middle):
-        return _expression(part).match
+        return expression(part).match
     last = middle.pop()
 
     def fits(name: str) -> bool:
@@ -172,7 +173,7 @@ def _fits(part: str) -> Callable[[str], object]:
 
 
 @lru_cache(maxsize=1024)
-def _expression(part: str) -> re.Pattern[str]:
+def expression(part: str) -> re.Pattern[str]:
     first, *others = part.split(MARK)
     pattern = escape(first)
     for piece in others:

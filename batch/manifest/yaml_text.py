@@ -106,8 +106,8 @@ for _name, _pattern, _first in _CORE_TYPES:
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern}$"), _first)
 
 #: The same, without libyaml.
-_PureLoader: Final[Any] = type(
-    "_PureLoader", (yaml.SafeLoader,), {name: each for name, each in vars(_Loader).items() if not name.startswith("__")}
+PureLoader: Final[Any] = type(
+    "PureLoader", (yaml.SafeLoader,), {name: each for name, each in vars(_Loader).items() if not name.startswith("__")}
 )
 
 
@@ -176,7 +176,7 @@ def _composed(text: str, loader_class: Any = None) -> Node | None:
         # up to there is composed to the one that is too deep.
         mark = error.problem_mark
         if "invalid Unicode character escape" in str(error.problem) and len(text) <= _MAX_CHARACTERS_WITH_HALVES:
-            return _composed(text, _PureLoader)
+            return _composed(text, PureLoader)
         if mark is None or "maximum nesting depth" not in str(error.problem):
             raise
         _composed(text[: mark.index], loader_class)

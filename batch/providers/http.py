@@ -182,7 +182,7 @@ class WebReader:
             "headers": {**_OWN_HEADERS, "Accept": _ACCEPT},
         }
         self._trusted = _Client(transport=_AiohttpTransport(), **options)
-        self._public = _Client(transport=_AiohttpTransport(resolver or _PublicResolver(), tls), **options)
+        self._public = _Client(transport=_AiohttpTransport(resolver or PublicResolver(), tls), **options)
 
     async def aclose(self) -> None:
         await self._trusted.aclose()
@@ -203,7 +203,7 @@ class WebReader:
 
     async def _fetch(self, url: str, consumer: Consumer, headers: Mapping[str, str]) -> Head | str:
         """One request; the address it is redirected to, if it is."""
-        client = self._client_for(url)
+        client = self.client_for(url)
         host = urlsplit(url).hostname
         deadline = _Deadline(self._timeouts)
         code = "failed"
@@ -226,7 +226,8 @@ class WebReader:
             code = "tls" if isinstance(error, _TlsRefused) else code
         raise FetchFailed(code, f"could not be read: {reason}", host=host, may_work_later=True)
 
-    def _client_for(self, url: str) -> httpx.AsyncClient:
+    def client_for(self, url: str) -> httpx.AsyncClient:
+        """The client that may open an address. Raises `FetchFailed` if none may."""
         problem = url_problem(url) or _parse_problem(url)
         if problem is None and origin(url) == self._trusted_origin:
             return self._trusted
@@ -320,10 +321,10 @@ def _inflater(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
         return lambda raw: (raw,)
     if name not in ("gzip", "x-gzip", "deflate"):
         raise zlib.error(f"the answer is compressed with {name[:20]!r}, which was not asked for")
-    return _Inflate().pieces
+    return Inflate().pieces
 
 
-class _Inflate:
+class Inflate:
     """Inflates in bounded pieces, so that a small body cannot become a large chunk in memory."""
 
     def __init__(self) -> None:
@@ -609,7 +610,7 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-class _PublicResolver(AbstractResolver):
+class PublicResolver(AbstractResolver):
     """Resolves a name once and hands on only if every address is public: what was checked is connected to."""
 
     def __init__(self) -> None:

@@ -51,10 +51,21 @@ class ReferenceEncoder:
     def __init__(self, limits: ReferenceLimits = CAREFUL_LIMITS, cache_bytes: int = CACHE_BYTES) -> None:
         self._limits = limits
         self._most_kept = cache_bytes
-        self._held = 0
+        #: Characters of base64 that are kept.
+        self.held_bytes = 0
         self._cache: OrderedDict[_Key, EncodedReference] = OrderedDict()
         self._making: dict[_Key, asyncio.Task[EncodedReference]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def kept(self) -> list[str]:
+        """Hashes of the references that are kept, the least recently used first."""
+        return [sha256 for sha256, _ in self._cache]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any reference is being encoded."""
+        return bool(self._making)
 
     async def encode(self, references: Sequence[Reference], *, beside_bytes: int = 0) -> list[EncodedReference]:
         """The references of one request, which has `beside_bytes` of other text.
@@ -98,7 +109,7 @@ class ReferenceEncoder:
     async def _make(self, key: _Key, reference: Reference) -> EncodedReference:
         try:
             async with self._turns:
-                encoded = await asyncio.to_thread(_encode, reference, self._limits.side_pixels, key[1])
+                encoded = await asyncio.to_thread(encode_reference, reference, self._limits.side_pixels, key[1])
         except CannotFit:
             raise self._too_large(f"reference {reference.name!r}") from None
         finally:
@@ -110,10 +121,10 @@ class ReferenceEncoder:
         if key in self._cache or len(encoded.base64) > self._most_kept:
             return
         self._cache[key] = encoded
-        self._held += len(encoded.base64)
-        while self._held > self._most_kept:
+        self.held_bytes += len(encoded.base64)
+        while self.held_bytes > self._most_kept:
             _, dropped = self._cache.popitem(last=False)
-            self._held -= len(dropped.base64)
+            self.held_bytes -= len(dropped.base64)
 
 
 def _steps(most_bytes: int) -> Iterator[int]:
@@ -132,7 +143,7 @@ def _look_at_its_error(task: asyncio.Task[EncodedReference]) -> None:
         task.exception()
 
 
-def _encode(reference: Reference, side_pixels: int | None, most_bytes: int) -> EncodedReference:
+def encode_reference(reference: Reference, side_pixels: int | None, most_bytes: int) -> EncodedReference:
     try:
         data = reference.file.read_bytes()
     except OSError as error:

@@ -66,7 +66,7 @@ def write(draw: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int], 
 
 def _write_line(draw: ImageDraw.ImageDraw, line: str, left: float, top: int, size: int, color: Color) -> None:
     # Whole runs of one font at a time: scripts whose letters join need to see their neighbours.
-    for font, run in groupby(line, lambda character: _font_for(character, size)):
+    for font, run in groupby(line, lambda character: font_for(character, size)):
         text = "".join(run)
         if font is None:
             for number, character in enumerate(text):
@@ -108,12 +108,12 @@ def _wrap(text: str, size: int, width: int) -> list[str]:
 
 @lru_cache(maxsize=20_000)
 def _advance(character: str, size: int) -> float:
-    font = _font_for(character, size)
+    font = font_for(character, size)
     return float(size) if font is None else font.getlength(character)
 
 
 @lru_cache(maxsize=20_000)
-def _font_for(character: str, size: int) -> Font | None:
+def font_for(character: str, size: int) -> Font | None:
     for number, font in enumerate(_fonts(size)):
         if character.isspace() or _has(font, number, size, character):
             return font

@@ -31,7 +31,8 @@ class LedgerReading:
         self._output = output
         self._bought_only = bought_only
         self._read: tuple[History, Tail] | None = None
-        self._process = (
+        #: The second process, until its result was read.
+        self.process = (
             _started(output, bought_only=bought_only) if _size_bytes(output) >= worth_a_process_bytes else None
         )
 
@@ -39,10 +40,10 @@ class LedgerReading:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
     def history(self) -> History:
         """What the ledger says. Raises `LedgerError` if it is damaged."""
@@ -59,7 +60,7 @@ class LedgerReading:
 
     def _from_process(self) -> tuple[History, Tail] | None:
         """What the other process read; None if it did not come to its end, whatever the reason."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is None or process.stdout is None:
             return None
         with process, process.stdout as stream:

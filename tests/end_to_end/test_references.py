@@ -257,9 +257,9 @@ async def test_many_jobs_with_one_picture_read_it_once(shop: Shop, monkeypatch: 
 
         monkeypatch.setattr(module, name, watched)
 
-    count(checking, "_examined")
-    count(sending, "_encode")
+    count(checking, "examined")
+    count(sending, "encode_reference")
     (shop.path / "photos/logo.png").write_bytes(png())
     shop.table(**{f"job{number}": "" for number in range(100)})
     assert (await shop.run(["photos/logo.png"], limits={"concurrency": 32})).done == 100
-    assert counted == ["_examined", "_encode"]
+    assert counted == ["examined", "encode_reference"]

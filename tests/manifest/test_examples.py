@@ -90,7 +90,7 @@ def test_every_key_has_an_example() -> None:
     from batch.manifest import schema
 
     shown = {path for example in EXAMPLES for path in keys_of(parse(example.encode(), "m.yaml", Problems("")).value)}
-    wanted = {(*path, key) for path, shape in schema._SHAPES.items() for key in shape.model_fields}
+    wanted = {(*path, key) for path, shape in schema.SHAPES.items() for key in shape.model_fields}
 
     # References in `defaults` and in a job have one shape, and so have the limits of a provider and of all.
     wanted -= {path for path in wanted if path[:2] == ("defaults", "references") and ("jobs", *path[1:]) in shown}

@@ -72,9 +72,9 @@ def test_an_unknown_check_or_key_does_no_harm() -> None:
     from batch.manifest import json_schema
 
     shape: dict[str, Any] = {"title": "NewShape", "properties": {"novelty": {}}}
-    json_schema._dress("New", shape)
+    json_schema.dress("New", shape)
     assert shape == {"properties": {"novelty": {}}}
-    assert json_schema._accepted_by(lambda value: value) == {}
+    assert json_schema.accepted_by(lambda value: value) == {}
 
 
 @pytest.mark.parametrize(

@@ -162,13 +162,13 @@ def test_a_folder_is_listed_once(folder: Folder, monkeypatch: pytest.MonkeyPatch
     for number in range(300):
         folder.picture(f"photos/{number}-1.png")
     listed: list[str] = []
-    list_ = wildcards._list
+    list_ = wildcards.list_folder
 
     def watched(path: str) -> Any:
         listed.append(path)
         return list_(path)
 
-    monkeypatch.setattr(wildcards, "_list", watched)
+    monkeypatch.setattr(wildcards, "list_folder", watched)
 
     jobs = folder.jobs('rows: t.csv\njobs: [{id: "{{ n }}", prompt: x, references: ["photos/{{ n }}-*.png"]}]')
 
@@ -180,7 +180,7 @@ def test_a_row_looks_only_at_names_that_begin_like_its_own(tmp_path: Path, monke
     """The work for a row does not grow with the folder."""
     files(tmp_path, *(f"{number:05}-{side}.png" for number in range(3000) for side in "ab"))
     looked_at: list[str] = []
-    fits = wildcards._fits
+    fits = wildcards.fitting
 
     def watched(part: str) -> Callable[[str], Any]:
         def look(name: str) -> Any:
@@ -189,7 +189,7 @@ def test_a_row_looks_only_at_names_that_begin_like_its_own(tmp_path: Path, monke
 
         return look
 
-    monkeypatch.setattr(wildcards, "_fits", watched)
+    monkeypatch.setattr(wildcards, "fitting", watched)
     folders = Folders(str(tmp_path), lambda _: True)
 
     for number in range(3000):
@@ -207,8 +207,7 @@ def test_remembered_names_are_bounded(tmp_path: Path) -> None:
         for number in range(50):
             assert len(folders.matching(marked(f"{number}/*.png"))) == 3
 
-    assert folders._names <= 100
-    assert len(folders._listings) < 10
+    assert 0 < folders.held_names <= 100
 
 
 def test_stars_agree_with_the_expression(tmp_path: Path) -> None:
@@ -221,7 +220,7 @@ def test_stars_agree_with_the_expression(tmp_path: Path) -> None:
         pattern = "".join(dice.choices("ab-**", k=dice.randint(1, 6)))
         if "*" not in pattern or "**" in pattern:
             continue
-        regex = wildcards._expression(marked(pattern))
+        regex = wildcards.expression(marked(pattern))
         assert folders.matching(marked(pattern)) == sorted(filter(regex.match, made), key=natural)
 
 

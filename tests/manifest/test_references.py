@@ -145,13 +145,13 @@ def test_each_file_is_read_once(folder: Folder, monkeypatch: pytest.MonkeyPatch)
     folder.picture("b.png")
     folder.write("t.csv", "n,file\n" + "".join(f"{n},{'ab'[n % 2]}.png\n" for n in range(1000)))
     read: list[str] = []
-    examined = references._examined
+    examined = references.examined
 
     def watched(file: str) -> Any:
         read.append(file)
         return examined(file)
 
-    monkeypatch.setattr(references, "_examined", watched)
+    monkeypatch.setattr(references, "examined", watched)
 
     folder.jobs('rows: t.csv\njobs: [{prompt: "{{ n }}", references: ["{{ file }}"]}]')
 

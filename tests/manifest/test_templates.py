@@ -66,8 +66,8 @@ def test_the_short_way_gives_what_jinja_gives(text: str) -> None:
     short = Template(text, COLUMNS)
     long = Template(text + "{% if 0 %}{% endif %}", COLUMNS)
 
-    assert short._parts is not None
-    assert long._parts is None
+    assert short.is_plain
+    assert not long.is_plain
     assert short.fill(ROW) == long.fill(ROW)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both parsers: a PyYAML built without libyaml has only the slow one."""
     if request.param == "pure":
-        monkeypatch.setattr(yaml_text, "_Loader", yaml_text._PureLoader)
+        monkeypatch.setattr(yaml_text, "_Loader", yaml_text.PureLoader)
     elif not yaml.__with_libyaml__:
         pytest.skip("this PyYAML has no libyaml")
 

@@ -12,7 +12,7 @@ import pytest
 
 from batch.errors import AttemptError, Paid, Undelivered, Unusable
 from batch.providers.addresses import host_may_be_public, is_public_address, safest, url_problem
-from batch.providers.http import DownloadClient
+from batch.providers.http import DownloadClient, WebReader
 
 
 @pytest.fixture
@@ -168,10 +168,12 @@ async def test_a_public_name_with_a_private_address_is_refused(
 @pytest.mark.parametrize(
     "url", ["https://example.com/a.png?x=1", "https://EXAMPLE.com:443/", "https://xn--exmple-cua.com/"]
 )
-async def test_plain_public_addresses_pass(url: str, downloads: Any) -> None:
+async def test_plain_public_addresses_pass(url: str, tools: Any) -> None:
     """The rules refuse tricks, not pictures."""
     assert url_problem(url) is None
-    assert downloads("https://api.example")._reader._client_for(url)
+    reader = WebReader(trusted_origin="https://api.example", timeouts=tools.QUICK)
+    assert reader.client_for(url)
+    await reader.aclose()
     assert host_may_be_public("example.com")
     assert is_public_address("8.8.8.8")
     assert is_public_address("2606:4700::1111")

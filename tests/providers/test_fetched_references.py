@@ -200,7 +200,7 @@ async def test_what_passes_is_no_failure(host: PictureHost, fetch: Fetcher) -> N
     host.replies = {"/x": [http(status="503 Busy"), http(status="500 Oops"), http(png())]}
     fetched = await fetch(f"{CDN}/x")
     assert fetched.get(f"{CDN}/x").problem == ""
-    assert fetch.clock._skipped == 5.0
+    assert fetch.clock.skipped_seconds == 5.0
 
 
 async def test_a_host_that_is_down_is_given_up(host: PictureHost, fetch: Fetcher) -> None:
@@ -315,7 +315,7 @@ async def test_addresses_that_are_never_opened(url: str, fetch: Fetcher, monkeyp
         raise AssertionError("a connection was tried")
 
     monkeypatch.setattr("aiohttp.TCPConnector._wrap_create_connection", never)
-    monkeypatch.setattr(providers_http._PublicResolver, "resolve", never)
+    monkeypatch.setattr(providers_http.PublicResolver, "resolve", never)
     fetched = FetchedReferences(fetch.cache, picture_kind, lambda _: True, fetch.clock, refresh=False)
     await fetched.fetch([url], fetch.told.append)
     assert fetched.get(url).problem.startswith("cannot be fetched: it leads to an address that is not opened (")
@@ -468,7 +468,7 @@ async def test_an_address_costs_little_memory(fetch: Fetcher, monkeypatch: pytes
     await fetched.fetch((f"{CDN}/{n}.png" for n in range(70_000)), fetch.told.append)
     grown = {name: sys.getsizeof(value) - before[name] for name, value in vars(fetched).items()}
     assert [name for name, size_bytes in grown.items() if size_bytes] == ["_seen"]
-    assert (grown["_seen"] + sum(map(sys.getsizeof, fetched._seen))) / 70_000 < 120
+    assert (grown["_seen"] + sum(map(sys.getsizeof, vars(fetched)["_seen"]))) / 70_000 < 120
     assert fetch.told == []
 
 

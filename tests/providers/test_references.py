@@ -231,9 +231,10 @@ async def test_what_is_kept_in_memory_is_bounded(tmp_path: Path) -> None:
     given = [reference(tmp_path, picture() + bytes([number]) * 700, name=str(number)) for number in range(4)]
     for one in (*given[:2], given[0], *given[2:]):
         await encoder.encode([one])
-    assert [sha256 for sha256, _ in encoder._cache] == [given[2].sha256, given[3].sha256]
+    assert encoder.kept == [given[2].sha256, given[3].sha256]
     await encoder.encode([reference(tmp_path, picture() + b"x" * 9000, name="large")])
-    assert encoder._held == sum(len(kept.base64) for kept in encoder._cache.values()) <= 2500
+    assert encoder.kept == [given[2].sha256, given[3].sha256]
+    assert 0 < encoder.held_bytes <= 2500
     given[3].file.unlink()
     assert (await encoder.encode([given[3]]))[0].mime == "image/png"
 
@@ -241,13 +242,13 @@ async def test_what_is_kept_in_memory_is_bounded(tmp_path: Path) -> None:
 async def test_one_picture_is_worked_on_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many requests need it, at once or one after the other, and whoever of them gives up."""
     worked_on: list[str] = []
-    encode = references._encode
+    encode = references.encode_reference
 
     def watched(picture: Reference, *args: Any) -> Any:
         worked_on.append(picture.name)
         return encode(picture, *args)
 
-    monkeypatch.setattr(references, "_encode", watched)
+    monkeypatch.setattr(references, "encode_reference", watched)
     shared = reference(tmp_path, noise(size=(300, 300)), name="shared")
     encoder = ReferenceEncoder(SMALL)
 
@@ -262,7 +263,7 @@ async def test_one_picture_is_worked_on_once(tmp_path: Path, monkeypatch: pytest
 
     assert worked_on == ["shared"]
     assert len(made) == 1
-    assert encoder._making == {}
+    assert not encoder.is_busy
 
 
 async def test_an_error_is_told_to_all_who_wait(tmp_path: Path) -> None:

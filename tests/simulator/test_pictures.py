@@ -91,16 +91,20 @@ def test_any_text_can_be_written(prompt: str) -> None:
     assert image.size == (256, 1024)
 
 
+def forget_fonts() -> None:
+    for function in vars(fonts).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
+
+
 def test_characters_without_a_font_are_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine without fonts a prompt still leaves its trace."""
-    for cached in (fonts._fonts, fonts._font_for, fonts._advance, fonts._missing_shape):
-        cached.cache_clear()
+    forget_fonts()
     monkeypatch.setattr(fonts, "_font_files", tuple)
-    assert fonts._font_for("山", 20) is None
+    assert fonts.font_for("山", 20) is None
     written, empty = (pictures.draw(Ask(model=MODEL, prompt=p), 400, 400) for p in ("山", " "))
     assert written.crop((0, 267, 400, 360)).tobytes() != empty.crop((0, 267, 400, 360)).tobytes()
-    for cached in (fonts._fonts, fonts._font_for, fonts._advance, fonts._missing_shape):
-        cached.cache_clear()
+    forget_fonts()
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])

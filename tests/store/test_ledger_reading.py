@@ -52,15 +52,15 @@ def known(history: History) -> list[Any]:
     """Everything in it, whatever attributes it has."""
     rows = [(history.key_at(row), history.at(row)) for row in range(len(history))]
     rest = {name: value for name, value in vars(history).items() if name not in ("_rows", "_kinds")}
-    return [rows, rest, history._rows.columns, history._kinds.facts]
+    return [rows, rest, vars(history)["_rows"].columns, vars(history)["_kinds"].facts]
 
 
 def test_a_second_process_reads_the_same(output: Path) -> None:
     """Every row, number and open attempt, the torn end, and what is applied afterwards."""
     with LedgerReading(output, worth_a_process_bytes=0) as reading:
-        assert reading._process is not None
+        assert reading.process is not None
         history, tail = reading.history(), reading.tail()
-        assert reading._process is None
+        assert reading.process is None
     here, tail_here = replay(output)
     assert known(history) == known(here)
     assert tail == tail_here
@@ -108,6 +108,6 @@ def test_a_damaged_ledger_is_told_by_whoever_reads_it(output: Path) -> None:
 def test_leaving_ends_the_other_process(output: Path) -> None:
     """A mistake in the manifest, found first, leaves nobody reading on."""
     with LedgerReading(output, worth_a_process_bytes=0) as reading:
-        process = reading._process
+        process = reading.process
     assert process is not None
     assert process.poll() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,39 @@ from batch.store.ballast import Ballast
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
 
+class Spool(AttemptSpool):
+    """The spool of one attempt, which can be made again."""
+
+    def __init__(self, folder: Path, job: str = "shirt.v2", number: int = 1, files: AnswerFiles | None = None) -> None:
+        super().__init__(str(folder), attempt_stem(job, number), Ballast(str(folder)), files)
+        self.again: Callable[[], Spool] = lambda: Spool(folder, job, number)
+
+
 @pytest.fixture
-def spool(tmp_path: Path) -> AttemptSpool:
-    return AttemptSpool(str(tmp_path), attempt_stem("shirt.v2", 1), Ballast(str(tmp_path)))
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path)
 
 
-def again(spool: AttemptSpool) -> AttemptSpool:
+def again(spool: Spool) -> Spool:
     """The same attempt, as a later run sees it."""
-    return AttemptSpool(os.path.dirname(spool._base), os.path.basename(spool._base), spool._ballast)
+    return spool.again()
 
 
-def test_a_sealed_answer_is_loaded_as_it_was(spool: AttemptSpool, make: Any) -> None:
+def test_a_sealed_answer_is_loaded_as_it_was(spool: Spool, make: Any) -> None:
     """P4: status, headers, body and blobs, with their files found again."""
     received, _ = make.receive(spool, b"picture", body=b'{"a":"spool://0"}')
 
     assert again(spool).load() == received
 
 
-def test_an_attempt_without_an_answer_loads_as_none(spool: AttemptSpool) -> None:
+def test_an_attempt_without_an_answer_loads_as_none(spool: Spool) -> None:
     """Half a picture is no answer."""
     spool.new_blob().write(b"half")
 
     assert again(spool).load() is None
 
 
-def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: Spool, make: Any) -> None:
     """A crash in the middle of the write leaves an attempt that is unknown, not a run that cannot start."""
     make.receive(spool, b"picture", body=b'{"some":"body"}')
     path = tmp_path / "shirt.v2~1.answer"
@@ -53,7 +62,7 @@ def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: Attempt
     assert again(spool).load() is None
 
 
-def test_an_answer_whose_picture_lost_its_end_does_not_count(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+def test_an_answer_whose_picture_lost_its_end_does_not_count(tmp_path: Path, spool: Spool, make: Any) -> None:
     """After a power cut the files of one attempt need not be of the same moment."""
     make.receive(spool, b"picture", b"second")
     os.truncate(tmp_path / "shirt.v2~1.1", 3)
@@ -61,7 +70,7 @@ def test_an_answer_whose_picture_lost_its_end_does_not_count(tmp_path: Path, spo
     assert again(spool).load() is None
 
 
-def test_files_are_numbered_in_the_order_they_are_opened(tmp_path: Path, spool: AttemptSpool) -> None:
+def test_files_are_numbered_in_the_order_they_are_opened(tmp_path: Path, spool: Spool) -> None:
     """The answer speaks of its long strings by number."""
     for _ in range(3):
         spool.new_blob().close()
@@ -69,7 +78,7 @@ def test_files_are_numbered_in_the_order_they_are_opened(tmp_path: Path, spool: 
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"shirt.v2~1.{number}" for number in range(3)]
 
 
-def test_discarding_removes_every_file(tmp_path: Path, spool: AttemptSpool, make: Any) -> None:
+def test_discarding_removes_every_file(tmp_path: Path, spool: Spool, make: Any) -> None:
     """Their content stands elsewhere by then."""
     make.receive(spool, b"one", b"two")
 
@@ -80,7 +89,7 @@ def test_discarding_removes_every_file(tmp_path: Path, spool: AttemptSpool, make
 
 
 def test_a_file_that_cannot_be_removed_is_no_failure(
-    tmp_path: Path, spool: AttemptSpool, make: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spool: Spool, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempt is recorded; calling it failed now would be wrong."""
     make.receive(spool, b"one")
@@ -108,7 +117,7 @@ def test_sweeping_leaves_what_an_open_attempt_claims(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "write", "close"])
-def test_a_failing_disk_is_a_storage_error(spool: AttemptSpool, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_a_storage_error(spool: Spool, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """P22: never an error that would look like the job's own."""
     writer = spool.new_blob() if call != "open" else None
 
@@ -121,14 +130,14 @@ def test_a_failing_disk_is_a_storage_error(spool: AttemptSpool, call: str, monke
             _use(spool, writer)
 
 
-def _use(spool: AttemptSpool, writer: Any) -> None:
+def _use(spool: Spool, writer: Any) -> None:
     if writer is None:
         spool.new_blob()
     writer.write(b"bytes")
     writer.close()
 
 
-def test_a_seal_that_fails_is_no_seal(spool: AttemptSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seal_that_fails_is_no_seal(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be written was not received."""
     real = os.write
 
@@ -145,7 +154,7 @@ def test_a_seal_that_fails_is_no_seal(spool: AttemptSpool, monkeypatch: pytest.M
     assert again(spool).load() is None
 
 
-def test_an_older_file_in_the_way_is_replaced(tmp_path: Path, spool: AttemptSpool) -> None:
+def test_an_older_file_in_the_way_is_replaced(tmp_path: Path, spool: Spool) -> None:
     """A run that died after its `try` may have left one; a link there is not followed."""
     (tmp_path / "target").write_bytes(b"precious")
     (tmp_path / "shirt.v2~1.0").symlink_to(tmp_path / "target")
@@ -158,7 +167,7 @@ def test_an_older_file_in_the_way_is_replaced(tmp_path: Path, spool: AttemptSpoo
     assert (tmp_path / "shirt.v2~1.0").read_bytes() == b"new"
 
 
-def test_headers_in_odd_characters_survive(spool: AttemptSpool) -> None:
+def test_headers_in_odd_characters_survive(spool: Spool) -> None:
     """Servers send raw bytes; they arrive here as text that no encoding may refuse."""
     received = Received(status=200, headers={"x": "\udcff\u2028"}, body=b"", blobs=(), seconds=1.0)
     spool.seal(received)
@@ -172,8 +181,8 @@ def test_headers_in_odd_characters_survive(spool: AttemptSpool) -> None:
 
 def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
     """A longer answer that stood in the file before leaves no trace in the next one."""
-    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
-    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    files = AnswerFiles(str(tmp_path))
+    first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"long":"' + b"x" * 500 + b'"}')
     first.discard()
     received, _ = make.receive(second, body=b"{}")
@@ -192,8 +201,8 @@ def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
 
 def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, make: Any) -> None:
     """What was set aside in rejected/ is the same file until the spool lets go of it."""
-    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
-    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    files = AnswerFiles(str(tmp_path))
+    first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"paid":"for"}')
     os.link(tmp_path / "shirt~1.answer", tmp_path / "kept")
     kept = (tmp_path / "kept").read_bytes()
@@ -206,8 +215,8 @@ def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, mak
 
 def test_what_stood_in_a_file_before_is_never_taken_for_an_answer(tmp_path: Path, make: Any) -> None:
     """After a power cut the name may be new and the content old, or the beginning new and the rest old."""
-    files, ballast = AnswerFiles(str(tmp_path)), Ballast(str(tmp_path))
-    first, second = (AttemptSpool(str(tmp_path), attempt_stem("shirt", n), ballast, files) for n in (1, 2))
+    files = AnswerFiles(str(tmp_path))
+    first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"first":"' + b"1" * 90 + b'"}')
     old = (tmp_path / "shirt~1.answer").read_bytes()
     first.discard()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from pathlib import Path
@@ -111,9 +112,14 @@ async def test_a_picture_named_before_the_crash_keeps_its_name(
     store, stack = await open_store()
     ticket = await store.begin(make.job(), why="new")
     _, answer = make.receive(ticket.spool, make.picture())
-    monkeypatch.setattr(store._ledger, "append", lambda lines: (_ for _ in ()).throw(StorageError("disk")))
-    with pytest.raises(StorageError):
-        await store.keep(ticket, answer, make.facts())
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "disk")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fdatasync", broken)
+        with pytest.raises(StorageError):
+            await store.keep(ticket, answer, make.facts())
     await stack.aclose()
 
     later, _ = await open_store()

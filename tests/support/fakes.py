@@ -57,7 +57,7 @@ class FakeClock:
         if not self._sleepers:
             self._driving = False
             return
-        if not loop._ready:
+        if not loop._ready:  # noqa: SLF001  (asyncio shows nowhere else whether anything can run)
             wakes_at, _, woken = heapq.heappop(self._sleepers)
             self.time = max(self.time, wakes_at)
             woken.set_result(None)
@@ -69,16 +69,16 @@ class QuickClock(FakeClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._skipped = 0.0
+        self.skipped_seconds = 0.0
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time() + self._skipped
+        return asyncio.get_running_loop().time() + self.skipped_seconds
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        self._skipped += seconds
+        self.skipped_seconds += seconds
         await asyncio.sleep(0)
 
 
