@@ -42,7 +42,7 @@ Exit codes:
    0  every job is done
    1  finished, but some jobs failed for good
    2  wrong command line
-   3  some requests may be paid without a result, or a bought file is missing
+   3  some requests may be paid without a result, or a bought file is missing or altered
   65  the manifest, its rows or the ledger are wrong; nothing was sent
   66  the manifest cannot be read
   70  a bug in imagebatch
@@ -141,12 +141,15 @@ def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "refresh_references",
         "max_cost",
         "finish_by",
+        "again",
     )
 
     @functools.wraps(function)
-    def with_wishes(*args: Any, canary: int | None = None, ignore_not_before: bool = False, **options: Any) -> Any:
+    def with_wishes(
+        *args: Any, canary: int | None = None, ignore_not_before: bool = False, yes: bool = False, **options: Any
+    ) -> Any:
         given = {name: options.pop(name) for name in names}
-        wishes = _wishes(**given, canary=canary, ignore_not_before=ignore_not_before)
+        wishes = _wishes(**given, canary=canary, ignore_not_before=ignore_not_before, yes=yes)
         return function(*args, wishes=wishes, **options)
 
     for option in reversed(_WISHES_OPTIONS):
@@ -191,6 +194,13 @@ _WISHES_OPTIONS: Final = (
         "--resend",
         type=click.Choice(["unknown"]),
         help="unknown: send every job once more whose request got no answer. May be paid twice.",
+    ),
+    click.option(
+        "--again",
+        metavar="WHAT",
+        multiple=True,
+        help="Make done pictures again, beside the old ones: an id, a pattern such as 'tea-*', missing (those whose "
+        "file is gone) or @FILE with ids, one a line. May be repeated. Charged again; asks first, or needs --yes.",
     ),
     click.option(
         "--on-changed",
@@ -248,8 +258,10 @@ def _wishes(
     refresh_references: bool,
     max_cost: float | None,
     finish_by: datetime | None,
+    again: tuple[str, ...],
     canary: int | None,
     ignore_not_before: bool,
+    yes: bool,
 ) -> Wishes:
     from batch.plan import Selection
     from batch.planning import Wishes
@@ -268,6 +280,8 @@ def _wishes(
         refresh_references=refresh_references,
         max_cost=max_cost,
         finish_by=finish_by,
+        again=again,
+        yes=yes,
         resend_unknown=resend == "unknown",
         ignore_not_before=ignore_not_before,
     )
@@ -286,6 +300,7 @@ def _wishes(
 @click.option(
     "--ignore-not-before", is_flag=True, help="Start although the last run said until when a day's quota is used up."
 )
+@click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
@@ -328,11 +343,11 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
     budget_ends = None if affordable is None else (affordable.jobs, affordable.cap.words())
     if as_json:
         name = planned.manifest.settings.name
-        _print_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends))
+        _print_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends, planned.lost_files))
     else:
         shown = found.changed[:_CHANGES_SHOWN]
         how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
-        _print(plan_lines(found, str(path), planned.forecast, how, budget_ends))
+        _print(plan_lines(found, str(path), planned.forecast, how, budget_ends, planned.lost_files))
 
 
 @cli.command(short_help="Show why one job will be sent, or will not.")
@@ -373,8 +388,9 @@ def status(directory: Path, *, as_json: bool) -> None:
 @click.option(
     "--as",
     "decided",
-    type=click.Choice(["paid", "unpaid", "failed"]),
-    help="paid: charged, count it and hold the job. unpaid: not charged, send it again. failed: close it.",
+    type=click.Choice(["paid", "unpaid", "failed", "accepted"]),
+    help="paid: charged, count it and hold the job. unpaid: not charged, send it again. failed: close it. accepted: "
+    "its picture is gone or altered (ID missing: all that are gone), and that is all right.",
 )
 @click.option("--note", default="", metavar="TEXT", help="Why; kept in the ledger.")
 @click.option("--list", "listed", is_flag=True, help="Show the requests, as the provider's log knows them.")
@@ -392,8 +408,8 @@ def resolve(
     from batch.clock import SystemClock
     from batch.model import Decided
     from batch.report.unknown import resolved_lines, unknown_lines
+    from batch.resolve import accept, unknown_attempts
     from batch.resolve import resolve as write_decision
-    from batch.resolve import unknown_attempts
 
     if listed == bool(job_ids or decided):
         raise click.UsageError("either --list, or the ids of jobs and --as paid|unpaid|failed")
@@ -402,6 +418,10 @@ def resolve(
     if listed:
         attempts = unknown_attempts(directory)
         lines = unknown_lines(attempts, str(directory))
+    elif decided == Decided.ACCEPTED:
+        attempts = []
+        accepted = asyncio.run(accept(directory, job_ids, note=note, clock=SystemClock()))
+        lines = resolved_lines(attempts, accepted, Decided.ACCEPTED)
     else:
         decision = Decided(decided or "")
         attempts = asyncio.run(write_decision(directory, job_ids, decision, note=note, clock=SystemClock()))

@@ -2,7 +2,9 @@
 
     BatchError
     ├── InputError            the job manifest or its rows are wrong; a list of problems      exit 65
-    │   └── MissingInputError the manifest file itself cannot be read                         exit 66
+    │   ├── MissingInputError the manifest file itself cannot be read                         exit 66
+    │   └── OptionError       what was asked of this one run cannot be                        exit 2
+    ├── Declined              a person said no to what it costs; nothing was sent             exit 1
     ├── ConfigError           key, endpoint or limits are wrong                               exit 78
     ├── LedgerError           ledger.jsonl is damaged or from a newer version                 exit 65
     ├── OutputError           the output folder cannot be used                                exit 73
@@ -107,6 +109,18 @@ class MissingInputError(InputError):
     """The manifest file does not exist or is not a readable file."""
 
     exit_code = ExitCode.NO_INPUT
+
+
+class OptionError(InputError):
+    """What the caller asked of this one run cannot be: an id that no job has. Nothing was sent."""
+
+    exit_code = ExitCode.USAGE
+
+
+class Declined(BatchError):
+    """A person was asked and said no. Nothing was sent."""
+
+    exit_code = ExitCode.FAILED_JOBS
 
 
 class ConfigError(BatchError):

@@ -207,11 +207,13 @@ Outcome: TypeAlias = Done | Failed | Unknown | Pending
 
 
 class Decided(StrEnum):
-    """What a person found out about requests whose outcome was unknown."""
+    """What a person found out about requests whose outcome was unknown, or decided about a bought file."""
 
     PAID = "paid"
     UNPAID = "unpaid"
     FAILED = "failed"
+    #: A picture that was bought is gone or altered, and that is all right.
+    ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,3 +297,8 @@ class Summary:
     endpoints_out: Mapping[str, str] = field(default_factory=dict)
     #: The built-in simulator answered: the money is what it would have cost.
     simulated: bool = False
+    #: Of the done, how many have a file with another size than what was bought; `missing` are those without one.
+    altered: int = 0
+    #: The first of these files, relative to the output folder.
+    missing_files: tuple[str, ...] = ()
+    altered_files: tuple[str, ...] = ()

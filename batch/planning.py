@@ -17,13 +17,14 @@ from typing import Final
 from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
 from batch.clock import Clock, SystemClock
-from batch.errors import InputError, OutputError, Problem
+from batch.errors import InputError, OptionError, OutputError, Problem
 from batch.events import Listener
 from batch.manifest import Manifest, load_manifest
 from batch.model import Job, Lane
 from batch.plan import (
     DECISIONS,
     Adopt,
+    Again,
     Decision,
     Forecast,
     Plan,
@@ -38,6 +39,7 @@ from batch.plan import (
 )
 from batch.settings import Budget, ChangedPolicy
 from batch.store.history import History, JobHistory
+from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.rehearsal import rehearsal_folder
 from batch.store.store import FolderToReuse
 
@@ -45,6 +47,7 @@ from batch.store.store import FolderToReuse
 _NAMES_COMPARED: Final = 20_000
 #: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
 _REPLACED_AT_LEAST: Final = 20
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,9 @@ class Wishes:
     `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
     With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
-    beside those of the manifest. `finish_by` is when everything is to be there: from some time before it on the cheap
+    beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
+    pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: nobody need be asked about the
+    price of that. `finish_by` is when everything is to be there: from some time before it on the cheap
     lane is too slow.
     """
 
@@ -70,6 +75,8 @@ class Wishes:
     refresh_references: bool = False
     max_cost: float | None = None
     finish_by: datetime | None = None
+    again: tuple[str, ...] = ()
+    yes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,21 @@ class Prepared:
         )
         if plan.named == 0:
             raise InputError([self._nothing_is_called_so(selection.only)])
+        unmet = self.policies.again.unmet
+        if unmet:
+            raise OptionError([self._nothing_to_make_again(unmet)])
         return plan
+
+    def refuse_unasked_remakes(self, plan: Plan) -> str:
+        """The question to put before pictures are bought again, or "" if there is none to ask."""
+        named = [plan.remade]
+        if self.wishes.again and self.policies.changed is not ChangedPolicy.RERUN:
+            named += [group for name, group in plan.groups.items() if name == "to do: changed"]
+        jobs = sum(group.count for group in named)
+        if not jobs or self.wishes.yes:
+            return ""
+        price = sum(group.price_usd for group in named)
+        return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.2f} at list price"
 
     @property
     def budget(self) -> Budget:
@@ -176,6 +197,11 @@ class Prepared:
         )
         raise InputError([Problem(message=message, file=str(self.manifest.path))])
 
+    def _nothing_to_make_again(self, unmet: Sequence[str]) -> Problem:
+        shown = ", ".join(unmet[:_NAMED]) + (f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else "")
+        message = f"--again: no job is called {shown}{_hint(unmet[0], self.manifest.jobs())}"
+        return Problem(message=message, file=str(self.manifest.path))
+
     def _nothing_is_called_so(self, patterns: Sequence[str]) -> Problem:
         wanted = ", ".join(patterns)
         message = f"--only: no job is called {wanted}{_hint(wanted, self.manifest.jobs())}"
@@ -223,6 +249,13 @@ class Planned:
         return Affordable(jobs=jobs, cap=tightest)
 
     @property
+    def lost_files(self) -> LostFiles:
+        """The first files of the manifest's jobs that are gone or altered."""
+        if not (self.plan.count("skip: missing") or self.plan.count("skip: altered")):
+            return NONE_LOST
+        return lost_files(self.output, self.history, self.plan.order)
+
+    @property
     def forecast(self) -> Forecast:
         """What it will cost and how long it will take."""
         return forecast(self.plan, self.manifest.settings, simulated=self.prepared.is_rehearsal)
@@ -261,6 +294,7 @@ def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> P
             resend_unknown=wishes.resend_unknown,
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
+            again=_again(wishes.again),
         ),
         wishes=wishes,
         reuse=tuple(FolderToReuse(folder, bought_only=not simulated) for folder in wishes.reuse),
@@ -282,6 +316,21 @@ def _wish(text: str) -> Wish | None:
         return Wish(text) if text else None
     except WishProblem as problem:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
+
+
+def _again(words: Sequence[str]) -> Again:
+    files = [word[1:] for word in words if word.startswith("@")]
+    ids = [line.strip() for file in files for line in _lines_of(file)]
+    return Again((word for word in words if not word.startswith("@")), filter(None, ids))
+
+
+def _lines_of(file: str) -> list[str]:
+    """A file of ids, one a line."""
+    try:
+        return Path(file).read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise OptionError([Problem(message=f"--again: cannot read {file or 'a file without a name'}: {why}")]) from None
 
 
 def _hint(wanted: str, jobs: Iterator[Job]) -> str:

@@ -8,15 +8,16 @@ money is spent and the job stays held), `unpaid` (it never happened: the job may
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from batch.clock import Clock
 from batch.errors import InputError, OutputError, Problem
 from batch.model import Decided, UnknownAttempt, job_key
 from batch.store.history import History, State
 from batch.store.ledger import read_records
+from batch.store.lost_files import lost_records
 from batch.store.store import look_into, output_folder
 
 _NOT_UNKNOWN = {
@@ -26,6 +27,12 @@ _NOT_UNKNOWN = {
     State.FAILED: "it failed, and that is known",
     State.RETRYABLE: "it failed, and that is known",
     State.WAITING: "it is to be sent again anyway",
+}
+#: Instead of an id: all whose file is gone.
+MISSING: Final = "missing"
+_NOT_LOST = {
+    State.DONE: "its picture is there, as it was bought",
+    State.UNKNOWN: "its last request may have been charged; decide on that first",
 }
 
 
@@ -58,6 +65,45 @@ async def resolve(
                 usd = sum(attempt.usd for attempt in found if attempt.job == job_id)
                 await store.resolve(job_id, decided, maybe_usd=usd, note=note)
     return [attempt for attempt in found if attempt.job in wanted]
+
+
+async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Clock) -> int:
+    """Take note, durably, that a job's picture is gone or altered, or that a new one could not be had and the one it
+    had will do: it counts as done from now on. `missing` among the ids means all whose file is gone.
+
+    Returns how many jobs that were. Raises `InputError` if there is nothing to accept, `LockedError` while a run is on.
+    """
+    _require_ledger(output)
+    with output_folder(output) as folder:
+        history = folder.history
+        wanted = dict.fromkeys(each for each in job_ids if each != MISSING)
+        if MISSING in job_ids:
+            wanted.update(dict.fromkeys(_gone(output, history)))
+        _refuse_what_is_whole(wanted, history)
+        run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        async with folder.open(run_id, clock) as store:
+            for job_id in wanted:
+                await store.resolve(job_id, Decided.ACCEPTED, maybe_usd=0.0, note=note)
+    return len(wanted)
+
+
+def _gone(output: Path, history: History) -> Iterator[str]:
+    for record in lost_records(output, history):
+        if history.of(job_key(record["job"])).missing:
+            yield record["job"]
+
+
+def _refuse_what_is_whole(wanted: Mapping[str, None], history: History) -> None:
+    problems = []
+    for job_id in wanted:
+        past = history.of(job_key(job_id))
+        is_lost = past.state is State.DONE and (past.missing or past.altered)
+        has_old = past.versions and past.spec == past.bought_spec and past.state in (State.FAILED, State.RETRYABLE)
+        if not (is_lost or has_old):
+            why = _NOT_LOST.get(past.state, "it has no picture") if past.versions else "it has no picture"
+            problems.append(Problem(message=f"nothing to accept: {why}", job=job_id))
+    if problems:
+        raise InputError(problems)
 
 
 def _require_ledger(output: Path) -> None:

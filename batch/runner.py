@@ -30,8 +30,10 @@ from batch.errors import (
     BatchError,
     CanaryFailed,
     ConfigError,
+    Declined,
     ExitCode,
     InputError,
+    OptionError,
     OutputError,
     Problem,
     RunStopper,
@@ -43,7 +45,7 @@ from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
 from batch.opening import OpenAccount, open_vendors, read_keys
 from batch.own_load import OwnLoad
-from batch.plan import MAY_SEND, Plan, ToDo, decide, name_examples, resend_places
+from batch.plan import MAY_SEND, OPEN, Group, Plan, ToDo, decide, name_examples, resend_places
 from batch.planning import Planned, Prepared, Wishes, prepare
 from batch.providers.fetched_references import FetchedReferences
 from batch.providers.reference_cache import ReferenceCache, cache_folder
@@ -51,6 +53,7 @@ from batch.report.now import Now
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.settings import ChangedPolicy
 from batch.store.history import History
+from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.now import NowFile
 from batch.store.records import job_of, terms_of
 from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
@@ -151,6 +154,7 @@ async def run(
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
+        await _agree_to_remakes(prepared, plan, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
         left_out = _left_out(prepared, accounts, folder, clock) if plan.to_do else []
         too_early = _too_early(prepared, plan, left_out)
@@ -247,6 +251,17 @@ def _agreed_plan(prepared: Prepared, history: Callable[[], History], control: Ru
         prepared = prepared.with_changed(policy)
         return prepared, prepared.plan(history)
     raise InputError([_edited(plan, prepared)])
+
+
+async def _agree_to_remakes(prepared: Prepared, plan: Plan, control: RunControl) -> None:
+    """Nothing that has its picture is bought again before a person knows the price."""
+    question = prepared.refuse_unasked_remakes(plan)
+    if not question:
+        return
+    if control.ask is None:
+        raise OptionError([Problem(message=f"--again: {question}; add --yes to send them")])
+    if not await control.ask(f"{question}. Send them?"):
+        raise Declined("you said no; nothing was sent")
 
 
 def _edited(plan: Plan, prepared: Prepared) -> Problem:
@@ -366,6 +381,7 @@ class _Run:
     _takeover: Takeover = field(init=False)
     _leftovers: Leftovers = field(init=False)
     _ended: Scheduler | None = field(init=False, default=None)
+    _reopened: Group = field(init=False, default_factory=Group)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
@@ -407,6 +423,7 @@ class _Run:
         if unknown_money:
             self.listener.message(unknown_money)
         await self._takeover.before_the_run()
+        self._count_reopened()
 
     async def _after_the_jobs(self, scheduler: Scheduler) -> BatchError | None:
         """Returns what went wrong: the run is over, and its summary comes whatever fails."""
@@ -417,6 +434,20 @@ class _Run:
         except (StorageError, InputError) as error:
             return error
         return None
+
+    def _count_reopened(self) -> None:
+        """What an earlier run left open, and is sent once more by what is known now."""
+        if not self.plan.count("skip: open"):
+            return
+        for job, code in self.plan.pairs(self.prepared.manifest.jobs()):
+            if code == OPEN:
+                decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
+                if isinstance(decision, ToDo):
+                    self._reopened.add(self.prepared.picture_usd(job), 0.0)
+
+    @property
+    def _to_do(self) -> int:
+        return self.plan.to_do + self._reopened.count
 
     def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
         if isinstance(outcome, Pending):
@@ -444,10 +475,10 @@ class _Run:
             output=str(self.store.output),
             endpoint=_called(self.prepared.accounts),
             jobs=self.plan.jobs,
-            done=self.plan.jobs - self.plan.to_do,
-            to_do=self.plan.to_do,
+            done=self.plan.jobs - self._to_do,
+            to_do=self._to_do,
             concurrency=settings.concurrency,
-            expected_usd=self.plan.usd,
+            expected_usd=self.plan.usd + self._reopened.price_usd,
             simulated=self.prepared.is_rehearsal,
         )
 
@@ -491,20 +522,20 @@ class _Run:
 
     def _deadline(self) -> Deadline | None:
         finish_by = self.prepared.wishes.finish_by
-        return None if finish_by is None else Deadline(finish_by, self.plan.to_do, self.clock)
+        return None if finish_by is None else Deadline(finish_by, self._to_do, self.clock)
 
     def _canary(self) -> Canary | None:
         """The jobs to send first, if there are some and others to spare with them."""
         wished = self.prepared.wishes.canary
         settings = self.prepared.manifest.settings.canary
         jobs = settings.jobs if wished is None else wished
-        if not 0 < jobs < self.plan.to_do:
+        if not 0 < jobs < self._to_do:
             return None
 
         async def judge(ends: Counter[type[Outcome]]) -> CanaryFailed | None:
             failed = jobs - ends[Done]
             if self.control.ask is not None:
-                left = self.plan.to_do - jobs
+                left = self._to_do - jobs
                 words = f"{ends[Done]} of the first {jobs} jobs got a picture, see {self.store.output}/images. "
                 if await self.control.ask(f"{words}Send the other {left:,} jobs?"):
                     return None
@@ -545,6 +576,9 @@ class _Run:
             adopted=self._takeover.adopted,
             endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
+            lost=lost_files(self.store.output, history, self.plan.order)
+            if totals.missing or totals.altered
+            else NONE_LOST,
         )
         return conclude(
             self.prepared.manifest.settings.name,

@@ -57,7 +57,16 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
     "report": (
-        (*GROUND, "plan", "store.history", "store.ledger", "store.now", "store.records"),
+        (
+            *GROUND,
+            "plan",
+            "store.history",
+            "store.ledger",
+            "store.lost_files",
+            "store.now",
+            "store.records",
+            "store.rehearsal",
+        ),
         "reports read what happened; they make nothing happen",
     ),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),

@@ -1,11 +1,13 @@
 """What is left to do, and why. Pure: from jobs and their history to decisions; nothing is read or written here.
 
-`decide` looks at one job and its past; `make` goes through all of them; `choice` narrows what is sent to what the
-user selected; `adoption` finds pictures that need not be bought again; `forecast` looks ahead; `wish` reads `--retry`.
+`decide` looks at one job and its past; `make` goes through all of them; `again` names what is made again; `choice`
+narrows what is sent to what the user selected; `adoption` finds pictures that need not be bought again; `forecast`
+looks ahead; `wish` reads `--retry`.
 """
 
 from batch.plan.adoption import Source, sources_of_copies
-from batch.plan.choice import LEFT_OUT, MAY_SEND, SET_ASIDE, Selection
+from batch.plan.again import Again
+from batch.plan.choice import LEFT_OUT, MAY_SEND, OPEN, SET_ASIDE, Selection
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
@@ -15,8 +17,10 @@ __all__ = [
     "DECISIONS",
     "LEFT_OUT",
     "MAY_SEND",
+    "OPEN",
     "SET_ASIDE",
     "Adopt",
+    "Again",
     "Change",
     "Decision",
     "Forecast",

@@ -20,7 +20,8 @@ RENAMED: Final = DECISIONS.index("adopt: renamed")
 SAME: Final = DECISIONS.index("adopt: same")
 REUSED: Final = DECISIONS.index("adopt: reused")
 COPY: Final = DECISIONS.index("skip: copy")
-_TO_SEND: Final = frozenset(range(SENDING))
+#: A remake is wanted although the same picture is there.
+_TO_SEND: Final = frozenset(range(SENDING)) - {DECISIONS.index("to do: remake")}
 #: Sent before, and without a picture.
 _UNSETTLED: Final = frozenset(map(DECISIONS.index, ("skip: open", "skip: failed", "skip: held", "skip: set aside")))
 _ROW_BITS: Final = 32

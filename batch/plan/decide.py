@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from batch.model import Job, Reference
+from batch.plan.again import Again
 from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import JobHistory, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToDo:
-    """This job will be sent. `because`: `new`, `again` (failed before), `resend` (outcome unknown), `changed`.
+    """This job will be sent. `because`: `new`, `again` (failed before), `resend` (outcome unknown), `changed`,
+    `remake` (a person wants another picture, by `--again`), `missing` (the same, for its file is gone).
 
-    `asked_for`: a person named its cause in `--retry`, so no budget of the program's own stands before it.
+    `asked_for`: a person named its cause in `--retry`, or the job in `--again`, so no budget of the program's own
+    stands before it.
     """
 
     job: Job
@@ -37,7 +40,8 @@ class Adopt:
 class Skip:
     """This job will not be sent.
 
-    `because`: `done`, `failed`, `held` (unknown), `changed`, `missing` (bought, but its file is gone), `set aside`
+    `because`: `done`, `failed`, `held` (unknown), `changed`, `missing` (bought, but its file is gone), `altered`
+    (bought, but its file has another size), `set aside`
     (failed in the same way run after run), `copy` (waits for the job that asks for the same picture), `left out`
     (not selected this time), `open` (an earlier run sent it and did not come to an end; the next run settles that
     first, from what arrived).
@@ -57,7 +61,7 @@ class Policies:
     `retry` says of a failed or unknown job whether it is wanted again although it would not be sent by itself. A
     job that ended `set_aside_after` runs in the same way waits until it is. `resend_unknown`: all jobs whose outcome
     is unknown are wanted, but for those that a person found to be charged. `dedupe`: jobs that ask for exactly
-    the same picture share one.
+    the same picture share one. `again`: jobs that a person wants made again.
     """
 
     unknown: UnknownPolicy = UnknownPolicy.RESEND
@@ -66,6 +70,7 @@ class Policies:
     resend_unknown: bool = False
     set_aside_after: int = 5
     dedupe: bool = False
+    again: Again = field(default_factory=Again)
 
     def wants(self, past: JobHistory) -> bool:
         """Whether a person asked for this job again."""
@@ -80,6 +85,8 @@ DECISIONS: Final = (
     "to do: again",
     "to do: resend",
     "to do: changed",
+    "to do: remake",
+    "to do: missing",
     "skip: open",
     "adopt: renamed",
     "adopt: same",
@@ -89,6 +96,7 @@ DECISIONS: Final = (
     "skip: held",
     "skip: changed",
     "skip: missing",
+    "skip: altered",
     "skip: set aside",
     "skip: copy",
     "skip: left out",
@@ -103,36 +111,49 @@ def name_of(decision: Decision) -> str:
 
 def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
     """Whether a job is to be sent, by its own history alone."""
-    kind, _, because = judge(job.spec_hash(), past, policies).partition(": ")
+    named = policies.again.names(job.id)
+    kind, _, because = judge(job.spec_hash(), past, policies, named=named).partition(": ")
     if kind == "to do":
-        return ToDo(job=job, because=because, asked_for=because in ("again", "resend") and policies.wants(past))
+        asked_for = because in ("again", "resend") and (named or policies.wants(past))
+        return ToDo(job=job, because=because, asked_for=asked_for)
     return Skip(job=job, because=because)
 
 
-def judge(spec: str, past: JobHistory, policies: Policies) -> str:
-    """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand."""
+def judge(spec: str, past: JobHistory, policies: Policies, *, named: bool = False) -> str:
+    """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand. `named`: in `--again`."""
     if past.state is State.SENT:
         return "skip: open"
     if past.versions and past.bought_spec == spec:
-        return "skip: missing" if past.missing else "skip: done"
-    if past.versions and policies.changed is not ChangedPolicy.RERUN:
+        # Asked for once more, it is not settled by the picture it had.
+        if past.state is State.DONE or past.spec != spec:
+            return _with_its_picture(past, policies, named=named)
+    elif past.versions and policies.changed is not ChangedPolicy.RERUN and not named:
         return "skip: changed"
     if past.spec != spec:
         # What was asked before was another picture: its failures say nothing about this one.
         return "to do: changed" if past.versions else "to do: new"
-    return _after_an_end(past, policies)
+    return _after_an_end(past, policies, wanted=named or policies.wants(past))
 
 
-def _after_an_end(past: JobHistory, policies: Policies) -> str:
+def _with_its_picture(past: JobHistory, policies: Policies, *, named: bool) -> str:
+    """Just this was bought."""
+    if past.missing:
+        return "to do: missing" if named or policies.again.missing else "skip: missing"
+    if named:
+        return "to do: remake"
+    return "skip: altered" if past.altered else "skip: done"
+
+
+def _after_an_end(past: JobHistory, policies: Policies, *, wanted: bool) -> str:
     """The same was asked for before, in vain."""
     if past.state is State.FAILED:
-        return "to do: again" if policies.wants(past) else "skip: failed"
-    if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not policies.wants(past):
+        return "to do: again" if wanted else "skip: failed"
+    if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not wanted:
         return "skip: set aside"
     if past.state in (State.RETRYABLE, State.WAITING):
         return "to do: again"
     if past.state is State.UNKNOWN:
-        may_resend = (policies.unknown is UnknownPolicy.RESEND and past.resends == 0) or policies.wants(past)
+        may_resend = (policies.unknown is UnknownPolicy.RESEND and past.resends == 0) or wanted
         return "to do: resend" if may_resend else "skip: held"
     return "to do: new"
 

@@ -38,7 +38,7 @@ def forecast(plan: Plan, settings: Settings, *, simulated: bool) -> Forecast:
     quick, slow = (0.0, 0.0) if simulated else _ANSWER_SECONDS
     return Forecast(
         usd=plan.usd,
-        highest_usd=plan.usd + repeats + resends,
+        highest_usd=plan.usd + repeats + resends + plan.reopened.price_usd * (1 + settings.retry.unusable_retries),
         least_seconds=max(by_rate, rounds * quick),
         most_seconds=max(by_rate, rounds * slow),
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import iter_unpack
 from typing import Final
 
 from batch.errors import InputError, Problem
 from batch.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
+from batch.plan.again import Again
 from batch.plan.choice import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
 from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
-from batch.store.history import History, JobHistory
+from batch.store.history import History, JobHistory, State
 
 _EXAMPLES: Final = 5
 _NAMED_JOBS: Final = 20
@@ -23,6 +24,7 @@ _NEW: Final = _CODES["to do: new"]
 _DONE: Final = _CODES["skip: done"]
 _OPEN: Final = _CODES["skip: open"]
 _CHANGED: Final = _CODES["skip: changed"]
+_REMADE: Final = ("to do: remake", "to do: missing")
 _WITH_CAUSES: Final = ("skip: failed", "skip: held", "skip: set aside")
 
 
@@ -50,7 +52,8 @@ class Plan:
     send that ask for the same as another. `removed` are jobs the ledger knows and the manifest does not, `replaced`
     the part of them that was bought and not taken over by a renamed job. `named`: how many jobs have an id
     that the selection names, None if it names none. `rehearsed`: how many of the jobs to send have a picture of the
-    simulator, which does not count.
+    simulator, which does not count. `reopened`: of the jobs that a run left open, those that are sent once more if no
+    answer had arrived.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -65,6 +68,7 @@ class Plan:
     replaced: int = 0
     named: int | None = None
     rehearsed: int = 0
+    reopened: Group = field(default_factory=Group)
     matches: Matches = field(default_factory=Matches)
 
     @property
@@ -85,6 +89,12 @@ class Plan:
     def usd(self) -> float:
         """List price of one picture for each job to send."""
         return sum(group.price_usd for name, group in self.groups.items() if name.startswith("to do"))
+
+    @property
+    def remade(self) -> Group:
+        """The jobs that are made again because a person said so."""
+        groups = [self.groups[name] for name in _REMADE if name in self.groups]
+        return Group(sum(each.count for each in groups), sum(each.price_usd for each in groups))
 
     def causes_of(self, name: str) -> dict[str, int]:
         """How many jobs with this decision by cause."""
@@ -137,7 +147,8 @@ class Plan:
 class _Asked:
     """What a manifest asks for, in columns, 34 bytes a job: key, spec and the number of its price.
 
-    `named` has a byte for each job if ids were selected: whether its id is one of them.
+    `named` has a byte for each job if ids were selected: whether its id is one of them. `again` the same
+    for jobs to be made again.
     """
 
     keys: bytearray = field(default_factory=bytearray)
@@ -145,6 +156,7 @@ class _Asked:
     prices: array[int] = field(default_factory=lambda: array("H"))
     price_of: list[float] = field(default_factory=list)
     named: bytearray = field(default_factory=bytearray)
+    again: bytearray = field(default_factory=bytearray)
 
     def usd(self, index: int) -> float:
         """The list price of a job's picture."""
@@ -168,7 +180,7 @@ def make_plan(
     it. `reuse` are histories of other output folders whose pictures may be taken.
     """
     selection = selection or Selection()
-    asked = _ask(jobs, price_usd, selection)
+    asked = _ask(jobs, price_usd, selection, policies.again)
     history = history() if callable(history) else history
     plan = Plan(order=asked.keys, specs=asked.specs)
     seen = _decide(plan, asked, history, policies)
@@ -181,6 +193,7 @@ def make_plan(
     plan.matches = match(plan.decisions, asked.specs, history, seen, reuse, dedupe=policies.dedupe)
     narrow(plan.decisions, selection)
     _count_what_is_sent(plan, was, asked, history)
+    _count_reopened(plan, asked, history, policies)
     _count_removed(plan, history, seen)
     plan.rehearsed = _count_rehearsed(plan, history)
     return plan
@@ -219,11 +232,12 @@ def _edited_meanwhile(job: Job | None) -> Problem:
     )
 
 
-def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection) -> _Asked:
+def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection, again: Again) -> _Asked:
     """The jobs as columns. The loop that millions of rows go through."""
     asked = _Asked()
     pattern = selection.id_pattern()
     keys, specs, prices, named = asked.keys, asked.specs, asked.prices, asked.named
+    is_again = again.names if again.names_jobs else None
     price_numbers: dict[tuple[str, str], int] = {}
     for job in jobs:
         keys += job.key()
@@ -236,6 +250,8 @@ def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Sele
         prices.append(number)
         if pattern is not None:
             named.append(pattern.match(job.id) is not None)
+        if is_again is not None:
+            asked.again.append(is_again(job.id))
     return asked
 
 
@@ -247,25 +263,27 @@ def _decide(plan: Plan, asked: _Asked, history: History, policies: Policies) -> 
         return seen
     decisions = plan.decisions
     done_usd = 0.0
-    for (key,), (spec,) in zip(iter_unpack("16s", asked.keys), iter_unpack("16s", asked.specs), strict=True):
+    again = asked.again or bytes(len(asked.prices))
+    columns = iter_unpack("16s", asked.keys), iter_unpack("16s", asked.specs), again
+    for (key,), (spec,), is_again in zip(*columns, strict=True):
         row = history.row_of(key)
         if row is None:
             decisions.append(_NEW)
             continue
         seen[row] = 1
-        if history.is_done(row, spec):
+        if not is_again and history.is_done(row, spec):
             decisions.append(_DONE)
             done_usd += history.usd_at(row)
         else:
-            _decide_by_past(plan, asked, spec.hex(), history.at(row), policies)
+            _decide_by_past(plan, asked, spec.hex(), history.at(row), policies, named=bool(is_again))
     done = plan.groups["skip: done"]
     done.count = decisions.count(_DONE)
     done.spent_usd += done_usd
     return seen
 
 
-def _decide_by_past(plan: Plan, asked: _Asked, spec: str, past: JobHistory, policies: Policies) -> None:
-    name = judge(spec, past, policies)
+def _decide_by_past(plan: Plan, asked: _Asked, spec: str, past: JobHistory, policies: Policies, *, named: bool) -> None:
+    name = judge(spec, past, policies, named=named)
     usd = asked.usd(plan.jobs)
     plan.decisions.append(_CODES[name])
     if _CODES[name] >= SENDING:
@@ -288,6 +306,19 @@ def _count_what_is_sent(plan: Plan, was: bytes, asked: _Asked, history: History)
     still_open = plan.decisions.count(_OPEN)
     plan.groups["skip: left out"].count += plan.groups["skip: open"].count - still_open
     plan.groups["skip: open"].count = still_open
+
+
+def _count_reopened(plan: Plan, asked: _Asked, history: History, policies: Policies) -> None:
+    """What becomes of the jobs left open if their answers did not arrive."""
+    index = plan.decisions.find(_OPEN)
+    while index >= 0:
+        past = history.of(bytes(asked.keys[16 * index : 16 * index + 16]))
+        spec = bytes(asked.specs[16 * index : 16 * index + 16]).hex()
+        lost = replace(past, state=State.UNKNOWN, code="interrupted")
+        named = bool(asked.again and asked.again[index])
+        if judge(spec, lost, policies, named=named).startswith("to do"):
+            plan.reopened.add(asked.usd(index), past.usd)
+        index = plan.decisions.find(_OPEN, index + 1)
 
 
 def _count_rehearsed(plan: Plan, history: History) -> int:

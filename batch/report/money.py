@@ -26,7 +26,11 @@ def spend_of(history: History) -> Spend:
             rejected += amount
     done = history.usd - rejected - failed - history.superseded_usd
     counts = history.tally_of_all()
-    pictures = sum(count for facts, count in counts.items() if facts.standing is Standing.DONE and not facts.missing)
+    pictures = sum(
+        count
+        for facts, count in counts.items()
+        if facts.standing is Standing.DONE and not (facts.missing or facts.altered)
+    )
     vain = rejected + failed + history.maybe_usd
     everything = history.usd + history.maybe_usd
     return Spend(

@@ -18,7 +18,10 @@ from batch.report.money import spend_of
 from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger import read_record
+from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.now import limits_now
+from batch.store.rehearsal import NAME as REHEARSAL
+from batch.store.rehearsal import holds_bought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +49,24 @@ class Status:
     spend: Spend = field(default_factory=Spend)
     #: What stopped the last run, if it was the budget: how much is spent, reserved and left.
     budget: str | None = None
+    #: Of the done, how many have a file with another size than what was bought; `missing` are those without one.
+    altered: int = 0
+    #: The first of these files, relative to the output folder.
+    missing_files: tuple[str, ...] = ()
+    altered_files: tuple[str, ...] = ()
+    #: All of it is the simulator's: the money is what it would have cost.
+    simulated: bool = False
+    #: The folder with what was rehearsed here and does not count.
+    rehearsal: str | None = None
 
 
 def read_status(output: Path) -> Status:
     """Read the ledger of an output folder. Raises `OutputError` if there is none, `LedgerError` if it is damaged."""
     if not (output / "ledger.jsonl").is_file():
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
-    history, tail = replay(output)
-    counts, causes, missing = _count(history)
+    history, tail = replay(output, bought_only=holds_bought(output))
+    counts, causes, missing, altered = _count(history)
+    lost = lost_files(output, history) if missing or altered else NONE_LOST
     run, end = _record(output, history.run_offset), _record(output, history.end_offset)
     ended = end is not None and history.end_offset > history.run_offset
     running = _running(output)
@@ -78,20 +91,26 @@ def read_status(output: Path) -> Status:
         failures_by_cause=dict(causes.most_common()),
         spend=spend_of(history),
         budget=end.get("message") if ended and end is not None and end["reason"] == "budget" else None,
+        altered=altered,
+        missing_files=lost.missing,
+        altered_files=lost.altered,
+        simulated=history.simulated,
+        rehearsal=str(output / REHEARSAL) if (output / REHEARSAL / "ledger.jsonl").is_file() else None,
     )
 
 
-def _count(history: History) -> tuple[Counter[Standing], Counter[str], int]:
+def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int]:
     counts: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = 0
+    missing = altered = 0
     for facts, count in history.tally_of_all().items():
         counts[facts.standing] += count
         if facts.standing is Standing.FAILED:
             causes[facts.code] += count
         elif facts.standing is Standing.DONE:
             missing += count * facts.missing
-    return counts, causes, missing
+            altered += count * facts.altered
+    return counts, causes, missing, altered
 
 
 def _record(output: Path, offset: int) -> dict[str, Any] | None:

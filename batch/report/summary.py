@@ -12,6 +12,7 @@ from batch.model import Job, Summary
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.report.money import spend_of
 from batch.store.history import History, Standing, State
+from batch.store.lost_files import NONE_LOST, LostFiles
 
 #: If several things went wrong, the one that most needs a person decides the exit code.
 _PRECEDENCE: Final = (
@@ -52,13 +53,14 @@ class Totals:
     worth_retrying: int = 0
     set_aside: int = 0
     left_out: int = 0
+    altered: int = 0
 
 
 def count_jobs(plan: Plan, history: History) -> Totals:
     """Count the manifest's jobs by their standing. Those not selected count apart."""
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = worth_retrying = set_aside = left_out = 0
+    missing = altered = worth_retrying = set_aside = left_out = 0
     for (facts, code), count in history.tally(plan.order, plan.decisions).items():
         standing = facts.standing
         if code == LEFT_OUT and standing is not Standing.DONE:
@@ -71,6 +73,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
             worth_retrying += count * (facts.state is State.RETRYABLE and code != SET_ASIDE)
         elif standing is Standing.DONE:
             missing += count * facts.missing
+            altered += count * facts.altered
     return Totals(
         done=standings[Standing.DONE],
         failed=standings[Standing.FAILED],
@@ -81,6 +84,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
         worth_retrying=worth_retrying,
         set_aside=set_aside,
         left_out=left_out,
+        altered=altered,
     )
 
 
@@ -96,6 +100,7 @@ class Spent:
     adopted: int = 0
     endpoints_out: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
+    lost: LostFiles = NONE_LOST
 
 
 def conclude(
@@ -137,6 +142,9 @@ def conclude(
         spend=spend_of(history),
         endpoints_out=spent.endpoints_out,
         simulated=spent.simulated,
+        altered=totals.altered,
+        missing_files=spent.lost.missing,
+        altered_files=spent.lost.altered,
     )
 
 
@@ -154,8 +162,9 @@ def _verdict(totals: Totals, errors: Sequence[BaseException]) -> tuple[int, str]
         found[ExitCode.FAILED_JOBS] = "failed_jobs"
     if totals.worth_retrying or totals.pending:
         found[ExitCode.TEMPORARY] = "pending_jobs" if totals.pending else "failed_for_now"
-    if totals.unknown or totals.missing:
-        found[ExitCode.UNKNOWN_OUTCOME] = "unknown_outcome" if totals.unknown else "missing_files"
+    if totals.unknown or totals.missing or totals.altered:
+        files = "missing_files" if totals.missing else "altered_files"
+        found[ExitCode.UNKNOWN_OUTCOME] = "unknown_outcome" if totals.unknown else files
     for error in errors:
         if not isinstance(error, Interrupted):
             code, reason = _verdict_of(error)

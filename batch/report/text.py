@@ -10,6 +10,7 @@ from batch.plan import Forecast, Group, Plan
 from batch.report.money import spend_lines
 from batch.report.status import Status
 from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
+from batch.store.lost_files import NONE_LOST, LostFiles
 
 #: How a plan names its groups, and which of their sums it shows: `buy` (list price), `saved`, `again` (what it would
 #: cost to send them after all) or `spent`.
@@ -18,6 +19,8 @@ PLAN_WORDS: Final = {
     "to do: again": ("failed before, worth another try", "buy"),
     "to do: resend": ("sent before without an answer, will be sent once more (maybe paid twice)", "buy"),
     "to do: changed": ("changed, to be bought again", "buy"),
+    "to do: remake": ("made again, as you said; the picture there is stays", "buy"),
+    "to do: missing": ("made again, for their file is gone", "buy"),
     "adopt: renamed": ("renamed; the picture bought before is taken over", "saved"),
     "adopt: same": ("ask for what another job has; its picture is shared", "saved"),
     "adopt: reused": ("bought in another output folder; taken over from there", "saved"),
@@ -30,6 +33,7 @@ PLAN_WORDS: Final = {
     "skip: changed": ("changed since bought, old picture kept", "again"),
     "skip: open": ("sent by a run that did not end; settled first, from what arrived", ""),
     "skip: missing": ("bought, but the file is missing (not bought again)", "spent"),
+    "skip: altered": ("bought, but the file was altered (left alone)", "spent"),
 }
 _NAMED: Final = 5
 _WITH_CAUSES: Final = ("skip: failed", "skip: set aside", "skip: held")
@@ -65,8 +69,7 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
         yield f"  taken over {count(summary.adopted, 'picture')} bought before, without a request"
     if summary.left_out:
         yield f"  left out   {count(summary.left_out, 'job')} not selected this time"
-    if summary.missing:
-        yield f"  missing    {count(summary.missing, 'picture')} bought earlier no longer in the folder"
+    yield from _lost_lines(summary.missing, summary.missing_files, summary.altered, summary.altered_files)
     if summary.done:
         yield f"  pictures   {path(summary.output)}/images/"
     if summary.done or summary.failed:
@@ -94,18 +97,24 @@ def plan_lines(
     forecast: Forecast,
     changed_how: Mapping[str, Sequence[str]],
     budget_ends: tuple[int, str] | None = None,
+    lost: LostFiles = NONE_LOST,
 ) -> Iterator[str]:
     """What would be sent, and why, and what it would cost.
 
     `changed_how` has, for some of the changed jobs, lines with what was asked before and what is asked now;
-    `budget_ends` after how many jobs the budget ends the run, and which budget in words.
+    `budget_ends` after how many jobs the budget ends the run, and which budget in words. `lost`: files that are not
+    what was bought.
     """
-    yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send; results in {path(output)}"
+    more = f" and up to {plan.reopened.count:,} once more" if plan.reopened.count else ""
+    yield f"{count(plan.jobs, 'job')}, {plan.to_do:,} to send{more}; results in {path(output)}"
     for name, (words, money) in PLAN_WORDS.items():
         if plan.count(name):
             yield _group_line(plan.groups[name], words, money)
         if plan.count(name) and name in _WITH_CAUSES:
             yield f"             ({causes(plan.causes_of(name))}; --retry with a cause sends them again)"
+        if name == "skip: open" and plan.reopened.count:
+            yield f"             (up to {plan.reopened.count:,} are sent once more, {usd(plan.reopened.price_usd)})"
+    yield from _lost_lines(plan.count("skip: missing"), lost.missing, plan.count("skip: altered"), lost.altered)
     if plan.rehearsed:
         yield f"             ({plan.rehearsed:,} rehearsed, not bought: pictures of the simulator do not count)"
     if plan.removed.count:
@@ -126,7 +135,12 @@ def plan_lines(
 
 
 def plan_as_json(
-    name: str, output: str, plan: Plan, forecast: Forecast, budget_ends: tuple[int, str] | None = None
+    name: str,
+    output: str,
+    plan: Plan,
+    forecast: Forecast,
+    budget_ends: tuple[int, str] | None = None,
+    lost: LostFiles = NONE_LOST,
 ) -> dict[str, Any]:
     """The same facts for programs."""
     return {
@@ -137,6 +151,9 @@ def plan_as_json(
         "groups": {name: _sums(group) for name, group in plan.groups.items() if group.count},
         "causes": [{"decision": name, "cause": cause, **_sums(group)} for (name, cause), group in plan.causes.items()],
         "rehearsed": plan.rehearsed,
+        "open_to_do": _sums(plan.reopened),
+        "missing_files": list(lost.missing),
+        "altered_files": list(lost.altered),
         "removed": _sums(plan.removed),
         "same_as_another": _sums(plan.twins),
         "changed": [job.id for job in plan.changed],
@@ -147,6 +164,24 @@ def plan_as_json(
         "most_seconds": forecast.most_seconds or None,
         "examples": [{"id": each.job.id, "because": each.because, "prompt": each.job.prompt} for each in plan.examples],
     }
+
+
+def _lost_lines(missing: int, gone: Sequence[str], altered: int, other: Sequence[str]) -> Iterator[str]:
+    """Files that are not what was bought, the first by name, and what to do."""
+    if missing:
+        pictures = "picture is" if missing == 1 else "pictures are"
+        yield f"  missing    {missing:,} {pictures} no longer in the folder: {_first(gone, missing)}"
+        yield "             --again missing buys them again, imagebatch resolve --as accepted puts up with it"
+    if altered:
+        pictures = "picture is" if altered == 1 else "pictures are"
+        yield f"  altered    {altered:,} {pictures} not what was bought: {_first(other, altered)}"
+        yield "             --again ID buys it again, imagebatch resolve --as accepted puts up with it"
+
+
+def _first(names: Sequence[str], total: int) -> str:
+    shown = [printable(name) for name in names[:_NAMED]]
+    more = max(total, len(names)) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _sums(group: Group) -> dict[str, Any]:
@@ -178,7 +213,8 @@ def _changed_lines(plan: Plan, changed_how: Mapping[str, Sequence[str]]) -> Iter
 
 def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     if not plan.to_do:
-        yield "nothing to send"
+        if not plan.reopened.count:
+            yield "nothing to send"
         return
     yield (
         f"would send {count(plan.to_do, 'request')} for {usd(forecast.usd)} at list price; with every repeat the "
@@ -198,7 +234,8 @@ def status_lines(status: Status) -> Iterator[str]:
         f"{path(status.output)}: {count(status.done, 'job')} done, {status.failed:,} failed, {status.unknown:,} unknown"
         + (f", {status.pending:,} pending" if status.pending else "")
     )
-    yield f"  money      {usd(status.cost_usd)} at list price for {count(status.requests, 'request')}"
+    cost = at_list_price(status.cost_usd, simulated=status.simulated)
+    yield f"  money      {cost} for {count(status.requests, 'request')}"
     if status.maybe_cost_usd:
         yield f"             up to {usd(status.maybe_cost_usd)} more for requests without an answer"
     yield from spend_lines(status.spend)
@@ -206,8 +243,9 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"  budget     limits now: money. {printable(status.budget, 500)}"
     if status.failures_by_cause:
         yield f"  failed     {causes(status.failures_by_cause)}"
-    if status.missing:
-        yield f"  missing    {count(status.missing, 'picture')} bought earlier no longer in the folder"
+    yield from _lost_lines(status.missing, status.missing_files, status.altered, status.altered_files)
+    if status.rehearsal:
+        yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
     if status.running:
         yield f"  now        {status.running}"
         if status.limits_now:

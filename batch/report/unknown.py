@@ -10,6 +10,7 @@ from batch.report.words import count, duration, path, printable, usd
 _DECIDED = {
     Decided.PAID: "counted as spent; held, and sent again only by --retry resolved_paid",
     Decided.UNPAID: "sent again by the next run",
+    Decided.ACCEPTED: "counted as done with the files that are there",
     Decided.FAILED: "closed as failed; sent again only by --retry resolved_failed",
 }
 
@@ -31,7 +32,8 @@ def unknown_lines(attempts: Sequence[UnknownAttempt], output: str) -> Iterator[s
 
 def resolved_lines(attempts: Sequence[UnknownAttempt], jobs: int, decided: Decided) -> Iterator[str]:
     """What was written down, and what follows."""
-    yield f"{count(jobs, 'job')} resolved as {decided} ({_most(attempts)}): {_DECIDED[decided]}"
+    money = "" if decided is Decided.ACCEPTED else f" ({_most(attempts)})"
+    yield f"{count(jobs, 'job')} resolved as {decided}{money}: {_DECIDED[decided]}"
 
 
 def _most(attempts: Sequence[UnknownAttempt]) -> str:

@@ -57,6 +57,22 @@ class State(IntEnum):
     WAITING = 6
 
 
+class FileState(IntEnum):
+    """What became of a file that was bought, as far as its size tells."""
+
+    WHOLE = 0
+    ALTERED = 1
+    MISSING = 2
+
+
+def file_state(path: str, size_bytes: int) -> FileState:
+    """Whether a file is there, with the size it had. Its content is not read: a run has millions of them."""
+    try:
+        return FileState.WHOLE if os.lstat(path).st_size == size_bytes else FileState.ALTERED
+    except OSError:
+        return FileState.MISSING
+
+
 class Standing(StrEnum):
     """A job's state as people see it."""
 
@@ -99,6 +115,7 @@ class JobHistory:
     bought_offset: int
     bought_try_offset: int
     same_ends: int = 0
+    altered: bool = False
 
     @property
     def standing(self) -> Standing:
@@ -130,7 +147,8 @@ NOTHING = JobHistory(
 
 class Facts(NamedTuple):
     """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
-    different ones. The fields are those of `JobHistory`.
+    different ones. The fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
+    altered.
     """
 
     state: State = State.NEW
@@ -140,30 +158,42 @@ class Facts(NamedTuple):
     versions: int = 0
     missing: bool = False
     code: str = ""
+    altered: bool = False
+    accepted: bool = False
 
     @property
     def standing(self) -> Standing:
         return _standing(self.state, self.versions)
 
     def after_try(self, attempt: int, why: str) -> Facts:
-        return self._replace(state=State.SENT, attempts=attempt, resends=self.resends + (why == "resend"))
+        rejected, resends = (0, 0) if why in ("remake", "missing") else (self.rejected, self.resends)
+        return self._replace(state=State.SENT, attempts=attempt, rejected=rejected, resends=resends + (why == "resend"))
 
     def after_edited_try(self, attempt: int, why: str) -> Facts:
         """Another picture is asked for: what the earlier one cost in vain does not count against it."""
         return self._replace(rejected=0, resends=0).after_try(attempt, why)
 
-    def after_done(self, files_missing: int) -> Facts:
-        return self._replace(state=State.DONE, versions=self.versions + 1, missing=files_missing > 0, code="")
+    def after_done(self, files: FileState) -> Facts:
+        return self._replace(
+            state=State.DONE,
+            versions=self.versions + 1,
+            missing=files is FileState.MISSING,
+            altered=files is FileState.ALTERED,
+            accepted=False,
+            code="",
+        )
 
-    def after_reread(self, files_missing: int, paid: str) -> Facts:
+    def after_reread(self, files: FileState, paid: str) -> Facts:
         """An answer that counted as rejected was none."""
-        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files_missing)
+        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files)
 
     def after_unknown(self, code: str) -> Facts:
         return self._replace(state=State.UNKNOWN, code=code)
 
     def after_decision(self, decided: str, code: str) -> Facts:
         """What was not charged starts anew; what was, is held as if it had been sent again already."""
+        if decided == Decided.ACCEPTED:
+            return self._replace(state=State.DONE, missing=False, altered=False, accepted=True, code="")
         if decided == Decided.UNPAID:
             return self._replace(state=State.WAITING, resends=0, code="")
         if decided == Decided.PAID:
@@ -286,6 +316,7 @@ class History:
             bought_offset=bought.offset,
             bought_try_offset=bought.try_offset,
             same_ends=self._same_ends(row),
+            altered=facts.altered,
         )
 
     def facts_at(self, row: int) -> Facts:
@@ -322,15 +353,20 @@ class History:
         """Whether the job in a row has just this picture, and its file is there."""
         facts = self.facts_at(row)
         # Right after a picture was bought, the last spec sent is the one it was bought for.
-        is_settled = facts.state is State.DONE and not facts.missing and row not in self._bought_earlier
+        is_there = not (facts.missing or facts.altered)
+        is_settled = facts.state is State.DONE and is_there and row not in self._bought_earlier
         return is_settled and self._spec.startswith(spec, row * _SPEC_BYTES)
 
     def pictures(self) -> Iterator[tuple[int, bytes]]:
         """Every row whose job has a picture, with the spec (16 bytes) it was bought for."""
         for row in range(len(self)):
             facts = self.facts_at(row)
-            if facts.versions and not facts.missing:
+            if facts.versions and not (facts.missing or facts.altered or facts.accepted):
                 yield row, self._bought_at(row, facts).spec
+
+    def not_as_bought(self) -> Iterator[int]:
+        """Every row whose job has a picture of which a file is gone, or has another size."""
+        return (row for row in range(len(self)) if (facts := self.facts_at(row)).missing or facts.altered)
 
     def _bought_at(self, row: int, facts: Facts) -> _Bought:
         if not facts.versions:
@@ -359,7 +395,8 @@ class History:
             elif line.t == "reread":
                 self._read_again(offset, line)
         elif line.t == "run":
-            self.simulated = is_rehearsal(line.endpoint)
+            if line.endpoint:
+                self.simulated = is_rehearsal(line.endpoint)
             self.run_offset = offset
             self._runs_ended.append(0)
         elif line.t == "end":
@@ -486,7 +523,7 @@ class History:
         self._spend(row, line)
         self._ends.pop(row, None)
         self._buy(row, offset, line)
-        self._change(row, Facts.after_reread, self._count_missing(line.images or ()), line.paid)
+        self._change(row, Facts.after_reread, self._file_state(line.images or ()), line.paid)
         self._last_offset[row] = offset
 
     def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:
@@ -497,7 +534,7 @@ class History:
         self._ends.pop(row, None)
         if not is_usual:
             self._buy(row, offset, line)
-        self._change(row, Facts.after_done, self._count_missing(line.images or ()))
+        self._change(row, Facts.after_done, self._file_state(line.images or ()))
 
     def _supersede(self, row: int) -> None:
         """The picture a row has is about to be replaced: what it cost is all that is not accounted for otherwise."""
@@ -557,17 +594,11 @@ class History:
         if facts.versions and row not in self._bought_earlier:
             self._bought_earlier[row] = self._bought_at(row, facts)
 
-    def _count_missing(self, files: Sequence[StoredFile]) -> int:
-        """How many of the files are not there, or have another size."""
+    def _file_state(self, files: Sequence[StoredFile]) -> FileState:
+        """The worst that happened to any of the files."""
         if self._folder is None:
-            return 0
-        missing = 0
-        for file in files:
-            try:
-                missing += os.lstat(self._folder + file.path).st_size != file.bytes
-            except OSError:
-                missing += 1
-        return missing
+            return FileState.WHOLE
+        return max((file_state(self._folder + file.path, file.bytes) for file in files), default=FileState.WHOLE)
 
 
 class _Kinds:

@@ -34,6 +34,7 @@ VERSION: Final = 1
 TAKEOVER_VERSION: Final = 2
 RESOLVE_VERSION: Final = 3
 REREAD_VERSION: Final = 4
+ACCEPT_VERSION: Final = 4
 NEWEST: Final = 4
 #: Where the first lines are written before there is a ledger with them.
 BEGUN_NAME: Final = ".ledger.part"

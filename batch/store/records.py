@@ -8,7 +8,7 @@ from typing import Any
 
 from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
-from batch.store.ledger import REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION
+from batch.store.ledger import ACCEPT_VERSION, REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION
 
 
 def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
@@ -136,10 +136,18 @@ def unknown_record(job: Job, facts: AttemptFacts, error: AttemptError, *, run: s
 def resolve_record(
     last: dict[str, Any], decided: Decided, *, maybe_usd: float, note: str, run: str, at: str
 ) -> dict[str, Any]:
-    """A person's decision on a job whose `last` record leaves its outcome unknown. `maybe_usd`: what was open."""
-    words = {Decided.PAID: "charged, and no picture came", Decided.UNPAID: "not charged", Decided.FAILED: "given up"}
+    """A person's decision on a job whose `last` record leaves its outcome unknown, or whose picture is gone.
+
+    `maybe_usd`: what was open.
+    """
+    words = {
+        Decided.PAID: "charged, and no picture came",
+        Decided.UNPAID: "not charged",
+        Decided.FAILED: "given up",
+        Decided.ACCEPTED: "its picture is gone or altered, and that is all right",
+    }
     return {
-        "v": RESOLVE_VERSION,
+        "v": ACCEPT_VERSION if decided is Decided.ACCEPTED else RESOLVE_VERSION,
         "t": "resolve",
         "at": at,
         "run": run,
@@ -152,7 +160,7 @@ def resolve_record(
         "maybe_usd": maybe_usd,
         "code": f"resolved_{decided}",
         "message": f"decided by a person: {words[decided]}{'; ' + note if note else ''}",
-        "http_status": last["http_status"],
+        "http_status": last.get("http_status"),
     }
 
 

@@ -50,7 +50,7 @@ class Rehearsals:
         self._drawn: set[str] = set()
 
     def __call__(self, line: Line) -> bool:
-        if line.t == "run":
+        if line.t == "run" and line.endpoint:
             self._run = is_rehearsal(line.endpoint)
         if not line.job:
             return self._run

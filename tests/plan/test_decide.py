@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batch.model import Reference
-from batch.plan import DECISIONS, Policies, Skip, ToDo, Wish, changes, decide, name_of
+from batch.plan import DECISIONS, Again, Policies, Skip, ToDo, Wish, changes, decide, name_of
 from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import NOTHING, JobHistory, State
 from tests.support.fakes import job
@@ -94,11 +94,45 @@ def test_what_a_person_asked_for_is_told_apart() -> None:
 
 
 def test_nothing_bought_is_ever_asked_for_again_by_default() -> None:
-    """Whatever else is known of a job, a picture that was bought for exactly this is not bought again."""
+    """Whatever else was asked for since, a picture that was bought for exactly this is not bought again."""
     for state in State:
+        last_spec = SAME if state in (State.DONE, State.SENT) else OTHER
         for resends in (0, 1):
             for policies in (REFUSE, KEEP, RERUN, HOLD):
-                assert isinstance(decide(CUP, bought(state=state, resends=resends), policies), Skip)
+                known = bought(state=state, resends=resends, last_spec=last_spec)
+                assert isinstance(decide(CUP, known, policies), Skip)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (bought(), "to do: remake"),
+        (bought(missing=True), "to do: missing"),
+        (bought(altered=True), "to do: remake"),
+        (bought(OTHER), "to do: changed"),
+        (past(State.FAILED), "to do: again"),
+        (past(State.UNKNOWN, resends=1), "to do: resend"),
+        (past(State.SENT), "skip: open"),
+    ],
+)
+def test_a_job_that_is_named_is_made_again(history: JobHistory, expected: str) -> None:
+    """Whatever it ended as; only a request that is still open is settled first. Others are left alone."""
+    assert name_of(decide(CUP, history, replace(HOLD, again=Again([CUP.id])))) == expected
+    assert name_of(decide(CUP, history, replace(HOLD, again=Again(["other"])))) == name_of(decide(CUP, history, HOLD))
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.FAILED, "skip: failed"),
+        (State.RETRYABLE, "to do: again"),
+        (State.WAITING, "to do: again"),
+        (State.UNKNOWN, "to do: resend"),
+    ],
+)
+def test_a_remake_that_is_not_settled_goes_on(state: State, expected: str) -> None:
+    """As any other request, although the job has an older picture."""
+    assert name_of(decide(CUP, bought(state=state), REFUSE)) == expected
 
 
 def test_changes_name_what_decides_the_picture_and_nothing_else() -> None:

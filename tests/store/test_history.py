@@ -136,7 +136,7 @@ def test_the_picture_on_disk_is_the_last_one_bought(make: Any) -> None:
         assert known.last_offset == sum(sizes[: heard - 1])
 
 
-def test_a_bought_file_that_is_gone_or_has_another_size_is_missing(make: Any, ledger: Any) -> None:
+def test_a_bought_file_that_is_gone_is_missing_and_one_of_another_size_altered(make: Any, ledger: Any) -> None:
     """F28: looked at by name and size when the ledger is read; never bought again silently."""
     images = ledger.path.parent / "images"
     images.mkdir()
@@ -148,7 +148,9 @@ def test_a_bought_file_that_is_gone_or_has_another_size_is_missing(make: Any, le
 
     history, _ = replay(ledger.path.parent)
 
-    assert [history.of(job_key(name)).missing for name in ("here", "short", "gone")] == [False, True, True]
+    known = [history.of(job_key(name)) for name in ("here", "short", "gone")]
+    assert [each.missing for each in known] == [False, False, True]
+    assert [each.altered for each in known] == [False, True, False]
 
 
 def test_offsets_point_at_the_lines_they_name(make: Any) -> None:

@@ -1,0 +1,61 @@
+"""Files of bought pictures that are gone, or are not what was bought, by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from struct import iter_unpack
+from typing import Any, Final
+
+from batch.key_rows import KEY_BYTES
+from batch.store.history import FileState, History, file_state
+from batch.store.ledger import read_record
+
+#: So many are named of each kind; the counts say how many there are.
+MOST_NAMED: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostFiles:
+    """The first of them, relative to the output folder. `altered`: another size than what was bought."""
+
+    missing: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+
+
+NONE_LOST: Final = LostFiles()
+
+
+def lost_files(
+    output: Path, history: History, order: bytes | bytearray | None = None, most: int = MOST_NAMED
+) -> LostFiles:
+    """Look at the files of the jobs of `order` (16-byte keys in a row), or of all that the ledger knows."""
+    found: dict[FileState, list[str]] = {FileState.MISSING: [], FileState.ALTERED: []}
+    for record in lost_records(output, history, order):
+        for image in record["images"]:
+            state = file_state(str(output / image["path"]), image["bytes"])
+            if state is not FileState.WHOLE and len(found[state]) < most:
+                found[state].append(image["path"])
+        if all(len(names) == most for names in found.values()):
+            break
+    return LostFiles(missing=tuple(found[FileState.MISSING]), altered=tuple(found[FileState.ALTERED]))
+
+
+def lost_records(output: Path, history: History, order: bytes | bytearray | None = None) -> Iterator[dict[str, Any]]:
+    """The record of every picture of which a file was gone or altered when the ledger was read."""
+    rows = history.not_as_bought() if order is None else _rows(history, order)
+    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for row in rows:
+            yield read_record(descriptor, history.at(row).bought_offset)
+    finally:
+        os.close(descriptor)
+
+
+def _rows(history: History, order: bytes | bytearray) -> Iterator[int]:
+    for (key,) in iter_unpack(f"{KEY_BYTES}s", order):
+        row = history.row_of(key)
+        if row is not None and ((facts := history.facts_at(row)).missing or facts.altered):
+            yield row
