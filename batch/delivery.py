@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from batch.clock import Clock
 from batch.errors import AttemptError, Undelivered, Unusable
+from batch.oddities import Oddity, warning
 from batch.providers.base import Answer, Picture, Provider, Spool
 from batch.store.durable import storage_errors
 from batch.store.inspect import BadPicture, inspect_picture
@@ -62,7 +63,10 @@ async def delivered(
     return replace(
         answer,
         pictures=_in_order(tried.pictures),
-        warnings=(*answer.warnings, *_passed_over(tried.failures)),
+        warnings=(
+            *answer.warnings,
+            *(warning(Oddity.ADDRESS_PASSED_OVER, words) for words in _passed_over(tried.failures)),
+        ),
     )
 
 
@@ -162,7 +166,7 @@ def _nothing(answer: Answer, failures: Sequence[tuple[Picture, AttemptError]]) -
 
 def _passed_over(failures: Sequence[tuple[Picture, AttemptError]]) -> tuple[str, ...]:
     """What stands against each address, by its host: the rest of it may be signed."""
-    return tuple(f"an address at {_host(picture)} is passed over: {error.message}" for picture, error in failures)
+    return tuple(f"an address at {_host(picture)} led to no picture: {error.message}" for picture, error in failures)
 
 
 def _host(picture: Picture) -> str:

@@ -30,6 +30,7 @@ class Oddity(StrEnum):
     DAMAGED_FILE = "damaged_file"
     TRAILING_BYTES = "trailing_bytes"
     DECLARED_TYPE = "declared_type"
+    ADDRESS_PASSED_OVER = "address_passed_over"
     OTHER = "other"
 
 
@@ -52,6 +53,7 @@ _ODD: Final[Mapping[Oddity, str]] = {
     Oddity.DAMAGED_FILE: "in a damaged file, with all pixels there",
     Oddity.TRAILING_BYTES: "followed by other bytes",
     Oddity.DECLARED_TYPE: "declared as another type",
+    Oddity.ADDRESS_PASSED_OVER: "beside addresses that led to none",
     Oddity.OTHER: "odd in another way",
 }
 

@@ -19,6 +19,7 @@ from batch.providers.base import Received
 from batch.report.money import spend_of
 from batch.store.ballast import Ballast
 from batch.store.history import State, replay
+from batch.store.spend import spent_by_run_and_day
 from batch.store.spool import AttemptSpool, attempt_stem
 from batch.store.store import output_folder
 from tests.support.bench import Bench, a_bench, faults
@@ -161,6 +162,9 @@ async def test_a_picture_in_an_answer_taken_for_free_is_counted(bench: Bench) ->
     assert await again(bench) == [("lost", "done")]
     after, _ = replay(bench.output)
     assert after.usd == pytest.approx(before.usd + 0.045)
+    runs = frozenset(line["run"] for line in bench.ledger() if line["t"] == "run")
+    _, sums = spent_by_run_and_day(bench.output / "ledger.jsonl", lambda _: 0, runs)
+    assert sum(sums.values()) == round(after.usd * 1_000_000)
 
 
 @LOST

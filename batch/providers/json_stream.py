@@ -41,6 +41,7 @@ _PICTURE_BEGIN = re.compile(
 #: Characters no text holds; every picture has some near its beginning.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PICTURE_LOOK_BYTES: Final = 32
+_PADDED = re.compile(rb"[^=]*={1,2}")
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?")
 _WHITE_SPACE_ESCAPE = re.compile(rb"\\[rnt]")
 _CHARACTER_ESCAPE = re.compile(_LETTER_ESCAPE)
@@ -192,6 +193,7 @@ class _LongString:
         self._carry = b""
         self._padded = False
         self._broken: str | None = None
+        self._decoded = 0
         data_url = _DATA_URL.search(opening) if b"data:" in opening else None
         if data_url is not None:
             self._lead = opening[: data_url.start()]
@@ -221,6 +223,7 @@ class _LongString:
             lead=self._redactor.text(unescaped(self._redactor.data(self._lead))),
             tail=self._redactor.text(unescaped(self._redactor.data(bytes(self._tail)))),
             broken=self._broken,
+            decoded_bytes=self._size if self._broken is None else self._decoded,
         )
 
     def close(self) -> None:
@@ -268,12 +271,29 @@ class _LongString:
         try:
             decoded = pybase64.b64decode_as_bytearray(clean[:usable], validate=True)
         except (binascii.Error, ValueError):
-            self._break(data, "not base64")
+            self._break_at_padding(clean, rest + stray)
             return
         self._carry = clean[usable:] + rest
         self._accept(decoded, usable)
         if stray and self._broken is None:
-            self._end_embedded(stray) if self._embedded else self._break(stray, "not base64")
+            self._end_embedded(stray) if self._embedded else self._end_at(stray)
+
+    def _break_at_padding(self, clean: bytes, behind: bytes) -> None:
+        """Base64 that goes on after its padding: what the padding ends is decoded, the rest is kept as it is."""
+        end = _PADDED.match(clean)
+        usable = end.end() if end is not None and end.end() % 4 == 0 else 0
+        try:
+            self._accept(pybase64.b64decode_as_bytearray(clean[:usable], validate=True), usable)
+        except (binascii.Error, ValueError):
+            usable = 0
+        if self._broken is None:
+            self._break(clean[usable:] + behind, "base64 goes on after its padding" if usable else "not base64")
+
+    def _end_at(self, stray: bytes) -> None:
+        """Something that is no base64 stands behind it: what came before may be a whole picture."""
+        if self._carry:
+            self._decode_end(self._carry)
+        self._break(stray, "not base64")
 
     def _end_embedded(self, rest: bytes) -> None:
         if self._carry:
@@ -311,6 +331,7 @@ class _LongString:
     def _break(self, rest: bytes, why: str) -> None:
         """From here on keep the characters as they come: nothing that was paid for is thrown away."""
         self._broken = f"{why} after {self._size} decoded bytes"
+        self._decoded = self._size
         self._carry = b""
         self._sink = self._feed_raw
         self._feed_raw(rest)

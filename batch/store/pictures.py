@@ -126,12 +126,20 @@ def _unusable(error: BadPicture) -> Unusable:
 
 def _facts(picture: Picture, file: str, *, decode: bool) -> PictureFacts:
     blob = picture.blob
-    if blob is not None and blob.broken is not None:
-        raise BadPicture(blob.broken)
     if blob is not None and not blob.is_base64:
         raise BadPicture("its data is not base64")
-    with storage_errors("read the spool"):
-        return inspect_picture(file, decode=decode)
+    broken = blob.broken if blob is not None else None
+    try:
+        with storage_errors("read the spool"):
+            facts = inspect_picture(file, decode=decode)
+    except BadPicture:
+        if broken is not None:
+            raise BadPicture(broken) from None
+        raise
+    own_bytes = facts.size_bytes - facts.trailing_bytes
+    if blob is not None and broken is not None and (facts.problem or own_bytes > blob.decoded_bytes):
+        raise BadPicture(broken)  # what stands for its end was never decoded
+    return facts
 
 
 def _oddities(picture: Picture, facts: PictureFacts) -> Iterator[str]:

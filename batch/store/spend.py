@@ -224,6 +224,7 @@ def spent_by_run_and_day(
         return frozenset(), {}
     known: set[str] = set()
     sent: dict[tuple[str, int], dict[str, Any]] = {}
+    free: dict[tuple[str, int], dict[str, Any]] = {}
     sums: dict[tuple[str, str], int] = defaultdict(int)
     with open(ledger, "rb") as file:
         for line in file:
@@ -238,6 +239,11 @@ def spent_by_run_and_day(
                     sent[attempt] = record
             elif record["t"] in ("done", "fail", "unk") and attempt in sent:
                 tried = sent.pop(attempt)
+                sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
+                if record.get("kept") and not record["usd"]:
+                    free[attempt] = tried
+            elif record["t"] == "reread" and attempt in free:  # it held a picture, so it was not free
+                tried = free.pop(attempt)
                 sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
     for tried in sent.values():
         sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)

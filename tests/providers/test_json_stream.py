@@ -100,6 +100,20 @@ def test_broken_base64_is_known_for_broken_and_kept(tools: Any, data: str, why: 
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("behind", ["*", "!!stray", "QUFB", "\\u0000", ";charset=utf-8"])
+@pytest.mark.parametrize("padding", ["", "="])
+def test_what_stands_behind_whole_base64_leaves_it_whole(tools: Any, behind: str, padding: str, size: int) -> None:
+    """Every byte before it is decoded, padded or not, and how many there are is known."""
+    whole = PICTURE + b"x" * ((2 - len(PICTURE)) % 3)  # its base64 ends with one sign of padding
+    data = base64.b64encode(whole).decode().rstrip("=") + padding
+    if behind == "QUFB" and not padding:
+        return  # that is one string of base64
+    _, (blob,), (kept,) = fed(tools, quoted(data + behind), size)
+    assert blob.broken is not None
+    assert kept[: blob.decoded_bytes] == whole
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_two_pictures_of_one_answer_get_a_file_each(tools: Any, size: int) -> None:
     """Several long strings are numbered in order."""
     other = random.Random(2).randbytes(30_000)

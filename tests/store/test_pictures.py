@@ -117,12 +117,22 @@ def test_a_damaged_companion_is_only_remarked_upon(keep: Any, make: Any) -> None
 def test_what_could_not_be_decoded_is_unusable(
     keep: Any, make: Any, tmp_path: Path, blob: dict[str, Any], words: str
 ) -> None:
-    """Even if what was decoded happens to be a whole picture."""
+    """Nothing is taken for a picture of which a part was never decoded."""
     (tmp_path / "blob").write_bytes(make.picture())
     answer = Answer(pictures=(Picture(blob=Blob(file=str(tmp_path / "blob"), size_bytes=1, **blob)),))
 
     with pytest.raises(Unusable, match=words):
         keep(answer=answer)
+
+
+def test_a_picture_that_was_whole_before_its_base64_broke_is_kept(keep: Any, make: Any, tmp_path: Path) -> None:
+    """What follows it in the string does it no harm, and is remarked upon."""
+    data = make.picture()
+    (tmp_path / "blob").write_bytes(data + b"!!stray")
+    blob = Blob(file=str(tmp_path / "blob"), size_bytes=len(data) + 7, broken="not base64", decoded_bytes=len(data))
+    (image,), warnings = keep(answer=Answer(pictures=(Picture(blob=blob),)))
+
+    assert (image.path, [words.partition(":")[0] for words in warnings]) == ("images/shirt.png", ["trailing_bytes"])
 
 
 def test_another_size_than_asked_for_is_a_warning(keep: Any, make: Any) -> None:
