@@ -40,6 +40,11 @@ class KeyRows:
         """The keys, 16 bytes each in the order of their rows, and the table that finds them."""
         return self._keys, self._slots
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyRows) and self.columns == other.columns
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def __len__(self) -> int:
         return self._count
 

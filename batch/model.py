@@ -295,6 +295,9 @@ class Summary:
     spend: Spend = Spend()
     #: Endpoints that were left out while others went on, by their name, and why.
     endpoints_out: Mapping[str, str] = field(default_factory=dict)
+    #: Of the done, how many pictures are not as asked; and how many have warnings, by kind.
+    not_as_asked: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
     #: The built-in simulator answered: the money is what it would have cost.
     simulated: bool = False
     #: Of the done, how many have a file with another size than what was bought; `missing` are those without one.

@@ -45,7 +45,7 @@ NOT_AS_ASKED: Final[Mapping[Oddity, str]] = {
 }
 #: The kinds that leave the picture as it was asked for.
 _ODD: Final[Mapping[Oddity, str]] = {
-    Oddity.DAMAGED_BESIDE: "with a damaged picture beside it",
+    Oddity.DAMAGED_BESIDE: "with something damaged beside it",
     Oddity.FINISH_REASON: "with an odd finish reason",
     Oddity.SEVERAL_CANDIDATES: "of several candidates",
     Oddity.CAPTION_CUT: "with a caption cut short",
@@ -65,6 +65,7 @@ _EARLIER: Final = (
     (re.compile(r"declared "), Oddity.DECLARED_TYPE),
     (re.compile(r"picture \d+ of \d+ is damaged"), Oddity.DAMAGED_BESIDE),
     (re.compile(r"\d+ bytes follow"), Oddity.TRAILING_BYTES),
+    (re.compile(r"an address at .* is passed over"), Oddity.DAMAGED_BESIDE),
 )
 _EARLIER_SIZE: Final = re.compile(r"asked for (?:(\d+)x(\d+)|(512|[124]K)), got (\d+)x(\d+)")
 _SIDES: Final = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
@@ -116,6 +117,12 @@ def size_kinds(wanted: tuple[int, int], got: tuple[int, int], tolerance: float) 
     if abs(area - 1) > 4 * tolerance:
         found.append(Oddity.SMALLER if area < 1 else Oddity.LARGER)
     return tuple(found) or (Oddity.SMALLER if area < 1 else Oddity.LARGER,)
+
+
+def warning_fields(text: str) -> dict[str, str]:
+    """A warning of a ledger for programs."""
+    read = read_warning(text)
+    return {"kind": str(read.kind), "message": read.message}
 
 
 def asked_words(kinds: Mapping[str, int]) -> str:

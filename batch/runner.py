@@ -43,6 +43,7 @@ from batch.events import Listener, Listeners, RunStart
 from batch.leftovers import Leftovers
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
+from batch.oddities import asked_words
 from batch.opening import OpenAccount, open_vendors, read_keys
 from batch.own_load import OwnLoad
 from batch.plan import MAY_SEND, OPEN, Group, Plan, ToDo, decide, name_examples, resend_places
@@ -51,6 +52,8 @@ from batch.providers.fetched_references import FetchedReferences
 from batch.providers.reference_cache import ReferenceCache, cache_folder
 from batch.report.now import Now
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
+from batch.report.warned import count_warnings
+from batch.report.words import count
 from batch.settings import ChangedPolicy
 from batch.store.history import History
 from batch.store.lost_files import NONE_LOST, lost_files
@@ -168,7 +171,9 @@ async def run(
         opened: _Run | None = None
         try:
             async with (
-                folder.open(run_id, clock, decode=settings.verify == "decode") as store,
+                folder.open(
+                    run_id, clock, decode=settings.verify == "decode", check_content=settings.check_content
+                ) as store,
                 open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
             ):
                 if folder.rehearsal_moved_to is not None:
@@ -532,18 +537,24 @@ class _Run:
         if not 0 < jobs < self._to_do:
             return None
 
+        odd_before, warnings_before = count_warnings(self.store.history)
+
         async def judge(ends: Counter[type[Outcome]]) -> CanaryFailed | None:
-            failed = jobs - ends[Done]
+            odd, warnings = count_warnings(self.store.history)
+            odd, how_odd = max(0, odd - odd_before), asked_words(warnings - warnings_before)
+            failed = jobs - ends[Done] + odd
             if self.control.ask is not None:
                 left = self._to_do - jobs
                 words = f"{ends[Done]} of the first {jobs} jobs got a picture, see {self.store.output}/images. "
+                words += f"{count(odd, 'picture')} not as asked: {how_odd}. " if odd > 0 else ""
                 if await self.control.ask(f"{words}Send the other {left:,} jobs?"):
                     return None
                 return CanaryFailed(f"you stopped it after the first {jobs} jobs; the others were not sent")
             if failed <= settings.max_failed * jobs:
                 return None
+            what = f"no picture, or not the one asked for ({how_odd})" if odd > 0 else "no picture"
             return CanaryFailed(
-                f"{failed} of the first {jobs} jobs got no picture, and at most {settings.max_failed:.0%} may: the "
+                f"{failed} of the first {jobs} jobs got {what}, and at most {settings.max_failed:.0%} may: the "
                 "others were not sent"
             )
 

@@ -179,6 +179,7 @@ class Settings:
     budget: Budget = Budget()
     tag: str = ""
     verify: str = "structure"
+    check_content: bool = True
     canary: CanarySettings = CanarySettings()
     dedupe: bool = False
     lane: Lane = Lane.STANDARD

@@ -129,6 +129,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "tag": "Names what the pictures are for, such as a campaign; budget.tags caps it over all runs that name it.",
         "verify": "How closely an answer's pictures are looked at. structure: whole by their structure; "
         "decode: every pixel is read, slower.",
+        "check_content": "Whether a picture that is blank, a reference that came back, or another job's picture gets a "
+        "warning. Default: true.",
         "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
         "canary": "So many jobs are sent first, alone; the rest only if few of them failed. A mapping says how few.",
         "defaults": "Parameters for every job that does not say otherwise.",

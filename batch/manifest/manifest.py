@@ -194,6 +194,7 @@ class _TopReader:
             budget=Budget(**shape.budget.model_dump()),
             tag=shape.tag or "",
             verify=shape.verify,
+            check_content=shape.check_content,
             canary=CanarySettings() if shape.canary is None else CanarySettings(**shape.canary.model_dump()),
             dedupe=shape.dedupe,
             lane=Lane(shape.lane),

@@ -162,6 +162,7 @@ class ManifestShape(_Shape):
     budget: BudgetShape = BudgetShape()
     tag: Annotated[str | None, PlainValidator(fields.run_name)] = None
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
+    check_content: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     defaults: ParametersShape = ParametersShape()

@@ -15,6 +15,7 @@ from typing import Any
 from batch.errors import ExitCode, OutputError
 from batch.model import Spend
 from batch.report.money import spend_of
+from batch.report.warned import count_warnings
 from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger import read_record
@@ -47,6 +48,9 @@ class Status:
     next_command: str | None
     failures_by_cause: Mapping[str, int] = field(default_factory=dict)
     spend: Spend = field(default_factory=Spend)
+    #: Of the done, how many pictures are not as asked; and how many have warnings, by kind.
+    not_as_asked: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
     #: What stopped the last run, if it was the budget: how much is spent, reserved and left.
     budget: str | None = None
     #: Of the done, how many have a file with another size than what was bought; `missing` are those without one.
@@ -67,6 +71,7 @@ def read_status(output: Path) -> Status:
     history, tail = replay(output, bought_only=holds_bought(output))
     counts, causes, missing, altered = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
+    not_as_asked, warnings = count_warnings(history)
     run, end = _record(output, history.run_offset), _record(output, history.end_offset)
     ended = end is not None and history.end_offset > history.run_offset
     running = _running(output)
@@ -90,6 +95,8 @@ def read_status(output: Path) -> Status:
         next_command=None if running else _next_command(output, run, end if ended else None, counts),
         failures_by_cause=dict(causes.most_common()),
         spend=spend_of(history),
+        not_as_asked=not_as_asked,
+        warnings=dict(warnings.most_common()),
         budget=end.get("message") if ended and end is not None and end["reason"] == "budget" else None,
         altered=altered,
         missing_files=lost.missing,

@@ -9,6 +9,7 @@ from typing import Final
 
 from batch.errors import BatchError, CanaryFailed, ExitCode, RunStopper
 from batch.model import Job, Summary
+from batch.oddities import is_not_as_asked
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.report.money import spend_of
 from batch.store.history import History, Standing, State
@@ -54,13 +55,16 @@ class Totals:
     set_aside: int = 0
     left_out: int = 0
     altered: int = 0
+    not_as_asked: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
 
 
 def count_jobs(plan: Plan, history: History) -> Totals:
     """Count the manifest's jobs by their standing. Those not selected count apart."""
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = altered = worth_retrying = set_aside = left_out = 0
+    warnings: Counter[str] = Counter()
+    missing = altered = worth_retrying = set_aside = left_out = not_as_asked = 0
     for (facts, code), count in history.tally(plan.order, plan.decisions).items():
         standing = facts.standing
         if code == LEFT_OUT and standing is not Standing.DONE:
@@ -74,6 +78,8 @@ def count_jobs(plan: Plan, history: History) -> Totals:
         elif standing is Standing.DONE:
             missing += count * facts.missing
             altered += count * facts.altered
+            not_as_asked += count * is_not_as_asked(facts.warned)
+            warnings.update(dict.fromkeys(facts.warned, count))
     return Totals(
         done=standings[Standing.DONE],
         failed=standings[Standing.FAILED],
@@ -85,6 +91,8 @@ def count_jobs(plan: Plan, history: History) -> Totals:
         set_aside=set_aside,
         left_out=left_out,
         altered=altered,
+        not_as_asked=not_as_asked,
+        warnings=warnings,
     )
 
 
@@ -141,6 +149,8 @@ def conclude(
         adopted=spent.adopted,
         spend=spend_of(history),
         endpoints_out=spent.endpoints_out,
+        not_as_asked=totals.not_as_asked,
+        warnings=dict(totals.warnings.most_common()),
         simulated=spent.simulated,
         altered=totals.altered,
         missing_files=spent.lost.missing,

@@ -9,6 +9,7 @@ from batch.model import Summary
 from batch.plan import Forecast, Group, Plan
 from batch.report.money import spend_lines
 from batch.report.status import Status
+from batch.report.warned import warning_lines
 from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
 from batch.store.lost_files import NONE_LOST, LostFiles
 
@@ -70,6 +71,7 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     if summary.left_out:
         yield f"  left out   {count(summary.left_out, 'job')} not selected this time"
     yield from _lost_lines(summary.missing, summary.missing_files, summary.altered, summary.altered_files)
+    yield from warning_lines(summary.not_as_asked, summary.warnings)
     if summary.done:
         yield f"  pictures   {path(summary.output)}/images/"
     if summary.done or summary.failed:
@@ -246,6 +248,7 @@ def status_lines(status: Status) -> Iterator[str]:
     yield from _lost_lines(status.missing, status.missing_files, status.altered, status.altered_files)
     if status.rehearsal:
         yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
+    yield from warning_lines(status.not_as_asked, status.warnings)
     if status.running:
         yield f"  now        {status.running}"
         if status.limits_now:

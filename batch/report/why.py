@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.model import Job
+from batch.oddities import read_warning
 from batch.plan import Decision, changes, name_of
 from batch.report.words import differing, printable, usd
 from batch.store.history import JobHistory
@@ -47,6 +48,9 @@ def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[st
         yield from change_lines(asked_before(output, past), decision.job)
     for record in _records_of(output, decision.job.id):
         yield f"  {record['at']}  {_record_words(record)}"
+        for text in record.get("warnings", ()):
+            warned = read_warning(text)
+            yield f"      warning: {warned.kind}: {printable(warned.message)}"
 
 
 def change_lines(asked: Job, job: Job) -> Iterator[str]:

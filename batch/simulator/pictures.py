@@ -106,6 +106,19 @@ def encode(image: Image.Image, format_name: str) -> bytes:
     return out.getvalue()
 
 
+def blank(width: int, height: int) -> bytes:
+    """A PNG of one colour, which does not even say that it is the simulator's."""
+    return encode(Image.new("RGB", (width, height), (120, 160, 200)), "png")
+
+
+def as_avif(data: bytes) -> bytes:
+    """A picture encoded anew, as quickly as that goes."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.save(out, "AVIF", speed=10)
+    return out.getvalue()
+
+
 def pad(data: bytes, size_bytes: int) -> bytes:
     """Grow a picture to `size_bytes` (if it is smaller) with a comment, so that it stays a correct file."""
     missing = size_bytes - len(data)

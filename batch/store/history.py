@@ -20,6 +20,7 @@ from typing import IO, Final, NamedTuple
 
 from batch.key_rows import KEY_BYTES, KeyRows
 from batch.model import Decided, job_key
+from batch.oddities import Oddity, kinds_of
 from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal
@@ -147,7 +148,7 @@ NOTHING = JobHistory(
 
 class Facts(NamedTuple):
     """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
-    different ones. The fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
+    different ones. The other fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
     altered.
     """
 
@@ -160,6 +161,8 @@ class Facts(NamedTuple):
     code: str = ""
     altered: bool = False
     accepted: bool = False
+    #: Kinds of warnings about the picture that stands.
+    warned: tuple[Oddity, ...] = ()
 
     @property
     def standing(self) -> Standing:
@@ -173,7 +176,7 @@ class Facts(NamedTuple):
         """Another picture is asked for: what the earlier one cost in vain does not count against it."""
         return self._replace(rejected=0, resends=0).after_try(attempt, why)
 
-    def after_done(self, files: FileState) -> Facts:
+    def after_done(self, files: FileState, warned: tuple[Oddity, ...]) -> Facts:
         return self._replace(
             state=State.DONE,
             versions=self.versions + 1,
@@ -181,11 +184,12 @@ class Facts(NamedTuple):
             altered=files is FileState.ALTERED,
             accepted=False,
             code="",
+            warned=warned,
         )
 
-    def after_reread(self, files: FileState, paid: str) -> Facts:
+    def after_reread(self, files: FileState, warned: tuple[Oddity, ...], paid: str) -> Facts:
         """An answer that counted as rejected was none."""
-        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files)
+        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files, warned)
 
     def after_unknown(self, code: str) -> Facts:
         return self._replace(state=State.UNKNOWN, code=code)
@@ -247,6 +251,9 @@ class History:
         #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
         #: line is, for that is the `done` line.
         self._bought_earlier: dict[int, _Bought] = {}
+        #: Every bought picture by its content (half its SHA-256), and the row that had it first.
+        self._pictures = KeyRows()
+        self._picture_rows = array("I")
         #: For every run, whether it came to its own end, stopped by nothing.
         self._runs_ended = bytearray()
         #: Rows that failed: the run that said so last, and how many runs in a row before it said the same.
@@ -368,6 +375,20 @@ class History:
         """Every row whose job has a picture of which a file is gone, or has another size."""
         return (row for row in range(len(self)) if (facts := self.facts_at(row)).missing or facts.altered)
 
+    def same_picture(self, sha256: str, key: bytes, spec: bytes) -> int | None:
+        """The row of another job that bought just these bytes (SHA-256 in hex) for something else than `spec`."""
+        found = self._pictures.row_of(bytes.fromhex(sha256)[:KEY_BYTES])
+        row = None if found is None else self._picture_rows[found]
+        if row is None or self.key_at(row) == key or self._bought_at(row, self.facts_at(row)).spec == spec:
+            return None
+        return row
+
+    def _remember_pixels(self, row: int, files: Sequence[StoredFile]) -> None:
+        if files and len(files[-1].sha256) == 64:
+            number = self._pictures.row_or_new(bytes.fromhex(files[-1].sha256[: 2 * KEY_BYTES]))
+            if number == len(self._picture_rows):
+                self._picture_rows.append(row)
+
     def _bought_at(self, row: int, facts: Facts) -> _Bought:
         if not facts.versions:
             return _NO_PICTURE
@@ -427,17 +448,19 @@ class History:
             "row_numbers": {name: [*getattr(self, name).items()] for name in _ROW_NUMBERS},
         }
         stream.write(json.dumps(head).encode("ascii") + b"\n")
-        write_columns(stream, [*self._rows.columns, *self._columns()])
+        write_columns(stream, [*self._rows.columns, *self._pictures.columns, *self._columns()])
 
     @classmethod
     def receive(cls, stream: IO[bytes], output: Path) -> History:
         """What `send` wrote. Raises `ValueError` or `EOFError` if it did not come to its end."""
         history = cls(output)
         head = json.loads(stream.readline())
-        keys, slots = bytearray(), array("I")
-        read_columns(stream, [keys, slots, *history._columns()])
-        history._rows = KeyRows.of(keys, slots)
-        history._kinds = _Kinds(Facts(State(state), *rest) for state, *rest in head["facts"])
+        keys, slots, pictures, picture_slots = bytearray(), array("I"), bytearray(), array("I")
+        read_columns(stream, [keys, slots, pictures, picture_slots, *history._columns()])
+        history._rows, history._pictures = KeyRows.of(keys, slots), KeyRows.of(pictures, picture_slots)
+        history._kinds = _Kinds(
+            Facts._make([State(state), *rest, tuple(map(Oddity, warned))]) for state, *rest, warned in head["facts"]
+        )
         history._bought_earlier = {
             row: _Bought(bytes.fromhex(spec), offset, try_offset)
             for row, spec, offset, try_offset in head["bought_earlier"]
@@ -453,7 +476,15 @@ class History:
         return history
 
     def _columns(self) -> list[Column]:
-        return [self._kind, self._spec, self._usd, self._try_offset, self._last_offset, self._runs_ended]
+        return [
+            self._kind,
+            self._spec,
+            self._usd,
+            self._try_offset,
+            self._last_offset,
+            self._runs_ended,
+            self._picture_rows,
+        ]
 
     def _tried(self, offset: int, line: Line) -> None:
         self.requests += 1
@@ -523,7 +554,9 @@ class History:
         self._spend(row, line)
         self._ends.pop(row, None)
         self._buy(row, offset, line)
-        self._change(row, Facts.after_reread, self._file_state(line.images or ()), line.paid)
+        files = line.images or ()
+        self._change(row, Facts.after_reread, self._file_state(files), kinds_of(line.warnings or ()), line.paid)
+        self._remember_pixels(row, files)
         self._last_offset[row] = offset
 
     def _got_picture(self, row: int, offset: int, line: Line, *, is_usual: bool = False) -> None:
@@ -534,7 +567,10 @@ class History:
         self._ends.pop(row, None)
         if not is_usual:
             self._buy(row, offset, line)
-        self._change(row, Facts.after_done, self._file_state(line.images or ()))
+        files = line.images or ()
+        self._change(row, Facts.after_done, self._file_state(files), kinds_of(line.warnings or ()))
+        if line.t == "done":
+            self._remember_pixels(row, files)
 
     def _supersede(self, row: int) -> None:
         """The picture a row has is about to be replaced: what it cost is all that is not accounted for otherwise."""

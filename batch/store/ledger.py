@@ -72,6 +72,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     counted_usd: float = 0.0
     stopped: bool = True
     images: list[StoredFile] | None = None
+    warnings: list[str] | None = None
     endpoint: str = ""
     of: str = ""
     given_by: GivenBy | None = msgspec.field(default=None, name="from")
@@ -81,6 +82,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
 class StoredFile(msgspec.Struct, gc=False):
     path: str
     bytes: int
+    sha256: str = ""
 
 
 class GivenBy(msgspec.Struct, gc=False):

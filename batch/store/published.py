@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from batch.oddities import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import History, JobHistory, Standing
 from batch.store.ledger import Published, read_record
@@ -149,6 +150,7 @@ class _Ledger:
         return {
             **self._asked(job.bought_try_offset, "done"),
             "images": done["images"],
+            "warnings": [warning_fields(text) for text in done["warnings"]],
             "caption": done["caption"],
             "error": None,
             "attempts": job.attempts,
@@ -161,6 +163,7 @@ class _Ledger:
         return {
             **self._asked(job.try_offset, str(job.standing)),
             "images": [],
+            "warnings": [],
             "caption": None,
             "error": {"code": end["code"], "message": end["message"], "http_status": end["http_status"]},
             "attempts": job.attempts,

@@ -22,6 +22,7 @@ from typing import Any, Final
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
+from batch.oddities import Oddity, warning
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
@@ -122,11 +123,15 @@ class Store:
         ballast: Ballast,
         *,
         decode: bool,
+        check_content: bool,
     ) -> None:
         self.output = output
         self.history = history
         self.published = PublishedManifest(output, lambda: history.simulated)
         self._decode = decode
+        self._check_content = check_content
+        #: Pictures that are stored and not yet recorded, by their SHA-256: whose they are.
+        self._storing: dict[str, Job] = {}
         self._run = run_id
         self._clock = clock
         self._ledger = ledger
@@ -164,7 +169,7 @@ class Store:
         images, oddities = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._store_pictures, ticket, answer, version
         )
-        warnings = (*answer.warnings, *oddities)
+        warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
         record = done_record(
             job,
             facts,
@@ -174,8 +179,36 @@ class Store:
             run=self._run,
             at=timestamp(self._clock),
         )
-        await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
+        with self._is_storing(job, images[-1]):
+            await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
+
+    def _same_as_another(self, job: Job, image: Image) -> Iterator[str]:
+        """A warning if a job that asked for something else got the same bytes."""
+        if not self._suspects:
+            return
+        row = self.history.same_picture(image.sha256, job.key(), job.spec())
+        if row is not None:
+            other = self._ledger.read_at(self.history.at(row).bought_offset)["job"]
+        elif (storing := self._storing.get(image.sha256)) is not None and storing.spec() != job.spec():
+            other = storing.id
+        else:
+            return
+        yield warning(Oddity.SAME_AS_ANOTHER, f"the same bytes as the picture of {other}")
+
+    @contextmanager
+    def _is_storing(self, job: Job, image: Image) -> Iterator[None]:
+        first = self._storing.setdefault(image.sha256, job)
+        try:
+            yield
+        finally:
+            if first is job:
+                del self._storing[image.sha256]
+
+    @property
+    def _suspects(self) -> bool:
+        """Whether pictures are checked for content. The simulator's may be flat and alike."""
+        return self._check_content and not self.history.simulated
 
     async def reject(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
         """Record an attempt that ended without a picture; what was received stays in rejected/."""
@@ -273,7 +306,7 @@ class Store:
         images, oddities = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._store_pictures, ticket, whole, version
         )
-        warnings = (*answer.warnings, *oddities)
+        warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
         record = reread_record(
             failed,
             images,
@@ -335,7 +368,13 @@ class Store:
         self, ticket: Ticket, answer: Answer, version: int
     ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
         return store_pictures(
-            self.output, ticket.job, answer.pictures, ticket.spool, version=version, decode=self._decode
+            self.output,
+            ticket.job,
+            answer.pictures,
+            ticket.spool,
+            version=version,
+            decode=self._decode,
+            suspect=self._suspects,
         )
 
     def _set_aside(self, ticket: Ticket) -> list[str]:
@@ -400,9 +439,13 @@ class OutputFolder:
         return len(self._reading.tail().torn)
 
     @asynccontextmanager
-    async def open(self, run_id: str, clock: Clock, *, decode: bool = False) -> AsyncIterator[Store]:
+    async def open(
+        self, run_id: str, clock: Clock, *, decode: bool = False, check_content: bool = True
+    ) -> AsyncIterator[Store]:
         """Open it for writing: folders made, a torn end of the ledger set aside.
 
+        `decode`: every pixel of what comes is read. `check_content`: pictures that are blank or the same as others get
+        a warning.
         Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
         """
         _make_folders(self.path)
@@ -413,7 +456,9 @@ class OutputFolder:
         with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
             if self.torn_bytes:
                 ledger.cut_tail(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
-            store = Store(self.path, run_id, clock, ledger, self.history, ballast, decode=decode)
+            store = Store(
+                self.path, run_id, clock, ledger, self.history, ballast, decode=decode, check_content=check_content
+            )
             try:
                 yield store
             finally:

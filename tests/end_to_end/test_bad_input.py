@@ -125,7 +125,7 @@ def references(*names: str) -> str:
 LETTERS = "id may hold a-z, A-Z, 0-9, dot, _ and -, and begins with a letter or digit; got "
 SLUG = "write {{ b | slug }} in the id"
 LOOKS = "this looks like an API key; keys come from the environment, never from a manifest or a table"
-FIELDS = "known fields: name, output, provider, model, lane, fallback, limits, timeouts, retry, prices, price_table, budget, tag, verify, dedupe, canary and 10 more"
+FIELDS = "known fields: name, output, provider, model, lane, fallback, limits, timeouts, retry, prices, price_table, budget, tag, verify, check_content, dedupe and 11 more"
 JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17

@@ -10,7 +10,7 @@ from typing import Any
 
 from batch.simulator.answers import Answer, Scene, encode, inline_part, snake_spelled
 from batch.simulator.faults.registry import Act, Section
-from batch.simulator.pictures import Picture
+from batch.simulator.pictures import Picture, as_avif, blank
 
 #: How a link behaves when it is followed.
 DOWNLOADS = ("ok", "404", "503_once", "html", "cut")
@@ -411,3 +411,37 @@ async def _corrupt_png(scene: Scene) -> Answer:
 async def _trailing_bytes(scene: Scene) -> Answer:
     picture = await scene.picture()
     return await _with_data(scene, picture, picture.data + b"\x00rubbish" * 20)
+
+
+@SHAPES.fault("another_shape", "a square, whatever shape was asked for")
+async def _another_shape(scene: Scene) -> Answer:
+    side = round((scene.ask.pixels[0] * scene.ask.pixels[1]) ** 0.5)
+    picture = await scene.picture(pixels=(side, side))
+    return await _with_data(scene, picture, picture.data)
+
+
+@SHAPES.fault("blank_picture", "a picture of one colour")
+async def _blank_picture(scene: Scene) -> Answer:
+    picture = await scene.picture(format_name="png")
+    return await _with_data(scene, picture, blank(picture.width, picture.height))
+
+
+@SHAPES.fault("reference_back", "the first reference comes back in place of a picture")
+async def _reference_back(scene: Scene) -> Answer:
+    picture = await scene.picture()
+    if not scene.ask.references:
+        return await _with_data(scene, picture, picture.data)
+    reference = scene.ask.references[0]
+    return await _with_data(scene, picture, reference.data, reference.mime)
+
+
+@SHAPES.fault("avif_picture", "a gateway has turned the picture into AVIF")
+async def _avif_picture(scene: Scene) -> Answer:
+    picture = await scene.picture()
+    return await _with_data(scene, picture, as_avif(picture.data), "image/avif")
+
+
+@SHAPES.fault("jpeg_without_end", "a JPEG without its end marker, all of its pixels there")
+async def _jpeg_without_end(scene: Scene) -> Answer:
+    picture = await scene.picture(format_name="jpeg")
+    return await _with_data(scene, picture, picture.data[:-2])
