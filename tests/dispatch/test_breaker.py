@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.retry import RetryBudget
 from batch.errors import (
     AttemptError,
     ExitCode,
@@ -241,38 +240,6 @@ async def test_a_days_quota_that_was_none(clock: FakeClock) -> None:
 
 
 # ---- the retry budget -------------------------------------------------------------------------------------
-
-
-def test_the_budget_pays_by_cost_and_gets_it_back() -> None:
-    """Seven repeats of overload from full; a picture gives back what its job took."""
-    budget = RetryBudget(60)
-    assert [budget.pays(f"job-{n}", BROKEN) for n in range(8)] == [True] * 7 + [False]
-    assert budget.left == 2
-    budget.succeeded("job-0")
-    assert budget.left == 16
-    budget.succeeded("another")
-    assert budget.left == 17
-    budget.gave_up("job-1")
-    budget.succeeded("job-1")
-    assert budget.left == 18
-
-
-def test_the_budget_is_never_more_than_full() -> None:
-    """A quiet night saves nothing up for the storm."""
-    budget = RetryBudget(60)
-    for number in range(1000):
-        budget.succeeded(f"job-{number}")
-    assert budget.left == RetryBudget.CAPACITY
-
-
-def test_what_is_not_paid_for_goes_behind_all_others_once() -> None:
-    """Then the job is left for the next run."""
-    budget = RetryBudget(60)
-    while budget.pays("others", BROKEN):
-        pass
-    assert budget.wait_seconds("late", BROKEN, 1.5) == 60
-    assert budget.wait_seconds("late", BROKEN, 1.5) is None
-    assert budget.wait_seconds("limited", RateLimited("r", ""), 30) == 30
 
 
 async def test_repeats_stay_within_the_budget(clock: FakeClock) -> None:

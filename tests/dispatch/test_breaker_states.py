@@ -30,17 +30,22 @@ OUTAGE_SECONDS = 1800.0
 class Bench:
     """A breaker on virtual time. `pauses` and `stops` hold what it reported."""
 
-    def __init__(self, *, gives_up: bool = True) -> None:
+    def __init__(self, *, gives_up: bool = True, max_outage_seconds: float = OUTAGE_SECONDS) -> None:
         self.clock = FakeClock()
         self.pauses: list[float] = []
+        self.reasons: list[str] = []
         self.stops: list[RunStopper] = []
         self.breaker = Breaker(
             self.clock,
-            OUTAGE_SECONDS,
-            lambda seconds, reason: self.pauses.append(seconds),
+            max_outage_seconds,
+            self.pause,
             self.stops.append,
             gives_up=gives_up,
         )
+
+    def pause(self, seconds: float, reason: str) -> None:
+        self.pauses.append(seconds)
+        self.reasons.append(reason)
 
     def answer(self, number: int, error: BaseException | None = None, *, seconds: float = 0.0) -> None:
         """Request `number` ends `seconds` after it was sent."""
@@ -108,6 +113,7 @@ def test_failures_in_a_row(bench: Bench, error: AttemptError, failures: int, alo
     assert bench.breaker.is_open is is_open
     assert bench.sends_freely() is not alone
     assert bench.pauses == ([60.0] if is_open else [])
+    assert bench.reasons == ([error.message] if is_open else [])
 
 
 def test_an_answer_in_between_ends_the_row(bench: Bench) -> None:
@@ -299,6 +305,8 @@ def test_limits_that_last_stop_the_run(bench: Bench, seconds: float, stops: int)
     bench.clock.time += seconds
     bench.ask(LIMIT)
     assert [(stop.code, stop.stop_code) for stop in bench.stops] == [("rate_limited", 75)] * stops
+    words = "the provider has asked for fewer requests for 30 min, and served none; the last: slow down"
+    assert [stop.message for stop in bench.stops] == [words] * stops
 
 
 def test_a_picture_begins_the_half_hour_of_limits_again(bench: Bench) -> None:
@@ -325,9 +333,19 @@ def test_an_outage_that_lasts_is_raised(bench: Bench, seconds: float, ends: bool
     if not ends:
         assert bench.breaker.wait_seconds() == 0.0
         return
-    with pytest.raises(RunStopper, match="no service for 30 min") as raised:
+    with pytest.raises(RunStopper, match="no service for 30 min; the last: HTTP 503") as raised:
         bench.breaker.wait_seconds()
     assert (raised.value.code, raised.value.stop_code) == ("no_service", 75)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(89.0, "89 s"), (90.0, "2 min"), (7200.0, "120 min")])
+def test_an_outage_is_told_in_seconds_or_minutes(seconds: float, words: str) -> None:
+    """Seconds below a minute and a half, whole minutes from there on."""
+    bench = Bench(max_outage_seconds=seconds)
+    bench.open()
+    bench.clock.time += seconds
+    with pytest.raises(RunStopper, match=f"no service for {words};"):
+        bench.breaker.wait_seconds()
 
 
 def test_a_lane_with_an_alternative_never_gives_up() -> None:
@@ -361,6 +379,7 @@ def test_no_channel_said_three_times(bench: Bench, answers: list[AttemptError | 
     for error in answers:
         bench.ask(error)
     assert [stop.code for stop in bench.stops] == stops
+    assert all("no available channel" in stop.message for stop in bench.stops)
 
 
 def test_no_channel_heard_together_counts_once(bench: Bench) -> None:

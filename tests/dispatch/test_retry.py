@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.retry import REPEATABLE, decide_retry, with_retries, worth_another
+from batch.dispatch.retry import REPEATABLE, RetryBudget, decide_retry, with_retries, worth_another
 from batch.errors import (
     AttemptError,
     BatchError,
@@ -48,10 +48,12 @@ def told(seconds: float | None) -> RateLimited:
         (Unavailable("unavailable", ""), 3, {}, None),
         (told(30.0), 1, {}, (30.0, 33.0)),
         (told(200.0), 1, {}, (200.0, 205.0)),
+        (told(300.0), 1, {}, (300.0, 305.0)),
         (told(301.0), 1, {}, None),
         (told(None), 1, {}, (5.0, 15.0)),
         (told(None), 10, {}, (5.0, 65.0)),
         (told(1.0), 30, {}, (1.0, 1.1)),
+        (told(1.0), 600, {}, (1.0, 1.1)),
         (told(1.0), 601, {}, None),
         (Unusable("no_image", "", retries=1), 1, {"rejected": 1}, (0, 2.0)),
         (Unusable("no_image", "", retries=1), 1, {"rejected": 2}, None),
@@ -73,6 +75,14 @@ def test_decision(error: AttemptError, times: int, more: dict[str, Any], expecte
         else:
             assert wait_seconds is not None
             assert expected[0] <= wait_seconds <= expected[1]
+
+
+@pytest.mark.parametrize(("times", "most_seconds"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)])
+def test_a_wait_is_anything_up_to_the_doubled_base(times: int, most_seconds: float) -> None:
+    """Full jitter: from nothing to the base times two for each attempt, and it fills that range."""
+    waits = [wait for seed in range(200) if (wait := decide(NotSent("n", ""), times, seed=seed)) is not None]
+    assert min(waits) < 0.1 * most_seconds
+    assert 0.9 * most_seconds < max(waits) <= most_seconds
 
 
 def test_waits_differ_between_jobs() -> None:
@@ -235,3 +245,35 @@ async def test_cancelled_at_any_point(steps: int) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert calls == calls_when_cancelled
+
+
+def test_the_budget_pays_by_cost_and_gets_it_back() -> None:
+    """Seven repeats of overload from full; a picture gives back what its job took."""
+    budget = RetryBudget(60)
+    assert [budget.pays(f"job-{n}", Unavailable("unavailable", "")) for n in range(8)] == [True] * 7 + [False]
+    assert budget.left == 2
+    budget.succeeded("job-0")
+    assert budget.left == 16
+    budget.succeeded("another")
+    assert budget.left == 17
+    budget.gave_up("job-1")
+    budget.succeeded("job-1")
+    assert budget.left == 18
+
+
+def test_the_budget_is_never_more_than_full() -> None:
+    """A quiet night saves nothing up for the storm."""
+    budget = RetryBudget(60)
+    for number in range(1000):
+        budget.succeeded(f"job-{number}")
+    assert budget.left == RetryBudget.CAPACITY
+
+
+def test_what_is_not_paid_for_goes_behind_all_others_once() -> None:
+    """Then the job is left for the next run."""
+    budget = RetryBudget(60)
+    while budget.pays("others", Unavailable("unavailable", "")):
+        pass
+    assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) == 60
+    assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) is None
+    assert budget.wait_seconds("limited", RateLimited("r", ""), 30) == 30

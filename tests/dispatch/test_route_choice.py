@@ -10,24 +10,30 @@ from batch.dispatch.course import Course
 from batch.dispatch.pool import Out, Pool
 from batch.dispatch.quotas import need_of
 from batch.dispatch.route import RouteSettings
-from batch.errors import RunStopper
-from batch.events import Listener
+from batch.errors import ExitCode, RunStopper
 from batch.model import Lane
-from batch.settings import Fallback, Limits, RetryPolicy
-from tests.support.fakes import FakeClock, job
+from batch.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from tests.support.fakes import FakeClock, Recorder, job
 
 
 class Bench:
     """A pool whose endpoints have each answered once, so that none sends its next request alone."""
 
-    def __init__(self, **endpoints: tuple[int, float]) -> None:
+    def __init__(self, fallback: Fallback | None = None, **endpoints: tuple[int, float]) -> None:
         self.stops: list[RunStopper] = []
+        self.told = Recorder()
         routes = [
             RouteSettings(name=name, weight=weight, limits=Limits(concurrency=concurrency, adaptive=False))
             for name, (concurrency, weight) in endpoints.items()
         ]
         self.pool = Pool(
-            routes, FakeClock(), Listener(), RetryPolicy(), self.stops.append, Fallback(), slowed_by=lambda: ""
+            routes,
+            FakeClock(),
+            self.told,
+            RetryPolicy(),
+            self.stops.append,
+            fallback or Fallback(),
+            slowed_by=lambda: "",
         )
         self.sent = 0
 
@@ -97,6 +103,71 @@ async def test_an_endpoint_that_ended_gets_nothing_more() -> None:
     assert bench.stops == []
     assert not bench.pool.end(second, RunStopper("bad_key", "the key is wrong"), model)
     assert ["the key is wrong" in str(stop) for stop in bench.stops] == [True]
+    assert bench.told.named("message") == [("message", "a is left out from now on: the account is empty")]
+
+
+async def test_another_model_is_served_where_one_is_missing() -> None:
+    """What ends for one model ends for no other, and does not stop the run for it."""
+    bench = Bench(a=(10, 1.0), b=(10, 1.0))
+    first, second = bench.pool.routes
+    missing = RunStopper("model_missing", "no such model")
+    assert bench.pool.end(first, missing, "old")
+    assert not bench.pool.others_than(second, "old")
+    assert bench.pool.others_than(second, "new")
+    assert not bench.pool.end(second, missing, "old")
+    assert len(bench.stops) == 1
+    assert bench.pool.end(first, missing, "new")
+
+
+def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() -> None:
+    """Of a wrong key, tomorrow and next week it is tomorrow; its numbers are the run's."""
+    bench = Bench(a=(1, 1.0), b=(1, 1.0), c=(1, 1.0))
+    endings = [
+        RunStopper("bad_key", "the key is wrong"),
+        RunStopper("daily_quota", "next week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"),
+        RunStopper(
+            "daily_quota",
+            "tomorrow",
+            stop_code=ExitCode.TEMPORARY,
+            not_before="2026-02-01T00:00:00Z",
+            http_status=429,
+            request_id="r-1",
+        ),
+    ]
+    for route, error in zip(bench.pool.routes, endings, strict=True):
+        bench.pool.end(route, error, "m")
+    [stop] = bench.stops
+    assert stop.message == "no endpoint is left. a: the key is wrong; b: next week; c: tomorrow"
+    assert (stop.code, stop.stop_code, stop.not_before) == ("daily_quota", ExitCode.TEMPORARY, endings[2].not_before)
+    assert (stop.http_status, stop.request_id) == (429, "r-1")
+
+
+def test_one_endpoints_ending_is_told_as_it_is() -> None:
+    """With a single endpoint there is nothing to list."""
+    bench = Bench(a=(1, 1.0))
+    error = RunStopper("no_credit", "the account is empty")
+    bench.pool.end(bench.pool.routes[0], error, "m")
+    assert bench.stops == [error]
+
+
+@pytest.mark.parametrize(
+    ("on", "models", "code", "goes_on"),
+    [
+        (FallbackOn.OVERLOAD, ("other",), "no_service", True),
+        (FallbackOn.OVERLOAD, ("other",), "model_missing", False),
+        (FallbackOn.SAFETY, ("other",), "no_service", False),
+        (FallbackOn.OVERLOAD, (), "no_service", False),
+        (FallbackOn.OVERLOAD, ("own",), "no_service", False),
+    ],
+    ids=["overloaded", "missing", "only for safety", "no fallback", "the same model"],
+)
+def test_a_fallback_model_keeps_the_run_going(
+    on: FallbackOn, models: tuple[str, ...], code: str, goes_on: bool
+) -> None:
+    """Only when the model is overloaded, the manifest says so, and the other one can be asked."""
+    bench = Bench(Fallback(models=models, on=(on,)), a=(1, 1.0))
+    assert bench.pool.end(bench.pool.routes[0], RunStopper(code, ""), "own") is goes_on
+    assert len(bench.stops) == (0 if goes_on else 1)
 
 
 @pytest.mark.parametrize(("code", "models"), [("bad_key", []), ("model_missing", ["another"])])
