@@ -311,6 +311,9 @@ async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path:
     assert f"${taken / 1e6:.3f}".rstrip("0") in said
     assert "its ledger is gone" in said
     assert again.caps()[0].spent == taken
+    lines = (tmp_path / "away").read_text().splitlines(keepends=True)
+    (tmp_path / "a" / "ledger.jsonl").write_text("".join(line for line in lines if '"t":"run"' not in line))
+    assert "its ledger is gone" in await again.settle_earlier_runs(lambda _: MOST)
     (tmp_path / "away").rename(tmp_path / "a" / "ledger.jsonl")
     assert await again.settle_earlier_runs(lambda _: MOST) == ""
     assert again.caps()[0].spent == micro(MOST)

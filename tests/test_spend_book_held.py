@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.support.bench import KEY, Bench
 from tests.support.fakes import FakeClock, job
 
 MOST = 0.1
+T = TypeVar("T")
 DAILY = Budget(per_day=1.0)
 
 
@@ -104,6 +106,50 @@ async def test_what_cannot_be_given_back_at_the_end_stays_spent(tmp_path: Path) 
     assert SpendBook(tmp_path / "book").look().total() == taken > micro(MOST)
     await money.close()
     assert SpendBook(tmp_path / "book").look().total() == micro(0.01)
+
+
+async def test_a_run_that_ends_waits_a_moment_for_the_book(tmp_path: Path) -> None:
+    """Freed within seconds, it takes back what was not spent."""
+    freed: list[Callable[[], None]] = []
+    money = wallet(tmp_path / "book", lambda _: freed[0]())
+    async with money.place(job("a")):
+        money.sending(job("a"))
+        money.settle(job("a"), 0.01)
+    with held(tmp_path / "book") as let_go:
+        freed.append(let_go)
+        await money.close()
+    assert SpendBook(tmp_path / "book").look().total() == micro(0.01)
+
+
+async def test_room_that_is_made_while_the_books_are_asked_is_seen(tmp_path: Path) -> None:
+    """The only request in flight turns out to cost nothing, just after the book had no room for the next one."""
+    steps: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def when_told(function: Callable[[], T], /) -> T:
+        found, told = function(), asyncio.Event()
+        steps.put_nowait(told)
+        await told.wait()
+        return found
+
+    async def step() -> asyncio.Event:
+        return await asyncio.wait_for(steps.get(), 10)
+
+    book = SpendBook(tmp_path / "book")
+    money = Wallet(Budget(per_day=MOST), most_usd=lambda _: MOST, clock=FakeClock(), books=[book], in_thread=when_told)
+    first = money.place(job("a"))
+    entering = asyncio.ensure_future(first.__aenter__())
+    for _ in range(2):  # the books are opened, and written
+        (await step()).set()
+    await entering
+    money.sending(job("a"))
+    waiting = asyncio.ensure_future(money.place(job("b")).__aenter__())
+    (await step()).set()
+    refused = await step()
+    money.settle(job("a"), 0.0)
+    await first.__aexit__(None, None, None)
+    refused.set()
+    await waiting
+    assert (money.spent, money.held) == (0, micro(MOST))
 
 
 async def test_whoever_is_let_go_leaves_no_lock_behind(tmp_path: Path) -> None:

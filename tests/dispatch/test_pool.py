@@ -123,6 +123,17 @@ async def test_a_model_that_draws_nothing_is_seen_among_pictures_of_another(cloc
     assert market.count(lambda terms: terms.model)[OWN] <= 8
 
 
+async def test_an_endpoint_stays_in_use_for_the_models_it_draws_with(clock: FakeClock) -> None:
+    """It is left out for the model that brings nothing there, and the other endpoint draws that."""
+    words = Unusable("text_only", "only words", retries=2)
+    market = Market(clock, lambda job, terms, n: words if (terms.endpoint, terms.model) == ("a", OWN) else None)
+    jobs = [replace(each, job=replace(each.job, model=OTHER)) if n % 2 else each for n, each in enumerate(todo(100))]
+    assert kinds(await carry_out(scheduler(market, route("a"), route("b")), jobs)) == {"Done": 100}
+    sent = market.count(lambda terms: (terms.endpoint, terms.model))
+    assert sent["a", OWN] <= 8
+    assert sent["a", OTHER] >= 15
+
+
 @pytest.mark.parametrize("error", [NO_CREDIT, RunStopper("bad_key", ""), DAY_IS_OVER, RunStopper("html_answer", "")])
 async def test_an_exhausted_account_does_not_stop_the_night(clock: FakeClock, error: RunStopper) -> None:
     """It is left out, said once; the requests it refused go to the other one, and every job is done."""

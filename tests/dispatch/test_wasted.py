@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -69,7 +70,8 @@ async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> No
         ([*[WORDS] * 4, None, *[WORDS] * 10], True),
         ([None, *[WORDS, Unusable("no_image", "")] * 20], False),
         ([None, *[BLOCKED] * 100], False),
-        ([None, *[BLOCKED, WORDS] * 4], False),
+        ([None, *[BLOCKED, WORDS] * 9], False),
+        ([None, *[BLOCKED, WORDS] * 10], True),
         ([BLOCKED] * 19, False),
         ([BLOCKED] * 20, True),
         ([Unusable("text_only", "", retries=0), BLOCKED] * 5, True),
@@ -111,12 +113,14 @@ def test_one_job_alone_ends_nothing() -> None:
 
 
 async def test_a_few_jobs_get_their_repeats_when_nobody_else_is_left() -> None:
-    """Repeats that were held for proof are sent one by one: two jobs, each asked for once more."""
+    """Repeats that were held for proof: one is sent to find out, and its picture lets the others go."""
     seller = Seller(FakeClock(), lambda job, time: WORDS if time == 1 else None)
-    running = scheduler(seller, concurrency=2)
-    outcomes = await carry_out(running, todo(2))
-    assert kinds(outcomes) == {"Done": 2}
-    assert running.stopped_by is None
+    running = scheduler(seller, concurrency=4, policy=RetryPolicy(wasted_in_a_row=10, unavailable_base_seconds=60))
+    outcomes = await asyncio.wait_for(carry_out(running, todo(4)), 10)
+    assert kinds(outcomes) == {"Done": 4}
+    assert [why for _, _, why in seller.calls] == ["new"] * 4 + ["again"] * 4
+    first, others = seller.calls[4], seller.calls[5:]
+    assert all(at > first[0] for at, _, _ in others)
 
 
 async def test_chance_ends_no_batch() -> None:
