@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from batch.accounts import one_spelling
 from batch.budget import Wallet, micro
-from batch.errors import OutputError, RunStopper, StorageError
+from batch.errors import LedgerError, OutputError, RunStopper, StorageError
 from batch.settings import Budget
+from batch.store.ledger import encode_line
 from batch.store.spend import Share, SpendBook
 from tests.support.fakes import job
 
@@ -69,8 +70,8 @@ class Run:
     def line(self, kind: str, job_id: str, **fields: Any) -> None:
         at = f"{self.clock.now():%Y-%m-%d}T"
         record = {"t": kind, "run": self.run_id, "at": at, "job": job_id, "att": 1, **fields}
-        with open(self.output / "ledger.jsonl", "a") as file:
-            file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        with open(self.output / "ledger.jsonl", "ab") as file:
+            file.write(encode_line(record))
 
 
 class World:
@@ -110,8 +111,8 @@ class World:
         ledger = output / "ledger.jsonl"
         ended = {json.loads(line).get("job") for line in ledger.read_text().splitlines() if '"t":"try"' not in line}
         if tried["job"] not in ended:
-            with open(ledger, "a") as file:
-                file.write(json.dumps({**tried, "t": "unk", "run": run_id, "usd": MOST}, separators=(",", ":")) + "\n")
+            with open(ledger, "ab") as file:
+                file.write(encode_line({**tried, "t": "unk", "run": run_id, "usd": MOST}))
 
     async def step(self, what: str, number: int, cost: int) -> None:
         run = self.runs[number]
@@ -328,6 +329,23 @@ async def test_a_run_takes_at_most_a_quarter_ahead(cap_usd: float, taken_usd: fl
     book = SpendBook(tmp_path / "book")
     await wallet(Budget(per_day=cap_usd), book).place(job("a")).__aenter__()
     assert book.look().total() == micro(taken_usd)
+
+
+async def test_a_changed_sum_in_the_ledger_is_damage_and_corrects_nothing(tmp_path: Path) -> None:
+    """Only lines whose checksum is right say what was spent."""
+    world = await World.begun(Budget(per_day=1.0), tmp_path)
+    killed = world.runs[0]
+    await killed.wallet.place(job("x")).__aenter__()
+    world.send(killed, "x")
+    killed.line("done", "x", usd=0.09)
+    killed.line("end", "")
+    taken = killed.wallet.caps()[0].taken
+    ledger = tmp_path / "a" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"usd":0.09', '"usd":0.00'))
+    again = wallet(world.budget, SpendBook(tmp_path / "book.jsonl"), run="again", output=str(tmp_path / "a"))
+    with pytest.raises(LedgerError):
+        await again.settle_earlier_runs(lambda _: MOST)
+    assert again.caps()[0].spent == taken
 
 
 @pytest.mark.parametrize(

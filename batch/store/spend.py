@@ -25,6 +25,7 @@ from typing import Any
 from batch.errors import OutputError, StorageError
 from batch.homes import state_home
 from batch.store.durable import make_folders, storage_errors, sync_folder, write_all
+from batch.store.ledger import read_records
 
 
 def spend_folder(environment: Mapping[str, str]) -> Path:
@@ -218,7 +219,7 @@ def spent_by_run_and_day(
     them.
 
     A run is known by its `run` line; a ledger without it is another one, and its silence says nothing of the money.
-    `open_micro_usd(try_record)` is what an attempt without an end counts for.
+    `open_micro_usd(try_record)` is what an attempt without an end counts for. Raises `LedgerError` for damage.
     """
     if not ledger.exists():
         return frozenset(), {}
@@ -226,25 +227,21 @@ def spent_by_run_and_day(
     sent: dict[tuple[str, int], dict[str, Any]] = {}
     free: dict[tuple[str, int], dict[str, Any]] = {}
     sums: dict[tuple[str, str], int] = defaultdict(int)
-    with open(ledger, "rb") as file:
-        for line in file:
-            if not line.endswith(b"}\n"):
-                continue
-            record = json.loads(line)
-            if record["t"] == "run":
-                known.add(record["run"])
-            attempt = record.get("job", ""), record.get("att", 0)
-            if record["t"] == "try":
-                if record["run"] in runs:
-                    sent[attempt] = record
-            elif record["t"] in ("done", "fail", "unk") and attempt in sent:
-                tried = sent.pop(attempt)
-                sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
-                if record.get("kept") and not record["usd"]:
-                    free[attempt] = tried
-            elif record["t"] == "reread" and attempt in free:  # it held a picture, so it was not free
-                tried = free.pop(attempt)
-                sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
+    for record in read_records(ledger):
+        if record["t"] == "run":
+            known.add(record["run"])
+        attempt = record.get("job", ""), record.get("att", 0)
+        if record["t"] == "try":
+            if record["run"] in runs:
+                sent[attempt] = record
+        elif record["t"] in ("done", "fail", "unk") and attempt in sent:
+            tried = sent.pop(attempt)
+            sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
+            if record.get("kept") and not record["usd"]:
+                free[attempt] = tried
+        elif record["t"] == "reread" and attempt in free:  # it held a picture, so it was not free
+            tried = free.pop(attempt)
+            sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
     for tried in sent.values():
         sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)
     return runs & known, sums

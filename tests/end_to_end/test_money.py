@@ -199,3 +199,14 @@ async def test_charged_by_tokens_the_cap_holds_too(bench: Bench) -> None:
     certain, unknown = usd(bench, "done", "fail"), usd(bench, "unk")
     assert certain - 0.005 <= bench.book.usd <= certain + unknown + 0.005
     assert {line["usd_from"] for line in bench.ledger() if line["t"] == "done"} == {"usage", "list"}
+
+
+@pytest.mark.parametrize("fault", ["text_only", "html_200", "broken_image", "url_gone", "empty_body"])
+async def test_an_endpoint_that_charges_for_nothing_costs_a_handful(fault: str, tmp_path: Path) -> None:
+    """300 jobs at once as many as go: exit 76 and what it cost, the answers kept aside, and both sides count the same."""
+    async with a_bench(tmp_path, faults=[{"fault": fault, "share": 1.0}]) as bench:
+        found = await bench.run(300, limits={"concurrency": 16})
+        assert (found.exit, found.done) == (76, 0)
+        assert bench.book.requests <= 8
+        assert len(list((bench.output / "rejected").iterdir())) >= 3
+        assert_same_money(bench)
