@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
 from batch.runner import plan_only
 from batch.settings import ChangedPolicy
-from tests.support.bench import KEY, Bench, balance, faults
+from tests.support.bench import KEY, Bench, a_bench, balance, faults
 from tests.support.fakes import QuickClock
 
 PRICE = 0.045
@@ -201,9 +202,11 @@ async def test_charged_by_tokens_the_cap_holds_too(bench: Bench) -> None:
     assert {line["usd_from"] for line in bench.ledger() if line["t"] == "done"} == {"usage", "list"}
 
 
-@pytest.mark.parametrize("fault", ["text_only", "html_200", "broken_image", "url_gone", "empty_body"])
+@pytest.mark.parametrize(
+    "fault", ["text_only", "only_thought_image", "truncated_jpeg", "svg_picture", "no_content", "empty_candidates"]
+)
 async def test_an_endpoint_that_charges_for_nothing_costs_a_handful(fault: str, tmp_path: Path) -> None:
-    """300 jobs at once as many as go: exit 76 and what it cost, the answers kept aside, and both sides count the same."""
+    """300 jobs, 16 at once: exit 76, the answers are kept aside, and both sides count the same."""
     async with a_bench(tmp_path, faults=[{"fault": fault, "share": 1.0}]) as bench:
         found = await bench.run(300, limits={"concurrency": 16})
         assert (found.exit, found.done) == (76, 0)
