@@ -126,7 +126,7 @@ class Prepared:
         if not jobs or self.wishes.yes:
             return ""
         price = sum(group.price_usd for group in named)
-        return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.2f} at list price"
+        return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"
 
     @property
     def budget(self) -> Budget:

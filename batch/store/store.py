@@ -47,6 +47,7 @@ from batch.store.records import (
     try_record,
     unknown_record,
 )
+from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import is_unfinished, move_away
 from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
 
@@ -525,11 +526,11 @@ def _check_folder(path: Path) -> None:
     try:
         if not path.is_dir() and os.path.lexists(path):
             raise OutputError(f"{path} is not a folder")
-        for name in (*_FOLDERS, *_FILES):
+        for name in (*_FOLDERS, REHEARSAL, *_FILES):
             own = path / name
             mode = os.lstat(own).st_mode if os.path.lexists(own) else None
-            if mode is not None and not (stat.S_ISDIR(mode) if name in _FOLDERS else stat.S_ISREG(mode)):
-                wanted = "folder" if name in _FOLDERS else "regular file"
+            if mode is not None and not (stat.S_ISDIR(mode) if name not in _FILES else stat.S_ISREG(mode)):
+                wanted = "folder" if name not in _FILES else "regular file"
                 what = "a link" if stat.S_ISLNK(mode) else f"not a {wanted}"
                 raise OutputError(f"{own} is {what}; move it away, a {wanted} of ours belongs there")
     except OSError as error:
