@@ -97,6 +97,8 @@ def read_warning(text: str) -> Warned:
 def kinds_of(warnings: Iterable[str]) -> tuple[Oddity, ...]:
     """The kinds of a picture's warnings, each once, in a fixed order: alike for many pictures."""
     found = {read_warning(text).kind for text in warnings}
+    if not found:
+        return ()  # nearly always, and asked for every picture of a ledger
     return tuple(kind for kind in Oddity if kind in found)
 
 
