@@ -482,17 +482,17 @@ def test_killed_and_run_again(folder: Folder) -> None:
 
 def test_a_second_run_in_the_same_folder(folder: Folder) -> None:
     """It ends at once with 75, names process and host of the first, and sends nothing; status shows the first."""
-    folder.manifest(4, simulator={"latency_seconds": 1.5}, limits={"concurrency": 2})
+    folder.manifest(4, simulator={"latency_seconds": 600}, limits={"concurrency": 2})
     with folder.started("run", "m.yaml") as process:
         folder.wait_for("try", 2)
         second = folder.call("run", "-q", "m.yaml")
         found = json.loads(folder.call("status", "output/m", "--json").stdout)
+        process.kill()
         process.communicate(timeout=30)
     assert second.returncode == 75
     assert f"process {process.pid} on {socket.gethostname()}" in second.stderr
     assert found["running"] == f"a run is on (process {process.pid})"
-    assert sum(line["t"] == "try" for line in folder.ledger()) == 4
-    assert process.returncode == 0
+    assert sum(line["t"] == "try" for line in folder.ledger()) == 2
 
 
 def test_without_home_and_with_a_strict_mask(folder: Folder) -> None:
