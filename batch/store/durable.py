@@ -110,12 +110,19 @@ def create_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def create_anew(path: str) -> int:
-    """Like `create_file`, but an older file in the way goes; there hardly ever is one, so nobody looks for it first."""
+def create_anew(path: str, *, make_room: Callable[[], bool] = lambda: False) -> int:
+    """Like `create_file`, but an older file in the way goes; there hardly ever is one, so it is not looked for first.
+
+    When the disk has no room for another file, `make_room` says whether it is worth trying once more.
+    """
     try:
         return create_file(path)
     except FileExistsError:
         forget(path)
+        return create_file(path)
+    except OSError as error:
+        if error.errno not in _FULL or not make_room():
+            raise
         return create_file(path)
 
 

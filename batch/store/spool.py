@@ -18,7 +18,7 @@ from typing import Any, Final
 from batch.errors import StorageError
 from batch.providers.base import Blob, Received
 from batch.store.ballast import Ballast
-from batch.store.durable import create_anew, forget, storage_errors, write_all
+from batch.store.durable import create_anew, forget, open_to_read, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"
 
@@ -31,14 +31,24 @@ def attempt_stem(job_id: str, number: int) -> str:
 class SpoolFile:
     """One long string or download being written, unbuffered: what was written survives the process."""
 
-    def __init__(self, path: str, ballast: Ballast) -> None:
+    def __init__(self, path: str, ballast: Ballast, ready: tuple[int, str] | None = None) -> None:
+        """`ready`: an open file that becomes this one; without it a new one is made."""
         self.file = path
+        #: CRC-32 of what was written so far.
+        self.crc = 0
         self._ballast = ballast
         with storage_errors("write the spool"):
-            self._descriptor: int | None = create_anew(path)
+            if ready is None:
+                self._descriptor: int | None = create_anew(path, make_room=ballast.spend)
+            else:
+                self._descriptor, name = ready
+                os.ftruncate(self._descriptor, 0)
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.rename(name, path)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self._descriptor is not None
+        self.crc = zlib.crc32(data, self.crc)
         with storage_errors("write the spool"):
             write_all(self._descriptor, data, make_room=self._ballast.spend)
 
@@ -49,27 +59,40 @@ class SpoolFile:
                 os.close(descriptor)
 
 
-class AnswerFiles:
-    """The files that answers are sealed in, used again and again.
+class SpareFiles:
+    """Open files for answers, made before a request is sent, so that an answer needs no new file to be kept.
 
-    Where many files were just removed, ext4 searches long for room for the next one: with a file made and removed
-    for every answer, making files was the dearest thing a run with many requests did. While a file is written it is
-    called `free.<n>`; a rename makes it an attempt's answer, and another one gives it back.
+    Those that answers are sealed in are used again and again: where many files were just removed, ext4 searches long
+    for room for the next one. While a file is free it is called `free.<n>`; a rename makes it an attempt's, and
+    another one gives it back.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._made = 0
         self._free: deque[tuple[int, str]] = deque()
+        self._lent: set[str] = set()
 
     def take(self) -> tuple[int, str]:
-        """An open file with its path. What it holds is of no use to anybody."""
+        """An open file with its path. What it holds is of no use."""
+        file = self.take_free()
+        if file is None:
+            self._made += 1
+            path = os.path.join(self._folder, f"free.{self._made}")
+            file = create_anew(path), path
+        self._lent.add(file[1])
+        return file
+
+    def take_free(self) -> tuple[int, str] | None:
+        """One that is there already, if any."""
         try:
             return self._free.pop()
         except IndexError:
-            self._made += 1
-            path = os.path.join(self._folder, f"free.{self._made}")
-            return create_anew(path), path
+            return None
+
+    def used_up(self, path: str) -> None:
+        """A file that was taken has another name now and does not come back."""
+        self._lent.discard(path)
 
     def give_back(self, descriptor: int, path: str, answer: str | None = None) -> None:
         """Take a file back. One that has a second name (in rejected/) is never written again."""
@@ -83,10 +106,14 @@ class AnswerFiles:
             except OSError:
                 os.close(descriptor)  # it keeps its name, and the next run sweeps it
                 raise
+        self._lent.discard(path)
         self._free.append((descriptor, path))
 
     def close(self) -> None:
-        """Remove those that are free. One that cannot be removed is swept by the next run."""
+        """Remove those that still are called free. One that cannot be removed is swept by the next run."""
+        for path in self._lent:
+            with suppress(OSError):
+                forget(path)
         while self._free:
             descriptor, path = self._free.pop()
             with suppress(OSError):
@@ -97,14 +124,22 @@ class AnswerFiles:
 class AttemptSpool:
     """The spool of one attempt. Implements `providers.base.Spool`."""
 
-    def __init__(self, folder: str, stem: str, ballast: Ballast, answers: AnswerFiles | None = None) -> None:
+    def __init__(self, folder: str, stem: str, ballast: Ballast, spares: SpareFiles | None = None) -> None:
         self._ballast = ballast
         self._base = os.path.join(folder, stem)
         self._count = 0
         self._sealed = False
-        self._answers = answers or AnswerFiles(folder)
-        self._owns_answers = answers is None
+        self._spares = spares or SpareFiles(folder)
+        self._owns_spares = spares is None
         self._answer_file: tuple[int, str] | None = None
+        self._ready: tuple[int, str] | None = None
+        self._writers: dict[str, SpoolFile] = {}
+
+    def reserve(self) -> None:
+        """Take the files that an answer needs, before it is asked for: later there may be no room for a new one."""
+        with storage_errors("make room for an answer"):
+            self._answer_file = self._spares.take()
+            self._ready = self._spares.take()
 
     @property
     def files(self) -> list[str]:
@@ -119,7 +154,21 @@ class AttemptSpool:
     def new_blob(self) -> SpoolFile:
         path = f"{self._base}.{self._count}"
         self._count += 1
-        return SpoolFile(path, self._ballast)
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            self._spares.used_up(ready[1])
+        writer = self._writers[path] = self._opened(path, ready)
+        return writer
+
+    def _opened(self, path: str, ready: tuple[int, str] | None) -> SpoolFile:
+        """Where no file can be made any more, one that waits for other requests serves."""
+        try:
+            return SpoolFile(path, self._ballast, ready)
+        except StorageError:
+            spare = self._spares.take_free()
+            if spare is None:
+                raise
+            return SpoolFile(path, self._ballast, spare)
 
     def seal(self, received: Received) -> None:
         """From here a crash of the process cannot lose the answer: nothing before the rename can wait.
@@ -132,19 +181,25 @@ class AttemptSpool:
             "headers": dict(received.headers),
             "seconds": received.seconds,
             "body_bytes": len(received.body),
-            "blobs": [{**asdict(blob), "file": os.path.basename(blob.file)} for blob in received.blobs],
+            "blobs": [self._head_of(blob) for blob in received.blobs],
         }
         if received.flaw is not None:
             head["flaw"] = received.flaw
         head["crc"] = _crc(head, received.body)
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         with storage_errors("write the spool"):
-            self._answer_file = descriptor, path = self._answers.take()
+            self._answer_file = descriptor, path = self._answer_file or self._spares.take()
             os.lseek(descriptor, 0, os.SEEK_SET)
             # What an older, longer answer left behind the end is not cut off here: that would cost as much again.
             write_all(descriptor, data, make_room=self._ballast.spend)
             os.rename(path, self._base + ANSWER_SUFFIX)
+        self._spares.used_up(path)
         self._sealed = True
+
+    def _head_of(self, blob: Blob) -> dict[str, Any]:
+        writer = self._writers.get(blob.file)
+        checked = {} if writer is None else {"crc": writer.crc}
+        return {**asdict(blob), "file": os.path.basename(blob.file), **checked}
 
     def load(self) -> Received | None:
         """The sealed answer of an earlier run, or None if the attempt never got that far, or lost a part of it."""
@@ -164,8 +219,9 @@ class AttemptSpool:
         if not is_ours:  # after a power cut a file may have its new name and still hold what stood in it before
             return None
         folder = os.path.dirname(self._base)
+        crcs = [blob.pop("crc", None) for blob in head["blobs"]]
         blobs = tuple(Blob(**{**blob, "file": os.path.join(folder, blob["file"])}) for blob in head["blobs"])
-        if not all(_is_whole(blob) for blob in blobs):
+        if not all(_is_whole(blob, crc) for blob, crc in zip(blobs, crcs, strict=True)):
             return None
         self._sealed = True
         self._count = len(blobs)
@@ -193,6 +249,10 @@ class AttemptSpool:
         with suppress(OSError):
             self._discard_answer()
         with suppress(OSError):
+            ready, self._ready = self._ready, None
+            if ready is not None:
+                self._spares.give_back(*ready)
+        with suppress(OSError):
             for number in range(self._count):
                 forget(f"{self._base}.{number}")
         self._sealed, self._count = False, 0
@@ -201,23 +261,36 @@ class AttemptSpool:
         answer = self._base + ANSWER_SUFFIX if self._sealed else None
         if self._answer_file is not None:
             file, self._answer_file = self._answer_file, None
-            self._answers.give_back(*file, answer)
+            self._spares.give_back(*file, answer)
         elif answer is not None:
             forget(answer)  # an earlier run's
-        if self._owns_answers:
-            self._answers.close()
+        if self._owns_spares:
+            self._spares.close()
 
 
 def _crc(head: dict[str, Any], body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(json.dumps(head, ensure_ascii=True).encode("ascii")))
 
 
-def _is_whole(blob: Blob) -> bool:
-    """Whether the file still has all its bytes; a broken one has more than were decoded."""
+def _is_whole(blob: Blob, crc: int | None) -> bool:
+    """Whether the file still is what was written; an earlier version's answers know only how long it was.
+
+    A power cut may leave a file of the right length with zeros in it.
+    """
     try:
-        return os.path.getsize(blob.file) >= blob.size_bytes
+        if crc is None:
+            return os.path.getsize(blob.file) >= blob.size_bytes
+        return _file_crc(blob.file) == crc
     except OSError:
         return False
+
+
+def _file_crc(path: str) -> int:
+    crc = 0
+    with open_to_read(path) as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def sweep(folder: str, claimed: set[str]) -> int:

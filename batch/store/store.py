@@ -49,7 +49,7 @@ from batch.store.records import (
 )
 from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import is_unfinished, move_away
-from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
+from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
 _FILES: Final = ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", ".now", "simulator-book.jsonl")
@@ -138,7 +138,7 @@ class Store:
         self._ledger = ledger
         self._committer = Committer(ledger, history)
         self._ballast = ballast
-        self._answer_files = AnswerFiles(str(output / "spool"))
+        self._spare_files = SpareFiles(str(output / "spool"))
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
     async def begin(self, job: Job, *, why: str, terms: Terms | None = None) -> Ticket:
@@ -153,13 +153,15 @@ class Store:
         record = try_record(
             job, number, terms, why=why, attempt_id=attempt_id, run=self._run, at=timestamp(self._clock)
         )
+        spool = self._spool(job.id, number)
+        spool.reserve()
         await self._committer.commit(record)
         return Ticket(
             job=job,
             terms=terms,
             number=number,
             attempt_id=attempt_id,
-            spool=self._spool(job.id, number),
+            spool=spool,
             started=self._clock.monotonic(),
         )
 
@@ -363,7 +365,7 @@ class Store:
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
         stem = attempt_stem(job_id, number)
-        return AttemptSpool(str(self.output / "spool"), stem, self._ballast, self._answer_files)
+        return AttemptSpool(str(self.output / "spool"), stem, self._ballast, self._spare_files)
 
     def _store_pictures(
         self, ticket: Ticket, answer: Answer, version: int
@@ -393,7 +395,7 @@ class Store:
         await self._committer.drain()
         self._committer.close()
         self._threads.shutdown(wait=True)
-        self._answer_files.close()
+        self._spare_files.close()
         self.published.close()
 
 

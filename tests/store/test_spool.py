@@ -14,13 +14,13 @@ import pytest
 from batch.errors import StorageError
 from batch.providers.base import Received
 from batch.store.ballast import Ballast
-from batch.store.spool import AnswerFiles, AttemptSpool, attempt_stem, sweep
+from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
 
 class Spool(AttemptSpool):
     """The spool of one attempt, which can be made again."""
 
-    def __init__(self, folder: Path, job: str = "shirt.v2", number: int = 1, files: AnswerFiles | None = None) -> None:
+    def __init__(self, folder: Path, job: str = "shirt.v2", number: int = 1, files: SpareFiles | None = None) -> None:
         super().__init__(str(folder), attempt_stem(job, number), Ballast(str(folder)), files)
         self.again: Callable[[], Spool] = lambda: Spool(folder, job, number)
 
@@ -181,7 +181,7 @@ def test_headers_in_odd_characters_survive(spool: Spool) -> None:
 
 def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
     """A longer answer that stood in the file before leaves no trace in the next one."""
-    files = AnswerFiles(str(tmp_path))
+    files = SpareFiles(str(tmp_path))
     first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"long":"' + b"x" * 500 + b'"}')
     first.discard()
@@ -201,7 +201,7 @@ def test_answer_files_are_used_again(tmp_path: Path, make: Any) -> None:
 
 def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, make: Any) -> None:
     """What was set aside in rejected/ is the same file until the spool lets go of it."""
-    files = AnswerFiles(str(tmp_path))
+    files = SpareFiles(str(tmp_path))
     first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"paid":"for"}')
     os.link(tmp_path / "shirt~1.answer", tmp_path / "kept")
@@ -215,7 +215,7 @@ def test_an_answer_with_a_second_name_is_never_written_again(tmp_path: Path, mak
 
 def test_what_stood_in_a_file_before_is_never_taken_for_an_answer(tmp_path: Path, make: Any) -> None:
     """After a power cut the name may be new and the content old, or the beginning new and the rest old."""
-    files = AnswerFiles(str(tmp_path))
+    files = SpareFiles(str(tmp_path))
     first, second = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
     make.receive(first, body=b'{"first":"' + b"1" * 90 + b'"}')
     old = (tmp_path / "shirt~1.answer").read_bytes()
@@ -229,3 +229,33 @@ def test_what_stood_in_a_file_before_is_never_taken_for_an_answer(tmp_path: Path
             break
         path.write_bytes(new[:kept] + old[kept:])
         assert again(second).load() is None, kept
+
+
+def test_an_answer_whose_picture_came_back_as_zeros_does_not_count(tmp_path: Path, spool: Spool, make: Any) -> None:
+    """A power cut may leave a file with its length and without its content; it must not pass for the picture."""
+    make.receive(spool, b"picture", b"second")
+    (tmp_path / "shirt.v2~1.1").write_bytes(bytes(6))
+
+    assert again(spool).load() is None
+
+
+def test_a_second_picture_takes_a_waiting_file_where_none_can_be_made(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of requests that have ended serve those that are on their way."""
+    files = SpareFiles(str(tmp_path))
+    ended, open_one = (Spool(tmp_path, "shirt", number, files) for number in (1, 2))
+    ended.reserve()
+    open_one.reserve()
+    ended.discard()
+
+    def no_file(*args: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_file)
+        received, _ = make.receive(open_one, b"first", b"second")
+
+    assert again(open_one).load() == received
+    files.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shirt~2.0", "shirt~2.1", "shirt~2.answer"]

@@ -85,7 +85,7 @@ async def test_an_unknown_attempt_drops_what_had_arrived(open_store: Any, make: 
 
     await store.unknown(ticket, OutcomeUnknown("cut", "cut"), make.facts())
 
-    assert (records(out)[-1]["t"], os.listdir(out / "spool")) == ("unk", [])
+    assert (records(out)[-1]["t"], os.listdir(out / "spool")) == ("unk", ["free.1"])
 
 
 async def test_an_answer_that_outlived_its_run_is_found_by_the_next(open_store: Any, make: Any, out: Path) -> None:
@@ -236,3 +236,37 @@ async def test_no_descriptor_and_no_thread_outlives_the_store(open_store: Any, m
         await stack.aclose()
 
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (files, threads)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE])
+async def test_an_answer_is_kept_where_no_file_can_be_made_any_more(
+    tmp_path: Path, open_store: Any, make: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """P4: its files were made before it was asked for; what cannot get its name waits in the spool for the next run."""
+    store, stack = await open_store()
+    tickets = [await store.begin(make.job(name), why="new") for name in ("shirt", "mug")]
+    real = os.open
+
+    def no_new_file(path: str, flags: int, *args: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *args)
+
+    def no_new_name(*args: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_new_file)
+        patch.setattr(os, "link", no_new_name)
+        received, answer = make.receive(tickets[0].spool, make.picture())
+        with pytest.raises(StorageError):
+            await store.keep(tickets[0], answer, make.facts())
+        refused, _ = make.receive(tickets[1].spool, b"words")
+        with pytest.raises(StorageError):
+            await store.reject(tickets[1], Unusable("text_only", "no picture", retries=1), make.facts(), again=False)
+        with pytest.raises(StorageError):
+            await store.begin(make.job("boat"), why="new")
+    await stack.aclose()
+
+    again, _ = await open_store()
+    assert [found for _, found in again.open_attempts()] == [received, refused]

@@ -1,0 +1,79 @@
+"""A power cut at every sync of a batch. The long form: `python -m tests.crash.power`, see docs/ledger.md."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.power import PowerBench, choices, record
+from tests.crash.sweep import ROOT, Provider, provider, write_manifest
+
+#: Faults to be found, each in one file of a copy of the package: what stands there, and what is put in its place.
+SEEDED = {
+    "no data sync of a picture": (
+        "batch/store/durable.py",
+        "            os.fchmod(descriptor, mode)\n        os.fsync(descriptor)\n",
+        "            os.fchmod(descriptor, mode)\n",
+    ),
+    "no folder sync": ("batch/store/commit.py", "                sync_folder(folder)\n", "                pass\n"),
+    "the ledger's line before the picture": (
+        "batch/store/commit.py",
+        "        for folder in {folder for waiting in group for folder in waiting.folders}:\n",
+        "        offsets = self._ledger.append([waiting.line for waiting in group])\n"
+        "        for folder in {folder for waiting in group for folder in waiting.folders}:\n",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    with provider(tmp_path_factory.mktemp("simulator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, simulator: Provider) -> PowerBench:
+    return bench_of(tmp_path_factory.mktemp("bench"), simulator)
+
+
+def bench_of(folder: Path, simulator: Provider, root: Path = ROOT) -> PowerBench:
+    manifest = write_manifest(folder, simulator.base_url)
+    return PowerBench(folder, manifest, simulator, record(manifest, folder, simulator, root))
+
+
+def test_a_power_cut_at_any_sync_takes_nothing_that_was_promised(bench: PowerBench) -> None:
+    """P1, P2, P3, P5 and P7, whatever the file system kept of what was not synced."""
+    assert len(bench.recording.sync_points()) > 20
+    assert list(bench.sweep(4)) == []
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_run_after_a_power_cut_brings_everything_to_its_end(bench: PowerBench, share: float) -> None:
+    """P6, P10 and P11; an answer that was sealed is used as it came, or not at all."""
+    points = bench.recording.sync_points()
+    states = dict(choices(1))
+
+    for name in ("nothing", "names and lengths", "random 0"):
+        assert bench.try_state(points[int(len(points) * share)], states[name](), resume=True) == [], name
+
+
+@pytest.mark.parametrize("fault", SEEDED)
+def test_the_sweep_finds_a_fault_in_the_order_of_writing(tmp_path: Path, simulator: Provider, fault: str) -> None:
+    """Else it would prove nothing."""
+    name, right, wrong = SEEDED[fault]
+    copy = tmp_path / "copy"
+    for folder in ("batch", "tests/crash"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests/__init__.py", copy / "tests")
+    text = (copy / name).read_text("utf-8")
+    if fault == "the ledger's line before the picture":
+        text = text.replace("        offsets = self._ledger.append([waiting.line for waiting in group])\n", "")
+    assert right in text
+    (copy / name).write_text(text.replace(right, wrong))
+
+    found = [words for _, words in bench_of(tmp_path, simulator, copy).sweep(1)]
+
+    assert any(words.startswith("P1: images/") for words in found)
