@@ -111,11 +111,15 @@ class Plan:
         that decides what is bought, and where jobs are missing: the table was edited meanwhile.
         """
         again = iter(jobs)
+        last: Job | None = None
         for index, code in enumerate(self.decisions):
             job = next(again, None)
-            if job is None or ((code < GETTING or code == COPY) and not self._is_planned(job, index)):
+            if job is None:
+                raise InputError([_rows_are_missing(last)])
+            if (code < GETTING or code == COPY) and not self._is_planned(job, index):
                 raise InputError([_edited_meanwhile(job)])
             yield job, code
+            last = job
 
     def _is_planned(self, job: Job, index: int) -> bool:
         place = slice(16 * index, 16 * index + 16)
@@ -215,21 +219,21 @@ def name_examples(plan: Plan, jobs: Iterable[Job], history: History, policies: P
             missing_changed -= 1
 
 
-def _edited_meanwhile(job: Job | None) -> Problem:
-    """`job` is what stands in the place of the one that was planned; None if there is nothing any more."""
-    place = None if job is None else job.place
+def _edited_meanwhile(job: Job) -> Problem:
+    """`job` is what stands in the place of the one that was planned."""
     message = (
         "this row is not the one that was checked: the table was edited while the run was on. Nothing that was not "
         "planned is sent; leave the table alone and run again"
-        if job is not None
-        else "the table has fewer rows than were checked: it was edited while the run was on; run again"
     )
-    return Problem(
-        message=message,
-        file=None if place is None else place.file,
-        line=None if place is None else place.line,
-        job=None if job is None else job.id,
-    )
+    place = job.place
+    file, line = (None, None) if place is None else (place.file, place.line)
+    return Problem(message=message, file=file, line=line, job=job.id)
+
+
+def _rows_are_missing(last: Job | None) -> Problem:
+    """`last` is the last row that is still there."""
+    message = "the table has fewer rows than were checked: it was edited while the run was on; run again"
+    return Problem(message=message, file=None if last is None or last.place is None else last.place.file)
 
 
 def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection, again: Again) -> _Asked:
