@@ -24,7 +24,7 @@ from batch.clock import Clock
 from batch.errors import ExitCode, OutputError, RunStopper, StorageError
 from batch.model import Job
 from batch.settings import Budget
-from batch.store.spend import BookHeld, Share, Shares, SpendBook, Writer, spent_by_run_and_day
+from batch.store.spend import BookHeld, Share, Shares, SpendBook, Spent, Writer, spent_by_run_and_day
 
 #: The spend books of a run, locked: what stands in each, and how to write in it.
 _OpenBooks: TypeAlias = list[tuple[Shares, Writer]]
@@ -320,12 +320,10 @@ class Wallet:
         if not stale:
             return 0
         ledger, runs = Path(self._output) / "ledger.jsonl", frozenset(share.run for share in stale)
-        known, sums = await self._in_thread(
-            lambda: spent_by_run_and_day(ledger, lambda tried: micro(open_usd(tried)), runs)
-        )
-        writes = _corrected([share for share in stale if share.run in known], sums)
+        spent = await self._in_thread(lambda: spent_by_run_and_day(ledger, lambda tried: micro(open_usd(tried)), runs))
+        writes = _corrected([share for share in stale if share.run in spent.known], spent)
         await self._with_books(lambda _: writes, [book], _HELD_SECONDS, is_stopping)
-        return sum(share.micro_usd for share in stale if share.run not in known)
+        return sum(share.micro_usd for share in stale if share.run not in spent.known)
 
     async def _with_books(
         self,
@@ -428,13 +426,21 @@ def _write(opened: _OpenBooks, writes: Sequence[Share]) -> None:
             writer.put(share)
 
 
-def _corrected(stale: Sequence[Share], sums: Mapping[tuple[str, str], int]) -> list[Share]:
-    """Shares of killed runs, each with what the ledger says it spent; for days it has no share of, a new one."""
+def _corrected(stale: Sequence[Share], spent: Spent) -> list[Share]:
+    """Shares of killed runs, each with what the ledger says it spent; for days it has no share of, a new one.
+
+    A share stays open, to be corrected again, as long as an answer of it waits for its pictures.
+    """
     by_run = {share.run: share for share in stale}
-    days = dict.fromkeys([*((share.run, share.day) for share in stale), *sums])
+    days = dict.fromkeys([*((share.run, share.day) for share in stale), *spent.micro_usd])
     like = {(share.run, share.day): share for share in stale}
     return [
-        replace(like.get((run, day), by_run[run]), day=day, micro_usd=sums.get((run, day), 0), is_open=False)
+        replace(
+            like.get((run, day), by_run[run]),
+            day=day,
+            micro_usd=spent.micro_usd.get((run, day), 0),
+            is_open=(run, day) in spent.still_open,
+        )
         for run, day in days
         if run in by_run
     ]

@@ -32,6 +32,8 @@ class Leftovers:
         self._slots = asyncio.Semaphore(_FETCHED_AT_ONCE)
         self._hosts: dict[str, None] = {}
         self._failure: StorageError | None = None
+        #: Attempts that ended beside the jobs, after the spend books were settled.
+        self.ended_late = 0
 
     async def settle(self) -> None:
         """Settle all that needs no network, then begin to fetch. Raises `StorageError`."""
@@ -87,6 +89,7 @@ class Leftovers:
                 return
             try:
                 done = await self._buyer.finish(ticket, received)
+                self.ended_late += 1
                 if done is not None:
                     self._store.published.append(self._store.history.of(ticket.job.key()))
                     self._listener.message(f"the picture of {ticket.job.id}, bought by an earlier run, has arrived")

@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -422,18 +423,23 @@ class _Run:
     async def _before_the_jobs(self) -> None:
         """What costs no request: what the last run left open, and pictures that were bought before."""
         await self._leftovers.settle()
-        unknown_money = await self.wallet.settle_earlier_runs(
-            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
-        )
+        unknown_money = await self._settle_earlier_runs()
         if unknown_money:
             self.listener.message(unknown_money)
         await self._takeover.before_the_run()
         self._count_reopened()
 
+    async def _settle_earlier_runs(self) -> str:
+        return await self.wallet.settle_earlier_runs(
+            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
+        )
+
     async def _after_the_jobs(self, scheduler: Scheduler) -> BatchError | None:
         """Returns what went wrong: the run is over, and its summary comes whatever fails."""
         try:
             await self._leftovers.finish()
+            if self._leftovers.ended_late:
+                await self._correct_the_books()
             await self._close_open_attempts()
             await self._settle_copies(scheduler)
         except (StorageError, InputError) as error:
@@ -453,6 +459,11 @@ class _Run:
     @property
     def _to_do(self) -> int:
         return self.plan.to_do + self._reopened.count
+
+    async def _correct_the_books(self) -> None:
+        """Answers of earlier runs have their pictures, and with them their prices."""
+        with suppress(RunStopper, OutputError):  # a book that cannot be had: the next run corrects it
+            await self._settle_earlier_runs()
 
     def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
         if isinstance(outcome, Pending):

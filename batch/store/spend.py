@@ -17,7 +17,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -212,17 +212,26 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def spent_by_run_and_day(
-    ledger: Path, open_micro_usd: Callable[[dict[str, Any]], int], runs: frozenset[str]
-) -> tuple[frozenset[str], dict[tuple[str, str], int]]:
-    """Which of some runs the ledger knows, and what their attempts have cost by it, by the run and the day that sent
-    them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a ledger says of some runs: which it knows, and by run and day (`2026-01-31`) what was sent then cost.
+
+    `still_open`: the runs and days of which an attempt has no end yet, and counts for the most it can cost.
+    """
+
+    known: frozenset[str] = frozenset()
+    micro_usd: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    still_open: frozenset[tuple[str, str]] = frozenset()
+
+
+def spent_by_run_and_day(ledger: Path, open_micro_usd: Callable[[dict[str, Any]], int], runs: frozenset[str]) -> Spent:
+    """What the attempts of some runs have cost by the ledger, by the run and the day that sent them.
 
     A run is known by its `run` line; a ledger without it is another one, and its silence says nothing of the money.
     `open_micro_usd(try_record)` is what an attempt without an end counts for. Raises `LedgerError` for damage.
     """
     if not ledger.exists():
-        return frozenset(), {}
+        return Spent()
     known: set[str] = set()
     sent: dict[tuple[str, int], dict[str, Any]] = {}
     free: dict[tuple[str, int], dict[str, Any]] = {}
@@ -244,4 +253,5 @@ def spent_by_run_and_day(
             sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
     for tried in sent.values():
         sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)
-    return runs & known, sums
+    still_open = frozenset((tried["run"], tried["at"][:10]) for tried in sent.values())
+    return Spent(known=runs & known, micro_usd=sums, still_open=still_open)
