@@ -14,9 +14,9 @@ from batch.providers.addresses import safest
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
 from batch.providers.classify import classify_error
-from batch.providers.framing import read_answer
-from batch.providers.http import Consumer, DownloadClient, Head, PaidClient
-from batch.providers.json_stream import SkeletonTooLarge, StringSpooler
+from batch.providers.framing import is_whole, read_answer
+from batch.providers.http import DownloadClient, Head, PaidClient, PaidConsumer
+from batch.providers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
 from batch.providers.profiles import Endpoint
 from batch.providers.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey, Redactor
@@ -75,16 +75,27 @@ class GeminiProvider:
                 self._timeouts[request.lane],
             )
             received = reception.finish(head, self._clock.monotonic() - started)
-        except SkeletonTooLarge as error:
-            odd = Unusable("not_json", f"the answer is none of this API: {error}", http_status=200)
-            odd.lane = reception.lane
-            raise odd from None
+        except AttemptError as error:
+            cut = reception.cut_short(self._clock.monotonic() - started)
+            if cut is None or not self._is_answer(cut):
+                raise self._cleaned(error) from None
+            received = cut
         finally:
             reception.close()
-        if head.status != 200:
-            raise self._meaning(received, head.status)
+        if not 200 <= received.status < 300 or (received.status != 200 and not received.body.strip()):
+            raise self._meaning(received, received.status)
         spool.seal(received)
         return received
+
+    def _is_answer(self, cut: Received) -> bool:
+        """Whether an answer that broke off was whole in substance: its JSON is, or its picture."""
+        if cut.body and is_whole(cut.body):
+            return True
+        try:
+            pictures = interpret_answer(cut).pictures
+        except AttemptError:
+            return False
+        return all(picture.data != b"" and (picture.blob is None or not picture.blob.broken) for picture in pictures)
 
     def interpret(self, received: Received) -> Answer:
         try:
@@ -93,6 +104,8 @@ class GeminiProvider:
             meant = self._told(received, error)
             meant.usage = meant.usage or error.usage
             meant.lane = meant.lane or error.lane or lane_told(received.headers)
+            if received.flaw is not None and received.flaw not in meant.message:
+                meant.message += f"; it holds {received.flaw}"
             raise self._cleaned(meant) from None
 
     def _without_key(self, answer: Answer) -> Answer:
@@ -168,38 +181,84 @@ class GeminiProvider:
 
 
 class _Reception:
-    """One answer on its way in: a picture's answer is decoded into the spool, anything else just kept, bounded."""
+    """One answer on its way in: a good one is decoded into the spool, of anything else the beginning is kept."""
 
     def __init__(self, spool: Spool, redactor: Redactor) -> None:
         self._spool = spool
         self._redactor = redactor
-        self._strings: StringSpooler | None = None
+        self._head: Head | None = None
+        self._answer: _GoodAnswer | None = None
         self._plain = _Plain()
-        #: Which lane serves it, once its head has come and if that says so.
-        self.lane: Lane | None = None
 
-    def begin(self, head: Head) -> Consumer:
-        self.lane = lane_told(head.headers)
-        if head.status != 200:
+    def begin(self, head: Head) -> PaidConsumer:
+        self._head = head
+        if not 200 <= head.status < 300:
             return self._plain
-        self._strings = StringSpooler(self._spool.new_blob, redactor=self._redactor)
-        return self._strings
+        self._answer = _GoodAnswer(self._spool, self._redactor)
+        return self._answer
 
     def finish(self, head: Head, seconds: float) -> Received:
-        body, blobs = (
-            self._strings.finish() if self._strings is not None else (self._redactor.data(bytes(self._plain.body)), ())
-        )
+        if self._answer is not None:
+            body, blobs, flaw = self._answer.finish()
+        else:
+            body, blobs, flaw = self._redactor.data(bytes(self._plain.body)), (), None
         return Received(
             status=head.status,
             headers={name: self._redactor.text(value) for name, value in head.headers.items()},
             body=body,
             blobs=blobs,
             seconds=seconds,
+            flaw=flaw,
         )
 
+    def cut_short(self, seconds: float) -> Received | None:
+        """What came of a good answer that broke off, if any of it did."""
+        if self._head is None or self._answer is None:
+            return None
+        return self.finish(self._head, seconds)
+
     def close(self) -> None:
-        if self._strings is not None:
-            self._strings.close()
+        if self._answer is not None:
+            self._answer.close()
+
+
+class _GoodAnswer:
+    """The body of an answer 2xx. One that cannot be unpacked is kept in a file of its own, as it came."""
+
+    def __init__(self, spool: Spool, redactor: Redactor) -> None:
+        self._spool = spool
+        self._redactor = redactor
+        self._strings = StringSpooler(spool.new_blob, redactor=redactor)
+        self._packed: RawFile | None = None
+        self._flaw: str | None = None
+
+    @property
+    def looks_whole(self) -> bool:
+        return self._strings.looks_whole
+
+    def feed(self, chunk: bytes) -> None:
+        self._strings.feed(chunk)
+
+    def keep_packed(self, raw: bytes) -> None:
+        if self._packed is None:
+            self._packed = RawFile(self._spool.new_blob(), self._redactor)
+        self._packed.feed(raw)
+
+    def give_up(self, flaw: str) -> None:
+        self._flaw = f"what cannot be read: {flaw}"
+
+    def finish(self) -> tuple[bytes, tuple[Blob, ...], str | None]:
+        body, blobs = self._strings.finish()
+        if self._packed is not None:
+            blobs = (*blobs, self._packed.finish())
+            if not body and self._flaw is not None:
+                body = f'"{REFERENCE_PREFIX}{len(blobs) - 1}"'.encode()
+        return body, blobs, self._flaw or self._strings.flaw
+
+    def close(self) -> None:
+        self._strings.close()
+        if self._packed is not None:
+            self._packed.close()
 
 
 class _Plain:
@@ -208,8 +267,14 @@ class _Plain:
     def __init__(self) -> None:
         self.body = bytearray()
 
+    looks_whole = True
+
     def feed(self, chunk: bytes) -> None:
         self.body += chunk[: _ERROR_BODY_BYTES - len(self.body)]
+
+    def keep_packed(self, raw: bytes) -> None: ...
+
+    def give_up(self, flaw: str) -> None: ...
 
 
 class _Count:

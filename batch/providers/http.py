@@ -12,11 +12,10 @@ we know ourselves whether the last piece was asked for: before that the server c
 from __future__ import annotations
 
 import asyncio
-import re
+import functools
 import socket
 import ssl
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -26,10 +25,13 @@ import aiohttp
 import httpx
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from batch.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, RunStopper, Undelivered, Unusable
 from batch.providers.addresses import host_may_be_public, is_public_address, origin, url_problem
+from batch.providers.heads import ANNOUNCED, MAX_HEAD_BYTES, OddHead, mended
 from batch.providers.secrets import ApiKey
+from batch.providers.unpacking import CannotUnpack, Unpacker
 from batch.settings import Auth, Timeouts
 
 #: What an answer may measure in all, after inflating. A 4K picture is 24 MB; some answers bring a second one.
@@ -40,7 +42,8 @@ _REDIRECTS: Final = 3
 _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.5"
 _OWN_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "imagebatch"}
 _PIECE_BYTES: Final = 64 << 10
-_INFLATE_BYTES: Final = 256 << 10
+#: How long a body is waited for that is not whole at its announced length.
+_LATE_SECONDS: Final = 5.0
 #: An answer may take a quarter of an hour, and routers forget connections on which nothing moves for some minutes: a
 #: cut would leave open whether the picture was paid. So the kernel asks now and then whether the other end is there.
 _KEEPALIVE_SECONDS: Final = 45
@@ -58,6 +61,23 @@ class Consumer(Protocol):
     """Takes an answer's body as it arrives."""
 
     def feed(self, chunk: bytes) -> None: ...
+
+
+class PaidConsumer(Consumer, Protocol):
+    """Takes the body of an answer that may have been paid for: nothing of it is thrown away."""
+
+    @property
+    def looks_whole(self) -> bool:
+        """Whether what came so far may be all."""
+        ...
+
+    def keep_packed(self, raw: bytes) -> None:
+        """Take the bytes of a compressed body as they came, too."""
+        ...
+
+    def give_up(self, flaw: str) -> None:
+        """Know that the rest cannot be read, and why."""
+        ...
 
 
 class BodyTooLarge(Exception):
@@ -91,7 +111,7 @@ class PaidClient:
         path: str,
         pieces: Sequence[bytes],
         headers: dict[str, str],
-        begin: Callable[[Head], Consumer],
+        begin: Callable[[Head], PaidConsumer],
         timeouts: Timeouts | None = None,
     ) -> Head:
         """Send one request and feed its answer's body to the consumer that `begin` returns for its head.
@@ -106,14 +126,12 @@ class PaidClient:
         try:
             async with deadline, self._answer(path, body.stream(deadline), headers, body.size_bytes) as response:
                 head = _head(response)
-                await _pump(response, begin(head), deadline, MAX_BODY_BYTES)
+                await _receive(response, begin(head), deadline)
                 return head
         except TimeoutError:
             failure = _Failure("timeout", f"no answer within the time allowed ({deadline.phase})")
         except httpx.HTTPError as error:
             failure = _Failure(_kind(error), str(error) or type(error).__name__)
-        except (BodyTooLarge, zlib.error) as error:
-            failure = _Failure("bad_body", str(error))
         if head is not None and head.status >= 400:
             return head  # the status says enough; its body was only to explain it
         # Raised here, outside the handlers: a chained exception would keep the request alive, and with it
@@ -221,7 +239,7 @@ class WebReader:
             raise FetchFailed("unsafe", "not a public host", host=host) from None
         except BodyTooLarge as error:
             raise FetchFailed("too_large", f"is no picture: {error}", host=host) from None
-        except (httpx.HTTPError, zlib.error) as error:
+        except (httpx.HTTPError, CannotUnpack) as error:
             reason = str(error) or type(error).__name__
             code = "tls" if isinstance(error, _TlsRefused) else code
         raise FetchFailed(code, f"could not be read: {reason}", host=host, may_work_later=True)
@@ -294,47 +312,127 @@ def _parse_problem(url: str) -> str | None:
 def _head(response: httpx.Response) -> Head:
     return Head(
         status=response.status_code,
-        headers={name.lower(): value for name, value in response.headers.multi_items()},
+        headers={name.lower(): value for name, value in response.headers.multi_items() if name.lower() != ANNOUNCED},
     )
 
 
+async def _receive(response: httpx.Response, consumer: PaidConsumer, deadline: _Deadline) -> None:
+    """Move the body of a paid answer into the consumer. What cannot be unpacked, or is too large, it keeps as it is."""
+    intake = _Intake(response.headers.get("content-encoding", ""), consumer)
+    async for raw in _raw_pieces(response, deadline, lambda: intake.flawed or consumer.looks_whole):
+        intake.feed(raw)
+        if intake.is_full:
+            return
+    intake.finish()
+
+
+class _Intake:
+    """Hands a body on unpacked, and as it came beside that if it was packed; counts both."""
+
+    def __init__(self, label: str, consumer: PaidConsumer) -> None:
+        self._unpacker = Unpacker(label)
+        self._consumer = consumer
+        self._begin = b""  # of a body of which it cannot be told yet whether it is packed
+        self._raw_bytes = self._unpacked_bytes = 0
+        self.flawed = self.is_full = False
+
+    def feed(self, raw: bytes) -> None:
+        self._raw_bytes += len(raw)
+        self._begin += raw
+        if not self.flawed:
+            self._try_to_pass_on(self._unpacker.feed(raw))
+        self._keep_packed()
+        if self._raw_bytes > MAX_BODY_BYTES and not self.is_full:
+            self._give_up(f"it has more than {MAX_BODY_BYTES} bytes")
+            self.is_full = True
+
+    def finish(self) -> None:
+        if not self.flawed:
+            self._try_to_pass_on(self._unpacker.finish())
+        self._keep_packed()
+
+    def _try_to_pass_on(self, chunks: Iterable[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                self._unpacked_bytes += len(chunk)
+                if self._unpacked_bytes > MAX_BODY_BYTES:
+                    self.is_full = True
+                    self._give_up(f"it has more than {MAX_BODY_BYTES} bytes")
+                    return
+                self._consumer.feed(chunk)
+        except CannotUnpack as error:
+            self._give_up(str(error))
+
+    def _give_up(self, flaw: str) -> None:
+        self.flawed = True
+        self._consumer.give_up(flaw)
+
+    def _keep_packed(self) -> None:
+        if self._unpacker.is_packed:
+            self._consumer.keep_packed(self._begin)
+        if self._unpacker.is_packed is not None:
+            self._begin = b""
+
+
 async def _pump(response: httpx.Response, consumer: Consumer, deadline: _Deadline, limit_bytes: int) -> None:
-    """Move the body from the connection into the consumer, inflating it if it was compressed unasked."""
-    inflate = _inflater(response.headers.get("content-encoding", ""))
-    declared = response.headers.get("content-length", "")
-    if re.fullmatch("[0-9]{1,18}", declared) and int(declared) > limit_bytes:
-        raise BodyTooLarge(f"the answer announces {int(declared)} bytes; at most {limit_bytes} are taken")
+    """Move a picture's body from the connection into the consumer, unpacked."""
+    unpacker = Unpacker(response.headers.get("content-encoding", ""))
     total = 0
-    deadline.enter("receiving")
-    async for raw in response.aiter_raw():
-        deadline.enter("receiving")
-        for chunk in inflate(raw):
+    announced = _announced(response)
+    if announced is not None and announced > limit_bytes:
+        raise BodyTooLarge(f"the answer announces {announced} bytes; at most {limit_bytes} are taken")
+    async for raw in _raw_pieces(response, deadline, lambda: True):
+        for chunk in unpacker.feed(raw):
             total += len(chunk)
             if total > limit_bytes:
                 raise BodyTooLarge(f"the answer is larger than {limit_bytes} bytes")
             consumer.feed(chunk)
+    for chunk in unpacker.finish():
+        consumer.feed(chunk)
 
 
-def _inflater(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return lambda raw: (raw,)
-    if name not in ("gzip", "x-gzip", "deflate"):
-        raise zlib.error(f"the answer is compressed with {name[:20]!r}, which was not asked for")
-    return Inflate().pieces
+async def _raw_pieces(
+    response: httpx.Response, deadline: _Deadline, looks_whole: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The body as it comes, to its announced length or to the end of the connection.
+
+    One that goes on behind its length is read on until it looks whole: the length may have been counted before a proxy
+    unpacked the body, or in characters.
+    """
+    announced = _announced(response)
+    total = 0
+    deadline.enter("receiving")
+    if announced == 0:
+        return
+    pieces = response.aiter_raw()
+    while True:
+        is_over = announced is not None and total >= announced
+        if is_over and looks_whole():
+            return
+        raw = await (_late_piece(pieces) if is_over else anext(pieces, None))
+        if raw is None:
+            break
+        deadline.enter("receiving")
+        left = len(raw) if announced is None or is_over else announced - total
+        total += len(raw)
+        yield raw[:left]
+        if left < len(raw) and not looks_whole():
+            yield raw[left:]
+    if announced is not None and total < announced:
+        raise httpx.TransportError("the answer ended before its end")
 
 
-class Inflate:
-    """Inflates in bounded pieces, so that a small body cannot become a large chunk in memory."""
+async def _late_piece(pieces: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        async with asyncio.timeout(_LATE_SECONDS):
+            return await anext(pieces, None)
+    except TimeoutError:
+        return None
 
-    def __init__(self) -> None:
-        self._engine = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
 
-    def pieces(self, raw: bytes) -> Iterator[bytes]:
-        data = self._engine.decompress(raw, _INFLATE_BYTES)
-        while data:
-            yield data
-            data = self._engine.decompress(self._engine.unconsumed_tail, _INFLATE_BYTES)
+def _announced(response: httpx.Response) -> int | None:
+    told = response.headers.get(ANNOUNCED, "")
+    return int(told) if told.isdecimal() else None
 
 
 class _CountedBody:
@@ -507,6 +605,54 @@ class _KeyTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _MendingProtocol(ResponseHandler):
+    """aiohttp's reader of answers, which is given their heads in good order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._unread: bytes | None = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self._unread is None or not data:
+            super().data_received(data)
+            return
+        self._unread += data
+        self._pass_on(at_end=False)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._unread:
+            self._pass_on(at_end=True)
+        super().connection_lost(exc)
+
+    def _pass_on(self, *, at_end: bool) -> None:
+        while self._unread:
+            try:
+                found = mended(self._unread, at_end=at_end)
+            except OddHead as error:
+                self._unread = None
+                self.set_exception(_OddAnswer(str(error)))
+                if self.transport is not None:
+                    self.transport.close()
+                return
+            if found is None:
+                return
+            self._unread = found.body if found.is_interim else None
+            super().data_received(found.head if found.is_interim else found.head + found.body)
+
+
+class _OddAnswer(aiohttp.ClientError):
+    """The head of an answer cannot be read."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp has no public way to hand in a protocol; `test_heads` notices if this one is no longer used."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        protocol: type[ResponseHandler] = _MendingProtocol
+        self._factory = functools.partial(protocol, loop=self._loop)
+
+
 class _AiohttpTransport(httpx.AsyncBaseTransport):
     """Carries httpx requests over aiohttp: one fresh connection each, no proxy from the environment, no cookies."""
 
@@ -533,7 +679,7 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
     def _session_(self) -> aiohttp.ClientSession:
         if self._session is None:  # here, not in __init__: aiohttp wants a running loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     limit=0,
                     force_close=True,
                     resolver=self._resolver,
@@ -543,6 +689,9 @@ class _AiohttpTransport(httpx.AsyncBaseTransport):
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 auto_decompress=False,
+                max_line_size=MAX_HEAD_BYTES,
+                max_field_size=MAX_HEAD_BYTES,
+                max_headers=MAX_HEAD_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 requote_redirect_url=False,
@@ -599,8 +748,10 @@ def _reason(error: Exception) -> str:
     """A foreign error in words that hold no URL."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, _OddAnswer):
+        return f"the answer is not HTTP: {error}"
     if isinstance(error, aiohttp.ClientResponseError):
-        return "the answer is not HTTP"
+        return f"the answer is not HTTP: {error.message.partition(chr(10))[0][:100]}"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer ended before its end"
     if isinstance(error, aiohttp.ServerDisconnectedError):

@@ -49,18 +49,17 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b" \t\r\n"
 
 
+#: Behind a document there may be line ends and NULs.
+_PADDING: Final = b" \t\r\n\0;"
+_END_LOOK_BYTES: Final = 64
 _NO_KEY: Final = Redactor(None)
-
-
-class SkeletonTooLarge(ValueError):
-    """What is left of the answer without its long strings passes the limit: not an answer of this API."""
 
 
 class StringSpooler:
     """Feed it the body's bytes; it returns the skeleton and the blobs.
 
-    `new_blob` opens a file for a long string. Errors of writing pass through; a skeleton larger than
-    `skeleton_limit_bytes` raises `SkeletonTooLarge`.
+    `new_blob` opens a file for a long string. Errors of writing pass through. A body whose skeleton passes
+    `skeleton_limit_bytes` is none of this API: from there on it goes into a file as it is, and `flaw` says so.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class StringSpooler:
         #: Where the skeleton holds small pictures, which no mask may touch.
         self._pictures: list[tuple[int, int]] = []
         self._limit = skeleton_limit_bytes
+        self._rest: RawFile | None = None
         self._skeleton = bytearray()
         self._blobs: list[Blob] = []
         self._string: bytearray | None = None
@@ -82,22 +82,41 @@ class StringSpooler:
         self._escape_open = False
         self._begun = False
 
+    @property
+    def flaw(self) -> str | None:
+        return f"more than {self._limit} bytes beside its long strings" if self._rest is not None else None
+
+    @property
+    def looks_whole(self) -> bool:
+        """Whether what came so far may be all: it ends outside of a string, with a bracket or an end mark."""
+        return self._string is None and self._skeleton[-_END_LOOK_BYTES:].rstrip(_PADDING).endswith((b"}", b"]", b")"))
+
     def feed(self, chunk: bytes) -> None:
+        if self._rest is not None:
+            self._rest.feed(chunk)
+            return
         position = 0 if self._begun else self._before(chunk)
         while position < len(chunk):
             position = self._outside(chunk, position) if self._string is None else self._inside(chunk, position)
         if len(self._skeleton) > self._limit:
-            raise SkeletonTooLarge(f"more than {self._limit} bytes without its long strings")
+            self._close_rest_of_string()
+            self._rest = RawFile(self._new_blob(), self._redactor)
 
     def finish(self) -> tuple[bytes, tuple[Blob, ...]]:
         """The skeleton and its blobs. A string cut by the end of the body stays cut, so parsing will fail."""
+        self._close_rest_of_string()
+        if self._rest is not None:
+            self._skeleton += f"{REFERENCE_PREFIX}{len(self._blobs)}".encode()
+            self._blobs.append(self._rest.finish())
+        return self._redacted(), tuple(self._blobs)
+
+    def _close_rest_of_string(self) -> None:
         if self._long is not None:
+            self._skeleton += b'"' + REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
             self._blobs.append(self._long.finish())
-            self._skeleton += b'"' + REFERENCE_PREFIX.encode() + str(len(self._blobs) - 1).encode()
         elif self._string is not None:
             self._skeleton += b'"' + self._string
         self._string = self._long = None
-        return self._redacted(), tuple(self._blobs)
 
     def _redacted(self) -> bytes:
         """The skeleton without the key, whose base64 may stand in a picture by design of the server."""
@@ -109,8 +128,9 @@ class StringSpooler:
 
     def close(self) -> None:
         """Give the open file back, when the answer broke off."""
-        if self._long is not None:
-            self._long.close()
+        for file in (self._long, self._rest):
+            if file is not None:
+                file.close()
 
     def _before(self, chunk: bytes) -> int:
         """Pass over what stands before the first document: a quote there (in a server's warning) begins no string."""
@@ -177,6 +197,30 @@ class StringSpooler:
                 self._pictures.append((len(self._skeleton), len(self._skeleton) + len(self._string)))
             self._skeleton += self._string + b'"'
         self._string = None
+
+
+class RawFile:
+    """The rest of a body, as it comes, without the key."""
+
+    def __init__(self, writer: BlobWriter, redactor: Redactor) -> None:
+        self._writer = writer
+        self._text = redactor.stream()
+        self._size_bytes = 0
+
+    def feed(self, raw: bytes) -> None:
+        self._write(self._text.feed(raw))
+
+    def finish(self) -> Blob:
+        self._write(self._text.finish())
+        self._writer.close()
+        return Blob(file=self._writer.file, size_bytes=self._size_bytes, is_base64=False)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._size_bytes += len(data)
 
 
 class _LongString:

@@ -72,7 +72,7 @@ class Redactor:
 
     def __init__(self, key: ApiKey | None) -> None:
         value = key.reveal() if key is not None else ""
-        self._key = re.compile(_pattern(value).encode(), re.IGNORECASE) if len(value) >= _SHORTEST_KEY else None
+        self._key = re.compile(_pattern(value).encode()) if len(value) >= _SHORTEST_KEY else None
         #: No spelling of the key is longer, white space within base64 apart.
         self.reach_bytes = _LONGEST_CHARACTER * 2 * len(value)
 
@@ -124,29 +124,48 @@ class RedactingStream:
 
 
 def _pattern(value: str) -> str:
-    """The key as it stands in texts, as hex digits and, wherever it begins in the encoded text, in base64."""
-    spellings = ["".join(_character(character) for character in value), value.encode().hex()]
+    """The key as it stands in texts, as hex digits and, wherever it begins in the encoded text, in base64.
+
+    Begins with a set of characters, so that a search passes over all others at the speed of C.
+    """
+    first, *rest = map(_spelled, value)
+    tail = "".join(map(_any, rest))
+    starts = [(begin, more + tail) for begin, more in first.items()]
+    digits = value.encode().hex()
+    starts.append((digits[0], "".join(map(_either_case, digits[1:]))))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + value.encode())
         # Only the characters that depend on nothing but the key.
         inner = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6].decode()
         if len(inner) >= _SHORTEST_BASE64:
-            spellings.append(_LINE_END.join(_base64_character(character) for character in inner))
-    return "|".join(spellings)
+            first, *rest = map(_base64_spelled, inner)
+            tail = "".join(_LINE_END + _any(spelled) for spelled in rest)
+            starts += [(begin, more + tail) for begin, more in first.items()]
+    begins = "".join(re.escape(begin) for begin in sorted({begin for begin, _ in starts}))
+    return f"[{begins}](?:{'|'.join(f'(?<={re.escape(begin)}){more}' for begin, more in starts)})"
 
 
-def _character(character: str) -> str:
-    """One character with whatever escapes are usual."""
-    code = f"{ord(character):02x}"
-    plain = f"(?-i:{re.escape(character)})"
-    return (
-        rf"(?:\\{{0,8}}{plain}|\\{{1,8}}u00{code}|\\{{1,8}}x{code}|%(?:25){{0,3}}{code}"
-        rf"|&#(?:x0{{0,4}}{code}|0{{0,4}}{ord(character)});)"
-    )
+def _spelled(character: str) -> dict[str, str]:
+    """The ways to write a character: how each begins, and a pattern of what follows."""
+    code = "".join(map(_either_case, f"{ord(character):02x}"))
+    ways = {
+        "\\": rf"\\{{0,7}}(?:{re.escape(character)}|u00{code}|x{code})",
+        "%": rf"(?:25){{0,3}}{code}",
+        "&": rf"#(?:[xX]0{{0,4}}{code}|0{{0,4}}{ord(character)});",
+    }
+    escaped = ways.get(character)
+    return ways | {character: "" if escaped is None else f"(?:{escaped}|)"}
 
 
-def _base64_character(character: str) -> str:
-    other = {"+": "-", "/": r"_|\\{1,8}/"}.get(character)
-    code = f"{ord(character):02x}"
-    also = f"|{other}" if other is not None else ""
-    return rf"(?:(?-i:{re.escape(character)})|\\{{1,8}}u00{code}|%{code}{also})"
+def _base64_spelled(character: str) -> dict[str, str]:
+    code = "".join(map(_either_case, f"{ord(character):02x}"))
+    ways = {character: "", "\\": rf"\\{{0,7}}(?:u00{code}|{re.escape(character)})", "%": code}
+    return ways | ({"-": ""} if character == "+" else {"_": ""} if character == "/" else {})
+
+
+def _any(spelled: dict[str, str]) -> str:
+    return "(?:" + "|".join(re.escape(begin) + more for begin, more in spelled.items()) + ")"
+
+
+def _either_case(digit: str) -> str:
+    return f"[{digit}{digit.upper()}]" if digit.isalpha() else digit

@@ -84,6 +84,8 @@ class Sink:
     def __init__(self) -> None:
         self.head: Head | None = None
         self.body = bytearray()
+        self.packed = bytearray()
+        self.flaw: str | None = None
 
     def begin(self, head: Head) -> Sink:
         self.head = head
@@ -91,6 +93,16 @@ class Sink:
 
     def feed(self, chunk: bytes) -> None:
         self.body += chunk
+
+    def keep_packed(self, raw: bytes) -> None:
+        self.packed += raw
+
+    def give_up(self, flaw: str) -> None:
+        self.flaw = flaw
+
+    @property
+    def looks_whole(self) -> bool:
+        return self.body.endswith(b"}")
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:

@@ -56,7 +56,7 @@ BROKEN: dict[str, tuple[bytes, type[AttemptError], str]] = {
     "302 to nowhere": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", Undelivered, "download_failed"),
     "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", Undelivered, "download_failed"),
     "silence": (b"", Undelivered, "download_failed"),
-    "brotli": (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nabc", Undelivered, "download_failed"),
+    "brotli": (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n\x1b\x03\x00\xf8abc", Undelivered, "download_failed"),
 }
 
 

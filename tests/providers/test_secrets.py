@@ -100,7 +100,7 @@ PLACES: dict[str, str] = {
 }
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     # Letters that no escape ends with, so that what is looked for is a spelling and not its neighbour.
     key=st.text(st.sampled_from("ABCDEFabcdefstuvn0123456789/+=-_.~:%"), min_size=20, max_size=60),
@@ -154,7 +154,7 @@ def test_masking_leaves_a_pictures_bytes_alone(padding: int) -> None:
     assert bytes(file.data) == picture if blobs else data in skeleton
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     key=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=20, max_size=60),
     before=st.binary(max_size=9),
