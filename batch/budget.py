@@ -336,7 +336,7 @@ class Wallet:
 
         A book that is held is asked for again; raises `BookHeld` after `patience_seconds`, or when `is_stopping`.
         """
-        if self._tries:  # of somebody who was let go; it holds the books itself
+        if self._tries:  # of a caller that gave up; the try holds the books itself
             await asyncio.wait(self._tries, timeout=patience_seconds)
         until = self._clock.monotonic() + patience_seconds
         pause_seconds = _FIRST_PAUSE_SECONDS
@@ -371,7 +371,7 @@ class Wallet:
     def _tried(self, one_try: asyncio.Future[None]) -> None:
         self._tries.discard(one_try)
         if not one_try.cancelled():
-            one_try.exception()  # whoever waits for it hears of it; nobody may any more
+            one_try.exception()  # mark it as seen: its caller may have gone
 
     def _say_once(self, words: str) -> None:
         if words != self._said:

@@ -23,7 +23,7 @@ from batch.reread import Reread, reread
 from batch.settings import ProviderSettings, Timeouts
 
 _SIMULATOR_KEY: Final = "simulator"
-#: Where nobody is: for a provider that sends nothing.
+#: An address where nothing listens: for a provider that sends nothing.
 _NOWHERE: Final = "https://imagebatch.invalid"
 
 

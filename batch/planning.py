@@ -59,7 +59,7 @@ class Wishes:
     With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
     beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
-    pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: nobody need be asked about the
+    pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
     price of that. `finish_by` is when everything is to be there: from some time before it on the cheap
     lane is too slow.
     """

@@ -117,7 +117,7 @@ class RetryPolicy:
     `unusable_retries` times at most, in all runs since the job was last edited. A job that `set_aside_after` runs in a
     row left failed in the same way is not sent by itself any more. Waits are full jitter
     `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`. A
-    provider that serves nobody for `max_outage_seconds` ends the run, and so do `wasted_in_a_row` jobs in a row
+    provider without service for `max_outage_seconds` ends the run, and so do `wasted_in_a_row` jobs in a row
     (0: never) that were charged and got no picture.
     Numbers and their sources: docs/architecture.md, "Retries".
     """

@@ -322,7 +322,7 @@ class Scheduler:
             self._held.pop(worth_it, None)
 
     def _release_held(self) -> None:
-        """Let go whom nothing speaks against any more; the first one too if there is nobody else to find out."""
+        """Release jobs that nothing holds any more; the first one too if no other is left to try."""
         for worth_it, wasted in list(self._held.items()):
             if not wasted.is_common or len(self._held) >= len(self._jobs):
                 del self._held[worth_it]

@@ -313,7 +313,7 @@ def _count_what_is_sent(plan: Plan, was: bytes, asked: _Asked, history: History)
 
 
 def _count_reopened(plan: Plan, asked: _Asked, history: History, policies: Policies) -> None:
-    """What becomes of the jobs left open if their answers did not arrive."""
+    """Decides the jobs left open, as if their answers had not arrived."""
     index = plan.decisions.find(_OPEN)
     while index >= 0:
         past = history.of(bytes(asked.keys[16 * index : 16 * index + 16]))

@@ -31,7 +31,7 @@ def safest(url: str, base_url: str) -> str:
         is_own = origin(whole) == origin(base_url)
         is_usual = parts.port in (None, 80) and parts.username is None and not is_loopback(parts.hostname or "")
     except ValueError:
-        return url  # no address at all; whoever opens it says so
+        return url  # no address at all; opening it says so
     if parts.scheme != "http" or is_own or not is_usual:
         return whole
     return urlunsplit(("https", parts.hostname or "", *parts[2:]))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 #: Documents looked for in one body. A stream of one picture has a few dozen pieces.
 _DOCUMENTS_AT_MOST: Final = 10_000
-#: Starts of documents tried in vain; each costs a pass over some of the text.
+#: Failed starts of documents; each costs a pass over some of the text.
 _FALSE_STARTS_AT_MOST: Final = 200
 _DEPTH_AT_MOST: Final = 100
 _WRAPPERS: Final = ("response", "data", "result", "output", "body", "answer", "payload")

@@ -38,7 +38,7 @@ from batch.settings import Auth, Timeouts
 MAX_BODY_BYTES: Final = 64 << 20
 #: Links to a picture are often sent on once, to a storage service.
 _REDIRECTS: Final = 3
-#: Picture hosts turn what they send into AVIF for whoever does not say otherwise.
+#: Picture hosts send AVIF unless the client asks for something else.
 _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.5"
 _OWN_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "imagebatch"}
 _PIECE_BYTES: Final = 64 << 10

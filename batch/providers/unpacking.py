@@ -53,11 +53,13 @@ class Unpacker:
         #: Whether it is compressed; None until that can be told.
         self.is_packed: bool | None = None
 
-    def feed(self, data: bytes) -> Iterable[bytes]:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         if self._step is not None:
-            return self._step(data)
+            yield from self._step(data)
+            return
         self._begin += data
-        return self._start() if len(self._begin) >= _LOOK_BYTES or _PLAIN.match(self._begin) else ()
+        if len(self._begin) >= _LOOK_BYTES or _PLAIN.match(self._begin):
+            yield from self._start()
 
     def finish(self) -> Iterator[bytes]:
         """What was held back at the end of the body."""

@@ -545,7 +545,7 @@ class History:
         self._last_offset[row] = offset
 
     def _read_again(self, offset: int, line: Line) -> None:
-        """A rejected answer holds a picture after all: what it cost was counted in vain until now."""
+        """A rejected answer holds a picture after all: what it cost counted as rejected until now."""
         row = self._row(line)
         self._leave_picture_behind(row)
         vain = self._vain_usd.pop(row, 0.0) - line.counted_usd

@@ -62,7 +62,7 @@ def store_pictures(
 
 
 def _suspicions(job: Job, result: _Checked) -> Iterator[str]:
-    """Whether the result is a picture at all that somebody may have wanted."""
+    """Whether the result may be the picture that was asked for."""
     if result.facts.is_blank:
         yield warning(Oddity.BLANK, "one colour, or nearly")
     reference = same_as_reference(result.file, result.facts, job.references)

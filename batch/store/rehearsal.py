@@ -218,7 +218,7 @@ def _note(found: _Found, line: Line, raw: bytes) -> None:
 
 
 def _files(output: Path, folder: Path, found: _Found) -> Iterator[tuple[str, str]]:
-    """Every file to move, with where to. What is not what was drawn is somebody's own and stays."""
+    """Every file to move, with where to. A file with other content than was drawn is the user's and stays."""
     for path, (size, digest) in found.pictures.items():
         if path not in found.bought and _is(output / path, size, digest):
             yield str(output / path), str(folder / path)
