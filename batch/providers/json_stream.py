@@ -34,6 +34,7 @@ _DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-
 _LETTER_ESCAPE: Final = rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
 _ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
 _BEGIN = re.compile(rb"[{\[]")
+_BEGIN_OF_STRING = re.compile(rb"\s*(?=\")")
 _PICTURE_BEGIN = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|....ftyp(?:avif|avis|heic|mif1)|BM....\0\0\0\0|II\*\0|MM\0\*",
     re.DOTALL,
@@ -134,7 +135,8 @@ class StringSpooler:
 
     def _before(self, chunk: bytes) -> int:
         """Pass over what stands before the first document: a quote there (in a server's warning) begins no string."""
-        begin = _BEGIN.search(chunk)
+        is_first = not self._skeleton.strip()
+        begin = (_BEGIN_OF_STRING.match(chunk) if is_first else None) or _BEGIN.search(chunk)
         self._begun = begin is not None
         end = len(chunk) if begin is None else begin.end()
         self._skeleton += chunk[:end]

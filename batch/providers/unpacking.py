@@ -50,6 +50,7 @@ class Unpacker:
         self._begin = b""
         self._step: _Step | None = None
         self._inner: Unpacker | None = None
+        self._inflate: _Inflate | None = None
         #: Whether it is compressed; None until that can be told.
         self.is_packed: bool | None = None
 
@@ -67,6 +68,8 @@ class Unpacker:
             yield from self._start()
         if self._inner is not None:
             yield from self._inner.finish()
+        if self._inflate is not None and not self._inflate.is_over:
+            raise CannotUnpack("its compression ends before its end")
 
     def _start(self) -> Iterable[bytes]:
         data, self._begin = self._begin, b""
@@ -78,7 +81,8 @@ class Unpacker:
         inflating = _inflating(begin, self._label)
         if inflating is not None:
             self.is_packed = True
-            return self._through(_Inflate(inflating).pieces)
+            self._inflate = _Inflate(inflating)
+            return self._through(self._inflate.pieces)
         for magic, name in _MAGIC.items():
             if begin.startswith(magic):
                 self.is_packed = True
@@ -131,6 +135,10 @@ class _Inflate:
     def __init__(self, wbits: int) -> None:
         self._wbits = wbits
         self._engine = zlib.decompressobj(wbits)
+
+    @property
+    def is_over(self) -> bool:
+        return self._engine.eof
 
     def pieces(self, raw: bytes) -> Iterator[bytes]:
         while raw:
