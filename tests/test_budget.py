@@ -320,6 +320,80 @@ async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path:
     assert again.caps()[0].spent == micro(MOST)
 
 
+@pytest.mark.parametrize("is_out", [False, True])
+async def test_money_of_a_request_that_may_be_out_is_not_given_back(is_out: bool) -> None:
+    """A job that is let go before its request gives the money back; after it nothing does but the ledger's word."""
+    money = wallet(Budget(per_run=1.0))
+
+    async def let_go() -> None:
+        async with money.place(job("a")):
+            if is_out:
+                money.sending(job("a"))
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await let_go()
+    assert money.held == (micro(MOST) if is_out else 0)
+
+
+async def test_a_cap_may_be_used_to_its_last_part() -> None:
+    """Ten requests of $0.10 fit into one dollar, and an eleventh does not."""
+    money = wallet(Budget(per_run=1.0))
+    for number in range(10):
+        async with money.place(job(f"job-{number}")):
+            money.sending(job(f"job-{number}"))
+            money.settle(job(f"job-{number}"), MOST)
+    assert [(cap.name, cap.spent, cap.left) for cap in money.caps()] == [("per run", micro(1.0), 0)]
+    with pytest.raises(RunStopper):
+        await money.place(job("more")).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("budget", "day", "tag", "counts"),
+    [
+        (Budget(per_day=1.0), "2026-01-30", "", True),
+        (Budget(per_day=1.0), "2026-01-29", "", False),
+        (Budget(per_month=1.0), "2026-01-01", "", True),
+        (Budget(per_month=1.0), "2025-12-31", "", False),
+        (Budget(tags={"spring": 1.0}), "2025-12-31", "spring", True),
+        (Budget(tags={"spring": 1.0}), "2026-01-30", "autumn", False),
+    ],
+)
+async def test_what_counts_against_a_cap(budget: Budget, day: str, tag: str, counts: bool, tmp_path: Path) -> None:
+    """Of other runs: their money of the day, of the month, or under the tag at any time."""
+    book = SpendBook(tmp_path / "book")
+    with book.locked() as (_, writer):
+        writer.put(Share(run="r", day=day, tag=tag, output="/x", micro_usd=950_000, is_open=False))
+    money = wallet(budget, book, tag="spring")
+    assert [cap.spent for cap in money.caps()] == [950_000 if counts else 0]
+    if counts:
+        with pytest.raises(RunStopper):
+            await money.place(job("a")).__aenter__()
+    else:
+        await money.place(job("a")).__aenter__()
+
+
+async def test_midnight_leaves_in_the_book_what_was_used_that_day(tmp_path: Path) -> None:
+    """What was taken ahead goes back; what was spent and what is in flight stays, open until it has an end."""
+    book, clock = SpendBook(tmp_path / "book"), Day()
+    money = wallet(Budget(per_day=100.0), book, clock=clock)
+    for name, cost in (("spent", 0.07), ("in flight", None)):
+        await money.place(job(name)).__aenter__()
+        money.sending(job(name))
+        if cost is not None:
+            money.settle(job(name), cost)
+    clock.day += timedelta(days=1)
+    await money.place(job("next")).__aenter__()
+    money.sending(job("next"))
+    assert [(share.micro_usd, share.is_open) for share in book.look()] == [(170_000, True), (3_200_000, True)]
+    money.settle(job("in flight"), 0.05)
+    await money.close()
+    assert [(share.micro_usd, share.is_open) for share in book.look()] == [(120_000, False), (100_000, True)]
+    money.settle(job("next"), 0.02)
+    await money.close()
+    assert [(share.micro_usd, share.is_open) for share in book.look()] == [(120_000, False), (20_000, False)]
+
+
 @pytest.mark.parametrize(
     ("cap_usd", "taken_usd"),
     [(100.0, 3.2), (12.5, 3.2), (12.1, 3.1), (4.1, 1.1), (0.5, 0.2), (0.1, 0.1)],

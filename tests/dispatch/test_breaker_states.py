@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -30,7 +31,13 @@ OUTAGE_SECONDS = 1800.0
 class Bench:
     """A breaker on virtual time. `pauses` and `stops` hold what it reported."""
 
-    def __init__(self, *, gives_up: bool = True, max_outage_seconds: float = OUTAGE_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        gives_up: bool = True,
+        max_outage_seconds: float = OUTAGE_SECONDS,
+        is_limit: Callable[[AttemptError], bool] = lambda error: True,
+    ) -> None:
         self.clock = FakeClock()
         self.pauses: list[float] = []
         self.reasons: list[str] = []
@@ -41,6 +48,7 @@ class Bench:
             self.pause,
             self.stops.append,
             gives_up=gives_up,
+            is_limit=is_limit,
         )
 
     def pause(self, seconds: float, reason: str) -> None:
@@ -116,6 +124,15 @@ def test_failures_in_a_row(bench: Bench, error: AttemptError, failures: int, alo
     assert bench.reasons == ([error.message] if is_open else [])
 
 
+@pytest.mark.parametrize(("failures", "is_open"), [(5, False), (6, True)])
+def test_a_run_that_begins_in_an_outage_opens_after_six_too(bench: Bench, failures: int, is_open: bool) -> None:
+    """Nothing is counted before the first request."""
+    assert not bench.breaker.in_doubt
+    for _ in range(failures):
+        bench.ask(BROKEN)
+    assert bench.breaker.is_open is is_open
+
+
 def test_an_answer_in_between_ends_the_row(bench: Bench) -> None:
     """Five failures, an answer, five failures: fewer than half of twenty, so nothing opens."""
     for _ in range(9):
@@ -177,6 +194,7 @@ def test_three_served_probes_close_it(bench: Bench, good: int, closed: bool) -> 
     bench.open()
     bench.clock.time += 60
     for _ in range(good):
+        assert bench.breaker.wait_seconds() == 0.0
         bench.ask()
     assert bench.breaker.is_open is not closed
     assert bench.sends_freely() is closed
@@ -281,6 +299,27 @@ def test_an_answer_older_than_the_trouble_does_not_end_the_probing(bench: Bench,
         assert not bench.sends_freely()
     bench.ask()
     assert bench.sends_freely()
+
+
+@pytest.mark.parametrize(("failures", "is_open"), [(5, False), (6, True)])
+def test_a_refusal_that_is_no_limit_is_trouble(failures: int, is_open: bool) -> None:
+    """A lane that sheds answers 429 as well: it opens the breaker like any 503."""
+    bench = Bench(is_limit=lambda error: error is not LIMIT)
+    bench.ask()
+    for _ in range(failures):
+        bench.ask(LIMIT)
+    assert bench.breaker.is_open is is_open
+    assert bench.breaker.limits_in_a_row == 0
+
+
+def test_by_itself_a_breaker_gives_up() -> None:
+    """Unless it is told that there is an alternative."""
+    breaker = Breaker(FakeClock(), 0.0, lambda seconds, reason: None, lambda stop: None)
+    for _ in range(6):
+        with pytest.raises(Unavailable), breaker.watch(breaker.let_out()):
+            raise BROKEN
+    with pytest.raises(RunStopper):
+        breaker.wait_seconds()
 
 
 def test_limits_heard_together_count_once(bench: Bench) -> None:

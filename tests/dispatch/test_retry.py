@@ -46,6 +46,7 @@ def told(seconds: float | None) -> RateLimited:
         (Unavailable("unavailable", ""), 1, {}, (0, 2.0)),
         (Unavailable("unavailable", ""), 2, {}, (0, 4.0)),
         (Unavailable("unavailable", ""), 3, {}, None),
+        (Unavailable("no_channel", ""), 1, {}, (0, 10.0)),
         (told(30.0), 1, {}, (30.0, 33.0)),
         (told(200.0), 1, {}, (200.0, 205.0)),
         (told(300.0), 1, {}, (300.0, 305.0)),
@@ -83,6 +84,11 @@ def test_a_wait_is_anything_up_to_the_doubled_base(times: int, most_seconds: flo
     waits = [wait for seed in range(200) if (wait := decide(NotSent("n", ""), times, seed=seed)) is not None]
     assert min(waits) < 0.1 * most_seconds
     assert 0.9 * most_seconds < max(waits) <= most_seconds
+
+
+def test_a_relay_without_a_channel_is_given_more_time() -> None:
+    """It has tried all of its channels; they come back slowly."""
+    assert max(decide(Unavailable("no_channel", ""), 2, seed=seed) or 0 for seed in range(50)) > 15
 
 
 def test_waits_differ_between_jobs() -> None:
@@ -160,6 +166,23 @@ async def test_goes_on_until_a_picture_comes() -> None:
     """Repeatable errors are repeated as long as the decision says so."""
     out, calls = await call([NotSent("a", ""), Unavailable("b", ""), told(3.0), None])
     assert (out, calls) == ([], 4)
+
+
+async def test_waits_as_long_as_the_decision_says() -> None:
+    """On the run's own clock, after each failure for that failure's seconds; the error decides."""
+    clock = FakeClock()
+    failures: list[AttemptError] = [NotSent("a", ""), Unavailable("b", ""), told(3.0)]
+    waits = dict(zip(failures, (1.5, 0.0, 40.0), strict=True))
+    sent_at: list[float] = []
+
+    async def attempt() -> str:
+        sent_at.append(clock.time - 1000)
+        if len(sent_at) <= len(failures):
+            raise failures[len(sent_at) - 1]
+        return "picture"
+
+    assert await with_retries(attempt, waits.__getitem__, clock) == "picture"
+    assert sent_at == [0.0, 1.5, 1.5, 41.5]
 
 
 async def test_gives_up_with_the_last_error_itself() -> None:
@@ -259,6 +282,42 @@ def test_the_budget_pays_by_cost_and_gets_it_back() -> None:
     budget.gave_up("job-1")
     budget.succeeded("job-1")
     assert budget.left == 18
+
+
+def test_the_budget_pays_down_to_its_last_part() -> None:
+    """What costs as much as is left is paid for; what costs nothing always is, and gives nothing back."""
+    budget = RetryBudget(60)
+    assert [budget.pays(f"job-{n}", NotSent("no_connection", "")) for n in range(21)] == [True] * 20 + [False]
+    assert budget.left == 0
+    assert budget.pays("limited", RateLimited("r", ""))
+    budget.succeeded("limited")
+    assert budget.left == 1
+
+
+def test_a_jobs_repeats_are_given_back_together() -> None:
+    """Two repeats of one job come back with its picture, whichever way they were asked for."""
+    budget = RetryBudget(60)
+    assert budget.pays("cup", Unavailable("unavailable", ""))
+    assert budget.wait_seconds("cup", NotSent("no_connection", ""), 1.0) == 1.0
+    assert budget.left == 100 - 14 - 5
+    budget.succeeded("cup")
+    assert budget.left == 100
+
+
+def test_a_repeat_that_was_not_paid_for_gives_nothing_back() -> None:
+    """When there is room again its job pays as any other, and gets back what it paid and no more."""
+    budget = RetryBudget(60)
+    assert budget.pays("lost", Unavailable("unavailable", ""))
+    while budget.pays("others", Unavailable("unavailable", "")):
+        pass
+    assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) == 60
+    budget.succeeded("others")
+    full = budget.left
+    assert full == 100 - 14
+    assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) == 1.5
+    assert budget.left == full - 14
+    budget.succeeded("late")
+    assert budget.left == full
 
 
 def test_the_budget_is_never_more_than_full() -> None:

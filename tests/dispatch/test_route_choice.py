@@ -177,3 +177,13 @@ async def test_an_ending_concerns_the_key_or_one_model(code: str, models: list[s
     assert route.end(RunStopper(code, ""), "gemini")
     assert [model for model in ("gemini", "another") if route.ended_by(model) is None] == models
     assert not route.end(RunStopper(code, ""), "gemini")
+
+
+@pytest.mark.parametrize("code", ["bad_key", "model_missing"])
+def test_only_those_that_could_be_asked_say_whether_a_model_is_overloaded(code: str) -> None:
+    """One endpoint cannot serve the model at all, the other is overloaded: the fallback model takes over there."""
+    bench = Bench(Fallback(models=("other",)), a=(1, 1.0), b=(1, 1.0))
+    first, second = bench.pool.routes
+    bench.pool.end(first, RunStopper(code, ""), "own")
+    assert bench.pool.end(second, RunStopper("no_service", ""), "own")
+    assert bench.stops == []
