@@ -11,7 +11,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from batch.attempt import Buyer
-from batch.errors import StorageError
 from batch.events import Listener
 from batch.providers.base import Received
 from batch.store.store import Store, Ticket
@@ -31,7 +30,7 @@ class Leftovers:
         self._fetching: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(_FETCHED_AT_ONCE)
         self._hosts: dict[str, None] = {}
-        self._failure: StorageError | None = None
+        self._failure: Exception | None = None
         #: Attempts that ended beside the jobs, after the spend books were settled.
         self.ended_late = 0
 
@@ -58,7 +57,7 @@ class Leftovers:
         self._begin(to_fetch)
 
     async def finish(self) -> None:
-        """Wait for what is still being fetched. Raises `StorageError` if something could not be kept."""
+        """Wait for what is still being fetched. Raises what kept one from being kept, such as `StorageError`."""
         waiting = len(self._fetching)
         if waiting and not self._stopping.is_set():
             self._listener.message(
@@ -93,7 +92,7 @@ class Leftovers:
                 if done is not None:
                     self._store.published.append(self._store.history.of(ticket.job.key()))
                     self._listener.message(f"the picture of {ticket.job.id}, bought by an earlier run, has arrived")
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001  (`finish` raises it: a task's own error would be lost)
                 self._failure = self._failure or error
                 self._stopping.set()
 

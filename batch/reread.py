@@ -7,7 +7,6 @@ has: then the answer stays in rejected/ and is only named.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from batch.model import job_key
 from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
 from batch.store.history import JobHistory, State
+from batch.store.ledger import read_records
 from batch.store.records import job_of
 from batch.store.store import Store, Ticket, output_folder
 
@@ -88,10 +88,7 @@ class _Kept:
 
 
 def _records(output: Path) -> Iterator[dict[str, Any]]:
-    with (output / "ledger.jsonl").open("rb") as ledger:
-        for line in ledger:
-            if line.endswith(b"}\n") and b'"job":' in line:
-                yield json.loads(line)
+    return (record for record in read_records(output / "ledger.jsonl") if "job" in record)
 
 
 async def _looks(

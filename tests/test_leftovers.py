@@ -15,6 +15,7 @@ import pytest
 
 import batch
 from batch.events import Listener
+from batch.leftovers import Leftovers
 from batch.model import Done, Outcome, Summary
 from batch.runner import RunControl
 from tests.support.fakes import QuickClock
@@ -224,3 +225,35 @@ async def test_an_answer_that_still_waits_keeps_its_share_open(host: Host, state
     await host.run([*LEFT, "plain"])
     spent = sum(line["usd"] for line in host.ledger() if line["t"] == "done")
     assert micro_in_the_book(state_home) == (round(spent * 1_000_000), False)
+
+
+class BrokenBuyer:
+    """Stands where the buyer stands, with a bug of ours in it."""
+
+    def addresses(self, *_: Any) -> tuple[str, ...]:
+        return ("https://pictures.example/a.png",)
+
+    async def finish(self, *_: Any) -> None:
+        raise ZeroDivisionError
+
+
+class OneLeft:
+    """Stands where the store stands: one answer waits for its picture."""
+
+    def open_attempts(self) -> list[tuple[object, object]]:
+        return [(object(), object())]
+
+    def sweep_spool(self) -> int:
+        return 0
+
+
+async def test_a_bug_while_fetching_is_not_lost() -> None:
+    """It ends the run as any other bug does, and sends nothing new meanwhile."""
+    stopping = asyncio.Event()
+    store: Any = OneLeft()
+    buyer: Any = BrokenBuyer()
+    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    await leftovers.settle()
+    with pytest.raises(ZeroDivisionError):
+        await leftovers.finish()
+    assert stopping.is_set()

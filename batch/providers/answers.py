@@ -14,8 +14,8 @@ from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
 from batch.model import Lane
 from batch.providers.base import Answer, Received
 from batch.providers.framing import is_own, read_answer, read_documents
-from batch.providers.picture_places import PictureFinder, no_surrogates, pick
-from batch.providers.told import plain_words
+from batch.providers.picture_places import PictureFinder, pick
+from batch.providers.told import no_surrogates, plain_words
 
 #: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
 #: "STOP" with no picture is handled apart. Evidence for each: docs/architecture.md, "The wire".

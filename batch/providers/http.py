@@ -645,7 +645,7 @@ class _OddAnswer(aiohttp.ClientError):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp has no public way to hand in a protocol; `test_heads` notices if this one is no longer used."""
+    """aiohttp has no public way to hand in a protocol; test_whole_answers notices if this one is no longer used."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

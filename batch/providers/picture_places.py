@@ -19,6 +19,7 @@ import pybase64
 from batch.providers.base import Blob, Picture
 from batch.providers.json_stream import REFERENCE_PREFIX
 from batch.providers.links import links_in, names_a_picture, own_picture, web_address
+from batch.providers.told import no_surrogates
 
 #: Captions are kept up to this length; a longer text is not a caption.
 CAPTION_CHARACTERS: Final = 64 * 1024
@@ -40,7 +41,6 @@ _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n?(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"\{\s*\"|\[\s*[\{\"]")
 #: Bytes as Python prints them, by a relay that forgot to decode its base64.
 _PRINTED_BYTES = re.compile(r"b'([A-Za-z0-9+/=_-]*)'")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _PICTURE_FIELD = re.compile(
     r"ur[li]s?$|image|img|picture|photo|^src$|^href$|^link$|^outputs?$|^results?$|^data$|^files?$|download|media|attachment"
     r"|artifact|asset|content$|text$",
@@ -67,11 +67,6 @@ def is_picture_data(head: bytes) -> bool:
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
     )
-
-
-def no_surrogates(text: str) -> str:
-    """Half of a surrogate pair is legal in JSON and in nothing that text is written to."""
-    return _SURROGATE.sub("\ufffd", text)
 
 
 def pick(mapping: Any, *names: str) -> Any:

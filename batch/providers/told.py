@@ -218,4 +218,9 @@ def plain_words(text: str) -> str:
     text = text[:_TEXT_CHARACTERS]
     if "<" in text:
         text = re.sub(r"<(script|style).*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    return " ".join(_SURROGATE.sub("\ufffd", text).split())
+    return " ".join(no_surrogates(text).split())
+
+
+def no_surrogates(text: str) -> str:
+    """Half of a surrogate pair is legal in JSON and in nothing that text is written to."""
+    return _SURROGATE.sub("\ufffd", text)

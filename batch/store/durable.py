@@ -7,10 +7,12 @@ file, because the kernel has already forgotten what could not be written.
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -150,6 +152,25 @@ def give_name(source: str, target: str) -> bool:
         forget(hidden)
         raise
     return True
+
+
+def claim_name(source: str, target: str) -> None:
+    """Like `give_name`; a file with the same bytes under that name is as good.
+
+    Raises `FileExistsError` if something else has the name.
+    """
+    if give_name(source, target):
+        return
+    if os.path.islink(target) or not os.path.isfile(target) or not filecmp.cmp(source, target, shallow=False):
+        raise FileExistsError(errno.EEXIST, f"{target} is in the way; move it away")
+
+
+def set_aside(path: str) -> None:
+    """Give a file the next free name beside its own, and free that."""
+    for number in count(2):
+        if give_name(path, f"{path}~x{number}"):
+            forget(path)
+            return
 
 
 def copy_durably(source: str, target: str) -> None:

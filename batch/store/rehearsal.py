@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from batch.store.durable import create_anew, forget, give_name, storage_errors, sync_folder, write_all
+from batch.store.durable import claim_name, create_anew, forget, storage_errors, sync_folder, write_all
 from batch.store.ledger import Line, Tail, decode_line, read_ledger
 from batch.store.spool import attempt_stem
 
@@ -114,11 +114,11 @@ def move_away(output: Path) -> Path:
         found = _split(output, folder)
         files = [*_files(output, folder, found)]
         for source, target in files:
-            give_name(source, target)
+            claim_name(source, target)
         for name in _FOLDERS:
             sync_folder(str(folder / name))
         if found.is_mixed:
-            give_name(str(output / _LEDGER), str(folder / "ledger.whole.jsonl"))
+            claim_name(str(output / _LEDGER), str(folder / "ledger.whole.jsonl"))
         os.replace(folder / f"{_LEDGER}.part", folder / _LEDGER)
         sync_folder(str(folder))
         os.replace(output / f"{_LEDGER}.part", output / _LEDGER)

@@ -26,7 +26,7 @@ from batch.oddities import Oddity, warning
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
-from batch.store.durable import give_name, storage_errors, sync_file, sync_folder
+from batch.store.durable import claim_name, set_aside, storage_errors, sync_file, sync_folder
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
 from batch.store.inspect import EXTENSIONS
 from batch.store.ledger import LedgerFile, read_record
@@ -387,7 +387,7 @@ class Store:
             for file in ticket.spool.files if ticket.spool.sealed else []:
                 name = os.path.basename(file)
                 sync_file(file)
-                give_name(file, str(self.output / "rejected" / name))
+                _keep_rejected(file, str(self.output / "rejected" / name))
                 kept.append(name)
         return kept
 
@@ -472,6 +472,15 @@ class OutputFolder:
         if self.bought_only and (self.history.rehearsal_lines or self._is_move_unfinished):
             self.rehearsal_moved_to = move_away(self.path)
             self._reading = LedgerReading(self.path, bought_only=True)
+
+
+def _keep_rejected(file: str, target: str) -> None:
+    """An answer kept by an earlier ledger may have the name, if the ledger was moved away: both were paid for."""
+    try:
+        claim_name(file, target)
+    except FileExistsError:
+        set_aside(target)
+        claim_name(file, target)
 
 
 def _copies(answer: Answer, spool: AttemptSpool) -> tuple[Picture, ...]:

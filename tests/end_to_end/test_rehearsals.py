@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import batch
+from batch.errors import StorageError
 from batch.model import Summary
 from batch.planning import Wishes
 from batch.runner import plan_only
@@ -155,3 +156,18 @@ async def test_a_move_that_was_cut_off_is_finished(bench: Bench, survives: str) 
     assert set(files(bench.output / "images").values()).isdisjoint(drawn.values())
     assert (apart / "ledger.jsonl").read_bytes() == ledger
     assert not (apart / ".unfinished").exists()
+
+
+async def test_a_file_in_the_way_of_a_drawing_ends_the_move(bench: Bench) -> None:
+    """Nothing of either is lost, and nothing is sent before it is moved away."""
+    await rehearse(bench, 1)
+    drawn = files(bench.output / "images")
+    foreign = bench.output / "rehearsal/images" / next(iter(drawn))
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    with pytest.raises(StorageError, match="is in the way"):
+        await bench.run(1)
+    assert (foreign.read_bytes(), files(bench.output / "images"), bench.book.requests) == (b"mine", drawn, 0)
+    foreign.unlink()
+    assert (await bench.run(1)).done == 1
+    assert files(bench.output / "rehearsal/images") == drawn

@@ -11,10 +11,12 @@ import pytest
 
 from batch.errors import StorageError
 from batch.store.durable import (
+    claim_name,
     create_file,
     forget,
     give_name,
     replace_file,
+    set_aside,
     storage_errors,
     sync_file,
     sync_folder,
@@ -179,3 +181,24 @@ def _fail_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_a_name_is_claimed_once_for_the_same_bytes(tmp_path: Path) -> None:
+    """A run that died after naming a file names it again; another file with the name is told apart."""
+    file, target = tmp_path / "file", tmp_path / "target"
+    file.write_bytes(b"mine")
+    claim_name(str(file), str(target))
+    claim_name(str(file), str(target))
+    target.unlink()
+    target.write_bytes(b"else")
+    with pytest.raises(FileExistsError, match="in the way"):
+        claim_name(str(file), str(target))
+    assert target.read_bytes() == b"else"
+
+
+def test_what_is_set_aside_overwrites_nothing(tmp_path: Path) -> None:
+    """The next free name is taken."""
+    (tmp_path / "a~x2").write_bytes(b"older")
+    (tmp_path / "a").write_bytes(b"old")
+    set_aside(str(tmp_path / "a"))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a~x2": b"older", "a~x3": b"old"}

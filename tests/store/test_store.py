@@ -65,6 +65,19 @@ async def test_a_rejected_answer_is_kept_aside_and_listed(open_store: Any, make:
     assert os.listdir(out / "spool") == []
 
 
+async def test_an_answer_of_a_ledger_that_was_moved_away_is_kept_too(open_store: Any, make: Any, out: Path) -> None:
+    """Both were paid for; the new one has the name that its ledger speaks of."""
+    store, _ = await open_store()
+    (out / "rejected/shirt~1.0").write_bytes(b"older")
+    ticket = await store.begin(make.job(), why="new")
+    make.receive(ticket.spool, b"no picture")
+
+    await store.reject(ticket, Unusable("bad_image", "damaged"), make.facts(), again=True)
+
+    assert (out / "rejected/shirt~1.0~x2").read_bytes() == b"older"
+    assert (out / "rejected/shirt~1.0").read_bytes() == b"no picture"
+
+
 async def test_an_error_without_an_answer_keeps_nothing(open_store: Any, make: Any, out: Path) -> None:
     """Thousands of refusals must not become thousands of files."""
     store, _ = await open_store()
