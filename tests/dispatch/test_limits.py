@@ -382,6 +382,27 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
     assert (mode, stat.S_IMODE((tmp_path / "quotas").stat().st_mode)) == (0o600, 0o700)
 
 
+async def test_the_two_copies_stand_where_every_version_looks_for_them(tmp_path: Path) -> None:
+    """At the file's beginning and at 16 KiB: runs of two versions may share it."""
+    crowd = Crowd(9, shared(tmp_path))
+    await crowd.come(0)
+    await crowd.come(1)
+    data = (tmp_path / "quotas/key.quota").read_bytes()
+    assert [data[at:].split(b" ")[1] for at in (0, 16_384)] == [b"0", b"1"]
+
+
+def test_the_paces_of_fifty_models_are_remembered(tmp_path: Path) -> None:
+    """The last fifty that were found: the file has room for no more."""
+    found = {f"model-{number}": 60.0 + number for number in range(51)}
+    with shared(tmp_path).borrowed() as kept:
+        assert kept is not None
+        kept.found.update(found)
+        kept.changed = True
+    with shared(tmp_path).borrowed() as kept:
+        assert kept is not None
+        assert list(kept.found) == list(found)[-50:]
+
+
 async def test_a_restart_of_the_machine_empties_the_minutes_alone(tmp_path: Path) -> None:
     """The clock begins anew, so what it counted means nothing; days and what was found stay."""
     before = Crowd(1, shared(tmp_path), requests_per_day=2)

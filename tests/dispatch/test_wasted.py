@@ -104,6 +104,19 @@ def test_a_slow_picture_does_not_lose_to_quick_refusals() -> None:
     assert not wasted.is_common
 
 
+def test_repeats_wait_from_the_second_job_on() -> None:
+    """One job may have bad luck, and two have a cause in common; a picture lets the repeats go again."""
+    wasted = Wasted(5)
+    told(wasted, WORDS)
+    assert not wasted.is_common
+    told(wasted, WORDS)
+    assert not wasted.is_common  # the same job once more
+    told(wasted, WORDS, WORDS)
+    assert wasted.is_common
+    told(wasted, None)
+    assert not wasted.is_common
+
+
 def test_one_job_alone_ends_nothing() -> None:
     """However often it is asked again."""
     wasted = Wasted(5)
