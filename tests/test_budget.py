@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -457,6 +457,24 @@ async def test_half_a_line_is_passed_over_and_damage_is_not(tmp_path: Path) -> N
     path.write_text("nonsense\n" + whole)
     with pytest.raises(OutputError, match="is damaged"):
         SpendBook(path).look()
+
+
+def test_money_in_a_last_line_that_lost_its_newline_counts(tmp_path: Path) -> None:
+    """An editor may take it; the newline comes back before anything follows it."""
+    path = tmp_path / "book"
+    share = Share(run="r", day="2026-01-30", tag="", output="/x", micro_usd=300_000, is_open=True)
+    with SpendBook(path).locked() as (_, writer):
+        writer.put(share)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    book = SpendBook(path)
+    assert book.look().total() == 300_000
+    for run in ("s", "t"):
+        with book.locked() as (shares, writer):
+            assert shares.total() >= 300_000
+            writer.put(replace(share, run=run))
+    assert path.read_bytes().startswith(whole)
+    assert SpendBook(path).look().total() == 900_000
 
 
 async def test_a_book_that_cannot_be_written_stops_before_anything_is_sent(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 One JSON object per line, ASCII, ending with a CRC-32 of the bytes before it, so that a torn or damaged line is
 known for what it is. Every field is described in docs/ledger.md. A crash can leave at most one torn tail, which
-is saved aside and cut off; damage anywhere else is never repaired silently.
+is saved aside and cut off; damage anywhere else is never repaired silently. A last line that lost only its newline is
+whole: what it says was bought must not be bought again.
 """
 
 from __future__ import annotations
@@ -121,6 +122,12 @@ def is_whole(line: bytes) -> bool:
     return bool(body) and line.endswith(_END % zlib.crc32(body))
 
 
+def without_rest(line: bytes) -> bytes:
+    """The whole line, without its newline, in a last line that lost that or has zeros there; or nothing."""
+    text = line.rstrip(b"\0")
+    return text if is_whole(text + b"\n") else b""
+
+
 _decoder = msgspec.json.Decoder(Line)
 
 
@@ -131,20 +138,21 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     decode = _decoder.decode
     with open_to_read(path, buffering=_READ_BYTES) as file:
         for line in file:  # only \n ends a line
-            if is_whole(line):
+            whole = line if is_whole(line) else without_rest(line)
+            if whole:
                 tail.refuse_if_any()
                 try:
-                    decoded = decode(line)
+                    decoded = decode(whole)
                 except msgspec.MsgspecError:
-                    decoded = _decoded_otherwise(path, offset, line)
+                    decoded = _decoded_otherwise(path, offset, whole)
                 if decoded.v > NEWEST:
                     newer = f"format {decoded.v}, this one reads {NEWEST}"
                     raise LedgerError(f"{path}: written by a newer version ({newer})")
                 yield offset, decoded
-                good_bytes = offset + len(line)
+                good_bytes = offset + len(whole)
                 tail.lines += 1
-            else:
-                tail.take(line, good_bytes)
+            if len(whole) < len(line):
+                tail.take(line[len(whole) :], good_bytes)
             offset += len(line)
     yield Tail(good_bytes, tail.ended())
 
@@ -155,13 +163,14 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     good_bytes = 0
     with open_to_read(path, buffering=_READ_BYTES) as file:
         for line in file:
-            if not is_whole(line):
-                tail.take(line, good_bytes)
-                continue
-            tail.refuse_if_any()
-            tail.lines += 1
-            good_bytes += len(line)
-            yield json.loads(line)
+            whole = line if is_whole(line) else without_rest(line)
+            if whole:
+                tail.refuse_if_any()
+                tail.lines += 1
+                good_bytes += len(whole)
+                yield json.loads(whole)
+            if len(whole) < len(line):
+                tail.take(line[len(whole) :], good_bytes)
     tail.ended()
 
 
@@ -188,7 +197,7 @@ class _TornTail:
             raise self._damaged("not one line of it is valid so far, so this is no torn end")
         if len(self._torn) > GROUP_BYTES or len(line) > LONGEST_LINE_BYTES:
             raise self._damaged("more than a crash can tear")
-        if _is_complete(line):
+        if _is_complete(line) or _what_changed(line):
             raise self._damaged("a complete line with the wrong checksum, which no crash leaves")
         self._torn += line
 
@@ -264,8 +273,17 @@ class LedgerFile:
     def size_bytes(self) -> int:
         return self._size
 
-    def cut_tail(self, tail: Tail, keep_as: str) -> None:
-        """Save the torn end beside the ledger, then cut it off."""
+    def mend(self, tail: Tail, keep_as: str) -> None:
+        """Make it end with a whole line: a torn end is saved beside it and cut off, and a lost newline put back."""
+        if tail.torn:
+            self._cut(tail, keep_as)
+        with storage_errors("end the ledger's last line"):
+            if self._size and os.pread(self._descriptor, 1, self._size - 1) != b"\n":
+                write_all(self._descriptor, b"\n")
+                os.fsync(self._descriptor)
+                self._size += 1
+
+    def _cut(self, tail: Tail, keep_as: str) -> None:
         with storage_errors("set the ledger's torn end aside"):
             descriptor = os.open(keep_as, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
@@ -341,5 +359,6 @@ def read_record(descriptor: int, offset: int) -> dict[str, Any]:
         if len(line) < size:
             break
         size *= 4
-    record: dict[str, Any] = json.loads(line.partition(b"\n")[0])
+    text = line.partition(b"\n")[0].rstrip(b"\0")  # zeros: a crash may have left them in a newline's place
+    record: dict[str, Any] = json.loads(text)
     return record

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, sync_folder, write_all
-from batch.store.ledger import Line, Tail, decode_line, read_ledger
+from batch.store.ledger import Line, Tail, decode_line, read_ledger, without_rest
 from batch.store.spool import attempt_stem
 
 SIMULATOR: Final = "simulator"
@@ -256,8 +256,9 @@ def _lines(path: Path) -> Iterator[tuple[int, Line]]:
 
 
 def _raw_lines(path: Path) -> Iterator[tuple[bytes, Line]]:
-    """Every whole line with its bytes."""
+    """Every whole line with its bytes; the last one's newline is put back, if it was lost."""
     with path.open("rb") as stream:
         for offset, line in _lines(path):
             stream.seek(offset)
-            yield stream.readline(), line
+            raw = stream.readline()
+            yield raw if raw.endswith(b"\n") else without_rest(raw) + b"\n", line

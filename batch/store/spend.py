@@ -161,16 +161,19 @@ class SpendBook:
             if size < self._read_bytes:  # somebody has moved the book away
                 self._read_bytes, self._shares = 0, Shares()
             data = os.pread(descriptor, size - self._read_bytes, self._read_bytes)
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                os.ftruncate(descriptor, self._read_bytes + whole)
-        self._take_in(data[:whole], self._shares)
-        self._read_bytes += whole
+            whole = _whole_lines(data)
+            if not data.startswith(whole):
+                write_all(descriptor, b"\n")
+                os.fdatasync(descriptor)
+            elif len(whole) < len(data):
+                os.ftruncate(descriptor, self._read_bytes + len(whole))
+        self._take_in(whole, self._shares)
+        self._read_bytes += len(whole)
 
     def _take_in(self, data: bytes, shares: Shares) -> None:
-        for line in data[: data.rfind(b"\n") + 1].splitlines():
+        for line in _whole_lines(data).splitlines():
             try:
-                shares.put(Share(**json.loads(line)))
+                shares.put(_share(line))
             except (ValueError, TypeError):
                 raise OutputError(
                     f"the spend book {self.path} is damaged; look at it, and move it away to begin a new one"
@@ -198,6 +201,21 @@ class Writer:
         except OSError as error:
             raise StorageError(f"cannot write the spend book: {error.strerror or error}") from error
         self._book._note(share, len(line))  # noqa: SLF001  (one thing in two parts)
+
+
+def _share(line: bytes) -> Share:
+    """Raises `ValueError` or `TypeError` if it is none."""
+    return Share(**json.loads(line))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """A book's lines without what a crash tore. A last one that lost only its newline is money, and has it here."""
+    end = data.rfind(b"\n") + 1
+    try:
+        _share(data[end:])
+    except (ValueError, TypeError):
+        return data[:end]
+    return data + b"\n"
 
 
 def _read(path: Path) -> bytes:

@@ -457,8 +457,7 @@ class OutputFolder:
         self._lock.write_owner(run_id)
         self._move_rehearsal_away()
         with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
-            if self.torn_bytes:
-                ledger.cut_tail(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
+            ledger.mend(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
             store = Store(
                 self.path, run_id, clock, ledger, self.history, ballast, decode=decode, check_content=check_content
             )

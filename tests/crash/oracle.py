@@ -36,11 +36,14 @@ def read_ledger(output: Path) -> Ledger:
     path = output / "ledger.jsonl"
     data = path.read_bytes() if path.exists() else b""
     bad = False
-    for line in data.split(b"\n")[:-1]:
+    *lines, last = data.split(b"\n")
+    last = last.rstrip(b"\0")  # a line that lost only its newline is whole
+    for line in [*lines, *([last] if _is_whole(last) else [])]:
         if _is_whole(line):
             ledger.broken_inside |= bad
             ledger.records.append(json.loads(line))
-            ledger.good_bytes += len(line) + 1
+            end = ledger.good_bytes + len(line)
+            ledger.good_bytes = end + (data[end : end + 1] == b"\n")
         else:
             bad = True
     ledger.tail = data[ledger.good_bytes :]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batch.errors import LedgerError, StorageError
-from batch.store.history import replay
+from batch.store.history import State, replay
 from batch.store.ledger import (
     GROUP_BYTES,
     NEWEST,
@@ -83,12 +83,12 @@ async def test_a_line_torn_at_any_byte_is_cut_off_and_kept_aside(
     whole, job = ledger.write(make.tried(make.job())), make.job("other")
     last = ledger.line(make.tried(job))
 
-    for cut in range(1, len(last)):
+    for cut in range(1, len(last) - 1):  # without its newline alone it is whole: see below
         ledger.path.write_bytes(whole + last[:cut])
         tail = tail_of(ledger.path)
         assert (tail.good_bytes, tail.torn) == (len(whole), last[:cut])
         file = LedgerFile(str(ledger.path))
-        file.cut_tail(tail, str(tmp_path / f"torn-{cut}"))
+        file.mend(tail, str(tmp_path / f"torn-{cut}"))
         file.append([last])
         file.close()
         assert ledger.path.read_bytes() == whole + last
@@ -109,6 +109,59 @@ async def test_a_store_opened_on_a_torn_ledger_goes_on_with_it(tmp_path: Path, l
     assert tail_of(ledger.path).torn == b""
 
 
+@pytest.mark.parametrize("left", [b"", b"\0", b"\0" * 3000])
+def test_a_last_line_that_lost_only_its_newline_is_whole_and_gets_it_back(
+    tmp_path: Path, ledger: Any, make: Any, left: bytes
+) -> None:
+    """What it says was bought is not bought again, whether an editor took the newline or a crash left zeros there."""
+    job = make.job()
+    whole = ledger.write(make.tried(job), make.done(job))
+    ledger.path.write_bytes(whole[:-1] + left)
+
+    assert [record["t"] for record in read_records(ledger.path)] == ["try", "done"]
+    history, tail = replay(tmp_path)
+    assert (history.of(job.key()).state, tail) == (State.DONE, Tail(len(whole) - 1, left))
+    with open(ledger.path, "rb") as file:
+        assert read_record(file.fileno(), history.of(job.key()).bought_offset)["t"] == "done"
+    file_open = LedgerFile(str(ledger.path))
+    file_open.mend(tail, str(tmp_path / "torn"))
+    following = ledger.line(make.tried(job, 2))
+    assert file_open.append([following]) == [len(whole)]
+    file_open.close()
+    assert ledger.path.read_bytes() == whole + following
+
+
+async def test_a_store_goes_on_behind_a_line_without_its_newline(tmp_path: Path, ledger: Any, make: Any) -> None:
+    """Nothing is set aside, and the next line begins on a line of its own."""
+    whole = ledger.write(make.tried(make.job()))
+    ledger.path.write_bytes(whole[:-1])
+
+    with output_folder(tmp_path) as folder:
+        async with folder.open("run-2", SystemClockStub()) as store:
+            await store.note("run")
+
+    assert not (tmp_path / "ledger.torn-run-2").exists()
+    assert ledger.path.read_bytes().startswith(whole)
+    assert [record["n"] for record in read_records(ledger.path)] == [1, 2]
+
+
+def test_a_newline_that_cannot_be_put_back_ends_the_run(
+    tmp_path: Path, ledger: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next line would be glued to this one, and both be lost."""
+    whole = ledger.write(make.tried(make.job()))
+    ledger.path.write_bytes(whole[:-1])
+    tail = tail_of(ledger.path)
+    file = LedgerFile(str(ledger.path))
+    monkeypatch.setattr(os, "write", lambda *_: _no_space())
+
+    with pytest.raises(StorageError, match="end the ledger's last line: No space left"):
+        file.mend(tail, str(tmp_path / "torn"))
+
+    file.close()
+    assert ledger.path.read_bytes() == whole[:-1]
+
+
 @pytest.mark.parametrize("junk", [b"\0" * 4096, b"\0\n\0\n", b"half a line\nand another", b"\n\n\n"])
 def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, make: Any, junk: bytes) -> None:
     """Zeros and several bad lines are a torn group, as long as no whole line follows."""
@@ -121,6 +174,11 @@ def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, mak
 def half_converted(data: bytes) -> bytes:
     first, *others = data.splitlines(keepends=True)
     return first + b"".join(others).replace(b"\n", b"\r\n")
+
+
+def without_newline_behind_damage(data: bytes) -> bytes:
+    first, _, third = data.splitlines(keepends=True)
+    return first + b"half a line\n" + third[:-1]
 
 
 def last_line_edited(data: bytes) -> bytes:
@@ -138,6 +196,9 @@ def last_line_edited(data: bytes) -> bytes:
         (lambda data: data.decode().encode("utf-16"), "byte 0 (line 1)", "not one line of it is valid"),
         (lambda data: data.replace(b'"shirt"', b'"short"'), "byte 0 (line 1)", "not one line of it is valid"),
         (last_line_edited, "(line 3)", "a complete line with the wrong checksum"),
+        (lambda data: data[:-1] + b" ", "(line 3)", "White space"),
+        (lambda data: data[:-1] + b"\r", "(line 3)", "line ends were converted"),
+        (without_newline_behind_damage, "(line 2)", "with whole lines after it"),
         (lambda data: data.splitlines()[0][:-9], "byte 0 (line 1)", "not one line of it is valid"),
         (lambda data: b"\0" * len(data), "byte 0 (line 1)", "not one line of it is valid"),
         (lambda data: data + b"\n" * (GROUP_BYTES + 2), "(line 4)", "more than a crash can tear"),
