@@ -37,8 +37,9 @@ class Waiting:
     """What the next request waits for; `by` is "" if for nothing.
 
     `by` is a quota's name in the manifest (`most` is its number), `gate` (closed by the provider until monotonic
-    seconds `until`), `probe` (the answer to one request that goes ahead), `concurrency` (`most` at once), `cpu` or
-    `disk` (our own), or found by trying: `found_slots` (`most` of `of` at once) and `found_rate` (`most` a minute).
+    seconds `until`), `probe` (the answer to one request that goes ahead), `picture` (one that shows that the endpoint
+    works), `concurrency` (`most` at once), `cpu` or `disk` (our own), or found by trying: `found_slots` (`most` of `of`
+    at once) and `found_rate` (`most` a minute).
     """
 
     by: str = ""

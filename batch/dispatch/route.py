@@ -94,7 +94,7 @@ class Route:
         if not self._admission.has_slot:
             return self._admission.no_slot()
         if self.wasted(model).is_full:
-            return Wait(float("inf"), Waiting(by="probe"))
+            return Wait(float("inf"), Waiting(by="picture"))
         lane = self._lane(model, lane)
         breaker = self._breaker(model, lane)
         pause_seconds = breaker.wait_seconds()

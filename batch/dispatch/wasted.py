@@ -1,7 +1,8 @@
 """A circuit breaker for money: charged answers without a usable picture, one after the other, have one cause.
 
-While it is in doubt nothing new is bought beyond what would prove it, and repeats wait. So what a broken endpoint can
-cost is a handful of requests, whatever the concurrency. Numbers: docs/limits-and-money.md, "Charged for nothing".
+Until a run's first picture only a few requests are in flight; from the first charged answer without one nothing is
+bought beyond what would prove it, and repeats wait. So what a broken endpoint can cost is a handful of requests,
+whatever the concurrency. Numbers: docs/limits-and-money.md, "Charged for nothing".
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Final
 from batch.dispatch.course import is_block
 from batch.errors import AttemptError, ExitCode, Paid, RunStopper
 
+#: So many requests at once may be in flight, and paid for, before the first picture: a small batch goes out whole.
+_UNPROVEN_IN_FLIGHT: Final = 8
 #: After the first picture so many times more are needed, and all of one code: the endpoint has shown that it works.
 _TIMES_AFTER_A_PICTURE: Final = 2
 #: Blocked prompts tell of prompts. Only a run that never got a picture ends over them, after so many times more.
@@ -38,9 +41,12 @@ class Wasted:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more requests may go out before one of those in flight is answered: they would prove it."""
+        """Whether no more requests may go out before one of those in flight is answered: they would prove it, or are
+        as many as may be lost on an endpoint that has shown no picture yet."""
         if self._in_flight == 0 or self._least == 0:
             return False
+        if not self._had_picture and self._in_flight >= max(self._least, _UNPROVEN_IN_FLIGHT):
+            return True
         starts_at = self._least if self._had_picture else 1
         return self._answers >= starts_at and self._answers + self._in_flight >= self._needed
 

@@ -81,6 +81,8 @@ def waiting_words(waiting: Waiting) -> str:
             return f"at {waiting.most:,} requests per minute, found by trying"
         case "probe":
             return "waits for the answer to one request sent ahead"
+        case "picture":
+            return "waits for a picture before more is sent"
         case "cpu":
             return "limited by this machine's processor"
         case "disk":

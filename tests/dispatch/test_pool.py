@@ -70,12 +70,11 @@ def scheduler(market: Market, *routes: RouteSettings, **options: Any) -> Schedul
     return Scheduler(
         market.buy,
         routes=routes,
-        policy=RetryPolicy(),
         budget=ResendBudget(5),
         past=market.past,
         clock=market.clock,
         random=Random(1),
-        **{"listener": Recorder(), **options},
+        **{"listener": Recorder(), "policy": RetryPolicy(), **options},
     )
 
 
@@ -85,7 +84,8 @@ def scheduler(market: Market, *routes: RouteSettings, **options: Any) -> Schedul
 async def test_requests_are_shared_by_weight(clock: FakeClock) -> None:
     """While both have room, one with weight 3 gets three of four."""
     market = Market(clock, lambda job, terms, n: 10.0)
-    await carry_out(scheduler(market, route("a", 50, weight=3), route("b", 50, weight=1)), todo(60))
+    routes = route("a", 50, weight=3), route("b", 50, weight=1)
+    await carry_out(scheduler(market, *routes, policy=RetryPolicy(wasted_in_a_row=0)), todo(60))
     assert market.count() == {"a": 45, "b": 15}
 
 

@@ -49,6 +49,46 @@ async def test_a_batch_that_is_charged_for_nothing_costs_a_handful(error: Attemp
     assert kinds(outcomes)["Done"] == 0
 
 
+async def test_slow_answers_cost_a_handful_too() -> None:
+    """64 slots and answers of 20 s: no more than 8 requests were paid before the first was answered."""
+    seller = Seller(FakeClock(), lambda job, time: WORDS, seconds=20)
+    running = scheduler(seller, concurrency=64, adaptive=False)
+    await carry_out(running, todo(300))
+    assert len(seller.calls) == 8
+    assert isinstance(running.stopped_by, RunStopper)
+
+
+@pytest.mark.parametrize(("jobs", "rounds"), [(8, 1), (72, 2), (136, 3)])
+async def test_the_first_picture_lets_all_slots_be_used(jobs: int, rounds: int) -> None:
+    """Eight jobs go out at once; of more, the others wait for one picture and then fill all 64 slots."""
+    clock = FakeClock()
+    seller = Seller(clock, seconds=20)
+    began = clock.monotonic()
+    # The breaker sends the first request of a run ahead; that is 2 s and not looked at here.
+    outcomes = await carry_out(scheduler(seller, concurrency=64, adaptive=False), todo(jobs))
+    assert kinds(outcomes) == {"Done": jobs}
+    assert clock.monotonic() - began < rounds * 20 + 3
+
+
+@pytest.mark.parametrize(("in_a_row", "at_once"), [(1, 8), (5, 8), (20, 20), (0, 64)])
+async def test_how_many_may_be_lost_before_the_first_picture(in_a_row: int, at_once: int) -> None:
+    """Eight, or as many as are needed to prove it; switched off, all of them."""
+    seller = Seller(FakeClock(), lambda job, time: WORDS, seconds=20)
+    policy = RetryPolicy(wasted_in_a_row=in_a_row, unusable_retries=0)
+    await carry_out(scheduler(seller, concurrency=64, adaptive=False, policy=policy), todo(64))
+    assert seller.most_in_flight == at_once
+
+
+async def test_each_model_shows_for_itself_that_it_works() -> None:
+    """A picture by one model tells nothing of another at the same endpoint."""
+    proven, unproven = Wasted(5), Wasted(5)
+    assert not any(told(proven, None))
+    for _ in range(8):
+        proven.went_out()
+        unproven.went_out()
+    assert (proven.is_full, unproven.is_full) == (False, True)
+
+
 async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> None:
     """After 50 pictures nothing but words: ten jobs more, and what was in flight."""
     seller = Seller(FakeClock(), lambda job, time: WORDS if int(job.id[4:]) >= 50 else None)

@@ -205,10 +205,13 @@ async def test_charged_by_tokens_the_cap_holds_too(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "fault", ["text_only", "only_thought_image", "truncated_jpeg", "svg_picture", "no_content", "empty_candidates"]
 )
-async def test_an_endpoint_that_charges_for_nothing_costs_a_handful(fault: str, tmp_path: Path) -> None:
-    """300 jobs, 16 at once: exit 76, the answers are kept aside, and both sides count the same."""
-    async with a_bench(tmp_path, faults=[{"fault": fault, "share": 1.0}]) as bench:
-        found = await bench.run(300, limits={"concurrency": 16})
+@pytest.mark.parametrize("delay_seconds", [0, 0.3])
+async def test_an_endpoint_that_charges_for_nothing_costs_a_handful(
+    fault: str, delay_seconds: float, tmp_path: Path
+) -> None:
+    """300 jobs, 16 at once, none held back: exit 76, the answers are kept aside, and both sides count the same."""
+    async with a_bench(tmp_path, faults=[{"fault": fault, "share": 1.0}], latency_seconds=delay_seconds) as bench:
+        found = await bench.run(300, limits={"concurrency": 16, "adaptive": False})
         assert (found.exit, found.done) == (76, 0)
         assert bench.book.requests <= 8
         assert len(list((bench.output / "rejected").iterdir())) >= 3

@@ -128,6 +128,7 @@ def test_waiting_is_said_once(plain: Lines, said: list[str]) -> None:
         (Waiting(by="found_rate", most=285), False, "at 285 requests per minute, found by trying"),
         (Waiting(by="gate", until=1034), False, "waits for the provider's gate, 34 s more"),
         (Waiting(by="gate", until=900), False, "2 in flight"),
+        (Waiting(by="picture"), False, "waits for a picture before more is sent"),
         (Waiting(by="probe"), False, "waits for the answer to one request sent ahead"),
         (Waiting(by="cpu"), False, "limited by this machine's processor"),
         (Waiting(by="disk"), False, "limited by this machine's disk"),

@@ -144,10 +144,13 @@ def done(job: Job, *, seconds: float = 5.0) -> Done:
 
 class Seller:
     """Stands where `Buyer.buy` stands. `answers(job, n)` gives the n-th answer to a job: an error to raise, None for
-    a picture, or seconds that the picture takes."""
+    a picture, or seconds that the picture takes; all others take `seconds`."""
 
-    def __init__(self, clock: FakeClock, answers: Callable[[Job, int], Any] = lambda job, n: None) -> None:
+    def __init__(
+        self, clock: FakeClock, answers: Callable[[Job, int], Any] = lambda job, n: None, *, seconds: float = 1.0
+    ) -> None:
         self.clock = clock
+        self.seconds = seconds
         self.answers = answers
         self.calls: list[tuple[float, str, str]] = []
         self.recorded: list[str] = []
@@ -169,7 +172,7 @@ class Seller:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             answer = self.answers(job, self.times(job.id))
-            await self.clock.sleep(answer if isinstance(answer, (int, float)) else 1.0)
+            await self.clock.sleep(answer if isinstance(answer, (int, float)) else self.seconds)
             if isinstance(answer, BaseException):
                 self.rejected[job.id] += getattr(answer, "paid", "") == "yes"
                 raise answer

@@ -143,7 +143,7 @@ async def send(
     scheduler = Scheduler(
         provider.buy,
         routes=[one_route(limits, tally)],
-        policy=RetryPolicy(),
+        policy=RetryPolicy(wasted_in_a_row=0),  # nobody waits for the first picture: this is about quotas alone
         budget=ResendBudget(0),
         past=lambda job: (0, 0),
         clock=provider.clock,
