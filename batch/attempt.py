@@ -17,7 +17,7 @@ from batch.delivery import delivered
 from batch.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
 from batch.model import AttemptFacts, Done, Job, Lane, Terms
 from batch.prices import Charge, PriceTable
-from batch.providers.base import Provider, Received
+from batch.providers.base import Answer, Provider, Received
 from batch.store.store import Store, Ticket
 
 
@@ -105,8 +105,7 @@ class Buyer:
         try:
             answer = await delivered(answer, vendor.provider, ticket.spool, self._clock, self._stopping)
         except AttemptError as error:
-            error.usage, error.lane = answer.usage, answer.lane
-            raise
+            raise _as_charged(received.if_cut(error), answer) from None
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
         charge = vendor.prices.charge(
             ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
@@ -123,8 +122,7 @@ class Buyer:
         try:
             done = await self._store.keep(ticket, answer, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
-            error.usage, error.lane = answer.usage, answer.lane
-            raise
+            raise _as_charged(received.if_cut(error), answer) from None
         self._wallet.settle(ticket.job, facts.cost_usd)
         return done
 
@@ -159,3 +157,9 @@ class Buyer:
     def _vendor(self, terms: Terms) -> Vendor:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""
         return self._vendors.get(terms.endpoint) or next(iter(self._vendors.values()))
+
+
+def _as_charged(error: AttemptError, answer: Answer) -> AttemptError:
+    """The error with what the answer says of its price."""
+    error.usage, error.lane = answer.usage, answer.lane
+    return error

@@ -16,12 +16,12 @@ from typing import Any
 from batch.clock import Clock
 from batch.delivery import delivered
 from batch.errors import AttemptError, OutputError
-from batch.model import job_key
+from batch.model import Decided, job_key
 from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
 from batch.store.history import JobHistory, State
 from batch.store.ledger import read_records
-from batch.store.records import job_of
+from batch.store.records import job_of, terms_of
 from batch.store.store import Store, Ticket, output_folder
 
 _MAY_BECOME_DONE = (State.FAILED, State.RETRYABLE, State.WAITING, State.UNKNOWN)
@@ -64,21 +64,25 @@ async def reread(output: Path, provider: Provider, clock: Clock, *, dry_run: boo
 class _Kept:
     """What the ledger says of kept answers that were not found to be a picture since, the newest first.
 
-    `answers` are the `try` and `fail` records of each, `copies` the records of jobs that failed because another did, by
-    that one's id.
+    `answers` are the `try` record of each and the `fail` or `unk` record, `copies` the records of jobs that failed
+    because another did, by that one's id. `decided` says what a person decided on an unknown outcome, by attempt.
     """
 
     def __init__(self, output: Path) -> None:
         failed: dict[tuple[str, int], dict[str, Any]] = {}
         self.copies: dict[str, list[dict[str, Any]]] = {}
+        self.decided: dict[tuple[str, int], str] = {}
         for record in _records(output):
             attempt = record["job"], record["att"]
-            if record["t"] == "fail" and record["kept"]:
+            if record["t"] in ("fail", "unk") and record.get("kept"):
                 failed[attempt] = record
             elif record["t"] == "reread":
                 failed.pop(attempt, None)
             elif record["t"] == "copy":
                 self.copies.setdefault(record["of"], []).append(record)
+            elif record["t"] == "resolve" and record["decided"] in (Decided.PAID, Decided.UNPAID):
+                settled = (each for each, end in failed.items() if each[0] == record["job"] and end["t"] == "unk")
+                self.decided.update(dict.fromkeys(settled, record["decided"]))
         tried = {
             (record["job"], record["att"]): record
             for record in _records(output)
@@ -95,7 +99,8 @@ async def _looks(
     store: Store, kept: _Kept, provider: Provider, clock: Clock, *, dry_run: bool
 ) -> AsyncIterator[Reread]:
     for tried, failed in kept.answers:
-        found = await _look(store, tried, failed, provider, clock, dry_run=dry_run)
+        money = _money(tried, failed, kept.decided.get((failed["job"], failed["att"])))
+        found = await _look(store, tried, failed, money, provider, clock, dry_run=dry_run)
         yield found
         if found.found == "done" and not dry_run:
             await _share(store, kept.copies.get(found.job, ()))
@@ -112,8 +117,33 @@ async def _share(store: Store, copies: Sequence[dict[str, Any]]) -> None:
             await store.adopt(job, picture, why="same", saved_usd=load_prices({}).attempt_usd(job))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Money:
+    """What changes if an attempt bought a picture after all: what is spent on top, and what is no longer open."""
+
+    usd: float
+    maybe_usd: float = 0.0
+
+
+def _money(tried: dict[str, Any], failed: dict[str, Any], decided: str | None) -> _Money:
+    """What was counted stays counted, once. What was taken for free, and holds a picture, was not."""
+    if failed["paid"] == "yes" or decided == Decided.PAID:
+        return _Money(usd=0.0)
+    if failed["paid"] == "maybe":
+        return _Money(usd=failed["usd"], maybe_usd=failed["usd"] if decided is None else 0.0)
+    terms = terms_of(tried)
+    return _Money(usd=load_prices({}).attempt_usd(terms.of(job_of(tried)), terms.lane))
+
+
 async def _look(
-    store: Store, tried: dict[str, Any], failed: dict[str, Any], provider: Provider, clock: Clock, *, dry_run: bool
+    store: Store,
+    tried: dict[str, Any],
+    failed: dict[str, Any],
+    money: _Money,
+    provider: Provider,
+    clock: Clock,
+    *,
+    dry_run: bool,
 ) -> Reread:
     ticket, received = store.rejected_answer(tried)
     if received is None:
@@ -125,20 +155,23 @@ async def _look(
             return _row(failed, "aside", against)
         if dry_run:
             return _row(failed, "done", "it holds a picture, or an address of one")
-        return await _keep(store, ticket, answer, failed, provider, clock)
+        return await _keep(store, ticket, answer, failed, money, provider, clock)
     except AttemptError as error:
         ticket.spool.discard()
         return _row(failed, "nothing", f"{error.code}: {error.message}")
 
 
 async def _keep(
-    store: Store, ticket: Ticket, answer: Answer, failed: dict[str, Any], provider: Provider, clock: Clock
+    store: Store,
+    ticket: Ticket,
+    answer: Answer,
+    failed: dict[str, Any],
+    money: _Money,
+    provider: Provider,
+    clock: Clock,
 ) -> Reread:
     answer = await delivered(answer, provider, ticket.spool, clock)
-    # What was taken for free, and holds a picture, was not.
-    price = load_prices({}).attempt_usd(ticket.terms.of(ticket.job), ticket.terms.lane)
-    usd = 0.0 if failed["paid"] == "yes" else price
-    done = await store.keep_reread(ticket, answer, failed, usd=usd)
+    done = await store.keep_reread(ticket, answer, failed, usd=money.usd, maybe_usd=money.maybe_usd)
     return _row(failed, "done", "its picture is kept", tuple(image.path for image in done.images))
 
 

@@ -132,13 +132,15 @@ def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
     client_ids: dict[tuple[str, int], str] = {}
     for record in read_records(output / "ledger.jsonl"):
         kind, job_id = record["t"], str(record.get("job"))
-        if kind not in ("try", "unk", "resolve") or history.of(job_key(job_id)).state is not State.UNKNOWN:
+        if kind not in ("try", "unk", "resolve", "reread") or history.of(job_key(job_id)).state is not State.UNKNOWN:
             continue
         if kind == "try":
             client_ids[job_id, record["att"]] = record["rid"]
         elif kind == "unk":
             client_id = client_ids.get((job_id, record["att"]), "")
             found.setdefault(job_id, {})[record["att"]] = _attempt_of(record, client_id)
+        elif kind == "reread":
+            found.get(job_id, {}).pop(record["att"], None)
         else:
             found.pop(job_id, None)
     return sorted((each for job in found.values() for each in job.values()), key=lambda attempt: attempt.at)

@@ -1,8 +1,8 @@
 """The contract of a provider: what it is given, what it returns and what it may raise.
 
 One purchase goes `prepare` (read references, build the request; nothing sent) → `send` (one HTTP request, the
-answer streams into the spool; returning means *received*) → `interpret` (pure: what does this answer hold?) →
-`download` for pictures that came as a URL. Everything that can go wrong in between is raised as an
+answer streams into the spool; returning means *received*, if only in part) → `interpret` (pure: what does this answer
+hold?) → `download` for pictures that came as a URL. Everything that can go wrong in between is raised as an
 `AttemptError`, which says whether the attempt may have been paid. Answers found in the spool after a crash go
 through `interpret` again without a request.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from batch.errors import AttemptError
+from batch.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unusable
 from batch.model import Job, Lane
 
 
@@ -36,12 +36,20 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How an answer broke off: code and message of the `OutcomeUnknown` that it is if no whole picture is in it."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A whole answer: status, headers (lower-case names) and body.
+    """An answer: status, headers (lower-case names) and body.
 
     `body` is the JSON with every long string replaced by `"spool://<n>"`, where n counts into `blobs`.
     `seconds` is the time from sending to the last byte. `flaw` says why a body could only be kept as it came; it
-    then stands in the blobs.
+    then stands in the blobs. `cut` is set if the body broke off before its JSON ended.
     """
 
     status: int
@@ -50,6 +58,19 @@ class Received:
     blobs: tuple[Blob, ...]
     seconds: float
     flaw: str | None = None
+    cut: Cut | None = None
+
+    def if_cut(self, error: AttemptError) -> AttemptError:
+        """What it means that there is no picture: `error`, unless the picture may have been in what did not come."""
+        if self.cut is None or not isinstance(error, (Unusable, Refused, RunStopper)):
+            return error
+        return OutcomeUnknown(
+            self.cut.code,
+            f"{self.cut.message}; what came is kept, and holds no whole picture",
+            elapsed_seconds=self.seconds,
+            http_status=self.status,
+            request_id=error.request_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +140,7 @@ class Spool(Protocol):
         ...
 
     def seal(self, received: Received) -> None:
-        """Record that the whole answer is here. From this moment a crash cannot lose it."""
+        """Record that all of the answer that comes is here. From this moment a crash cannot lose it."""
         ...
 
 
@@ -134,7 +155,7 @@ class Provider(Protocol):
         ...
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
-        """Send it and stream the whole answer into `spool`, sealed. Raises `AttemptError`."""
+        """Send it and stream the answer into `spool`, sealed, also one that broke off. Raises `AttemptError`."""
         ...
 
     def interpret(self, received: Received) -> Answer:

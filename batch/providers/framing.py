@@ -24,6 +24,15 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _STREAM_STARTS = re.compile(r"\A\s*(?:(?:data|event|id|retry):|:[^\r\n]*[\r\n])")
 _DATA_NAME = re.compile(r"^data: ?", re.MULTILINE)
 _OTHER_LINES = re.compile(r"^(?:(?:event|id|retry):|:)[^\n]*$", re.MULTILINE)
+#: What may stand behind a document.
+_PADDING: Final = " \t\r\n\0;"
+_END_LOOK_CHARACTERS: Final = 64
+_LAST_WORDS = re.compile(r"\[DONE\]|\)\Z")
+_ENDS_A_STREAM = re.compile(
+    r'"(?:finish_?reason|block_?reason|error)": (?!null|"")|"type": "[a-z_.]*(?:completed|stop|done)"', re.IGNORECASE
+)
+_OPENINGS: Final = ("{", "[", '"')
+_OWN_BEGIN: Final = '"candidates"'
 _DECODER: Final = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 
 
@@ -70,6 +79,31 @@ def _take_delta(document: Any) -> str:
 def is_whole(body: bytes) -> bool:
     """Whether a body is one JSON document from beginning to end."""
     return _plain(body.decode("utf-8", "replace").lstrip(_BYTE_ORDER_MARK)) is not None
+
+
+def looks_cut(body: bytes) -> bool:
+    """Whether a body begins as JSON, or as a stream of it, and what it ends with is not the end of that.
+
+    JSON with flaws is taken for whole if it ends with a bracket; a stream if it says in some way that it is over.
+    """
+    text = body.decode("utf-8", "replace").strip(_BYTE_ORDER_MARK + _PADDING)
+    stream = _without_event_lines(text)
+    is_json = text.startswith(_OPENINGS) or stream is not text or _OWN_BEGIN in text
+    if not is_json or _LAST_WORDS.search(text[-_END_LOOK_CHARACTERS:]) is not None or _plain(text) is not None:
+        return False
+    documents, position = 0, _next_start(stream, 0)
+    while 0 <= position < len(stream) and documents < _DOCUMENTS_AT_MOST:
+        try:
+            value, position = _DECODER.raw_decode(stream, position)
+        except json.JSONDecodeError as error:
+            at_end = error.pos >= len(stream.rstrip()) or error.msg.startswith("Unterminated string")
+            return at_end or not stream.endswith(("}", "]"))
+        except RecursionError:
+            return False
+        if _ENDS_A_STREAM.search(json.dumps(value)) is not None:
+            return False
+        documents, position = documents + 1, _next_start(stream, position)
+    return True
 
 
 def is_own(answer: dict[str, Any]) -> bool:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from batch.clock import Clock
-from batch.errors import AttemptError, ExitCode, RunStopper, Unusable
+from batch.errors import AttemptError, ExitCode, OutcomeUnknown, RunStopper, Unusable
 from batch.model import Job, Lane
 from batch.providers.addresses import safest
 from batch.providers.answers import interpret_answer, lane_told, request_id_of
-from batch.providers.base import Answer, Blob, BlobWriter, Received, Request, Spool
+from batch.providers.base import Answer, Blob, BlobWriter, Cut, Received, Request, Spool
 from batch.providers.classify import classify_error
-from batch.providers.framing import is_whole, read_answer
+from batch.providers.framing import is_whole, looks_cut, read_answer
 from batch.providers.http import DownloadClient, Head, PaidClient, PaidConsumer
 from batch.providers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
 from batch.providers.profiles import Endpoint
@@ -76,8 +76,8 @@ class GeminiProvider:
             )
             received = reception.finish(head, self._clock.monotonic() - started)
         except AttemptError as error:
-            cut = reception.cut_short(self._clock.monotonic() - started)
-            if cut is None or not self._is_answer(cut):
+            cut = reception.cut_short(error, self._clock.monotonic() - started)
+            if cut is None:
                 raise self._cleaned(error) from None
             received = cut
         finally:
@@ -86,16 +86,6 @@ class GeminiProvider:
             raise self._meaning(received, received.status)
         spool.seal(received)
         return received
-
-    def _is_answer(self, cut: Received) -> bool:
-        """Whether an answer that broke off was whole in substance: its JSON is, or its picture."""
-        if cut.body and is_whole(cut.body):
-            return True
-        try:
-            pictures = interpret_answer(cut).pictures
-        except AttemptError:
-            return False
-        return all(picture.data != b"" and (picture.blob is None or not picture.blob.broken) for picture in pictures)
 
     def interpret(self, received: Received) -> Answer:
         try:
@@ -106,7 +96,7 @@ class GeminiProvider:
             meant.lane = meant.lane or error.lane or lane_told(received.headers)
             if received.flaw is not None and received.flaw not in meant.message:
                 meant.message += f"; it holds {received.flaw}"
-            raise self._cleaned(meant) from None
+            raise self._cleaned(received.if_cut(meant)) from None
 
     def _without_key(self, answer: Answer) -> Answer:
         """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
@@ -197,7 +187,7 @@ class _Reception:
         self._answer = _GoodAnswer(self._spool, self._redactor)
         return self._answer
 
-    def finish(self, head: Head, seconds: float) -> Received:
+    def finish(self, head: Head, seconds: float, broke_off: AttemptError | None = None) -> Received:
         if self._answer is not None:
             body, blobs, flaw = self._answer.finish()
         else:
@@ -209,13 +199,23 @@ class _Reception:
             blobs=blobs,
             seconds=seconds,
             flaw=flaw,
+            cut=self._cut(head, body, broke_off),
         )
 
-    def cut_short(self, seconds: float) -> Received | None:
+    def cut_short(self, error: AttemptError, seconds: float) -> Received | None:
         """What came of a good answer that broke off, if any of it did."""
-        if self._head is None or self._answer is None:
+        if self._head is None or self._answer is None or not isinstance(error, OutcomeUnknown):
             return None
-        return self.finish(self._head, seconds)
+        received = self.finish(self._head, seconds, error)
+        return received if received.body.strip() or received.blobs else None
+
+    def _cut(self, head: Head, body: bytes, broke_off: AttemptError | None) -> Cut | None:
+        """How the answer broke off, unless its JSON is whole all the same."""
+        if broke_off is not None and not is_whole(body):
+            return Cut(code=broke_off.code, message=self._redactor.text(broke_off.message))
+        if self._answer is not None and not head.tells_end and looks_cut(body):
+            return Cut(code="cut", message="sent, but no whole answer came: the connection ended in the middle of it")
+        return None
 
     def close(self) -> None:
         if self._answer is not None:

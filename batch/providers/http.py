@@ -51,10 +51,15 @@ _KEEPALIVE_SECONDS: Final = 45
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Status and headers (lower-case names) of an answer that has begun to arrive."""
+    """Status and headers (lower-case names) of an answer that has begun to arrive.
+
+    `tells_end`: its body has a length or comes in chunks. Otherwise the end of the connection is its end, and one that
+    was cut looks like any other.
+    """
 
     status: int
     headers: dict[str, str]
+    tells_end: bool = True
 
 
 class Consumer(Protocol):
@@ -313,6 +318,7 @@ def _head(response: httpx.Response) -> Head:
     return Head(
         status=response.status_code,
         headers={name.lower(): value for name, value in response.headers.multi_items() if name.lower() != ANNOUNCED},
+        tells_end=ANNOUNCED in response.headers or "transfer-encoding" in response.headers,
     )
 
 

@@ -188,7 +188,7 @@ class Facts(NamedTuple):
         )
 
     def after_reread(self, files: FileState, warned: tuple[Oddity, ...], paid: str) -> Facts:
-        """An answer that counted as rejected was none."""
+        """An answer that counted as rejected, or as unknown, was neither."""
         return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files, warned)
 
     def after_unknown(self, code: str) -> Facts:
@@ -545,12 +545,13 @@ class History:
         self._last_offset[row] = offset
 
     def _read_again(self, offset: int, line: Line) -> None:
-        """A rejected answer holds a picture after all: what it cost counted as rejected until now."""
+        """A kept answer holds a picture after all: what it cost counted as rejected, or as unknown, until now."""
         row = self._row(line)
         self._leave_picture_behind(row)
         vain = self._vain_usd.pop(row, 0.0) - line.counted_usd
         if vain > 1e-9:
             self._vain_usd[row] = vain
+        self.maybe_usd -= line.maybe_usd
         self._spend(row, line)
         self._ends.pop(row, None)
         self._buy(row, offset, line)

@@ -121,8 +121,10 @@ def fail_record(
     }
 
 
-def unknown_record(job: Job, facts: AttemptFacts, error: AttemptError, *, run: str, at: str) -> dict[str, Any]:
-    """Sent, and no usable answer: maybe paid. `usd` is what it may have cost."""
+def unknown_record(
+    job: Job, facts: AttemptFacts, error: AttemptError, *, kept: Sequence[str], run: str, at: str
+) -> dict[str, Any]:
+    """Sent, and no usable answer: maybe paid. `usd` is what it may have cost, `kept` names files in rejected/."""
     return {
         **_head("unk", job, facts.number, run, at),
         **_cost(facts),
@@ -130,6 +132,7 @@ def unknown_record(job: Job, facts: AttemptFacts, error: AttemptError, *, run: s
         "message": error.message,
         "http_status": error.http_status,
         "paid": "maybe",
+        "kept": list(kept),
     }
 
 
@@ -169,6 +172,7 @@ def reread_record(
     images: Sequence[Image],
     *,
     usd: float,
+    maybe_usd: float,
     caption: str | None,
     warnings: Sequence[str],
     run: str,
@@ -176,7 +180,8 @@ def reread_record(
 ) -> dict[str, Any]:
     """A kept answer, whose attempt ended with the record `failed`, holds a picture after all. No request was sent.
 
-    `usd` is what the attempt cost beyond what `failed` counted: something only if that was taken for free.
+    `usd` is what the attempt cost beyond what `failed` counted as spent: something only if that was taken for free, or
+    was unknown. `maybe_usd` is what it counted as maybe spent, and is open no longer.
     """
     return {
         "v": REREAD_VERSION,
@@ -189,7 +194,8 @@ def reread_record(
         "was": failed["code"],
         "paid": failed["paid"],
         "usd": round(usd, 6),
-        "counted_usd": failed["usd"],
+        "counted_usd": failed["usd"] if failed["paid"] == "yes" else 0.0,
+        "maybe_usd": round(maybe_usd, 6),
         "images": [image_fields(image) for image in images],
         "caption": caption,
         "warnings": list(warnings),

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from batch.errors import StorageError
-from batch.providers.base import Blob, Received
+from batch.providers.base import Blob, Cut, Received
 from batch.store.ballast import Ballast
 from batch.store.durable import create_anew, forget, open_to_read, storage_errors, write_all
 
@@ -185,6 +185,8 @@ class AttemptSpool:
         }
         if received.flaw is not None:
             head["flaw"] = received.flaw
+        if received.cut is not None:
+            head["cut"] = asdict(received.cut)
         head["crc"] = _crc(head, received.body)
         data = json.dumps(head, ensure_ascii=True).encode("ascii") + b"\n" + received.body
         with storage_errors("write the spool"):
@@ -232,6 +234,7 @@ class AttemptSpool:
             blobs=blobs,
             seconds=head["seconds"],
             flaw=head.get("flaw"),
+            cut=Cut(**head["cut"]) if "cut" in head else None,
         )
 
     def trim(self) -> None:

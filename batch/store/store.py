@@ -221,9 +221,11 @@ class Store:
         await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
     async def unknown(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts) -> None:
-        """Record an attempt that was sent and got no usable answer."""
-        record = unknown_record(ticket.job, facts, error, run=self._run, at=timestamp(self._clock))
-        await self._committer.commit(record, after=ticket.spool.discard)
+        """Record an attempt that was sent and got no usable answer; what came of one stays in rejected/."""
+        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
+        record = unknown_record(ticket.job, facts, error, kept=kept, run=self._run, at=timestamp(self._clock))
+        folders = (str(self.output / "rejected"),) if kept else ()
+        await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
     async def adopt(self, job: Job, picture: Bought, *, why: str, saved_usd: float = 0.0) -> None:
         """Give the job a picture that was bought before; another would have cost `saved_usd`.
@@ -297,10 +299,13 @@ class Store:
         )
         return ticket, received
 
-    async def keep_reread(self, ticket: Ticket, answer: Answer, failed: dict[str, Any], *, usd: float) -> Done:
+    async def keep_reread(
+        self, ticket: Ticket, answer: Answer, failed: dict[str, Any], *, usd: float, maybe_usd: float
+    ) -> Done:
         """Store the pictures of a kept answer and record its job as done; `failed` is the record it ended with.
 
-        The answer stays in rejected/. Raises `Unusable` if there is no whole picture.
+        `usd` and `maybe_usd`: see `reread_record`. The answer stays in rejected/. Raises `Unusable` if there is no
+        whole picture.
         """
         job = ticket.job
         version = self.history.of(job.key()).versions
@@ -314,6 +319,7 @@ class Store:
             failed,
             images,
             usd=usd,
+            maybe_usd=maybe_usd,
             caption=answer.caption,
             warnings=warnings,
             run=self._run,

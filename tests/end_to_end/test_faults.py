@@ -251,7 +251,7 @@ EXPECTED: dict[str, Expected] = {
     **{name: unknown("no_answer") for name in ("close", "reset")},
     "cut_at": unknown("no_answer", seconds=0.05),
     "http10": DONE,
-    "http10_cut": charged("text_only", 2),
+    "http10_cut": unknown("cut"),
     "hang": unknown("timeout"),
     "late": Expected(params={"seconds": 0.05}),
     "drip": unknown("timeout", bytes=1, seconds=0.05),

@@ -217,17 +217,18 @@ async def test_a_picture_streams_into_the_spool_and_is_found_again(raw_server: A
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
-async def test_an_answer_that_ends_within_its_picture_is_sealed_and_unusable(
+async def test_an_answer_that_ends_within_its_picture_is_sealed_and_unknown(
     missing: int, raw_server: Any, provider: Any, tools: Any
 ) -> None:
-    """Without a length nobody but the JSON says that the end is missing; it was charged all the same."""
+    """Without a length only the JSON says that the end is missing."""
     body = b'{"candidates":[{"content":{"parts":[{"inlineData":{"data":"' + base64.b64encode(PICTURE)[:-missing]
     peer = await raw_server(b"HTTP/1.0 200 OK\r\n\r\n" + body)
     speaker, spool = provider(peer.url), tools.MemorySpool()
     received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(OutcomeUnknown) as caught:
         speaker.interpret(received)
-    assert caught.value.code == "not_json"
+    assert caught.value.code == "cut"
+    assert spool.sealed == [received]
     assert all(file.closed for file in spool.files)
 
 
@@ -258,12 +259,22 @@ async def test_an_error_inside_a_200_keeps_its_meaning(error: Any, code: str, pr
 
 
 async def test_a_cut_answer_closes_its_files(raw_server: Any, provider: Any, tools: Any) -> None:
-    """A connection that breaks within a picture leaves no open file."""
+    """A connection that breaks within a picture leaves no open file; what came is sealed, and known to be cut."""
     peer = await raw_server(whole_answer(tools)[:-5000])
     speaker, spool = provider(peer.url), tools.MemorySpool()
-    with pytest.raises(Exception, match="no whole answer"):
-        await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
+    received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
+    with pytest.raises(OutcomeUnknown, match="no whole answer"):
+        speaker.interpret(received)
     assert [file.closed for file in spool.files] == [True]
+    assert spool.sealed == [received]
+
+
+async def test_a_cut_before_the_body_leaves_nothing_to_keep(raw_server: Any, provider: Any, tools: Any) -> None:
+    """A head alone is no answer."""
+    peer = await raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+    speaker, spool = provider(peer.url), tools.MemorySpool()
+    with pytest.raises(OutcomeUnknown, match="no whole answer"):
+        await speaker.send(await speaker.prepare(tools.job()), "run.a.1", spool)
     assert spool.sealed == []
 
 

@@ -94,7 +94,7 @@ def failed(job: Job, error: Any, number: int = 1, *, again: bool = False, usd: f
 
 
 def unknown(job: Job, error: Any, number: int = 1) -> dict[str, Any]:
-    return unknown_record(job, make_facts(number), error, run="run", at="2026-01-01T00:00:01.000Z")
+    return unknown_record(job, make_facts(number), error, kept=[], run="run", at="2026-01-01T00:00:01.000Z")
 
 
 @pytest.fixture
