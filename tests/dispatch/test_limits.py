@@ -22,7 +22,7 @@ from batch.dispatch.tally import SharedTally, Tally, quotas_folder
 from batch.errors import RateLimited, RunStopper
 from batch.events import Waiting
 from batch.settings import Limits
-from tests.support.fakes import FakeClock, Recorder, job
+from tests.support.fakes import FakeClock, Recorder, job, reference
 
 
 class Heard(Recorder):
@@ -223,6 +223,22 @@ async def test_who_waits_for_one_quota_takes_nothing_of_another() -> None:
     assert crowd.times == [0.0, 5.0]
 
 
+async def test_pictures_are_counted_apart_from_requests() -> None:
+    """One request may ask for several: both quotas of pictures count them, and those of requests do not."""
+    crowd = Crowd(2, images_per_minute=3)
+    await crowd.come(0, need=Need(images=2))
+    refused = crowd.admission.take(Need(images=2), "m")
+    assert isinstance(refused, Wait)
+    assert refused.waiting == Waiting(by="images_per_minute", most=3)
+    await crowd.come(1, need=Need(images=1))
+    crowd = Crowd(None, images_per_day=3)
+    await crowd.come(0, need=Need(images=2))
+    with pytest.raises(RunStopper, match="images_per_day is used up: 3 a day"):
+        crowd.admission.take(Need(images=2), "m")
+    await crowd.come(1, need=Need(images=1))
+    assert crowd.names == [0, 1]
+
+
 async def test_tokens_are_corrected_by_what_was_counted() -> None:
     """What the provider counts replaces the estimate, so that a cautious one does not cost speed for long."""
     crowd = Crowd(None, tokens_per_minute=1000)
@@ -234,10 +250,14 @@ async def test_tokens_are_corrected_by_what_was_counted() -> None:
     assert counted_tokens({"totalTokenCount": "many"}) is counted_tokens(None) is None
 
 
-def test_what_a_request_is_estimated_to_take() -> None:
+def test_what_a_request_is_estimated_to_take(tmp_path: Path) -> None:
     """Its prompt, 1,120 tokens per reference, and the picture by its size."""
     assert need_of(job(prompt="a" * 300, image_size="4K")) == Need(requests=1, tokens=100 + 2520, images=1)
     assert need_of(job(prompt="杯" * 10)).tokens == 10 + 1120
+    sizes = {size: need_of(job(prompt="", image_size=size)).tokens for size in ("512", "1K", "2K", "4K", "16K")}
+    assert sizes == {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520, "16K": 2520}
+    two = (reference(tmp_path, b"1"), reference(tmp_path, b"2", name="s"))
+    assert need_of(job(prompt="", references=two)).tokens == 3 * 1120
 
 
 async def test_a_job_that_was_refused_keeps_its_place() -> None:
@@ -254,14 +274,17 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
     """Whatever short delay is named: a probe per gate, at growing distances, until one is answered."""
     crowd = Crowd(None)
     times = []
-    for number in range(7):
+    for number in range(11):
         out = await crowd.enter(number)
         times.append(out.at)
         refused = RateLimited("r", "", wait_seconds=0.1)
         crowd.leave(out, refused)
         crowd.close_for(0.1)
-    assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [0.1, 1.0, 2.0, 4.0, 8.0, 15.0]
-    others = asyncio.gather(*(crowd.come(n) for n in range(10, 14)))
+    assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [
+        *(0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0),
+        *(60.0, 60.0),  # by now every quota of a minute is new
+    ]
+    others = asyncio.gather(*(crowd.come(n) for n in range(20, 24)))
     await others
     assert len(set(crowd.times)) == 1  # answered at once, so nobody had to feel the way any longer
 
