@@ -196,8 +196,31 @@ def test_a_name_is_claimed_once_for_the_same_bytes(tmp_path: Path) -> None:
     assert target.read_bytes() == b"else"
 
 
+def test_a_name_is_not_claimed_by_looks(tmp_path: Path) -> None:
+    """Same length and time, a link to the same bytes, a folder: none of them is our file."""
+    file, target = tmp_path / "file", tmp_path / "target"
+    file.write_bytes(b"mine")
+    target.write_bytes(b"else")
+    os.utime(target, ns=(0, 0))
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(FileExistsError, match="in the way"):
+        claim_name(str(file), str(target))
+    target.unlink()
+    target.symlink_to(file)
+    with pytest.raises(FileExistsError, match="in the way"):
+        claim_name(str(file), str(target))
+    target.unlink()
+    target.mkdir()
+    with pytest.raises(FileExistsError, match="in the way"):
+        claim_name(str(file), str(target))
+
+
 def test_what_is_set_aside_overwrites_nothing(tmp_path: Path) -> None:
-    """The next free name is taken."""
+    """The next free name is taken, the first one with a 2."""
+    (tmp_path / "b").write_bytes(b"one")
+    set_aside(str(tmp_path / "b"))
+    assert os.listdir(tmp_path) == ["b~x2"]
+    (tmp_path / "b~x2").unlink()
     (tmp_path / "a~x2").write_bytes(b"older")
     (tmp_path / "a").write_bytes(b"old")
     set_aside(str(tmp_path / "a"))

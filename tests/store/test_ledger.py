@@ -15,6 +15,7 @@ from batch.errors import LedgerError, StorageError
 from batch.store.history import State, replay
 from batch.store.ledger import (
     GROUP_BYTES,
+    LONGEST_LINE_BYTES,
     NEWEST,
     LedgerFile,
     Tail,
@@ -26,6 +27,9 @@ from batch.store.ledger import (
     read_records,
 )
 from batch.store.store import output_folder
+
+#: As much as a group can be, and a line more would still be one.
+A_GROUP_OF_JUNK = (b"x" * 1023 + b"\n") * (GROUP_BYTES >> 10)
 
 
 def tail_of(path: Path) -> Tail:
@@ -162,7 +166,14 @@ def test_a_newline_that_cannot_be_put_back_ends_the_run(
     assert ledger.path.read_bytes() == whole[:-1]
 
 
-@pytest.mark.parametrize("junk", [b"\0" * 4096, b"\0\n\0\n", b"half a line\nand another", b"\n\n\n"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        *(b"\0" * 4096, b"\0\n\0\n", b"half a line\nand another", b"\n\n\n"),
+        *(A_GROUP_OF_JUNK + b"\n", b"x" * LONGEST_LINE_BYTES),
+    ],
+    ids=len,
+)
 def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, make: Any, junk: bytes) -> None:
     """Zeros and several bad lines are a torn group, as long as no whole line follows."""
     whole = ledger.write(make.tried(make.job()))
@@ -201,7 +212,7 @@ def last_line_edited(data: bytes) -> bytes:
         (without_newline_behind_damage, "(line 2)", "with whole lines after it"),
         (lambda data: data.splitlines()[0][:-9], "byte 0 (line 1)", "not one line of it is valid"),
         (lambda data: b"\0" * len(data), "byte 0 (line 1)", "not one line of it is valid"),
-        (lambda data: data + b"\n" * (GROUP_BYTES + 2), "(line 4)", "more than a crash can tear"),
+        (lambda data: data + A_GROUP_OF_JUNK + b"\n\n", "(line 4)", "more than a crash can tear"),
     ],
 )
 @pytest.mark.parametrize("read", [read_ledger, read_records])
@@ -264,10 +275,17 @@ def test_damage_with_whole_lines_after_it_is_refused_and_nothing_is_changed(
 
 def test_more_damage_at_the_end_than_a_crash_can_tear_is_refused(ledger: Any, make: Any) -> None:
     """A tail is at most one group of lines."""
-    ledger.path.write_bytes(ledger.write(make.tried(make.job())) + b"x" * (5 << 20))
+    ledger.path.write_bytes(ledger.write(make.tried(make.job())) + b"x" * (LONGEST_LINE_BYTES + 1))
 
     with pytest.raises(LedgerError, match="more than a crash can tear"):
         tail_of(ledger.path)
+
+
+def test_a_ledger_of_the_newest_version_is_read(ledger: Any) -> None:
+    """What this program writes, it understands."""
+    ledger.path.write_bytes(encode_line({"v": NEWEST, "n": 1, "t": "reread", "job": "a"}))
+
+    assert tail_of(ledger.path).torn == b""
 
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger: Any) -> None:
