@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -83,6 +84,7 @@ class Provider:
     no_picture: AttemptError | None = None
     no_download: AttemptError | None = None
     asked: list[tuple[str, Lane]] = field(default_factory=list)
+    downloads: int = 0
     while_read: Callable[[], None] = lambda: None
 
     async def prepare(self, job: Job, lane: Lane = Lane.STANDARD) -> Request:
@@ -105,16 +107,22 @@ class Provider:
         return replace(self.answer, pictures=urls or tuple(Picture(blob=blob) for blob in received.blobs))
 
     async def download(self, url: str, spool: Spool) -> Blob:
-        raise self.no_download or AssertionError(url)
+        self.downloads += 1
+        if self.no_download is not None:
+            raise self.no_download
+        return blob(spool, WHOLE)
+
+
+def blob(spool: Spool, data: bytes) -> Blob:
+    writer = spool.new_blob()
+    writer.write(data)
+    writer.close()
+    return Blob(file=writer.file, size_bytes=len(data))
 
 
 def received(spool: Spool, data: bytes) -> Received:
     """An answer of 3 seconds, sealed in the spool."""
-    writer = spool.new_blob()
-    writer.write(data)
-    writer.close()
-    blobs = (Blob(file=writer.file, size_bytes=len(data)),)
-    answer = Received(status=200, headers={}, body=b"{}", blobs=blobs, seconds=3.0)
+    answer = Received(status=200, headers={}, body=b"{}", blobs=(blob(spool, data),), seconds=3.0)
     spool.seal(answer)
     return answer
 
@@ -155,7 +163,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, *, worth_another: bool = False) -> AsyncIterator[Bench]:
+async def bench(
+    folder: Path, *, worth_another: bool = False, stopping: asyncio.Event | None = None
+) -> AsyncIterator[Bench]:
     clock, judged = FakeClock(), list[tuple[str, int]]()
     provider, other, wallet = Provider(clock), Provider(clock), NotingWallet(clock)
     vendors = {"here": Vendor(provider, PRICES), "there": Vendor(other, PriceTable({}, {"1K": 0.7}))}
@@ -166,7 +176,7 @@ async def bench(folder: Path, *, worth_another: bool = False) -> AsyncIterator[B
 
     with output_folder(folder / "out") as found:
         async with found.open("run", clock) as store:
-            buyer = Buyer(vendors, store, clock, judge, wallet)
+            buyer = Buyer(vendors, store, clock, judge, wallet, stopping)
             yield Bench(store, provider, other, wallet, buyer, judged)
 
 
@@ -379,6 +389,37 @@ async def test_a_picture_that_cannot_be_fetched_now_leaves_the_attempt_open(tmp_
         assert here.store.history.of(CUP.key()).state is State.DONE
 
 
+@pytest.mark.parametrize(("is_stopping", "tries"), [(False, 4), (True, 1)])
+async def test_once_the_run_stops_an_address_is_tried_once(tmp_path: Path, is_stopping: bool, tries: int) -> None:
+    """The next run fetches the picture; before the stop it is tried four times."""
+    stopping = asyncio.Event()
+    async with bench(tmp_path, stopping=stopping) as here:
+        here.provider.urls = ("https://pictures.example/1",)
+        here.provider.no_download = Undelivered("download_failed", "no connection")
+        here.provider.while_read = stopping.set if is_stopping else lambda: None
+        assert isinstance(await here.buys(), Undelivered)
+    assert here.provider.downloads == tries
+
+
+async def test_a_picture_at_an_address_is_charged_like_any_other(tmp_path: Path) -> None:
+    """It is fetched into the spool of its attempt."""
+    async with bench(tmp_path) as here:
+        here.provider.urls = ("https://pictures.example/1",)
+        done = await here.buys()
+        assert isinstance(done, Done)
+        assert (here.store.output / done.images[0].path).read_bytes() == WHOLE
+    assert (here.provider.downloads, done.attempt.cost_usd) == (1, BY_USAGE_USD)
+
+
+async def test_a_picture_is_not_made_cheap_by_its_tokens(tmp_path: Path) -> None:
+    """Counts that no picture can have are not believed: the list price counts."""
+    async with bench(tmp_path) as here:
+        here.provider.answer = replace(here.provider.answer, usage=WORDS_USAGE)
+        done = await here.buys()
+    assert isinstance(done, Done)
+    assert (done.attempt.cost_usd, done.attempt.usd_from) == (LIST_USD, "list")
+
+
 async def test_an_attempt_left_without_an_answer_is_maybe_paid(tmp_path: Path) -> None:
     """The run died between sending and receiving: the list price counts."""
     async with bench(tmp_path) as here:
@@ -388,7 +429,7 @@ async def test_an_attempt_left_without_an_answer_is_maybe_paid(tmp_path: Path) -
         assert await here.buyer.finish(ticket, answer) is None
         record = here.records()[-1]
     assert (record["t"], record["code"], record["usd"]) == ("unk", "interrupted", LIST_USD)
-    assert "between sending and receiving" in record["message"]
+    assert record["message"] == "the run ended between sending and receiving"
     assert here.wallet.told == [("cup", LIST_USD)]
 
 

@@ -411,7 +411,8 @@ async def test_the_two_copies_stand_where_every_version_looks_for_them(tmp_path:
     await crowd.come(0)
     await crowd.come(1)
     data = (tmp_path / "quotas/key.quota").read_bytes()
-    assert [data[at:].split(b" ")[1] for at in (0, 16_384)] == [b"0", b"1"]
+    heads = [data[at:].split(b" ")[:2] for at in (0, 16_384)]
+    assert [(len(checksum), number) for checksum, number in heads] == [(8, b"0"), (8, b"1")]
 
 
 def test_the_paces_of_fifty_models_are_remembered(tmp_path: Path) -> None:
