@@ -84,6 +84,7 @@ class Provider:
     no_picture: AttemptError | None = None
     no_download: AttemptError | None = None
     asked: list[tuple[str, Lane]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
     downloads: int = 0
     while_read: Callable[[], None] = lambda: None
 
@@ -91,9 +92,10 @@ class Provider:
         self.asked.append((job.model, lane))
         if self.not_sent is not None:
             raise self.not_sent
-        return Request(path="/", pieces=())
+        return Request(path=f"/{job.id}", pieces=())
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
+        self.sent.append((request.path, attempt_id))
         self.clock.time += 7.0
         if self.no_answer is not None:
             raise self.no_answer
@@ -354,6 +356,24 @@ async def test_answers_are_counted_while_they_are_worked_on(tmp_path: Path) -> N
         after.append(here.buyer.recording)
     assert seen == [1, 1]
     assert after == [0, 0, 0]
+
+
+async def test_answers_of_several_at_once_are_counted_each(tmp_path: Path) -> None:
+    """And no longer when all are recorded."""
+    async with bench(tmp_path) as here:
+        most = []
+        here.provider.while_read = lambda: most.append(here.buyer.recording)
+        await asyncio.gather(*(here.buys(job(f"job-{number}")) for number in range(3)))
+        assert (max(most), here.buyer.recording) == (3, 0)
+
+
+async def test_what_was_prepared_is_sent_under_the_name_in_the_ledger(tmp_path: Path) -> None:
+    """Logs of the provider are compared by it."""
+    async with bench(tmp_path) as here:
+        await here.buys()
+        await here.buys(job("mug"))
+        ids = [record["rid"] for record in here.records() if record["t"] == "try"]
+    assert here.provider.sent == [("/cup", ids[0]), ("/mug", ids[1])]
 
 
 async def test_jobs_sent_again_after_an_unknown_outcome_are_remembered(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from batch.errors import StorageError
 from batch.store.commit import Committer
 from batch.store.history import History
-from batch.store.ledger import LedgerFile
+from batch.store.ledger import GROUP_BYTES, LedgerFile, encode_line
 
 
 class Bench:
@@ -61,7 +62,7 @@ async def test_records_handed_in_together_share_one_sync(bench: Bench, syncs: li
     await asyncio.gather(*(bench.committer.commit({"t": "note", "number": number}) for number in range(1000)))
 
     assert [record["number"] for record in bench.records()] == list(range(1000))
-    assert [record["n"] for record in bench.records()] == list(range(1, 1001))
+    assert [(record["v"], record["n"]) for record in bench.records()] == [(1, n) for n in range(1, 1001)]
     assert len(syncs) <= 2
 
 
@@ -144,6 +145,46 @@ async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
             await bench.committer.commit({"t": "done"}, folders=(str(tmp_path),))
 
     assert bench.records() == []
+
+
+async def test_nobody_hears_of_an_error_that_no_caller_waits_for_any_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was let go does not look, and the others have been told: the event loop has nothing to complain about."""
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: heard.append(context))
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    gone = asyncio.create_task(bench.committer.commit({"t": "a"}))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await bench.committer.drain()
+    del gone
+    gc.collect()
+    assert heard == []
+
+
+@pytest.mark.parametrize(("short_by", "groups"), [(0, [2, 1]), (1, [3])])
+async def test_a_group_takes_no_more_lines_than_a_crash_may_tear(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, short_by: int, groups: list[int]
+) -> None:
+    """The line that reaches the bound is the last of its group; what follows is written with the next sync."""
+    sizes: list[int] = []
+    append = bench.ledger.append
+
+    def watched(lines: list[bytes]) -> list[int]:
+        sizes.append(len(lines))
+        return list(append(lines))
+
+    monkeypatch.setattr(bench.ledger, "append", watched)
+    half = GROUP_BYTES // 2 - len(encode_line({"v": 1, "n": 1, "t": "a", "text": ""}))
+    texts = ["x" * half, "x" * (half - short_by), ""]
+    await asyncio.gather(*(bench.committer.commit({"t": "a", "text": text}) for text in texts))
+    assert sizes == groups
 
 
 async def test_a_record_that_cannot_be_written_as_json_fails_alone(bench: Bench) -> None:
