@@ -257,3 +257,41 @@ async def test_a_bug_while_fetching_is_not_lost() -> None:
     with pytest.raises(ZeroDivisionError):
         await leftovers.finish()
     assert stopping.is_set()
+
+
+class Slow:
+    """Stands where the buyer stands: every fetch waits until `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.begun = 0
+
+    def addresses(self, *_: Any) -> tuple[str, ...]:
+        return ("https://pictures.example/a.png",)
+
+    async def finish(self, *_: Any) -> None:
+        self.begun += 1
+        await self.go.wait()
+
+
+class ManyLeft(OneLeft):
+    """More answers wait than are fetched at once."""
+
+    def open_attempts(self) -> list[tuple[object, object]]:
+        return super().open_attempts() * 50
+
+
+async def test_after_a_stop_no_further_picture_is_begun() -> None:
+    """Those under way end; the others are for the next run."""
+    stopping = asyncio.Event()
+    store: Any = ManyLeft()
+    slow = Slow()
+    buyer: Any = slow
+    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    await leftovers.settle()
+    await asyncio.sleep(0)
+    begun = slow.begun
+    stopping.set()
+    slow.go.set()
+    await leftovers.finish()
+    assert 0 < begun == slow.begun < 50

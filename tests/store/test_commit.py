@@ -98,6 +98,30 @@ async def test_folders_are_synced_before_the_line_is_written(
     assert order == ["/images", "append"]
 
 
+async def test_what_is_no_longer_needed_goes_after_the_line_is_durable(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool of an answer is let go once the ledger says what became of it, and not if it cannot say so."""
+    order: list[str] = []
+    real = os.fdatasync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        order.append("durable")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    await bench.committer.commit({"t": "done"}, after=lambda: order.append("let go"))
+    assert order == ["durable", "let go"]
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(StorageError):
+        await bench.committer.commit({"t": "done"}, after=lambda: order.append("let go"))
+    assert order == ["durable", "let go"]
+
+
 async def test_cancelling_who_waits_does_not_take_the_record_back(bench: Bench) -> None:
     """The picture is on disk; whoever lost interest does not change that."""
     waiting = asyncio.create_task(bench.committer.commit({"t": "note"}))
