@@ -265,6 +265,7 @@ class Slow:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.begun = 0
+        self.ended = 0
 
     def addresses(self, *_: Any) -> tuple[str, ...]:
         return ("https://pictures.example/a.png",)
@@ -272,6 +273,7 @@ class Slow:
     async def finish(self, *_: Any) -> None:
         self.begun += 1
         await self.go.wait()
+        self.ended += 1
 
 
 class ManyLeft(OneLeft):
@@ -295,3 +297,22 @@ async def test_after_a_stop_no_further_picture_is_begun() -> None:
     slow.go.set()
     await leftovers.finish()
     assert 0 < begun == slow.begun < 50
+
+
+async def test_an_abort_ends_the_fetches_that_are_under_way() -> None:
+    """However long the host would hang; without it the run waits for them."""
+    store: Any = ManyLeft()
+    slow = Slow()
+    buyer: Any = slow
+    stopping = asyncio.Event()
+    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    await leftovers.settle()
+    await asyncio.sleep(0)
+    stopping.set()
+    waiting = asyncio.create_task(leftovers.finish())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    leftovers.abort()
+    await asyncio.wait_for(waiting, 10)
+    assert not slow.go.is_set()
+    assert 0 == slow.ended < slow.begun
