@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ import pytest
 from batch.errors import StorageError
 from batch.store.durable import (
     claim_name,
+    create_anew,
     create_file,
     forget,
     give_name,
+    open_to_read,
+    open_to_write,
     replace_file,
     set_aside,
     storage_errors,
@@ -115,6 +120,46 @@ def test_everything_is_written_however_little_is_taken(tmp_path: Path, monkeypat
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
+@pytest.mark.parametrize(
+    ("number", "has_room", "tries"),
+    [(errno.ENOSPC, True, 2), (errno.EDQUOT, True, 2), (errno.ENOSPC, False, 1), (errno.EACCES, True, 1)],
+)
+@pytest.mark.parametrize("call", ["open", "write"])
+def test_room_is_made_only_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, has_room: bool, tries: int
+) -> None:
+    """Then the same is tried once more, and succeeds or fails for good; another error is no matter of room."""
+    path, calls, asked = str(tmp_path / "a"), [], []
+    descriptor = create_file(path) if call == "write" else -1
+    real = getattr(os, call)
+
+    def full_once(*args: Any) -> Any:
+        calls.append(call)
+        if len(calls) == 1:
+            raise OSError(number, os.strerror(number))
+        return real(*args)
+
+    def make_room() -> bool:
+        asked.append(number)
+        return has_room
+
+    def act() -> None:
+        if call == "write":
+            write_all(descriptor, b"bytes", make_room=make_room)
+        else:
+            os.close(create_anew(path, make_room=make_room))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full_once)
+        if tries == 2:
+            act()
+        else:
+            with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+                act()
+    assert (len(calls), asked) == (tries, [number] if number in (errno.ENOSPC, errno.EDQUOT) else [])
+    assert (tmp_path / "a").exists() is (call == "write" or tries == 2)
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_a_file_system_that_cannot_sync_folders_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -150,6 +195,42 @@ def test_no_descriptor_stays_open_after_an_error(tmp_path: Path, monkeypatch: py
             sync_file(str(tmp_path / "a"))
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def open_to_write_at(path: str) -> int:
+    return open_to_write(path, os.O_RDWR | os.O_CREAT)
+
+
+@pytest.mark.parametrize("open_it", [open_to_read, open_to_write_at])
+@pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder"])
+def test_what_is_no_file_of_ours_is_neither_opened_nor_waited_for(
+    tmp_path: Path, open_it: Callable[[str], object], what: str
+) -> None:
+    """A link would lead elsewhere, a pipe without a writer would never open. No descriptor stays behind."""
+    path = tmp_path / "a"
+    if what.endswith("link"):
+        path.symlink_to(tmp_path / "elsewhere")
+        if what == "link":
+            (tmp_path / "elsewhere").write_bytes(b"")
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r"symbolic|a is not a regular file; move it away|[Ii]s a directory"):
+        open_it(str(path))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert (tmp_path / "elsewhere").exists() is (what == "link")
+
+
+def test_files_of_ours_are_private_and_read_as_bytes(tmp_path: Path) -> None:
+    """Those that are made; one that is there keeps its permissions."""
+    descriptor = open_to_write_at(str(tmp_path / "a"))
+    os.write(descriptor, b"\xff\r\n")
+    os.close(descriptor)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    with open_to_read(str(tmp_path / "a"), buffering=0) as file:
+        assert file.read() == b"\xff\r\n"
 
 
 def test_a_file_takes_anothers_place_in_one_step(tmp_path: Path) -> None:
@@ -206,6 +287,7 @@ def test_a_name_is_not_claimed_by_looks(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="in the way"):
         claim_name(str(file), str(target))
     target.unlink()
+    os.utime(file, ns=(1, 1))  # filecmp remembers what it compared
     target.symlink_to(file)
     with pytest.raises(FileExistsError, match="in the way"):
         claim_name(str(file), str(target))
