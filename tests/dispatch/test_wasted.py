@@ -144,6 +144,34 @@ def test_a_slow_picture_does_not_lose_to_quick_refusals() -> None:
     assert not wasted.is_common
 
 
+@pytest.mark.parametrize(("each_usd", "cost"), [(250.25, " for $1,251.25"), (0.0, "")])
+def test_what_it_cost_and_what_was_said_first_are_told(each_usd: float, cost: str) -> None:
+    """The sum of all of them, the first answer's words and names, and where the bodies lie."""
+    errors = [Unusable("text_only", f"I cannot draw {n}.", http_status=200 + n, request_id=f"r-{n}") for n in range(5)]
+    for error in errors:
+        error.cost_usd = each_usd
+    *_, found = told(Wasted(5), *errors)
+    assert found is not None
+    assert found.message == (
+        f"5 jobs in a row were charged{cost} and brought no usable picture; nothing more is sent there. "
+        "The first answer (text_only): I cannot draw 0. "
+        "What came back lies in rejected/ of the output folder; `imagebatch reread` looks for pictures in "
+        "it again, without a request"
+    )
+    assert (found.code, found.http_status, found.request_id) == ("charged_for_nothing", 200, "r-0")
+
+
+def test_after_a_picture_the_count_and_the_cost_begin_anew() -> None:
+    """So do they where an answer of another code comes, for that is another cause."""
+    dear, cheap = Unusable("no_image", "none"), Unusable("text_only", "words")
+    dear.cost_usd, cheap.cost_usd = 7.0, 0.5
+    for first in ([dear] * 4 + [None], [None] + [dear] * 9 + [None], [None] + [dear] * 9):
+        *_, found = told(Wasted(5), *first, *[cheap] * 10)
+        assert found is not None
+        assert "10 jobs in a row were charged for $5.00 " in found.message
+        assert "The first answer (text_only): words. " in found.message
+
+
 def test_repeats_wait_from_the_second_job_on() -> None:
     """One job may have bad luck, and two have a cause in common; a picture lets the repeats go again."""
     wasted = Wasted(5)
