@@ -120,6 +120,23 @@ def test_everything_is_written_however_little_is_taken(tmp_path: Path, monkeypat
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_a_new_file_is_private_and_takes_nobodys_place(tmp_path: Path, what: str) -> None:
+    """What stands there is left alone, or replaced where that is wanted; a link is never followed."""
+    path, elsewhere = tmp_path / "a", tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"precious")
+    if what == "file":
+        path.write_bytes(b"older")
+    else:
+        path.symlink_to(elsewhere)
+    with pytest.raises(FileExistsError):
+        create_file(str(path))
+    assert path.read_bytes() == (b"older" if what == "file" else b"precious")
+    os.close(create_anew(str(path)))
+    assert (path.read_bytes(), path.is_symlink(), elsewhere.read_bytes()) == (b"", False, b"precious")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("number", "has_room", "tries"),
     [(errno.ENOSPC, True, 2), (errno.EDQUOT, True, 2), (errno.ENOSPC, False, 1), (errno.EACCES, True, 1)],

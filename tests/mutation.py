@@ -1,0 +1,109 @@
+"""A mutation run, module by module, each with the tests that are about it: `python -m tests.mutation store.ledger`.
+
+mutmut knows one list of tests for all modules. With all of them a mutant that survives takes minutes, with its module's
+own a second or two. Without a name every module is tried. Figures and what survived: docs/mutation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+#: By module, the files of tests that may notice a change of it. They stay in one process, which mutmut needs.
+TESTS: Final = {
+    "attempt": ["test_attempt"],
+    "budget": ["test_budget"],
+    "dispatch.adaptive": ["dispatch/test_quotas_held"],
+    "dispatch.breaker": ["dispatch/test_breaker_states"],
+    "dispatch.course": ["dispatch/test_course"],
+    "dispatch.deadline": ["dispatch/test_course"],
+    "dispatch.limits": ["dispatch/test_limits"],
+    "dispatch.line": ["dispatch/test_limits"],
+    "dispatch.patterns": ["dispatch/test_patterns"],
+    "dispatch.pool": ["dispatch/test_route_choice", "dispatch/test_pool"],
+    "dispatch.quotas": ["dispatch/test_limits"],
+    "dispatch.repeats": ["dispatch/test_scheduler", "dispatch/test_course"],
+    "dispatch.retry": ["dispatch/test_retry"],
+    "dispatch.route": ["dispatch/test_route_choice", "dispatch/test_breaker_states", "dispatch/test_course"],
+    "dispatch.scheduler": ["dispatch/test_scheduler"],
+    "dispatch.tally": ["dispatch/test_limits"],
+    "dispatch.wasted": ["dispatch/test_wasted"],
+    "store.ballast": ["store/test_ballast", "store/test_spool"],
+    "store.commit": ["store/test_commit"],
+    "store.decoding": ["store/test_inspect_formats"],
+    "store.durable": ["store/test_durable", "store/test_sync_order", "store/test_ballast"],
+    "store.history": ["store/test_history"],
+    "store.inspect": ["store/test_inspect", "store/test_inspect_formats"],
+    "store.ledger": ["store/test_ledger", "store/test_sync_order"],
+    "store.pictures": ["store/test_pictures", "store/test_sync_order"],
+    "store.published": ["store/test_published"],
+    "store.records": ["store/test_store", "test_attempt"],
+    "store.spend": ["test_budget"],
+    "store.spool": ["store/test_spool", "store/test_ballast"],
+    "store.store": ["store/test_store", "store/test_sync_order", "test_attempt"],
+}
+_COPIED: Final = ("batch", "tests", "docs", "jobs", "README.md", "pyproject.toml")
+_WORDS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", 5: "not reached"}
+
+
+def settings(module: str) -> str:
+    """The `[tool.mutmut]` of one module. A test that hangs is a mutant noticed after some seconds."""
+    lists = {
+        "source_paths": ["batch"],
+        "only_mutate": [source(module)],
+        "also_copy": [name for name in _COPIED if name not in ("batch", "tests", "pyproject.toml")],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=20"],
+        "pytest_add_cli_args_test_selection": [f"tests/{name}.py" for name in TESTS[module]],
+    }
+    rows = [f"{name} = {json.dumps(value)}" for name, value in lists.items()]
+    return "\n".join(["[tool.mutmut]", *rows, "timeout_multiplier = 5.0", "track_dependencies = false", "", ""])
+
+
+def source(module: str) -> str:
+    return f"batch/{module.replace('.', '/')}.py"
+
+
+def try_module(module: str, folder: Path, children: int) -> Counter[str]:
+    """Run mutmut on a copy; its words go to the terminal. Returns how many mutants ended in which way."""
+    for name in _COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    with open(folder / "pyproject.toml", "a") as file:
+        file.write("\n" + settings(module))
+    mutmut = [sys.executable, "-m", "mutmut"]
+    subprocess.run([*mutmut, "run", "--max-children", str(children)], cwd=folder, check=False)
+    meta = json.loads((folder / "mutants" / f"{source(module)}.meta").read_text())
+    ends: dict[str, int | None] = meta["exit_code_by_key"]
+    for name in [name for name, code in ends.items() if _WORDS.get(code or 0) == "survived" and code is not None]:
+        subprocess.run([*mutmut, "show", name], cwd=folder, check=False)
+    return Counter("not tried" if code is None else _WORDS.get(code, "timed out") for code in ends.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="as in store.ledger; default: all")
+    parser.add_argument("--children", type=int, default=2, help="mutants at once")
+    options = parser.parse_args(arguments)
+    unknown = [module for module in options.modules if module not in TESTS]
+    if unknown:
+        parser.error(f"no tests are named for {', '.join(unknown)}")
+    for module in options.modules or TESTS:
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            ends = try_module(module, Path(folder), options.children)
+        print(f"{module}: {sum(ends.values())} mutants, {dict(ends)}", flush=True)  # noqa: T201  (this is a program)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
