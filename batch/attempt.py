@@ -46,7 +46,7 @@ class Buyer:
         self._clock = clock
         self._worth_another = worth_another
         self._wallet = wallet
-        self._stopping = stopping or asyncio.Event()
+        self._stopping = stopping
         #: Answers that are here whole, and not yet recorded.
         self.recording = 0
         #: Jobs sent again after an attempt that may have been paid.
