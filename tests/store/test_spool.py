@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batch.errors import StorageError
-from batch.providers.base import Received
+from batch.providers.base import Blob, Received
 from batch.store.ballast import Ballast
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
@@ -70,6 +70,70 @@ def test_an_answer_whose_picture_lost_its_end_does_not_count(tmp_path: Path, spo
     assert again(spool).load() is None
 
 
+def test_an_answer_whose_picture_is_gone_does_not_count(tmp_path: Path, spool: Spool, make: Any) -> None:
+    """The attempt is unknown then: nothing can be kept of it."""
+    make.receive(spool, b"picture", b"second")
+    (tmp_path / "shirt.v2~1.0").unlink()
+
+    assert again(spool).load() is None
+
+
+def test_a_large_picture_is_checked_to_its_end(tmp_path: Path, spool: Spool, make: Any) -> None:
+    """Block by block: a byte in the first one counts like one in the last."""
+    received, _ = make.receive(spool, bytes(range(256)) * 9000)
+    assert again(spool).load() == received
+
+    with open(tmp_path / "shirt.v2~1.0", "r+b") as file:
+        file.seek(1000)
+        file.write(b"!")
+    assert again(spool).load() is None
+
+
+@pytest.mark.parametrize(("size_bytes", "counts"), [(6, False), (7, True), (8, True)])
+def test_an_answer_of_an_earlier_version_is_known_by_its_length(
+    tmp_path: Path, spool: Spool, size_bytes: int, counts: bool
+) -> None:
+    """It has no checksums of its pictures; a file may be longer than what was written to it last."""
+    file = tmp_path / "shirt.v2~1.0"
+    file.write_bytes(b"x" * size_bytes)
+    blob = Blob(file=str(file), size_bytes=7)
+    received = Received(status=200, headers={}, body=b"{}", blobs=(blob,), seconds=1.0)
+    spool.seal(received)
+
+    assert again(spool).load() == (received if counts else None)
+
+
+def test_files_that_are_out_are_removed_at_the_end_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be is left to the next run, and keeps none of the others."""
+    files = SpareFiles(str(tmp_path))
+    stuck, other, free = (files.take() for _ in range(3))
+    files.give_back(*free)
+    real = os.unlink
+
+    def refuse_one(path: str) -> None:
+        if path == stuck[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse_one)
+        files.close()
+    assert [str(path) for path in tmp_path.iterdir()] == [stuck[1]]
+    for descriptor, _ in (stuck, other):
+        os.close(descriptor)
+
+
+def test_no_room_for_an_answer_is_said_before_it_is_asked_for(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P15: later there would be nowhere to keep what was paid for."""
+
+    def full(*args: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(StorageError, match="cannot make room for an answer: No space left"):
+        spool.reserve()
+
+
 def test_files_are_numbered_in_the_order_they_are_opened(tmp_path: Path, spool: Spool) -> None:
     """The answer speaks of its long strings by number."""
     for _ in range(3):
@@ -86,6 +150,19 @@ def test_discarding_removes_every_file(tmp_path: Path, spool: Spool, make: Any) 
 
     assert list(tmp_path.iterdir()) == []
     assert spool.files == []
+
+
+def test_discarding_what_an_earlier_run_left_removes_every_file(tmp_path: Path, spool: Spool, make: Any) -> None:
+    """Its files are found by their names."""
+    make.receive(spool, b"one", b"two")
+    later = again(spool)
+    assert later.load() is not None
+    assert (later.sealed, len(later.files)) == (True, 3)
+
+    later.discard()
+
+    assert list(tmp_path.iterdir()) == []
+    assert (later.sealed, later.files) == (False, [])
 
 
 def test_a_file_that_cannot_be_removed_is_no_failure(
