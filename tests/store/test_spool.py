@@ -103,6 +103,55 @@ def test_an_answer_of_an_earlier_version_is_known_by_its_length(
     assert again(spool).load() == (received if counts else None)
 
 
+def test_a_picture_written_in_pieces_is_checked_as_a_whole(spool: Spool) -> None:
+    """As it comes off the wire."""
+    writer = spool.new_blob()
+    for piece in (b"one", b"", b"two"):
+        writer.write(piece)
+    writer.close()
+    blob = Blob(file=writer.file, size_bytes=6)
+    received = Received(status=200, headers={}, body=b"{}", blobs=(blob,), seconds=1.0)
+    spool.seal(received)
+
+    assert again(spool).load() == received
+
+
+def test_files_of_an_attempt_without_an_answer_serve_the_next(tmp_path: Path) -> None:
+    """Both that were reserved are free again, and no name is left behind."""
+    files = SpareFiles(str(tmp_path))
+    spool = Spool(tmp_path, files=files)
+    spool.reserve()
+    spool.discard()
+
+    freed = [files.take_free() for _ in range(3)]
+    assert sorted(file[1] for file in freed if file is not None) == [f"{tmp_path}/free.{n}" for n in (1, 2)]
+    for file in freed:
+        if file is not None:
+            files.give_back(*file)
+    files.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_cannot_be_renamed_keeps_nothing_else(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt is recorded: no error, the other files go, and no descriptor stays open."""
+    files = SpareFiles(str(tmp_path))
+    spool = Spool(tmp_path, files=files)
+    spool.reserve()
+    make.receive(spool, b"one", b"two")
+    before = len(os.listdir("/proc/self/fd"))
+
+    def refuse(*args: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refuse)
+        spool.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["shirt.v2~1.answer"]
+    assert (files.take_free(), len(os.listdir("/proc/self/fd"))) == (None, before - 1)
+
+
 def test_files_that_are_out_are_removed_at_the_end_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot be is left to the next run, and keeps none of the others."""
     files = SpareFiles(str(tmp_path))
