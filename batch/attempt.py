@@ -105,7 +105,7 @@ class Buyer:
         try:
             answer = await delivered(answer, vendor.provider, ticket.spool, self._clock, self._stopping)
         except AttemptError as error:
-            raise _as_charged(received.if_cut(error), answer) from None
+            raise _as_charged(received.judged(error), answer) from None
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
         charge = vendor.prices.charge(
             ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
@@ -122,7 +122,7 @@ class Buyer:
         try:
             done = await self._store.keep(ticket, answer, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
-            raise _as_charged(received.if_cut(error), answer) from None
+            raise _as_charged(received.judged(error), answer) from None
         self._wallet.settle(ticket.job, facts.cost_usd)
         return done
 

@@ -7,6 +7,7 @@ has: then the answer stays in rejected/ and is only named.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,12 +150,13 @@ async def _look(
     if received is None:
         return _row(failed, "unreadable", "its files in rejected/ are gone or damaged")
     try:
+        received = await asyncio.to_thread(provider.unpacked, received, ticket.spool)
         answer = provider.interpret(received)
         against = _what_stands_against(store.history.of(job_key(ticket.job.id)), ticket)
-        if against is not None:
-            return _row(failed, "aside", against)
-        if dry_run:
-            return _row(failed, "done", "it holds a picture, or an address of one")
+        if against is not None or dry_run:
+            ticket.spool.discard()
+            found = _row(failed, "done", "it holds a picture, or an address of one")
+            return found if against is None else _row(failed, "aside", against)
         return await _keep(store, ticket, answer, failed, money, provider, clock)
     except AttemptError as error:
         ticket.spool.discard()

@@ -26,6 +26,7 @@ GROUND = (
     "key_rows",
     "own_load",
     "homes",
+    "signatures",
 )
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),

@@ -101,6 +101,9 @@ class Provider:
             raise self.no_answer
         return received(spool, self.data)
 
+    def unpacked(self, received: Received, spool: Spool) -> Received:
+        return received
+
     def interpret(self, received: Received) -> Answer:
         self.while_read()
         if self.no_picture is not None:

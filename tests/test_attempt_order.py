@@ -130,6 +130,9 @@ class RecordingProvider:
         self._steps.add(f"{job_id} sealed")
         return received
 
+    def unpacked(self, received: Received, spool: Spool) -> Received:
+        return received
+
     def interpret(self, received: Received) -> Answer:
         self._steps.add("interpreted")
         if self._error is not None and not self._is_first:

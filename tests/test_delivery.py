@@ -36,6 +36,9 @@ class Shelf:
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
         raise AssertionError("nothing is sent here")
 
+    def unpacked(self, received: Received, spool: Spool) -> Received:
+        return received
+
     def interpret(self, received: Received) -> Answer:
         raise AssertionError("nothing is read here")
 

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from click.testing import CliRunner
 
 from batch.cli import cli
 from batch.errors import LockedError
 from batch.opening import read_again
-from batch.providers.base import Received
+from batch.providers.base import Blob, Received
 from batch.report.money import spend_of
 from batch.store.ballast import Ballast
 from batch.store.history import State, replay
@@ -203,3 +204,22 @@ def test_the_command_prints_what_it_found(tmp_path: Path) -> None:
     assert (answer["job"], answer["found"], answer["images"]) == ("lost", "done", ["images/lost.png"])
     assert replay(output)[0].tally_of_all().total() == 2
     assert {facts.state for facts in replay(output)[0].tally_of_all()} == {State.DONE}
+
+
+@LOST
+async def test_a_body_that_could_not_be_unpacked_is_unpacked_now(bench: Bench) -> None:
+    """It lies there as it came, and this version knows its compression."""
+    await bench.run(JOBS, retry=ONCE)
+    spool = AttemptSpool(str(bench.output / "rejected"), attempt_stem("lost", 1), Ballast(str(bench.output)))
+    writer = spool.new_blob()
+    packed = brotli.compress(json.dumps(HOLDING).encode())
+    writer.write(packed)
+    writer.close()
+    blob = Blob(file=writer.file, size_bytes=len(packed), is_base64=False)
+    headers = {"content-encoding": "br"}
+    flaw = "what cannot be read: it is compressed with br"
+    spool.seal(Received(status=200, headers=headers, body=b'"spool://0"', blobs=(blob,), seconds=1.0, flaw=flaw))
+    assert await again(bench, dry_run=True) == [("lost", "done")]
+    assert await again(bench) == [("lost", "done")]
+    assert (bench.output / "images/lost.png").read_bytes() == PICTURE
+    assert [*(bench.output / "spool").iterdir()] == []

@@ -13,7 +13,7 @@ from typing import Any, Final
 from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
 from batch.model import Lane
 from batch.providers.base import Answer, Received
-from batch.providers.framing import is_own, read_answer, read_documents
+from batch.providers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.picture_places import PictureFinder, pick
 from batch.providers.told import no_surrogates, plain_words
 
@@ -82,7 +82,15 @@ def interpret_answer(received: Received) -> Answer:
         return _interpret_tree(received, tree, request_id, usage, lane)
     except AttemptError as error:
         error.usage, error.lane = usage, lane
-        raise
+        if not isinstance(error, Unusable) or is_whole(received.body):
+            raise
+        unusable = error
+    try:
+        return _interpret_tree(
+            received, read_answer(received.body, loosely=True), request_id, usage, lane, take_any=received.cut is None
+        )
+    except AttemptError:
+        raise unusable from None
 
 
 def _interpret_tree(
@@ -91,7 +99,10 @@ def _interpret_tree(
     request_id: str | None,
     usage: dict[str, Any] | None,
     lane: Lane | None,
+    *,
+    take_any: bool = False,
 ) -> Answer:
+    """`take_any`: the JSON cannot be read, so anything in the body that begins as a picture is one."""
     tree = read or {}
     response_id = tree.get("responseId") or tree.get("response_id")
     if request_id is None and isinstance(response_id, str):
@@ -108,6 +119,8 @@ def _interpret_tree(
             finder.read_part(part)
     if not finder.pictures:
         finder.search(tree if is_own(tree) else read_documents(received.body))
+    if not finder.pictures and take_any:
+        finder.take_any(received.body)
     if others:
         finder.warnings.append("several_candidates")
     finish, note = _finish(candidate or _choice(tree))

@@ -60,8 +60,10 @@ class Received:
     flaw: str | None = None
     cut: Cut | None = None
 
-    def if_cut(self, error: AttemptError) -> AttemptError:
+    def judged(self, error: AttemptError) -> AttemptError:
         """What it means that there is no picture: `error`, unless the picture may have been in what did not come."""
+        if self.flaw is not None and self.flaw not in error.message:
+            error.message += f"; it holds {self.flaw}"
         if self.cut is None or not isinstance(error, (Unusable, Refused, RunStopper)):
             return error
         return OutcomeUnknown(
@@ -131,6 +133,10 @@ class BlobWriter(Protocol):
 
     def close(self) -> None: ...
 
+    def discard(self) -> None:
+        """Close it and remove the file."""
+        ...
+
 
 class Spool(Protocol):
     """Where one attempt's answer is kept while it arrives. Raises `StorageError` when the disk does."""
@@ -156,6 +162,10 @@ class Provider(Protocol):
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
         """Send it and stream the answer into `spool`, sealed, also one that broke off. Raises `AttemptError`."""
+        ...
+
+    def unpacked(self, received: Received, spool: Spool) -> Received:
+        """A kept answer, unpacked into `spool` if that could not be done when it came, and can be now."""
         ...
 
     def interpret(self, received: Received) -> Answer:

@@ -6,8 +6,10 @@ standard library; everything else is a fallback for an answer that was paid for 
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -31,18 +33,23 @@ _LAST_WORDS = re.compile(r"\[DONE\]|\)\Z")
 _ENDS_A_STREAM = re.compile(
     r'"(?:finish_?reason|block_?reason|error)": (?!null|"")|"type": "[a-z_.]*(?:completed|stop|done)"', re.IGNORECASE
 )
+_PRINTED_BEGIN = re.compile(r"\s*\[?\s*\{\s*'")
 _OPENINGS: Final = ("{", "[", '"')
 _OWN_BEGIN: Final = '"candidates"'
 _DECODER: Final = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 
 
-def read_answer(body: bytes) -> dict[str, Any] | None:
-    """The answer in a body, its pieces put together; None if there is no JSON object in it."""
+def read_answer(body: bytes, *, loosely: bool = False) -> dict[str, Any] | None:
+    """The answer in a body, its pieces put together; None if there is no JSON object in it.
+
+    `loosely`: quotes within a string may be unescaped, or all of it a dictionary as Python prints it.
+    """
     text = body.decode("utf-8", "replace").lstrip(_BYTE_ORDER_MARK)
+    reader = LooseReader if loosely else LenientReader
     try:
-        found = _mappings([_parsed(text)]) or [{}]
+        found = _mappings([_printed(text) if loosely else _parsed(text)]) or [{}]
     except (ValueError, RecursionError):
-        found = _mappings(_documents(_without_event_lines(text)))
+        found = _mappings(_documents(_without_event_lines(text), reader))
     pieces = [_unwrapped(each) for each in found]
     answers = [piece for piece in pieces if any(piece.get(name) is not None for name in _OWN_NAMES)]
     if len(answers) <= 1:
@@ -115,6 +122,18 @@ def _parsed(text: str) -> Any:
     return json.loads(text, strict=False, parse_constant=lambda _: None)
 
 
+def _printed(text: str) -> Any:
+    """A value as Python prints it. Raises `ValueError`."""
+    if _PRINTED_BEGIN.match(text) is None:
+        raise ValueError("not printed by Python")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text.strip())
+    except (SyntaxError, MemoryError) as error:
+        raise ValueError(str(error)) from None
+
+
 def _plain(text: str) -> Any:
     try:
         return _parsed(text)
@@ -130,14 +149,14 @@ def _without_event_lines(text: str) -> str:
     return _DATA_NAME.sub("", _OTHER_LINES.sub("", lines))
 
 
-def _documents(text: str) -> Iterator[Any]:
+def _documents(text: str, reader: type[LenientReader] | None = None) -> Iterator[Any]:
     """Every JSON object or list in a text, with whatever stands between them left out."""
     position = false_starts = 0
     for _ in range(_DOCUMENTS_AT_MOST):
         start = _next_start(text, position)
         if start < 0 or false_starts > _FALSE_STARTS_AT_MOST:
             return
-        value, position = _document(text, start)
+        value, position = _document(text, start, reader or LenientReader)
         if _holds_something(value):
             yield value
         else:
@@ -150,12 +169,12 @@ def _next_start(text: str, position: int) -> int:
     return min(starts, default=-1)
 
 
-def _document(text: str, start: int) -> tuple[Any, int]:
+def _document(text: str, start: int, reader: type[LenientReader]) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        reader = LenientReader(text, start)
-        return reader.value(), reader.position
+        lenient = reader(text, start)
+        return lenient.value(), lenient.position
 
 
 def _holds_something(value: Any) -> bool:
@@ -330,6 +349,12 @@ class LenientReader:
             return known[match[0]]
         number = self._NUMBER.fullmatch(match[0])
         return json.loads(match[0]) if number is not None and not _octal(match[0]) else None
+
+
+class LooseReader(LenientReader):
+    """Reads JSON whose texts have quotes that should have been escaped: a string ends where one may end."""
+
+    _STRING = re.compile(r'"((?:[^"\\]|\\.|"(?!\s{0,100}(?:[:}\]]|,\s{0,100}(?:["{\[}\]]|\Z)|\Z)))*)"', re.DOTALL)
 
 
 def _octal(digits: str) -> bool:

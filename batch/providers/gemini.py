@@ -15,19 +15,21 @@ from batch.providers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.base import Answer, Blob, BlobWriter, Cut, Received, Request, Spool
 from batch.providers.classify import classify_error
 from batch.providers.framing import is_whole, looks_cut, read_answer
-from batch.providers.http import DownloadClient, Head, PaidClient, PaidConsumer
+from batch.providers.http import DownloadClient, Head, PaidClient, PaidConsumer, unpack_file
 from batch.providers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
 from batch.providers.profiles import Endpoint
 from batch.providers.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey, Redactor
 from batch.providers.told import may_pass, plain_words, says_it_failed, told_status
 from batch.settings import Timeouts
+from batch.signatures import HEAD_BYTES, begins_as_picture
 
 #: The unique name of an attempt, so that a gateway's log and ours can be laid side by side. Not an idempotency
 #: key: the API has none.
 ATTEMPT_HEADER: Final = "X-Client-Request-Id"
 #: Bodies up to this size are joined into one piece.
 _SMALL_BODY_BYTES: Final = 256 << 10
+_NO_KEY: Final = Redactor(None)
 _ERROR_BODY_BYTES: Final = 1 << 20
 #: A flex request may be answered after 15 minutes (ai.google.dev/gemini-api/docs/flex-inference). Giving up before that
 #: would leave a picture that may have been made and charged, so one is waited for a minute longer than Google's target,
@@ -87,6 +89,20 @@ class GeminiProvider:
         spool.seal(received)
         return received
 
+    def unpacked(self, received: Received, spool: Spool) -> Received:
+        """A kept answer whose body could not be unpacked, tried again; what is in it goes to `spool`."""
+        if received.flaw is None or not received.blobs:
+            return received
+        answer = _GoodAnswer(spool, self._redactor)
+        try:
+            was_packed = unpack_file(received.blobs[-1].file, received.headers.get("content-encoding", ""), answer)
+            body, blobs, flaw = answer.finish()
+        finally:
+            answer.close()
+        if flaw is not None or not was_packed:
+            return received
+        return replace(received, body=body, blobs=blobs, flaw=None)
+
     def interpret(self, received: Received) -> Answer:
         try:
             return self._without_key(interpret_answer(received))
@@ -94,9 +110,7 @@ class GeminiProvider:
             meant = self._told(received, error)
             meant.usage = meant.usage or error.usage
             meant.lane = meant.lane or error.lane or lane_told(received.headers)
-            if received.flaw is not None and received.flaw not in meant.message:
-                meant.message += f"; it holds {received.flaw}"
-            raise self._cleaned(received.if_cut(meant)) from None
+            raise self._cleaned(received.judged(meant)) from None
 
     def _without_key(self, answer: Answer) -> Answer:
         """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
@@ -189,7 +203,7 @@ class _Reception:
 
     def finish(self, head: Head, seconds: float, broke_off: AttemptError | None = None) -> Received:
         if self._answer is not None:
-            body, blobs, flaw = self._answer.finish()
+            body, blobs, flaw = self._answer.finish(is_cut=broke_off is not None)
         else:
             body, blobs, flaw = self._redactor.data(bytes(self._plain.body)), (), None
         return Received(
@@ -211,9 +225,11 @@ class _Reception:
 
     def _cut(self, head: Head, body: bytes, broke_off: AttemptError | None) -> Cut | None:
         """How the answer broke off, unless its JSON is whole all the same."""
-        if broke_off is not None and not is_whole(body):
+        if self._answer is None:
+            return None
+        if broke_off is not None and (self._answer.is_picture or not is_whole(body)):
             return Cut(code=broke_off.code, message=self._redactor.text(broke_off.message))
-        if self._answer is not None and not head.tells_end and looks_cut(body):
+        if not head.tells_end and (self._answer.is_picture or looks_cut(body)):
             return Cut(code="cut", message="sent, but no whole answer came: the connection ended in the middle of it")
         return None
 
@@ -223,21 +239,31 @@ class _Reception:
 
 
 class _GoodAnswer:
-    """The body of an answer 2xx. One that cannot be unpacked is kept in a file of its own, as it came."""
+    """The body of an answer 2xx. One that cannot be unpacked, or is a picture, is kept in a file of its own."""
 
     def __init__(self, spool: Spool, redactor: Redactor) -> None:
         self._spool = spool
-        self._redactor = redactor
+        self._redactor = redactor = redactor.of_one_answer()
         self._strings = StringSpooler(spool.new_blob, redactor=redactor)
         self._packed: RawFile | None = None
+        self._picture: RawFile | None = None
+        self._has_begun = False
         self._flaw: str | None = None
 
     @property
+    def is_picture(self) -> bool:
+        """Whether the body is no JSON but the picture itself. Only its own structure then says whether it is whole."""
+        return self._picture is not None
+
+    @property
     def looks_whole(self) -> bool:
-        return self._strings.looks_whole
+        return self.is_picture or self._strings.looks_whole
 
     def feed(self, chunk: bytes) -> None:
-        self._strings.feed(chunk)
+        if self._picture is None and not self._has_begun and begins_as_picture(chunk[:HEAD_BYTES]):
+            self._picture = RawFile(self._spool.new_blob(), _NO_KEY)  # no mask may touch a picture
+        self._has_begun = True
+        (self._picture or self._strings).feed(chunk)
 
     def keep_packed(self, raw: bytes) -> None:
         if self._packed is None:
@@ -247,9 +273,13 @@ class _GoodAnswer:
     def give_up(self, flaw: str) -> None:
         self._flaw = f"what cannot be read: {flaw}"
 
-    def finish(self) -> tuple[bytes, tuple[Blob, ...], str | None]:
+    def finish(self, *, is_cut: bool = False) -> tuple[bytes, tuple[Blob, ...], str | None]:
         body, blobs = self._strings.finish()
-        if self._packed is not None:
+        if self._picture is not None:
+            body, blobs = f'"{REFERENCE_PREFIX}0"'.encode(), (replace(self._picture.finish(), is_base64=True),)
+        if self._packed is not None and ((self._flaw is None and not is_cut) or self._redactor.has_found):
+            self._packed.discard()  # all of it was unpacked, or what it holds beside that may be the key
+        elif self._packed is not None:
             blobs = (*blobs, self._packed.finish())
             if not body and self._flaw is not None:
                 body = f'"{REFERENCE_PREFIX}{len(blobs) - 1}"'.encode()
@@ -257,8 +287,9 @@ class _GoodAnswer:
 
     def close(self) -> None:
         self._strings.close()
-        if self._packed is not None:
-            self._packed.close()
+        for file in (self._packed, self._picture):
+            if file is not None:
+                file.close()
 
 
 class _Plain:

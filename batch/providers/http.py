@@ -322,6 +322,20 @@ def _head(response: httpx.Response) -> Head:
     )
 
 
+def unpack_file(path: str, label: str, consumer: PaidConsumer) -> bool:
+    """Move a body that was kept as it came into the consumer, as if it came again; returns whether it was packed.
+
+    `label` is its Content-Encoding.
+    """
+    intake = _Intake(label, consumer)
+    with open(path, "rb") as file:
+        while not intake.is_full and (raw := file.read(_PIECE_BYTES)):
+            intake.feed(raw)
+    if not intake.is_full:
+        intake.finish()
+    return intake.is_packed
+
+
 async def _receive(response: httpx.Response, consumer: PaidConsumer, deadline: _Deadline) -> None:
     """Move the body of a paid answer into the consumer. What cannot be unpacked, or is too large, it keeps as it is."""
     intake = _Intake(response.headers.get("content-encoding", ""), consumer)
@@ -372,6 +386,10 @@ class _Intake:
     def _give_up(self, flaw: str) -> None:
         self.flawed = True
         self._consumer.give_up(flaw)
+
+    @property
+    def is_packed(self) -> bool:
+        return self._unpacker.is_packed is True
 
     def _keep_packed(self) -> None:
         if self._unpacker.is_packed:

@@ -18,6 +18,7 @@ import pybase64
 
 from batch.providers.base import Blob, BlobWriter
 from batch.providers.secrets import RedactingStream, Redactor
+from batch.signatures import begins_as_picture
 
 #: Strings longer than this go to a file. Captions and URLs are shorter, pictures longer.
 LONG_STRING_BYTES: Final = 16 * 1024
@@ -33,12 +34,13 @@ _DATA_URL = re.compile(rb"data:[a-zA-Z0-9.+-]*(?:\\?/[a-zA-Z0-9.+-]+)?(?:;[a-zA-
 #: A letter of base64, or white space, written as its number. JSON allows that for every character.
 _LETTER_ESCAPE: Final = rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
 _ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
+#: What base64 outside of a string consists of: no white space, and no more of escapes than `\\/` needs.
+_BARE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\\"
+#: White space between tokens, as some servers send it to keep a connection alive or to fill a buffer.
+_FILLING = re.compile(rb"[ \t\r\n]{64,}")
+_FILLING_BYTES: Final = 1024
 _BEGIN = re.compile(rb"[{\[]")
 _BEGIN_OF_STRING = re.compile(rb"\s*(?=\")")
-_PICTURE_BEGIN = re.compile(
-    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|....ftyp(?:avif|avis|heic|mif1)|BM....\0\0\0\0|II\*\0|MM\0\*",
-    re.DOTALL,
-)
 #: Characters no text holds; every picture has some near its beginning.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PICTURE_LOOK_BYTES: Final = 32
@@ -82,6 +84,9 @@ class StringSpooler:
         self._long: _LongString | None = None
         self._escape_open = False
         self._begun = False
+        #: Base64 outside of a string: where a quote is missing or too many, or quotes are none of JSON's.
+        self._bare: _LongString | None = None
+        self._bare_bytes = 0
 
     @property
     def flaw(self) -> str | None:
@@ -90,7 +95,8 @@ class StringSpooler:
     @property
     def looks_whole(self) -> bool:
         """Whether what came so far may be all: it ends outside of a string, with a bracket or an end mark."""
-        return self._string is None and self._skeleton[-_END_LOOK_BYTES:].rstrip(_PADDING).endswith((b"}", b"]", b")"))
+        is_outside = self._string is None and self._bare is None
+        return is_outside and self._skeleton[-_END_LOOK_BYTES:].rstrip(_PADDING).endswith((b"}", b"]", b")"))
 
     def feed(self, chunk: bytes) -> None:
         if self._rest is not None:
@@ -112,7 +118,9 @@ class StringSpooler:
         return self._redacted(), tuple(self._blobs)
 
     def _close_rest_of_string(self) -> None:
-        if self._long is not None:
+        if self._bare is not None:
+            self._close_bare(self._bare)
+        elif self._long is not None:
             self._skeleton += b'"' + REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
             self._blobs.append(self._long.finish())
         elif self._string is not None:
@@ -129,7 +137,7 @@ class StringSpooler:
 
     def close(self) -> None:
         """Give the open file back, when the answer broke off."""
-        for file in (self._long, self._rest):
+        for file in (self._long, self._bare, self._rest):
             if file is not None:
                 file.close()
 
@@ -139,17 +147,46 @@ class StringSpooler:
         begin = (_BEGIN_OF_STRING.match(chunk) if is_first else None) or _BEGIN.search(chunk)
         self._begun = begin is not None
         end = len(chunk) if begin is None else begin.end()
-        self._skeleton += chunk[:end]
+        self._pass_over(chunk[:end], is_over=begin is not None)
         return end
 
     def _outside(self, chunk: bytes, start: int) -> int:
+        if self._bare is not None:
+            return self._within_bare(self._bare, chunk, start)
         quote = chunk.find(b'"', start)
         if quote < 0:
-            self._skeleton += chunk[start:]
+            self._pass_over(chunk[start:], is_over=False)
             return len(chunk)
-        self._skeleton += chunk[start:quote]
+        self._pass_over(chunk[start:quote], is_over=True)
         self._string = bytearray()
         return quote + 1
+
+    def _pass_over(self, piece: bytes, *, is_over: bool) -> None:
+        """Keep what stands outside of strings, a long filling of white space shortened.
+
+        `is_over`: a string follows. Otherwise it may be base64 that begins here and goes on in the next chunk.
+        """
+        if len(piece) > _FILLING_BYTES:
+            piece = _FILLING.sub(b"\n", piece)
+        self._skeleton += piece
+        at_end = 0 if is_over else len(piece) - len(piece.rstrip(_BARE))
+        self._bare_bytes = at_end + (self._bare_bytes if at_end == len(piece) and not is_over else 0)
+        if self._bare_bytes > LONG_STRING_BYTES:
+            opening = bytes(self._skeleton[-self._bare_bytes :])
+            del self._skeleton[-self._bare_bytes :]
+            self._bare, self._bare_bytes, self._begun = _LongString(self._new_blob(), opening, self._redactor), 0, True
+
+    def _within_bare(self, bare: _LongString, chunk: bytes, start: int) -> int:
+        rest = chunk[start:].lstrip(_BARE)
+        bare.feed(chunk[start : len(chunk) - len(rest)])
+        if rest:
+            self._close_bare(bare)
+        return len(chunk) - len(rest)
+
+    def _close_bare(self, bare: _LongString) -> None:
+        self._skeleton += REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
+        self._blobs.append(bare.finish())
+        self._bare = None
 
     def _inside(self, chunk: bytes, start: int) -> int:
         end = self._string_end(chunk, start)
@@ -219,6 +256,9 @@ class RawFile:
 
     def close(self) -> None:
         self._writer.close()
+
+    def discard(self) -> None:
+        self._writer.discard()
 
     def _write(self, data: bytes) -> None:
         self._writer.write(data)
@@ -395,7 +435,7 @@ def _is_picture(string: bytearray) -> bool:
     except (binascii.Error, ValueError):
         return False
     encoded = string[data_url.end() if data_url else 0 :]
-    return not (rest or stray) and _PICTURE_BEGIN.match(begin) is not None and _is_base64(encoded)
+    return not (rest or stray) and begins_as_picture(begin) and _is_base64(encoded)
 
 
 def _is_base64(data: bytearray) -> bool:

@@ -20,6 +20,7 @@ from batch.providers.base import Blob, Picture
 from batch.providers.json_stream import REFERENCE_PREFIX
 from batch.providers.links import links_in, names_a_picture, own_picture, web_address
 from batch.providers.told import no_surrogates
+from batch.signatures import HEAD_BYTES, begins_as_picture
 
 #: Captions are kept up to this length; a longer text is not a caption.
 CAPTION_CHARACTERS: Final = 64 * 1024
@@ -41,6 +42,8 @@ _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n?(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"\{\s*\"|\[\s*[\{\"]")
 #: Bytes as Python prints them, by a relay that forgot to decode its base64.
 _PRINTED_BYTES = re.compile(r"b'([A-Za-z0-9+/=_-]*)'")
+#: A reference to a long string, or base64 that stands anywhere.
+_ANY_DATA = re.compile("(" + re.escape(REFERENCE_PREFIX) + r"\d{1,6})|((?:[A-Za-z0-9+/_-]|\\[/nr]|\s){100,}={0,2})")
 _PICTURE_FIELD = re.compile(
     r"ur[li]s?$|image|img|picture|photo|^src$|^href$|^link$|^outputs?$|^results?$|^data$|^files?$|download|media|attachment"
     r"|artifact|asset|content$|text$",
@@ -57,16 +60,6 @@ _OTHER_FIELDS: Final = frozenset(
 )
 _CAPTION_FIELDS: Final = frozenset(("text", "content", "outputtext"))
 _ADDRESS_NAMES: Final = ("fileUri", "file_uri", "uri", "url", "image_url", "imageUrl", "href", "src", "link")
-
-
-def is_picture_data(head: bytes) -> bool:
-    """Whether bytes begin as those of a picture do."""
-    return (
-        head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL"))
-        or (head[:2] == b"BM" and head[6:10] == bytes(4))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
-    )
 
 
 def pick(mapping: Any, *names: str) -> Any:
@@ -125,6 +118,16 @@ class PictureFinder:
         if not self.pictures:
             self.pictures = self._unreadable
 
+    def take_any(self, body: bytes) -> None:
+        """Whatever in a body begins as a picture, in order, where its JSON cannot be read."""
+        for match in _ANY_DATA.finditer(body.decode("utf-8", "replace")):
+            blob = self._blob(match[1] or "")
+            if blob is not None and blob.is_base64 and begins_as_picture(_head(blob)):
+                self._add(Picture(blob=blob))
+            data = _decoded(match[2].replace("\\/", "/").replace("\\n", "").replace("\\r", "")) if match[2] else b""
+            if begins_as_picture(data[:HEAD_BYTES]):
+                self._add(Picture(data=data))
+
     def _holder(self, holder: Mapping[str, Any]) -> None:
         """`inlineData` or `fileData`: a string of data, or an address beside it."""
         data, mime = holder.get("data"), _mime(holder)
@@ -138,7 +141,9 @@ class PictureFinder:
 
     def _is_plausible(self, data: str) -> bool:
         """Whether `data` holds the picture itself, when an address stands beside it."""
-        return self._blob(data) is not None or web_address(data) is not None or is_picture_data(_decoded(data)[:16])
+        if self._blob(data) is not None or web_address(data) is not None:
+            return True
+        return begins_as_picture(_decoded(data)[:HEAD_BYTES])
 
     def _value(self, value: str, mime: str | None) -> bool:
         """A string that is base64, a data URL, a web address (also as base64), or points into the spool."""
@@ -196,7 +201,7 @@ class PictureFinder:
         blob = self._blob(value)
         if blob is not None:
             if blob.is_base64:
-                return is_picture_data(_head(blob)) and self._embedded(blob)
+                return begins_as_picture(_head(blob)) and self._embedded(blob)
             self._long_texts += [] if blob in self._long_texts else [blob]
             return False
         address = web_address(value)
@@ -208,7 +213,7 @@ class PictureFinder:
             return self._add(Picture(url=path, rank=IN_A_FIELD, likely=True))
         data_url = _DATA_URL.fullmatch(value.strip()) if "base64," in value[:200] else None
         data = _decoded(data_url[2] if data_url else value)
-        if is_picture_data(data[:16]):
+        if begins_as_picture(data[:HEAD_BYTES]):
             return self._add(Picture(data=data, declared_mime=(data_url[1] or None) if data_url else None))
         address = _address_of(data)
         if address is not None:
@@ -220,7 +225,7 @@ class PictureFinder:
         found = False
         for embedded in _EMBEDDED.finditer(text):
             data = _decoded(embedded[1])
-            found = (is_picture_data(data[:16]) and self._add(Picture(data=data))) or found
+            found = (begins_as_picture(data[:HEAD_BYTES]) and self._add(Picture(data=data))) or found
         if depth < _DEEPEST_TEXT and not found:
             for inner in _json_in(text):
                 for name, value in _strings(inner):
@@ -299,7 +304,7 @@ def _loaded(text: str) -> Any:
 def _decoded(text: str) -> bytes:
     """The bytes of base64 in any of its spellings; empty if it is none."""
     printed = _PRINTED_BYTES.fullmatch(text)
-    clean = "".join((printed[1] if printed else text).split()).replace("-", "+").replace("_", "/")
+    clean = "".join((printed[1] if printed else text).split()).strip("\"'").replace("-", "+").replace("_", "/")
     try:
         return pybase64.b64decode(clean + "=" * (-len(clean) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -311,7 +316,7 @@ def _recovered(blob: Blob) -> bytes:
     text = _text_of(blob, _LONG_TEXT_BYTES).strip()
     data_url = _DATA_URL.fullmatch(text) if "base64," in text[:200] else None
     data = _decoded(data_url[2] if data_url else text)
-    return data if is_picture_data(data[:16]) else b""
+    return data if begins_as_picture(data[:HEAD_BYTES]) else b""
 
 
 def _address_of(data: bytes) -> str | None:
@@ -331,7 +336,7 @@ def _text_of(blob: Blob, most: int) -> str:
         return raw.decode("utf-8", "replace")
 
 
-def _head(blob: Blob, most: int = 16) -> bytes:
+def _head(blob: Blob, most: int = HEAD_BYTES) -> bytes:
     try:
         with open(blob.file, "rb") as file:
             return file.read(most)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hmac
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from batch.errors import ConfigError
 
@@ -75,6 +76,18 @@ class Redactor:
         self._key = re.compile(_pattern(value).encode()) if len(value) >= _SHORTEST_KEY else None
         #: No spelling of the key is longer, white space within base64 apart.
         self.reach_bytes = _LONGEST_CHARACTER * 2 * len(value)
+        #: Whether the key was found in data.
+        self.has_found = False
+
+    def of_one_answer(self) -> Redactor:
+        """The same, which takes note of its own finds."""
+        own = copy.copy(self)
+        own.has_found = False
+        return own
+
+    @property
+    def has_key(self) -> bool:
+        return self._key is not None
 
     def text(self, text: str) -> str:
         if self._key is not None:
@@ -83,24 +96,34 @@ class Redactor:
         return _KEY_SHAPES.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
 
     def data(self, data: bytes) -> bytes:
-        return data if self._key is None else self._key.sub(MASK.encode(), data)
+        if self._key is None:
+            return data
+        masked, finds = self._key.subn(MASK.encode(), data)
+        self.has_found = self.has_found or finds > 0
+        return masked
+
+    def places(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """Where the key is."""
+        for match in self._key.finditer(data) if self._key is not None else ():
+            self.has_found = True
+            yield match
 
     def stream(self) -> RedactingStream:
         """For data that comes in pieces."""
-        return RedactingStream(self._key, self.reach_bytes)
+        return RedactingStream(self)
 
 
 class RedactingStream:
     """Replaces the key in data that comes in pieces, also where one is cut by their seam."""
 
-    def __init__(self, key: re.Pattern[bytes] | None, reach_bytes: int) -> None:
-        self._key = key
-        self._reach_bytes = reach_bytes
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._reach_bytes = redactor.reach_bytes
         self._held = bytearray()
 
     def feed(self, piece: bytes) -> bytes:
         """What can be passed on; the end is held back as far as a key could reach into the next piece."""
-        if self._key is None:
+        if not self._redactor.has_key:
             return piece
         self._held += piece
         if len(self._held) < 4 * self._reach_bytes:  # or every small piece would search the held end again
@@ -108,7 +131,7 @@ class RedactingStream:
         data = bytes(self._held)
         cut = max(0, len(data) - self._reach_bytes)
         out, start = [], 0
-        for match in self._key.finditer(data):
+        for match in self._redactor.places(data):
             if match.start() >= cut:
                 break
             out += [data[start : match.start()], MASK.encode()]
@@ -120,7 +143,7 @@ class RedactingStream:
     def finish(self) -> bytes:
         """The rest."""
         rest, self._held = bytes(self._held), bytearray()
-        return rest if self._key is None else self._key.sub(MASK.encode(), rest)
+        return self._redactor.data(rest)
 
 
 def _pattern(value: str) -> str:
@@ -128,21 +151,31 @@ def _pattern(value: str) -> str:
 
     Begins with a set of characters, so that a search passes over all others at the speed of C.
     """
-    first, *rest = map(_spelled, value)
-    tail = "".join(map(_any, rest))
-    starts = [(begin, more + tail) for begin, more in first.items()]
+    spellings = [_Spelling(_spelled(value[0]), "".join(_any(_spelled(each)) for each in value[1:]))]
     digits = value.encode().hex()
-    starts.append((digits[0], "".join(map(_either_case, digits[1:]))))
+    spellings.append(_Spelling({digits[0]: ""}, "".join(map(_either_case, digits[1:]))))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + value.encode())
         # Only the characters that depend on nothing but the key.
         inner = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6].decode()
         if len(inner) >= _SHORTEST_BASE64:
             first, *rest = map(_base64_spelled, inner)
-            tail = "".join(_LINE_END + _any(spelled) for spelled in rest)
-            starts += [(begin, more + tail) for begin, more in first.items()]
-    begins = "".join(re.escape(begin) for begin in sorted({begin for begin, _ in starts}))
-    return f"[{begins}](?:{'|'.join(f'(?<={re.escape(begin)}){more}' for begin, more in starts)})"
+            spellings.append(_Spelling(first, "".join(_LINE_END + _any(spelled) for spelled in rest)))
+    begins = "".join(re.escape(begin) for begin in sorted({begin for each in spellings for begin in each.first}))
+    return f"[{begins}](?:{'|'.join(map(_from_second, spellings))})"
+
+
+class _Spelling(NamedTuple):
+    """A way to write the key: how its first character may be written, and a pattern of all others."""
+
+    first: dict[str, str]
+    tail: str
+
+
+def _from_second(spelling: _Spelling) -> str:
+    """A pattern of what follows the first byte, with the long part in it once: that is what compiling takes."""
+    first = "|".join(f"(?<={re.escape(begin)}){more}" for begin, more in spelling.first.items())
+    return f"(?:{first}){spelling.tail}"
 
 
 def _spelled(character: str) -> dict[str, str]:

@@ -5,18 +5,34 @@ Told by the bytes, not by the label: proxies unpack a body and leave the label, 
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import lzma
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from importlib import import_module
+from typing import Final, Protocol
+
+from batch.signatures import begins_as_picture
 
 _INFLATE_BYTES: Final = 256 << 10
 #: What must have come before the kind of a body is told.
 _LOOK_BYTES: Final = 16
 _LAYERS_AT_MOST: Final = 4
-_NO_CODINGS: Final = frozenset({"", "identity", "none", "utf-8", "utf8", "gzip", "x-gzip", "deflate", "chunked"})
 _MAGIC: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x04\x22\x4d\x18": "lz4"}
+#: What a decompressor may need for its window.
+_WINDOW_BYTES: Final = 128 << 20
+#: What the label is asked for, where the bytes do not say it.
+_BY_LABEL: Final = {
+    "deflate": "raw deflate",
+    "br": "br",
+    "zstd": "zstd",
+    "compress": "compress",
+    "x-compress": "compress",
+}
+_WBITS: Final = {"gzip": 31, "zlib": 15, "raw deflate": -15}
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,200})?\r\n")
 _WIDE: Final = {  # the longer marks first: UTF-32's begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32",
@@ -28,7 +44,6 @@ _WIDE: Final = {  # the longer marks first: UTF-32's begins as UTF-16's does
     b"\0{": "utf-16-be",
     b"\0[": "utf-16-be",
 }
-_PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF|BM|....ftyp|II\*\0|MM\0\*", re.DOTALL)
 #: JSON as it is. It need not be held back, and may be shorter than what is looked at.
 _PLAIN = re.compile(rb"\s*[{\[][^\0]")
 _Step = Callable[[bytes], Iterable[bytes]]
@@ -46,11 +61,12 @@ class Unpacker:
 
     def __init__(self, label: str = "", *, layers: int = _LAYERS_AT_MOST) -> None:
         self._label = label
+        self._is_told_by_bytes = not any(name in label.lower() for name in _BY_LABEL)
         self._layers = layers
         self._begin = b""
         self._step: _Step | None = None
         self._inner: Unpacker | None = None
-        self._inflate: _Inflate | None = None
+        self._engine: _Engine | None = None
         #: Whether it is compressed; None until that can be told.
         self.is_packed: bool | None = None
 
@@ -59,7 +75,7 @@ class Unpacker:
             yield from self._step(data)
             return
         self._begin += data
-        if len(self._begin) >= _LOOK_BYTES or _PLAIN.match(self._begin):
+        if len(self._begin) >= _LOOK_BYTES or (self._is_told_by_bytes and _PLAIN.match(self._begin)):
             yield from self._start()
 
     def finish(self) -> Iterator[bytes]:
@@ -68,7 +84,7 @@ class Unpacker:
             yield from self._start()
         if self._inner is not None:
             yield from self._inner.finish()
-        if self._inflate is not None and not self._inflate.is_over:
+        if self._engine is not None and not self._engine.is_over:
             raise CannotUnpack("its compression ends before its end")
 
     def _start(self) -> Iterable[bytes]:
@@ -78,31 +94,23 @@ class Unpacker:
 
     def _step_for(self, begin: bytes) -> _Step:
         self.is_packed = False
-        inflating = _inflating(begin, self._label)
-        if inflating is not None:
+        coding = _coding(begin, self._label)
+        if coding is not None:
             self.is_packed = True
-            self._inflate = _Inflate(inflating)
-            return self._through(self._inflate.pieces)
-        for magic, name in _MAGIC.items():
-            if begin.startswith(magic):
-                self.is_packed = True
-                raise CannotUnpack(f"it is compressed with {name}, which was not asked for")
-        unknown = {name.strip().lower() for name in self._label.split(",")} - _NO_CODINGS
-        if unknown & {"br", "zstd", "compress", "x-compress"} and not _is_text(begin):
-            self.is_packed = True
-            raise CannotUnpack(f"it is compressed with {', '.join(sorted(unknown))[:40]}, which was not asked for")
+            self._engine = _engine(coding)
+            return self._through(self._engine.pieces, _without(coding, self._label))
         if _CHUNK.match(begin):
-            return self._through(_Chunks().pieces)
+            return self._through(_Chunks().pieces, self._label)
         for mark, encoding in _WIDE.items():
             if begin.startswith(mark):
                 return _Narrow(encoding).pieces
         return lambda data: (data,)
 
-    def _through(self, outer: _Step) -> _Step:
-        """What comes out of one wrapping may be in another."""
+    def _through(self, outer: _Step, label: str) -> _Step:
+        """What comes out of one wrapping may be in another, for which `label` is left."""
         if self._layers <= 1:
             raise CannotUnpack("it is compressed again and again")
-        inner = self._inner = Unpacker(self._label if not self.is_packed else "", layers=self._layers - 1)
+        inner = self._inner = Unpacker(label, layers=self._layers - 1)
 
         def step(data: bytes) -> Iterator[bytes]:
             for piece in outer(data):
@@ -111,26 +119,64 @@ class Unpacker:
         return step
 
 
-def _inflating(begin: bytes, label: str) -> int | None:
-    """How zlib is to read it, or None if it is not compressed."""
+def _coding(begin: bytes, label: str) -> str | None:
+    """What a body is compressed with, or None. Told by its first bytes where they tell it, and else by the label."""
     if begin.startswith(b"\x1f\x8b\x08"):
-        return 31
+        return "gzip"
     if begin[:1] == b"\x78" and int.from_bytes(begin[:2]) % 31 == 0:
-        return 15
-    return -15 if "deflate" in label.lower() and not _is_text(begin) else None
+        return "zlib"
+    for magic, name in _MAGIC.items():
+        if begin.startswith(magic):
+            return name
+    if _is_text(begin):
+        return None
+    labels = {name.strip().lower() for name in label.split(",")}
+    return next((coding for name, coding in _BY_LABEL.items() if name in labels), None)
+
+
+def _without(coding: str, label: str) -> str:
+    own = "deflate" if coding in ("zlib", "raw deflate") else coding
+    return ",".join(name for name in label.split(",") if name.strip().lower().removeprefix("x-") != own)
+
+
+def _engine(coding: str) -> _Engine:
+    """Raises `CannotUnpack` for a coding that nothing here reads."""
+    if coding in _WBITS:
+        return _Inflate(_WBITS[coding])
+    if coding == "bzip2":
+        return _Buffered(bz2.BZ2Decompressor, OSError)
+    if coding == "xz":
+        return _Buffered(lambda: lzma.LZMADecompressor(memlimit=_WINDOW_BYTES), lzma.LZMAError)
+    try:
+        if coding == "zstd":
+            return _zstd()
+        if coding == "br":
+            return _Brotli()
+    except ImportError as error:
+        raise CannotUnpack(f"it is compressed with {coding}, and {error.name} is not installed") from None
+    raise CannotUnpack(f"it is compressed with {coding}, which was not asked for")
 
 
 def _is_text(begin: bytes) -> bool:
     """Whether it may be JSON, words or a picture as they are."""
-    if _PICTURE.match(begin):
+    if begins_as_picture(begin):
         return True
     return re.search(rb"[\x00-\x08\x0e-\x1f]", begin) is None and (
         begin.lstrip()[:1] in (b"{", b"[", b"<", b":", b")", b"\xef", b"d", b"e") or begin.isascii()
     )
 
 
+class _Engine(Protocol):
+    """Unpacks in bounded pieces, so that a small body cannot become a large chunk in memory."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def pieces(self, raw: bytes) -> Iterator[bytes]: ...
+
+
 class _Inflate:
-    """Inflates in bounded pieces, so that a small body cannot become a large chunk in memory."""
+    """gzip, and deflate with or without its head."""
 
     def __init__(self, wbits: int) -> None:
         self._wbits = wbits
@@ -156,6 +202,77 @@ class _Inflate:
                 self._engine = zlib.decompressobj(self._wbits)
             elif not data and not raw:
                 return
+
+
+class _Decompressor(Protocol):
+    """How the standard library's decompressors look, and zstd's."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /, max_length: int = ...) -> bytes: ...
+
+
+class _Buffered:
+    """bzip2, xz and zstd: what does not fit into a piece waits in the decompressor."""
+
+    def __init__(self, make: Callable[[], _Decompressor], error: type[Exception]) -> None:
+        self._make = make
+        self._error = error
+        self._engine = make()
+
+    @property
+    def is_over(self) -> bool:
+        return self._engine.eof
+
+    def pieces(self, raw: bytes) -> Iterator[bytes]:
+        while True:
+            if self._engine.eof:
+                if not raw:
+                    return
+                self._engine = self._make()  # another frame
+            try:
+                data = self._engine.decompress(raw, max_length=_INFLATE_BYTES)
+            except self._error as error:
+                raise CannotUnpack(f"its compression is damaged: {error}") from None
+            if data:
+                yield data
+            raw = self._engine.unused_data.lstrip(b"\0") if self._engine.eof else b""
+            if not raw and (self._engine.eof or self._engine.needs_input):
+                return
+
+
+def _zstd() -> _Buffered:
+    zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    return _Buffered(zstd.ZstdDecompressor, zstd.ZstdError)  # its windows are at most `_WINDOW_BYTES` by themselves
+
+
+class _Brotli:
+    """Brotli, as browsers ask for it."""
+
+    def __init__(self) -> None:
+        import brotli  # here and above: nearly no run needs them
+
+        self._error = brotli.error
+        self._engine = brotli.Decompressor()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._engine.is_finished())
+
+    def pieces(self, raw: bytes) -> Iterator[bytes]:
+        while not self.is_over:
+            try:
+                data: bytes = self._engine.process(raw, output_buffer_limit=_INFLATE_BYTES)
+            except self._error as error:
+                raise CannotUnpack(f"its compression is damaged: {error}") from None
+            if not data:
+                return
+            yield data
+            raw = b""  # more may wait in it, also when it would take more
 
 
 class _Chunks:

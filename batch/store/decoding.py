@@ -34,6 +34,8 @@ MIME_TYPES: Final = {
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
     "JPEG2000": "image/jp2",
+    "ICO": "image/x-icon",
+    "PPM": "image/x-portable-pixmap",
 }
 _LARGE_PIXELS: Final = 20_000_000
 _MOST_FRAMES: Final = 200

@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from batch.signatures import signature
 from batch.store.decoding import MAX_PIXELS, SECOND_OPINIONS, Decoded, Undecodable, whole_jpeg
 from batch.store.kinds import HEAD_BYTES, named
 
@@ -32,12 +33,12 @@ EXTENSIONS: Final = {
     "image/bmp": "bmp",
     "image/tiff": "tif",
     "image/jp2": "jp2",
+    "image/x-icon": "ico",
+    "image/x-portable-pixmap": "ppm",
 }
 #: A file that has fewer bytes than its pixels divided by this is decoded: it may hold nothing, and it costs little.
 _SMALL: Final = {"image/png": 4, "image/jpeg": 16, "image/webp": 16}
 
-_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_JPEG_START: Final = b"\xff\xd8"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _WEBP_PIXELS: Final = (b"VP8 ", b"VP8L", b"ANMF")
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -189,11 +190,8 @@ def _walk(reader: _Reader) -> tuple[str, int, int]:
 
 def _walked_mime(head: bytes) -> str:
     """Which of the formats whose structure we follow begins like this; empty for none."""
-    if head.startswith(_PNG_SIGNATURE):
-        return "image/png"
-    if head.startswith(_JPEG_START):
-        return "image/jpeg"
-    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
+    kind = signature(head)
+    return kind.mime if kind is not None and kind.mime in SECOND_OPINIONS else ""
 
 
 def _walk_png(reader: _Reader, length_bytes: bytes) -> tuple[int, int]:

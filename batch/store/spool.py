@@ -58,6 +58,12 @@ class SpoolFile:
             with storage_errors("write the spool"):
                 os.close(descriptor)
 
+    def discard(self) -> None:
+        """Close and remove it. One that cannot be removed is swept by the next run."""
+        self.close()
+        with suppress(OSError):
+            forget(self.file)
+
 
 class SpareFiles:
     """Open files for answers, made before a request is sent, so that an answer needs no new file to be kept.
@@ -145,7 +151,7 @@ class AttemptSpool:
     def files(self) -> list[str]:
         """Every file of this attempt that exists, the answer first."""
         names = [f"{self._base}.{number}" for number in range(self._count)]
-        return ([self._base + ANSWER_SUFFIX] if self._sealed else []) + names
+        return ([self._base + ANSWER_SUFFIX] if self._sealed else []) + list(filter(os.path.lexists, names))
 
     @property
     def sealed(self) -> bool:
@@ -226,7 +232,7 @@ class AttemptSpool:
         if not all(_is_whole(blob, crc) for blob, crc in zip(blobs, crcs, strict=True)):
             return None
         self._sealed = True
-        self._count = len(blobs)
+        self._count = max((int(blob.file.rpartition(".")[2]) + 1 for blob in blobs), default=0)
         return Received(
             status=head["status"],
             headers=head["headers"],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import bz2
 import gzip
 import io
 import json
+import lzma
 import random
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +16,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
+from backports import zstd
 from PIL import Image
 
 import batch
@@ -22,6 +26,9 @@ import batch
 pytestmark = pytest.mark.timeout(60)
 
 Run = Callable[[bytes], Awaitable[dict[str, Any]]]
+
+
+KEY = "a-key-of-tests"
 
 
 def picture() -> bytes:
@@ -58,7 +65,17 @@ WHOLE = {
     "gzip, identity": labelled(b"gzip, identity", gzip.compress(BODY)),
     "gzip that is deflate": labelled(b"gzip", zlib.compress(BODY)),
     "deflate without a head": labelled(b"deflate", zlib.compress(BODY, wbits=-15)),
+    "brotli": labelled(b"br", brotli.compress(BODY)),
+    "zstd": labelled(b"zstd", zstd.compress(BODY)),
+    "zstd without a label": reply(body=zstd.compress(BODY)),
+    "zstd in two frames": reply(body=zstd.compress(BODY[:99]) + zstd.compress(BODY[99:])),
+    "brotli in gzip": labelled(b"br, gzip", gzip.compress(brotli.compress(BODY))),
+    "bzip2": reply(body=bz2.compress(BODY)),
+    "xz": reply(body=lzma.compress(BODY)),
+    "brotli with ten megabytes of blanks": labelled(b"br", brotli.compress(b" " * 10**7 + BODY, quality=1)),
+    "zstd with ten megabytes of blanks": labelled(b"zstd", zstd.compress(b" " * 10**7 + BODY)),
     "gzip without its end": labelled(b"gzip", gzip.compress(BODY)[:-8]),
+    "gzip with ten megabytes of blanks": labelled(b"gzip", gzip.compress(BODY.replace(b":", b":" + b" " * 10**7, 1))),
     "UTF-16": reply(body=BODY.decode().encode("utf-16")),
     "UTF-16 without a mark": reply(body=BODY.decode().encode("utf-16-le")),
     "UTF-32": reply(body=BODY.decode().encode("utf-32")),
@@ -117,7 +134,7 @@ async def run(answer: bytes, folder: Path) -> tuple[batch.RunSummary, int]:
             f"provider: {{profile: anyfast, base_url: '{url}'}}\n"
             "retry: {unknown: hold}\njobs: [{id: a, prompt: mug}]\n"
         )
-        options: dict[str, Any] = {"output": folder / "out", "environment": {"ANYFAST_API_KEY": "a-key-of-tests"}}
+        options: dict[str, Any] = {"output": folder / "out", "environment": {"ANYFAST_API_KEY": KEY}}
         summary = await asyncio.to_thread(batch.run_sync, manifest, **options)
         return summary, len(requests)
 
@@ -130,9 +147,68 @@ async def test_a_whole_answer_is_kept_whatever_it_is_labelled(what: str, tmp_pat
     assert (tmp_path / "out/images/a.png").read_bytes() == PNG
 
 
+def flawed(caption: bytes, body: bytes = BODY) -> bytes:
+    """The answer with a caption in it that nobody escaped."""
+    return reply(body=body.replace(b"A mug", caption))
+
+
+def small() -> bytes:
+    """A picture of so few bytes that it stays in memory."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(PNG)).resize((20, 20)).save(out, "PNG")
+    return out.getvalue()
+
+
+PRINTED = repr({"candidates": [{"content": {"parts": [{"text": "It's a mug"}, PARTS[1]]}}]}).encode()
+FLAWED = {
+    "one quote": flawed(b'A 5" mug'),
+    "a quote and a comma": flawed(b'5", great'),
+    "three quotes": flawed(b'a "b" c" d'),
+    "only a quote": flawed(b'"'),
+    "the end of an object": flawed(b'A 5"} mug'),
+    "what reads as a name": flawed(b'x" : y'),
+    "no opening quote": reply(body=BODY.replace(b'"A mug"', b'A mug"')),
+    "printed by Python": reply(body=PRINTED),
+    "printed by Python, no length": reply(body=PRINTED, length=None),
+    "base64 in quotes": reply(body=BODY.replace(b'"iVBO', b'"\\"iVBO').replace(b'"}}]', b'\\""}}]')),
+    "base64 and nothing else": reply(body=base64.b64encode(PNG)),
+    "a data URL and nothing else": reply(body=b"data:image/png;base64," + base64.b64encode(PNG)),
+    "the picture itself": reply(b"Content-Type: image/png", body=PNG),
+    "the picture itself, no length": reply(b"Content-Type: image/png", body=PNG, length=None),
+    "ten megabytes of blanks": reply(body=b" " * 10_000_000 + BODY),
+}
+
+
+@pytest.mark.parametrize("what", FLAWED)
+@pytest.mark.parametrize("picture", [PNG, small()], ids=["large", "small"])
+async def test_a_picture_is_found_where_the_json_is_none(what: str, picture: bytes, tmp_path: Path) -> None:
+    """However large it is: quotes that nobody escaped, another language's notation, no JSON at all."""
+    answer = FLAWED[what]
+    if picture != PNG:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        body = body.replace(PNG, picture).replace(base64.b64encode(PNG), base64.b64encode(picture))
+        length = None if b"Content-Length" not in head else -1
+        answer = reply(*head.split(b"\r\n")[1 : None if length is None else -1], body=body, length=length)
+    summary, requests = await run(answer, tmp_path)
+    assert (summary.done, requests) == (1, 1)
+    assert (tmp_path / "out/images/a.png").read_bytes() == picture
+
+
+@pytest.mark.parametrize("length", [None, len(PNG)])
+async def test_half_of_a_bare_picture_is_unknown(length: int | None, tmp_path: Path) -> None:
+    """A body that is a picture is whole if the picture is."""
+    summary, _ = await run(reply(body=PNG[:-3000], length=length), tmp_path)
+    assert (summary.done, summary.unknown) == (0, 1)
+    assert any(file.read_bytes() == PNG[:-3000] for file in (tmp_path / "out/rejected").iterdir())
+
+
 UNREADABLE = {
-    "brotli": labelled(b"br", b"\x1b\x03\x00\xf8" + random.Random(2).randbytes(5000)),
-    "zstd": reply(body=b"\x28\xb5\x2f\xfd" + random.Random(3).randbytes(5000)),
+    "damaged brotli": labelled(b"br", brotli.compress(BODY)[:40] + random.Random(2).randbytes(5000)),
+    "damaged zstd": reply(body=b"\x28\xb5\x2f\xfd" + random.Random(3).randbytes(5000)),
+    "lz4": reply(body=b"\x04\x22\x4d\x18" + random.Random(3).randbytes(5000)),
+    "compress": labelled(b"compress", b"\x1f\x9d\x90" + random.Random(3).randbytes(5000)),
+    "a bomb of gzip": labelled(b"gzip", gzip.compress(b'{"a":"' + b"x" * 70_000_000 + b'"}')),
+    "a bomb of brotli": labelled(b"br", brotli.compress(b'{"a":"' + b"x" * 70_000_000 + b'"}', quality=1)),
     "damaged gzip": labelled(b"gzip", gzip.compress(BODY)[:2000] + bytes(500)),
 }
 
@@ -145,8 +221,28 @@ async def test_a_body_that_cannot_be_unpacked_is_kept_as_it_came(what: str, tmp_
     assert summary.failed == 1
     body = answer.partition(b"\r\n\r\n")[2]
     assert any(file.read_bytes() == body for file in (tmp_path / "out/rejected").iterdir())
-    ledger = (tmp_path / "out/ledger.jsonl").read_text()
-    assert "cannot be read: it" in ledger
+    assert "cannot be read: it" in (tmp_path / "out/ledger.jsonl").read_text()
+
+
+PACKINGS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"gzip": gzip.compress,
+    b"br": brotli.compress,
+    b"zstd": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "damaged"])
+@pytest.mark.parametrize("label", PACKINGS)
+async def test_a_packed_answer_keeps_no_key(label: bytes, is_whole: bool, tmp_path: Path) -> None:
+    """An echo of the key is masked where it was unpacked, and the packed bytes that hold it are not kept."""
+    key = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+    noise = base64.b64encode(random.Random(5).randbytes(200_000))
+    packed = PACKINGS[label](b'{"text": "with ' + key.encode() + b'", "more": "' + noise + b'"}')
+    summary, _ = await run(labelled(label, packed if is_whole else packed[:-50_000]), tmp_path)
+    assert summary.failed == 1
+    kept = [file.read_bytes() for file in (tmp_path / "out/rejected").iterdir()]
+    assert any(b"with ***" in data for data in kept)
+    assert not any(packed[:1000] in data for data in kept)
 
 
 async def test_a_picture_that_was_cut_is_no_answer(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ class MemoryFile:
     def close(self) -> None:
         self.closed = True
 
+    def discard(self) -> None:
+        self.closed = True
+        self.data.clear()
+
 
 class MemorySpool:
     """A spool in memory; `root` is where `on_disk` puts its files for code that reads them."""

@@ -232,3 +232,26 @@ def test_skeleton_and_files_together_are_the_answer(tools: Any, value: Any, asci
     skeleton, blobs = strings.finish()
     files = [bytes(file.data) for file in spool.files]
     assert restored(json.loads(skeleton), blobs, files) == json.loads(body)
+
+
+@pytest.mark.parametrize("size", SIZES[:-1])
+@pytest.mark.parametrize("slash", ["/", r"\/"])
+def test_base64_where_no_string_is_goes_to_a_file(tools: Any, slash: str, size: int) -> None:
+    """After a quote too many, strings and what is between them change places; the picture is found all the same."""
+    picture = random.Random(2).randbytes(500_000)
+    data = base64.b64encode(picture).decode().replace("/", slash)
+    body = b'{"text":"a 5" cup"},{"data":"' + data.encode() + b'","mimeType":"image/png"}'
+    skeleton, (blob,), files = fed(tools, body, size)
+    assert files == [picture]
+    assert (blob.is_base64, blob.broken) == (True, None)
+    assert skeleton == b'{"text":"a 5" cup"},{"data":"spool://0","mimeType":"image/png"}'
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size > 1024])
+def test_a_filling_of_white_space_takes_no_room(tools: Any, size: int) -> None:
+    """It stands between tokens, where it means nothing; within a string every blank counts."""
+    blanks = " " * 5000
+    body = ("\n" * 300_000 + '{"a":' + blanks + '"x' + blanks + '"' + "\t\r\n" * 9000 + "}").encode()
+    skeleton, blobs, _ = fed(tools, body, size, skeleton_limit_bytes=10_000)
+    assert (json.loads(skeleton), blobs) == ({"a": "x" + blanks}, ())
+    assert len(skeleton) < 10_000

@@ -16,7 +16,7 @@ from batch.model import Lane
 from batch.providers.answers import interpret_answer
 from batch.providers.base import Answer, Blob, Received
 from batch.providers.links import MOST_LINKS, Link, links_in, web_address
-from batch.providers.picture_places import is_picture_data
+from batch.signatures import begins_as_picture
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
 B64 = base64.b64encode(PNG).decode()
@@ -405,4 +405,4 @@ async def test_whatever_comes_back_is_an_answer_or_a_known_failure(seed: int, pr
 )
 def test_a_picture_is_known_by_its_first_bytes(head: bytes, expected: bool) -> None:
     """Formats of pictures, and nothing else."""
-    assert is_picture_data(head) is expected
+    assert begins_as_picture(head) is expected

@@ -140,6 +140,8 @@ class Held:
 
     def close(self) -> None: ...
 
+    def discard(self) -> None: ...
+
 
 @pytest.mark.parametrize("padding", [0, 1, 2, 30_000])
 def test_masking_leaves_a_pictures_bytes_alone(padding: int) -> None:
