@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batch.errors import StorageError
-from batch.providers.base import Blob, Received
+from batch.providers.base import Blob, Cut, Received
 from batch.store.ballast import Ballast
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
@@ -40,6 +40,23 @@ def test_a_sealed_answer_is_loaded_as_it_was(spool: Spool, make: Any) -> None:
     received, _ = make.receive(spool, b"picture", body=b'{"a":"spool://0"}')
 
     assert again(spool).load() == received
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"flaw": "no gzip"}, {"cut": Cut(code="cut", message="broke off")}, {"seconds": 0.25, "status": 206}]
+)
+def test_everything_that_is_known_of_an_answer_comes_back(spool: Spool, odd: dict[str, Any]) -> None:
+    """What it is judged by does not depend on which run judges it."""
+    writer = spool.new_blob()
+    writer.write(b"no base64")
+    writer.close()
+    blob = Blob(
+        file=writer.file, size_bytes=9, is_base64=False, lead="a", tail="b", broken="at byte 3", decoded_bytes=2
+    )
+    known = {"status": 200, "headers": {"x": "y"}, "body": b"[]\n", "blobs": (blob,), "seconds": 1.5, **odd}
+    spool.seal(Received(**known))
+
+    assert again(spool).load() == Received(**known)
 
 
 def test_an_attempt_without_an_answer_loads_as_none(spool: Spool) -> None:
