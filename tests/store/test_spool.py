@@ -66,6 +66,14 @@ def test_an_attempt_without_an_answer_loads_as_none(spool: Spool) -> None:
     assert again(spool).load() is None
 
 
+def test_an_answer_that_cannot_be_read_ends_the_run(tmp_path: Path, spool: Spool) -> None:
+    """It may hold a picture that was paid for, so it is not taken for unknown."""
+    (tmp_path / "shirt.v2~1.answer").mkdir()
+
+    with pytest.raises(StorageError, match=r"cannot read .*shirt\.v2~1\.answer"):
+        spool.load()
+
+
 def test_an_answer_cut_at_any_byte_does_not_count(tmp_path: Path, spool: Spool, make: Any) -> None:
     """A crash in the middle of the write leaves an attempt that is unknown, not a run that cannot start."""
     make.receive(spool, b"picture", body=b'{"some":"body"}')
