@@ -169,13 +169,14 @@ def test_the_jobs_left_at_the_pace_so_far_decide(spare_seconds: int, near: bool)
 
 @pytest.mark.parametrize(("spare_seconds", "near"), [(0, False), (-1, True)])
 def test_the_pace_is_that_of_the_last_two_hundred_jobs(spare_seconds: int, near: bool) -> None:
-    """A slow beginning is forgotten: after it 199 jobs of one second each, and 100 are left."""
+    """A slow beginning is forgotten: after it one job took 200 seconds and 198 a second each, and 100 are left."""
     clock = FakeClock()
     begun = clock.now()
-    deadline = Deadline(begun + timedelta(seconds=50_000 + 199 + 100 + 960 + spare_seconds), 300, clock)
+    deadline = Deadline(begun + timedelta(seconds=50_000 + 398 + 2 * 100 + 960 + spare_seconds), 300, clock)
     clock.time += 50_000
-    for _ in range(200):
-        deadline.job_ended()
+    deadline.job_ended()
+    clock.time += 199
+    for _ in range(199):
         clock.time += 1
-    clock.time -= 1
+        deadline.job_ended()
     assert deadline.is_near() is near
