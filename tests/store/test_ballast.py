@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from batch.errors import StorageError
+from batch.providers.base import Received
 from batch.store.ballast import BALLAST_BYTES, Ballast
+from batch.store.spool import AttemptSpool
 
 
 @pytest.fixture
@@ -51,6 +53,34 @@ async def test_an_answer_on_its_way_is_kept_and_nothing_new_is_sent(
     assert all(ticket.spool.load() is not None for ticket in tickets)
     with pytest.raises(StorageError, match="the disk is full"):
         await store.begin(make.job("three"), why="new")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_reserve_makes_room_for_an_answer_without_a_picture(tmp_path: Path) -> None:
+    """Its words were paid for, too."""
+    with Ballast(str(tmp_path)) as ballast:
+        spool = AttemptSpool(str(tmp_path), "shirt~1", ballast)
+        received = Received(status=200, headers={}, body=b"words", blobs=(), seconds=1.0)
+        spool.seal(received)
+        assert AttemptSpool(str(tmp_path), "shirt~1", ballast).load() == received
+        assert ballast.was_needed
+
+
+def test_the_reserve_makes_room_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even a name can be written any more."""
+    real = os.open
+
+    def open_while_there_is_room(path: str, flags: int, *args: int) -> int:
+        if flags & os.O_CREAT and list(tmp_path.rglob(".reserve")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, flags, *args)
+
+    with Ballast(str(tmp_path)) as ballast:
+        monkeypatch.setattr(os, "open", open_while_there_is_room)
+        writer = AttemptSpool(str(tmp_path), "shirt~1", ballast).new_blob()
+        writer.write(b"picture")
+        writer.close()
+    assert (tmp_path / "shirt~1.0").read_bytes() == b"picture"
 
 
 def test_no_room_for_the_reserve_is_said_before_anything_is_sent(

@@ -157,6 +157,19 @@ def test_files_of_an_attempt_without_an_answer_serve_the_next(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_of_what_stood_in_a_file_before_is_left_in_the_next(tmp_path: Path, make: Any) -> None:
+    """Not even where what comes is empty."""
+    files = SpareFiles(str(tmp_path))
+    first = Spool(tmp_path, "shirt", 1, files)
+    make.receive(first, body=b"an older answer")
+    first.discard()
+    second = Spool(tmp_path, "shirt", 2, files)
+    second.reserve()
+    for number in range(2):
+        second.new_blob().close()
+        assert (tmp_path / f"shirt~2.{number}").read_bytes() == b""
+
+
 def test_an_answer_that_cannot_be_renamed_keeps_nothing_else(
     tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
