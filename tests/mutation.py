@@ -49,7 +49,7 @@ TESTS: Final = {
     "store.records": ["store/test_store", "test_attempt"],
     "store.spend": ["test_budget"],
     "store.spool": ["store/test_spool", "store/test_ballast"],
-    "store.store": ["store/test_store", "store/test_sync_order", "test_attempt"],
+    "store.store": ["store/test_store", "store/test_store_records", "store/test_sync_order", "test_attempt"],
 }
 _COPIED: Final = ("batch", "tests", "docs", "jobs", "README.md", "pyproject.toml")
 _WORDS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", 5: "not reached"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batch.errors import OutcomeUnknown, Unusable
 from batch.store.durable import copy_durably, give_name, make_folders, replace_file, sync_file
 from batch.store.ledger import LedgerFile, Tail, encode_line
 from batch.store.store import output_folder
@@ -176,3 +177,28 @@ async def test_pictures_of_an_answer_are_durable_before_their_names(
         *("link out/images/hat~1.png", "link out/images/hat.png"),
         *("fsync out/images", "fdatasync out/ledger.jsonl"),
     ]
+
+
+@pytest.mark.parametrize("has_answer", [True, False])
+async def test_what_came_of_an_answer_is_durable_before_its_line(
+    calls: Calls, open_store: Any, make: Any, has_answer: bool
+) -> None:
+    """Kept in rejected/ with its name, also where the outcome is unknown; without an answer nothing is kept."""
+    store, _ = await open_store()
+    errors = (Unusable("text_only", "words"), OutcomeUnknown("cut", "cut"))
+    for number, error in enumerate(errors, start=1):
+        ticket = await store.begin(make.job(), why="new")
+        if has_answer:
+            make.receive(ticket.spool, b"half")
+        calls.take()
+        if isinstance(error, OutcomeUnknown):
+            await store.unknown(ticket, error, make.facts(number))
+        else:
+            await store.reject(ticket, error, make.facts(number), again=True)
+        steps = [call for call in calls.take() if call.split()[0] in ("fsync", "fdatasync", "link")]
+        kept = [
+            *(f"fsync out/spool/shirt~{number}.answer", f"link out/rejected/shirt~{number}.answer"),
+            *(f"fsync out/spool/shirt~{number}.0", f"link out/rejected/shirt~{number}.0"),
+            "fsync out/rejected",
+        ]
+        assert steps == [*(kept if has_answer else []), "fdatasync out/ledger.jsonl"]

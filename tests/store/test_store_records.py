@@ -1,0 +1,278 @@
+"""Lines that the store writes without a request: decisions, shared failures, kept answers, pictures taken over."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.clock import SystemClock
+from batch.errors import OutcomeUnknown, OutputError, StorageError, Unusable
+from batch.model import Decided, Lane, Terms
+from batch.providers.base import Answer, Picture, Received
+from batch.store.history import State
+from batch.store.inspect import BadPicture
+from batch.store.store import FolderToReuse, Store, look_into, machine, output_folder
+
+TERMS = Terms(endpoint="here", model="another", lane=Lane.FLEX)
+
+
+def records(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "ledger.jsonl").read_bytes().splitlines()]
+
+
+def published(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "manifest.jsonl").read_bytes().splitlines()]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+async def bought(store: Store, make: Any, name: str = "shirt", *pictures: bytes) -> None:
+    ticket = await store.begin(make.job(name), why="new")
+    _, answer = make.receive(ticket.spool, *(pictures or (make.picture(),)))
+    await store.keep(ticket, answer, make.facts())
+
+
+async def rejected(store: Store, make: Any, *, usd: float = 0.045, kept: bool = True) -> dict[str, Any]:
+    """An attempt whose kept answer holds two pictures, after a parser found none; returns its `try` record."""
+    ticket = await store.begin(make.job(), why="new", terms=TERMS)
+    if kept:
+        make.receive(ticket.spool, make.picture(color="red"), make.picture())
+    await store.reject(ticket, Unusable("text_only", "words"), make.facts(usd=usd), again=False)
+    return records(store.output)[-2]
+
+
+def interpreted(received: Received) -> Answer:
+    """What today's parser makes of a kept answer: its pictures, a caption and a warning."""
+    pictures = tuple(Picture(blob=blob) for blob in received.blobs)
+    return Answer(pictures=pictures, caption="so it is", warnings=("odd: odd",))
+
+
+async def test_a_note_says_when_and_of_which_run(open_store: Any, out: Path) -> None:
+    """The lines that tell one run from the next."""
+    store, _ = await open_store()
+    await store.note("run", jobs=3)
+    (record,) = records(out)
+    assert (record["t"], record["run"], record["jobs"]) == ("run", "run-1", 3)
+    assert SystemClock().now().isoformat()[:10] == record["at"][:10]
+
+
+@pytest.mark.parametrize(
+    ("decided", "usd", "told"),
+    [(Decided.PAID, 0.123457, ["shirt"]), (Decided.UNPAID, 0.0, []), (Decided.FAILED, 0.0, ["shirt"])],
+)
+async def test_a_decision_on_an_unknown_outcome_is_written_with_its_money(
+    open_store: Any, make: Any, out: Path, decided: Decided, usd: float, told: list[str]
+) -> None:
+    """What was open is spent or free, to the millionth of a dollar; manifest.jsonl says so unless the job is new."""
+    store, _ = await open_store()
+    ticket = await store.begin(make.job(), why="new")
+    await store.unknown(ticket, OutcomeUnknown("cut", "cut"), make.facts())
+
+    await store.resolve("shirt", decided, maybe_usd=0.12345678, note="in the log")
+
+    record = records(out)[-1]
+    assert (record["t"], record["job"], record["att"], record["decided"]) == ("resolve", "shirt", 1, str(decided))
+    assert (record["usd"], record["maybe_usd"], record["note"]) == (usd, 0.123457, "in the log")
+    assert (record["run"], record["at"][:10]) == ("run-1", SystemClock().now().isoformat()[:10])
+    assert [line["id"] for line in published(out)] == told
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_job_shares_the_failure_of_the_one_it_is_equal_to(
+    open_store: Any, make: Any, out: Path, again: bool
+) -> None:
+    """At no cost, under its own name and attempts, and as final as the other one's."""
+    store, _ = await open_store()
+    ticket = await store.begin(make.job(), why="new")
+    await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=again)
+
+    await store.share_failure(make.job("hat"), store.history.of(make.job().key()))
+
+    record = records(out)[-1]
+    assert (record["t"], record["job"], record["of"], record["att"]) == ("copy", "hat", "shirt", 0)
+    assert (record["usd"], record["code"], record["again"], record["run"]) == (0.0, "text_only", again, "run-1")
+    assert record["at"][:10] == SystemClock().now().isoformat()[:10]
+
+
+async def test_a_kept_answer_is_found_with_its_attempt(open_store: Any, make: Any) -> None:
+    """As the attempt was sent; its new files have names of their own."""
+    store, _ = await open_store()
+    tried = await rejected(store, make)
+
+    ticket, received = store.rejected_answer(tried)
+
+    assert received is not None
+    assert len(received.blobs) == 2
+    assert (ticket.job.id, ticket.number, ticket.terms, ticket.attempt_id) == ("shirt", 1, TERMS, "run-1.shirt.1")
+    assert os.path.basename(ticket.spool.new_blob().file) == "shirt~reread~1.0"
+    ticket.spool.discard()
+
+
+async def test_a_kept_answer_that_is_gone_is_none(open_store: Any, make: Any) -> None:
+    """Only its line is left."""
+    store, _ = await open_store()
+    _, received = store.rejected_answer(await rejected(store, make, kept=False))
+    assert received is None
+
+
+async def test_pictures_of_a_kept_answer_become_the_jobs_and_the_answer_stays(
+    open_store: Any, make: Any, out: Path
+) -> None:
+    """Copies are named; the line has the money that was not counted yet, and what was is not counted twice."""
+    store, _ = await open_store()
+    tried = await rejected(store, make)
+    failed = records(out)[-1]
+    kept = {path.name: path.read_bytes() for path in (out / "rejected").iterdir()}
+    ticket, received = store.rejected_answer(tried)
+    assert received is not None
+    answer = interpreted(received)
+
+    done = await store.keep_reread(ticket, answer, failed, usd=0.25, maybe_usd=0.0625)
+
+    record = records(out)[-1]
+    assert (record["t"], record["job"], record["att"], record["was"]) == ("reread", "shirt", 1, "text_only")
+    assert (record["usd"], record["maybe_usd"], record["counted_usd"]) == (0.25, 0.0625, 0.045)
+    assert (record["run"], record["caption"], record["warnings"]) == ("run-1", "so it is", ["odd: odd"])
+    assert record["at"][:10] == SystemClock().now().isoformat()[:10]
+    assert [image["path"] for image in record["images"]] == ["images/shirt~1.png", "images/shirt.png"]
+    assert (out / "images/shirt.png").read_bytes() == kept["shirt~1.1"]
+    assert {path.name: path.read_bytes() for path in (out / "rejected").iterdir()} == kept
+    assert not [name for name in os.listdir(out / "spool") if name.startswith("shirt")]
+    assert (done.job.id, done.attempt.number, done.attempt.cost_usd, done.caption) == ("shirt", 1, 0.25, "so it is")
+    assert (done.images[-1].path, done.warnings) == ("images/shirt.png", ("odd: odd",))
+    assert store.history.of(make.job().key()).state is State.DONE
+    assert published(out)[-1]["id"] == "shirt"
+
+
+async def test_a_picture_is_found_by_its_row_and_by_its_job(open_store: Any, make: Any, out: Path) -> None:
+    """With all that its line says, also from another folder that is only read."""
+    store, stack = await open_store()
+    await bought(store, make)
+    found = store.bought_by(make.job().key())
+    assert (found.folder, found.job_id, found.run, found.caption, found.warnings) == (
+        *(out, "shirt", "run-1", "so it is"),
+        (),
+    )
+    assert [image.path for image in found.images] == ["images/shirt.png"]
+    assert store.bought(0) == found
+    await stack.aclose()
+    assert FolderToReuse(out).bought(0) == found
+
+
+def test_a_folder_without_a_ledger_is_none_to_take_from(tmp_path: Path) -> None:
+    """It may be a typing error."""
+    with pytest.raises(OutputError, match=r"holds no ledger\.jsonl; name the output folder of a run"):
+        FolderToReuse(tmp_path)
+
+
+async def test_a_picture_taken_over_says_from_whom_and_what_it_saved(
+    open_store: Any, make: Any, out: Path, tmp_path: Path
+) -> None:
+    """From this folder and from another one; it costs nothing."""
+    store, _ = await open_store()
+    await bought(store, make)
+    found = store.bought_by(make.job().key())
+    await store.adopt(make.job("hat"), found, why="same", saved_usd=0.1234567)
+    os.rename(out / "images", tmp_path / "images")
+    os.mkdir(out / "images")
+    await store.adopt(make.job("cap"), replace(found, folder=tmp_path), why="reused")
+
+    here, there = records(out)[-2:]
+    assert (here["t"], here["job"], here["why"], here["usd"], here["saved_usd"]) == (
+        *("adopt", "hat", "same", 0.0),
+        0.123457,
+    )
+    assert (here["from"], here["att"], here["caption"]) == ({"job": "shirt", "run": "run-1"}, 0, "so it is")
+    assert (there["from"], there["why"], there["saved_usd"]) == (
+        {"job": "shirt", "run": "run-1", "output": str(tmp_path)},
+        "reused",
+        0.0,
+    )
+    assert (out / "images/cap.png").read_bytes() == (tmp_path / "images/shirt.png").read_bytes()
+
+
+async def test_a_picture_of_another_folder_is_checked_by_its_content(
+    open_store: Any, make: Any, out: Path, tmp_path: Path
+) -> None:
+    """Nobody knows what has happened there; in this one its length is enough."""
+    store, _ = await open_store()
+    await bought(store, make)
+    found = store.bought_by(make.job().key())
+    (tmp_path / "images").mkdir()
+    for folder in (out, tmp_path):
+        (folder / "images/shirt.png").unlink(missing_ok=True)
+        (folder / "images/shirt.png").write_bytes(b"x" * found.images[0].size_bytes)
+    with pytest.raises(BadPicture, match="is not the picture that was bought"):
+        await store.adopt(make.job("cap"), replace(found, folder=tmp_path), why="reused")
+    await store.adopt(make.job("hat"), found, why="same")
+    assert [record["job"] for record in records(out) if record["t"] == "adopt"] == ["hat"]
+
+
+async def test_a_picture_of_ours_is_in_nobodys_way(open_store: Any, make: Any, out: Path) -> None:
+    """What the ledger knows is told apart by its content when the time comes."""
+    store, stack = await open_store()
+    await bought(store, make)
+    await stack.aclose()
+    with output_folder(out) as folder:
+        assert folder.name_in_the_way(make.job()) is None
+        (out / "images/hat.png").write_bytes(b"")
+        assert folder.name_in_the_way(make.job("hat")) == "images/hat.png"
+
+
+async def test_a_spool_that_cannot_be_cleaned_ends_the_run(
+    open_store: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P22: with what was being done."""
+    store, _ = await open_store()
+    (out / "spool/other~1.0").write_bytes(b"")
+
+    def refuse(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError, match="cannot clean the spool: Input/output error"):
+            store.sweep_spool()
+
+
+async def test_how_the_last_run_ended_is_known_only_if_it_did(open_store: Any, out: Path) -> None:
+    """A run that was killed has no end, whatever those before it had."""
+
+    def last_end() -> Any:
+        with output_folder(out) as folder:
+            return folder.last_end()
+
+    for kinds, exit_code in (((), None), (("run",), None), (("end",), 3), (("run",), None), (("end",), 4)):
+        store, stack = await open_store()
+        for kind in kinds:
+            await store.note(kind, exit=exit_code)
+        await stack.aclose()
+        end = last_end()
+        assert (end["exit"] if end is not None else None) == exit_code
+
+
+async def test_looking_into_a_folder_takes_no_lock(open_store: Any, make: Any, out: Path) -> None:
+    """While a run is on there."""
+    store, _ = await open_store()
+    await bought(store, make)
+    with look_into(out) as reading:
+        assert reading.history().of(make.job().key()).state is State.DONE
+    (out.parent / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="is not a folder"):
+        look_into(out.parent / "file")
+
+
+def test_where_a_run_takes_place_is_written_down() -> None:
+    """For a person who compares logs."""
+    assert machine() == {"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()}
