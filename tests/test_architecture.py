@@ -27,6 +27,7 @@ GROUND = (
     "own_load",
     "homes",
     "signatures",
+    "own_files",
 )
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),

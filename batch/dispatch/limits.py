@@ -4,7 +4,7 @@ every quota of the manifest, and what was found by trying. A request takes of al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,8 +23,9 @@ _PROBE_SECONDS: Final = 1.0
 #: in all, after which every quota of a minute is new; whoever is refused still waits for something slower.
 _PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 _LATER_PAUSES_SECONDS: Final = 60.0
-#: Another run looks into the shared counts; that takes less than this.
+#: Another run looks into the shared counts; that takes less than this. If it stands still, pauses double.
 _BUSY_SECONDS: Final = 0.001
+_LONGEST_BUSY_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ class Admission:
         self._slots = Slots(limits.concurrency, limits.requests_per_minute, adaptive=limits.adaptive)
         self._paces: dict[str, Pace] = {}
         self._in_flight = 0
+        self._busy_seconds = _BUSY_SECONDS
+        #: Changes to what is kept that have to wait until no other run looks into it.
+        self._owed: list[Callable[[Kept], None]] = []
         self._opens_at = float("-inf")
         self._closings = 0
         #: Whether anybody was served since the gate last closed, and before that.
@@ -73,7 +77,7 @@ class Admission:
     def take(self, need: Need, model: str) -> Pass | Wait:
         """Take everything at once, or nothing: then how long, and for what.
 
-        Raises `RunStopper` when a day's quota is used up.
+        Raises `RunStopper` when a day's quota is used up, or another run stands still with the shared counts.
         """
         if not self.has_slot:
             return self.no_slot()
@@ -83,7 +87,9 @@ class Admission:
             return Wait(opens_at - now, Waiting(by="gate", until=opens_at))
         with self._tally.borrowed() as kept:
             if kept is None:
-                return Wait(_BUSY_SECONDS)
+                return self._not_lent()
+            self._busy_seconds = _BUSY_SECONDS
+            self._pay(kept)
             room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
             if room.next_day is not None:
                 raise self._day_used_up(room)
@@ -98,6 +104,14 @@ class Admission:
             self._probe_wanted, self._others_at = False, now + _PROBE_SECONDS
         self._in_flight += 1
         return Pass(model, need, now, part)
+
+    def _not_lent(self) -> Wait:
+        if self._tally.stuck:
+            words = f"{self._tally.stuck}; no request goes out that its counts might not allow"
+            raise RunStopper("quotas_held", words, stop_code=ExitCode.TEMPORARY)
+        wait = Wait(self._busy_seconds)
+        self._busy_seconds = min(2 * self._busy_seconds, _LONGEST_BUSY_SECONDS)
+        return wait
 
     def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
         """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
@@ -191,17 +205,29 @@ class Admission:
         return self._paces[model]
 
     def _remember(self, model: str, pace: Pace) -> None:
-        with self._tally.borrowed() as kept:
-            if kept is not None and pace.found is not None:
-                kept.found.pop(model, None)
-                kept.found[model] = round(pace.found, 1)
-                kept.changed = True
+        if (found := pace.found) is not None:
+            self._change(lambda kept: _put_last(kept.found, model, round(found, 1)))
 
     def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:
         tokens = counted_tokens(usage)
         if tokens is None or tokens == out.need.tokens or self._limits.tokens_per_minute is None:
             return
+        self._change(lambda kept: kept.counts.correct(out.part, tokens - out.need.tokens))
+
+    def _change(self, change: Callable[[Kept], None]) -> None:
+        """Change what is kept, now or as soon as it is lent out again."""
+        self._owed.append(change)
         with self._tally.borrowed() as kept:
-            if kept is not None:  # else the estimate stands
-                kept.counts.correct(out.part, tokens - out.need.tokens)
-                kept.changed = True
+            if kept is not None:
+                self._pay(kept)
+
+    def _pay(self, kept: Kept) -> None:
+        owed, self._owed = self._owed, []
+        for change in owed:
+            change(kept)
+            kept.changed = True
+
+
+def _put_last(found: dict[str, float], model: str, per_minute: float) -> None:
+    found.pop(model, None)
+    found[model] = per_minute

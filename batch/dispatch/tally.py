@@ -21,11 +21,14 @@ from typing import Any, Final, Protocol
 from batch.clock import Clock, DayStart, DayStartProblem, timestamp
 from batch.dispatch.quotas import Counts
 from batch.homes import state_home
+from batch.own_files import make_folders, open_to_read, open_to_write, sync_folder
 
 _COPY_BYTES: Final = 16_384
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 #: A lock is held for a fraction of a millisecond; so long it is held only by a process that stands still.
-_BUSY_SECONDS: Final = 2.0
+_HELD_SECONDS: Final = 60.0
+#: After so long it is said what is waited for.
+_SAY_AFTER_SECONDS: Final = 2.0
 _MODELS_REMEMBERED: Final = 50
 
 
@@ -45,7 +48,12 @@ def quotas_folder(environment: Mapping[str, str]) -> Path:
 
 
 class Tally(Protocol):
-    """Lends out what is kept, to one at a time."""
+    """Lends out what is kept, to one at a time.
+
+    `stuck` says, in words, that another process has had it for too long; it is empty until then.
+    """
+
+    stuck: str
 
     def borrowed(self) -> Any:
         """A context that gives `Kept`, or None while another process has it; changes are kept when it ends."""
@@ -56,6 +64,8 @@ class Tally(Protocol):
 
 class OwnTally:
     """Of this process alone."""
+
+    stuck = ""
 
     def __init__(self, kept: Kept | None = None) -> None:
         self._kept = kept or Kept()
@@ -71,7 +81,8 @@ class OwnTally:
 class SharedTally:
     """Of all runs on this machine with the same endpoint and key, in the file `folder/name`.
 
-    If the file cannot be used, `say` hears of it and this process goes on with counts of its own.
+    If the file cannot be used, `say` hears of it and this process goes on with counts of its own. A file that is
+    locked can be used later: what it holds counts until then, so nothing is lent out.
     """
 
     def __init__(
@@ -95,7 +106,9 @@ class SharedTally:
         self._own: OwnTally | None = None
         self._boot = boot_id or _boot_id()
         self._descriptor = -1
-        self._busy_since: float | None = None
+        self.stuck = ""
+        self._held_since: float | None = None
+        self._has_said = False
         #: What the file held when we wrote it last, so that it is read again only if somebody else wrote.
         self._head = b""
         self._number = 0
@@ -142,20 +155,29 @@ class SharedTally:
             self._open()
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            now = self._clock.monotonic()
-            self._busy_since = now if self._busy_since is None else self._busy_since
-            if now - self._busy_since > _BUSY_SECONDS:
-                self._alone(OSError("another process holds it and does not go on"))
-            return self._own is not None
+            self._is_held(self._clock.monotonic())
+            return False
         except OSError as error:
             self._alone(error)
-        self._busy_since = None
+        self._held_since, self._has_said, self.stuck = None, False, ""
         return True
+
+    def _is_held(self, now: float) -> None:
+        self._held_since = now if self._held_since is None else self._held_since
+        words = f"the quotas' file {self._path} is locked by another process"
+        if now - self._held_since > _HELD_SECONDS:
+            self.stuck = f"{words}, which does not go on"
+        elif now - self._held_since > _SAY_AFTER_SECONDS and not self._has_said:
+            self._has_said = True
+            self._say(f"waiting: {words}")
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            make_folders(self._path.parent)
+            is_new = not self._path.exists()
+            self._descriptor = open_to_write(self._path, os.O_RDWR | os.O_CREAT)
+            if is_new:
+                sync_folder(str(self._path.parent))
 
     def _alone(self, error: OSError) -> None:
         self._own = OwnTally(self._kept)
@@ -176,7 +198,8 @@ class SharedTally:
 
     def _former_copies(self, path: Path) -> list[bytes]:
         try:
-            data = path.read_bytes()[: 2 * _COPY_BYTES] if path.is_file() else b""
+            with open_to_read(path) as file:
+                data = file.read(2 * _COPY_BYTES)
         except OSError:
             data = b""
         return [data[:_COPY_BYTES], data[_COPY_BYTES:]]

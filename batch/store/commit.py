@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from batch.store.durable import storage_errors, sync_folder
+from batch.own_files import sync_folder
+from batch.store.durable import storage_errors
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, VERSION, LedgerFile, decode_line, encode_line
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from batch.errors import StorageError
+from batch.own_files import sync_folder
 
 
 def _umask() -> int:
@@ -57,26 +56,6 @@ def write_all(
                 raise
 
 
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable. File systems that cannot sync folders are left alone."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def make_folders(folder: Path, mode: int = 0o700) -> None:
-    """Make a folder with all that lead to it, private and durable: what is synced inside must be found again."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(mode=mode, parents=True, exist_ok=True)
-    for each in reversed(missing):
-        sync_folder(str(each.parent))
-
-
 def sync_file(path: str, mode: int | None = None) -> None:
     """Make a file's bytes durable, and set its permissions if told."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -86,25 +65,6 @@ def sync_file(path: str, mode: int | None = None) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def open_to_read(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
-    """Open a file of ours. A link, or what is no regular file, raises `OSError` and never waits for a writer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    return open(_regular(descriptor, path), "rb", buffering)
-
-
-def open_to_write(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file of ours for writing. A link, or what is no regular file, raises `OSError` and never waits."""
-    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return _regular(os.open(path, flags, mode), path)
-
-
-def _regular(descriptor: int, path: str | os.PathLike[str]) -> int:
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, f"{os.fspath(path)} is not a regular file; move it away")
 
 
 def create_file(path: str) -> int:
@@ -191,6 +151,18 @@ def replace_file(path: str, hidden: str) -> None:
     """Put a written and synced file in another's place, durably."""
     os.replace(hidden, path)
     sync_folder(os.path.dirname(path))
+
+
+def put_in_place(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a small file that may be lost: a reader sees the old one or the new one. Nothing is synced or followed."""
+    hidden = path + ".part"
+    descriptor = create_anew(hidden)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.replace(hidden, path)
 
 
 def forget(path: str) -> None:

@@ -9,7 +9,8 @@ import socket
 from filelock import FileLock, Timeout
 
 from batch.errors import LockedError, OutputError
-from batch.store.durable import storage_errors
+from batch.own_files import open_to_read
+from batch.store.durable import PUBLIC_MODE, put_in_place, storage_errors
 
 
 class OutputLock:
@@ -36,16 +37,17 @@ class OutputLock:
 
     def write_owner(self, run_id: str) -> None:
         """Say who we are to whoever finds the lock taken."""
-        with storage_errors("write the output folder"), open(self._owner, "w", encoding="ascii") as file:
-            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "run": run_id}, file)
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "run": run_id}
+        with storage_errors("write the output folder"):
+            put_in_place(self._owner, json.dumps(owner).encode("ascii"), PUBLIC_MODE)
 
     def release(self) -> None:
         self._lock.release()
 
     def _holder(self) -> str:
         try:
-            with open(self._owner, encoding="ascii") as file:
+            with open_to_read(self._owner) as file:
                 holder = json.load(file)
             return f"process {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError):
             return "its process is not known"

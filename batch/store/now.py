@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from batch.own_files import open_to_read
+from batch.store.durable import put_in_place
+
 NAME: Final = ".now"
 
 
@@ -19,12 +22,8 @@ class NowFile:
 
     def write(self, words: str) -> None:
         """Put the words in place of the last ones; a reader sees the old or the new, never half of one."""
-        hidden = self._path + ".part"
         with suppress(OSError):
-            descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="ascii") as file:
-                json.dump({"limits_now": words}, file)
-            os.replace(hidden, self._path)
+            put_in_place(self._path, json.dumps({"limits_now": words}).encode("ascii"))
 
     def remove(self) -> None:
         for name in (self._path, self._path + ".part"):
@@ -35,7 +34,8 @@ class NowFile:
 def limits_now(output: Path) -> str | None:
     """What a run on this folder said last; None if it said nothing. Of a run that was killed it stays."""
     try:
-        words = json.loads((output / NAME).read_text("ascii"))["limits_now"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with open_to_read(output / NAME) as file:
+            words = json.load(file)["limits_now"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return words if isinstance(words, str) else None

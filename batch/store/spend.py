@@ -24,7 +24,8 @@ from typing import Any
 
 from batch.errors import OutputError, StorageError
 from batch.homes import state_home
-from batch.store.durable import make_folders, storage_errors, sync_folder, write_all
+from batch.own_files import make_folders, sync_folder
+from batch.store.durable import storage_errors, write_all
 from batch.store.ledger import read_records
 
 

@@ -16,9 +16,10 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from batch.errors import StorageError
+from batch.own_files import open_to_read, open_to_write
 from batch.providers.base import Blob, Cut, Received
 from batch.store.ballast import Ballast
-from batch.store.durable import create_anew, forget, open_to_read, storage_errors, write_all
+from batch.store.durable import create_anew, forget, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"
 
@@ -212,7 +213,7 @@ class AttemptSpool:
     def load(self) -> Received | None:
         """The sealed answer of an earlier run, or None if the attempt never got that far, or lost a part of it."""
         try:
-            with open(self._base + ANSWER_SUFFIX, "rb") as file:
+            with open_to_read(self._base + ANSWER_SUFFIX) as file:
                 first, body = file.readline(), file.read()
         except FileNotFoundError:
             return None
@@ -246,9 +247,14 @@ class AttemptSpool:
     def trim(self) -> None:
         """Cut off what an older answer left behind this one's end, before somebody else reads the file."""
         if self._sealed:
-            with open(self._base + ANSWER_SUFFIX, "r+b") as file:
+            path = self._base + ANSWER_SUFFIX
+            with open_to_read(path) as file:
                 first = file.readline()
-                file.truncate(len(first) + json.loads(first)["body_bytes"])
+            descriptor = open_to_write(path, os.O_WRONLY)
+            try:
+                os.ftruncate(descriptor, len(first) + json.loads(first)["body_bytes"])
+            finally:
+                os.close(descriptor)
 
     def discard(self) -> None:
         """Remove this attempt's files: their content stands elsewhere, or was never whole.

@@ -23,10 +23,11 @@ from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
 from batch.oddities import Oddity, warning
+from batch.own_files import sync_folder
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
-from batch.store.durable import claim_name, set_aside, storage_errors, sync_file, sync_folder
+from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
 from batch.store.inspect import EXTENSIONS
 from batch.store.ledger import LedgerFile, read_record

@@ -494,16 +494,55 @@ def _full(*args: object) -> int:
     raise OSError(28, "No space left on device")
 
 
-async def test_a_run_that_stands_still_with_the_lock_stops_nobody(tmp_path: Path) -> None:
-    """A suspended process keeps its lock; after two seconds the others go on by themselves, and say so."""
+async def test_a_request_waits_for_counts_that_are_held_and_takes_of_them(tmp_path: Path) -> None:
+    """A suspended process keeps its lock, and what it counted may be all there is: nothing goes out beside it."""
     said: list[str] = []
     clock = FakeClock()
-    tally = SharedTally(tmp_path / "quotas", "key.quota", clock, said.append)
-    with shared(tmp_path).borrowed():
-        crowd = Crowd(1, tally, clock)
+    crowd = Crowd(1, SharedTally(tmp_path / "quotas", "key.quota", clock, said.append), clock)
+    other = shared(tmp_path)
+    await Crowd(1, other).come(0)
+    with other.borrowed():
+        coming = asyncio.ensure_future(crowd.come(1))
+        await clock.sleep(5)
+        assert not coming.done()
+        assert said == [f"waiting: the quotas' file {tmp_path / 'quotas/key.quota'} is locked by another process"]
+    await coming
+    assert crowd.times == pytest.approx([60.5], abs=0.6)
+
+
+async def test_counts_that_stay_held_end_the_run_for_a_later_one(tmp_path: Path) -> None:
+    """After a minute, with exit 75; not one request has gone out."""
+    clock = FakeClock()
+    crowd = Crowd(1, SharedTally(tmp_path / "quotas", "key.quota", clock, lambda _: None), clock)
+    with shared(tmp_path).borrowed(), pytest.raises(RunStopper, match="locked by another process") as stopped:
         await crowd.come(0)
-    assert 2.0 <= crowd.times[0] < 2.1
-    assert "another process holds it and does not go on" in said[0]
+    assert (stopped.value.code, stopped.value.stop_code) == ("quotas_held", 75)
+    assert (crowd.passed, 1060 <= clock.time < 1062) == ([], True)
+
+
+def test_tokens_that_an_answer_names_while_the_counts_are_held_are_counted_later(tmp_path: Path) -> None:
+    """The estimate was too low: what went out beside it must not be forgotten."""
+    tally = shared(tmp_path)
+    admission = Admission(Limits(tokens_per_minute=10_000), FakeClock(), Recorder(), tally)
+    out = admission.take(Need(tokens=1_000), "m")
+    assert isinstance(out, Pass)
+    with shared(tmp_path).borrowed():
+        admission.leave(out, None, {"totalTokenCount": 9_000})
+    refused = admission.take(Need(tokens=2_000), "m")
+    assert isinstance(refused, Wait)
+    assert refused.waiting == Waiting(by="tokens_per_minute", most=10_000)
+
+
+def test_the_shared_folder_and_the_files_name_in_it_are_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day's count must outlive a power cut that comes after it was written out; the name is synced once."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    for _ in range(2):
+        with shared(tmp_path).borrowed() as kept:
+            assert kept is not None
+    assert synced == [str(tmp_path), str(tmp_path / "quotas")]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from batch.errors import StorageError
+from batch.own_files import sync_folder
 from batch.store.durable import (
     claim_name,
     create_anew,
@@ -24,7 +25,6 @@ from batch.store.durable import (
     set_aside,
     storage_errors,
     sync_file,
-    sync_folder,
     write_all,
 )
 

@@ -253,7 +253,7 @@ def test_a_pipe_in_the_ledgers_place_is_an_error_and_no_wait(tmp_path: Path) -> 
     """Reading it would never end."""
     os.mkfifo(tmp_path / "ledger.jsonl")
 
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(OSError, match="is a FIFO; move it away"):
         list(read_records(tmp_path / "ledger.jsonl"))
 
 
