@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from batch.model import Decided, job_key
 from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
 from batch.store.history import JobHistory, State
+from batch.store.inspect import BadPicture
 from batch.store.ledger import read_records
 from batch.store.records import job_of, terms_of
 from batch.store.store import Store, Ticket, output_folder
@@ -54,7 +56,7 @@ async def reread(output: Path, provider: Provider, clock: Clock, *, dry_run: boo
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
     with output_folder(output) as folder:
         kept = _Kept(output)
-        if folder.history.open or not kept.answers:
+        if folder.history.open or not (kept.answers or kept.found_before):
             reason = "a run did not come to its end; run again first"
             return [_row(failed, "aside", reason) for _, failed in kept.answers]
         run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -67,18 +69,22 @@ class _Kept:
 
     `answers` are the `try` record of each and the `fail` or `unk` record, `copies` the records of jobs that failed
     because another did, by that one's id. `decided` says what a person decided on an unknown outcome, by attempt.
+    `found_before` are jobs with copies whose pictures an earlier command found; it may have died before it gave them to
+    all.
     """
 
     def __init__(self, output: Path) -> None:
         failed: dict[tuple[str, int], dict[str, Any]] = {}
         self.copies: dict[str, list[dict[str, Any]]] = {}
         self.decided: dict[tuple[str, int], str] = {}
+        read_again = set()
         for record in _records(output):
             attempt = record["job"], record["att"]
             if record["t"] in ("fail", "unk") and record.get("kept"):
                 failed[attempt] = record
             elif record["t"] == "reread":
                 failed.pop(attempt, None)
+                read_again.add(record["job"])
             elif record["t"] == "copy":
                 self.copies.setdefault(record["of"], []).append(record)
             elif record["t"] == "resolve" and record["decided"] in (Decided.PAID, Decided.UNPAID):
@@ -89,6 +95,7 @@ class _Kept:
             for record in _records(output)
             if record["t"] == "try" and (record["job"], record["att"]) in failed
         }
+        self.found_before = [job for job in self.copies if job in read_again]
         self.answers = [(tried[attempt], failed[attempt]) for attempt in reversed(failed) if attempt in tried]
 
 
@@ -99,6 +106,8 @@ def _records(output: Path) -> Iterator[dict[str, Any]]:
 async def _looks(
     store: Store, kept: _Kept, provider: Provider, clock: Clock, *, dry_run: bool
 ) -> AsyncIterator[Reread]:
+    for job in kept.found_before if not dry_run else ():
+        await _share(store, kept.copies[job])
     for tried, failed in kept.answers:
         money = _money(tried, failed, kept.decided.get((failed["job"], failed["att"])))
         found = await _look(store, tried, failed, money, provider, clock, dry_run=dry_run)
@@ -115,7 +124,8 @@ async def _share(store: Store, copies: Sequence[dict[str, Any]]) -> None:
         of = store.history.of(job_key(copy["of"]))
         if not past.versions and past.state in _MAY_BECOME_DONE and past.spec == of.bought_spec:
             picture = store.bought_by(job_key(copy["of"]))
-            await store.adopt(job, picture, why="same", saved_usd=load_prices({}).attempt_usd(job))
+            with suppress(BadPicture):  # its file may be gone since: the copy stays as it was
+                await store.adopt(job, picture, why="same", saved_usd=load_prices({}).attempt_usd(job))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,6 +144,23 @@ async def test_jobs_that_failed_with_it_share_the_picture(bench: Bench) -> None:
 
 
 @LOST
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_picture_is_shared_although_an_earlier_command_died_before_it(bench: Bench, is_deleted: bool) -> None:
+    """The next one gives it to the copies that have none, as long as it is there."""
+    twins = [*JOBS, {"id": "twin", "prompt": "a lost cup"}]
+    await bench.run(twins, retry=ONCE, dedupe=True)
+    hold(bench.output, HOLDING)
+    await again(bench)
+    ledger = bench.output / "ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))  # the twin's adoption
+    (bench.output / "images/twin.png").unlink()
+    if is_deleted:
+        (bench.output / "images/lost.png").unlink()
+    assert await again(bench) == []
+    assert (bench.output / "images/twin.png").exists() is not is_deleted
+
+
+@LOST
 async def test_an_answer_that_is_gone_or_damaged_is_said_so(bench: Bench) -> None:
     """It may be deleted by hand; what is left must not be taken for an answer."""
     await bench.run(JOBS, retry=ONCE)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from batch.store.durable import claim_name, create_anew, forget, storage_errors, sync_folder, write_all
+from batch.own_files import sync_folder
+from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
 from batch.store.ledger import Line, Tail, decode_line, read_ledger, without_rest
 from batch.store.spool import attempt_stem
 
@@ -100,6 +101,8 @@ class _Found:
     open_stems: dict[str, str] = field(default_factory=dict)
     bought: set[str] = field(default_factory=set)
     is_mixed: bool = False
+    #: Whether the output folder's ledger is the new one already, of a move that died.
+    is_parted: bool = True
 
 
 def move_away(output: Path) -> Path:
@@ -117,7 +120,7 @@ def move_away(output: Path) -> Path:
             claim_name(source, target)
         for name in _FOLDERS:
             sync_folder(str(folder / name))
-        if found.is_mixed:
+        if found.is_mixed and not found.is_parted:
             claim_name(str(output / _LEDGER), str(folder / "ledger.whole.jsonl"))
         os.replace(folder / f"{_LEDGER}.part", folder / _LEDGER)
         sync_folder(str(folder))
@@ -169,6 +172,7 @@ def _split(output: Path, folder: Path) -> _Found:
         known = drawn.last_n
         for raw, line in _raw_lines(output / _LEDGER):
             if is_of_rehearsal(line):
+                found.is_parted = False
                 if line.n > known:
                     drawn.write(raw, line.n)
                 _note(found, line, raw)
@@ -210,7 +214,7 @@ def _note(found: _Found, line: Line, raw: bytes) -> None:
         found.open_stems[line.job] = attempt_stem(line.job, line.att)
     elif line.job:
         found.open_stems.pop(line.job, None)
-    if line.t in PICTURED or line.t == "fail":
+    if line.t in (*PICTURED, "fail", "unk"):
         record: dict[str, Any] = json.loads(raw)
         for image in record.get("images", ()):
             found.pictures[image["path"]] = image["bytes"], image["sha256"]

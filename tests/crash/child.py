@@ -1,7 +1,7 @@
 """One run of a batch in a process of its own, with a fault in it: `python -m tests.crash.child MANIFEST OUT [FAULT]`.
 
 Says `done ID` on stdout for every job the moment the run reports it, and at the end `counts {...}`. The exit code
-is the one the command line would have given.
+is the one the command line would have given. The word `reread` instead of a manifest is that command.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from tests.crash.injector import Fault, Injector
 
+REREAD = "reread"
 _write = os.write
 
 
@@ -20,28 +23,46 @@ def say(text: str) -> None:
     _write(1, text.encode() + b"\n")
 
 
-def main(manifest: str, output: str, fault: str = "") -> int:
-    injector = Injector(output, Fault.parse(fault) if fault else None)
-
+def prepared(manifest: str, output: str, said: Callable[[str], None]) -> Callable[[], tuple[int, str]]:
+    """What is to be done, with everything imported; it returns the exit code and why."""
     from batch.errors import BatchError
     from batch.events import Listener
     from batch.model import Done, Outcome
+    from batch.opening import read_again
     from batch.runner import run
 
     class Sayer(Listener):
         def job_ended(self, outcome: Outcome, in_flight: int) -> None:
             if isinstance(outcome, Done):
-                say(f"done {outcome.job.id}")
+                said(outcome.job.id)
 
+    def work() -> tuple[int, str]:
+        try:
+            if manifest == REREAD:
+                for each in asyncio.run(read_again(Path(output), base_url=None, dry_run=False)):
+                    if each.found == "done":
+                        said(each.job)
+                return 0, REREAD
+            summary = asyncio.run(run(manifest, output=output, listener=Sayer()))
+            return summary.exit, summary.reason
+        except BatchError as error:
+            return int(error.exit_code), str(error)
+
+    return work
+
+
+def main(manifest: str, output: str, fault: str = "") -> int:
+    injector = Injector(output, Fault.parse(fault) if fault else None)
+    work = prepared(manifest, output, lambda job: say(f"done {job}"))
     injector.install()
-    try:
-        summary = asyncio.run(run(manifest, output=output, listener=Sayer()))
-        code, reason = summary.exit, summary.reason
-    except BatchError as error:
-        code, reason = int(error.exit_code), str(error)
+    code, reason = work()
+    tell(injector, code, reason)
+    return code
+
+
+def tell(injector: Injector, code: int, reason: str) -> None:
     say("counts " + json.dumps(injector.counts))
     say(f"end {code} {'hit' if injector.committed else 'missed'} {reason}")
-    return code
 
 
 if __name__ == "__main__":

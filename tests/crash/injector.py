@@ -15,6 +15,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ KINDS: Final = {
     "fdatasync": ("fdatasync",),
     "rename": ("rename", "replace"),
     "link": ("link",),
+    "mkdir": ("mkdir",),
     "unlink": ("unlink", "remove"),
     "ftruncate": ("ftruncate",),
     "close": ("close",),
@@ -110,7 +112,8 @@ class Injector:
         is_first, self.committed = not self.committed, True
         if fault.action == "KILL":
             if fault.when == "after":
-                call(first, *args, **kwargs)
+                with suppress(OSError):  # a folder that is there already, a file that is gone
+                    call(first, *args, **kwargs)
             _kill(os.getpid(), signal.SIGKILL)
         if fault.lasting and fault.kind == "write" and is_first and len(args[0]) > 1:
             return call(first, args[0][: len(args[0]) // 2])

@@ -16,6 +16,8 @@ from PIL import Image
 
 Record = dict[str, Any]
 Attempt = tuple[str, int]
+#: Kinds of lines after which a job has a picture.
+PICTURED = ("done", "adopt", "reread")
 
 
 @dataclass
@@ -102,10 +104,10 @@ class State:
 
 def after_crash(state: State, said: list[str], concurrency: int) -> list[str]:
     """What is wrong in the moment after the crash. Promises P1, P2, P3, P5 and P7."""
-    wrong = [*whole_pictures(state), *done_files(state)]
+    wrong = [*whole_pictures(state), *done_files(state), *kept_answers(state)]
     if state.ledger.broken_inside:
         wrong.append("P7: a damaged line with whole lines after it")
-    done = {record["job"] for record in state.ledger.of("done", "adopt")}
+    done = {record["job"] for record in state.ledger.of(*PICTURED)}
     wrong += [f"P3: {job} was said to be done and is not in the ledger" for job in said if job not in done]
     attempts, ended, sealed = state.attempts(), state.ended(), state.sealed()
     lost = 0
@@ -120,15 +122,53 @@ def after_crash(state: State, said: list[str], concurrency: int) -> list[str]:
     return wrong
 
 
+def after_cut(state: State, said: list[str], concurrency: int) -> list[str]:
+    """What a power cut must not do. Promises P1, P2, P3, P5 and P7, and what a `fail` line says is kept is kept."""
+    ledger = state.ledger
+    wrong = [*whole_pictures(state), *done_files(state), *kept_answers(state)]
+    done = {record["job"] for record in ledger.of(*PICTURED)}
+    wrong += [f"P3: {job} was said to be done and is not in the ledger" for job in said if job not in done]
+    if ledger.broken_inside or (ledger.tail and not ledger.records):
+        wrong.append("P7: the ledger is damaged by more than a torn end")
+    attempts, ended = state.attempts(), state.ended()
+    charged = [entry["client_request_id"] for entry in state.billed]
+    wrong += [f"P5: {each} was charged and has no try line" for each in charged if each not in attempts]
+    lost = sum(each in attempts and attempts[each] not in ended for each in charged)
+    if lost > concurrency:
+        wrong.append(f"P5: {lost} charged requests have no end, more than {concurrency} in flight")
+    return wrong
+
+
 def done_files(state: State) -> list[str]:
     """P1: what a done line names is there and is what it says."""
     wrong = []
-    for record in state.ledger.of("done", "adopt"):
+    for record in state.ledger.of(*PICTURED):
         for image in record["images"]:
             path = state.output / image["path"]
             data = path.read_bytes() if path.exists() else b""
             if len(data) != image["bytes"] or hashlib.sha256(data).hexdigest() != image["sha256"]:
                 wrong.append(f"P1: {image['path']} is not what the ledger says")
+    return wrong
+
+
+def kept_answers(state: State) -> list[str]:
+    """What a line says is kept in rejected/ is there and whole: it was paid for."""
+    wrong = []
+    for name in [name for record in state.ledger.of("fail", "unk") for name in record.get("kept", ())]:
+        path = state.output / "rejected" / name
+        if not path.exists():
+            wrong.append(f"P4: rejected/{name} is gone")
+        elif path.suffix == ".answer":
+            head, _, body = path.read_bytes().partition(b"\n")
+            try:
+                told = json.loads(head)
+                sizes = [(each["file"], each["size_bytes"]) for each in told["blobs"]]
+                whole = len(body) == told["body_bytes"] and all(
+                    (path.parent / file).stat().st_size == size for file, size in sizes
+                )
+            except (ValueError, OSError):
+                whole = False
+            wrong += [] if whole else [f"P4: rejected/{name} is not whole"]
     return wrong
 
 
@@ -150,7 +190,7 @@ def whole_pictures(state: State) -> list[str]:
 
 def after_resume(before: State, prefix: bytes, after: State, expected: dict[str, str]) -> list[str]:
     """What is wrong once a plain run has gone on. Promises P1, P2, P4, P6, P8, P10 and P11."""
-    wrong = [*whole_pictures(after), *done_files(after), *resends(after), *balance(after)]
+    wrong = [*whole_pictures(after), *done_files(after), *kept_answers(after), *resends(after), *balance(after)]
     if not (after.output / "ledger.jsonl").read_bytes().startswith(prefix):
         wrong.append("P8: the ledger's beginning has changed")
     ended, tries = after.ended(), Counter(record["job"] for record in after.ledger.of("try"))
@@ -233,4 +273,4 @@ def final_set(state: State, expected: dict[str, str]) -> list[str]:
 
 
 def _bought(state: State) -> Counter[str]:
-    return Counter(record["job"] for record in state.ledger.of("done", "adopt"))
+    return Counter(record["job"] for record in state.ledger.of(*PICTURED))

@@ -1,12 +1,15 @@
 """The power-cut sweep: what was not synced may be gone, and nothing that was promised may go with it.
 
-    python -m tests.crash.power                  every sync of a batch, judged, and a run that goes on from each
+    python -m tests.crash.power                  every sync, judged, and a command that goes on from each
     python -m tests.crash.power --random 20      more of the states that a file system may choose
+    python -m tests.crash.power --faults         each sync, write and name fails, and then the power is cut
+    python -m tests.crash.power --scenarios reread
 
-A real run against the simulator writes down every file operation (`tests/crash/record.py`). For a power cut after each
-sync, folders are made as a file system may leave them: what was synced is there; of the rest, each name and each write
-is there or not, or is there in part, or as zeros. A file's sync keeps its bytes and not its name; a folder's keeps its
-names. What no state holds: a write with a hole in it and its end whole.
+A batch, a rehearsal that makes room for one, and `reread` are tried (`tests/crash/scenarios.py`). A real run at the
+simulator writes down every file operation (`tests/crash/record.py`). For a power cut after each sync, folders are made
+as a file system may leave them: what was synced is there; of the rest, each name and each write is there or not, or is
+there in part, or as zeros. A file's sync keeps its bytes and not its name; a folder's keeps its names. What no state
+holds: a write with a hole in it and its end whole.
 """
 
 from __future__ import annotations
@@ -27,25 +30,20 @@ from random import Random
 from typing import Any, Final
 
 from tests.crash import oracle
-from tests.crash.sweep import (
-    CONCURRENCY,
-    ENVIRONMENT,
-    EXIT,
-    EXPECTED,
-    ROOT,
-    Provider,
-    plain_run,
-    provider,
-    say,
-    write_manifest,
-)
+from tests.crash.forked import forked
+from tests.crash.injector import Fault
+from tests.crash.scenarios import SCENARIOS, Scenario, scenario
+from tests.crash.sweep import ENVIRONMENT, EXIT, ROOT, Ran, error_ending, provider, say
 
 Event = tuple[Any, ...]
-#: What becomes of an operation that was not synced: it took place, it did not, half of its bytes, or zeros.
+#: What becomes of an operation that was not synced: it took place, it did not, half of its bytes, all but the last, or
+#: zeros.
 Fate = str
 Choice = Callable[[Event], Fate]
 _NAMING: Final = ("create", "rename", "unlink", "mkdir")
 _OUT: Final = "work/out"
+#: The kinds of calls that fail before the power does, and how.
+FAILING: Final = {"fsync": "EIO", "fdatasync": "EIO", "write": "ENOSPC", "rename": "EIO", "link": "EIO"}
 
 
 def choices(number_of_random: int) -> Iterator[tuple[str, Callable[[], Choice]]]:
@@ -61,7 +59,9 @@ def choices(number_of_random: int) -> Iterator[tuple[str, Callable[[], Choice]]]
 
 def _random(seed: int) -> Choice:
     random = Random(seed)
-    return lambda event: random.choice(("keep", "drop") if event[0] in _NAMING else ("keep", "drop", "half", "zero"))
+    return lambda event: random.choice(
+        ("keep", "drop") if event[0] in _NAMING else ("keep", "drop", "half", "short", "zero")
+    )
 
 
 @dataclass
@@ -70,10 +70,12 @@ class Recording:
 
     events: list[Event]
     billed: list[oracle.Record]
+    ran: Ran
 
     def sync_points(self) -> list[int]:
         """How many events there are before and after each sync."""
-        syncs = [number for number, event in enumerate(self.events) if event[0].startswith("sync")]
+        begin = self.events.index(("begin", ""))
+        syncs = [number for number, event in enumerate(self.events) if event[0].startswith("sync") and number > begin]
         return sorted({*syncs, *(number + 1 for number in syncs), len(self.events)})
 
     def until(self, count: int) -> tuple[list[str], list[oracle.Record]]:
@@ -84,20 +86,30 @@ class Recording:
         return [event[1] for event in past if event[0] == "said"], billed
 
 
-def record(manifest: Path, folder: Path, simulator: Provider, root: Path = ROOT) -> Recording:
-    """Run the batch once, with the package that lies in `root`."""
+def record(tried: Scenario, folder: Path, root: Path = ROOT, fault: Fault | None = None) -> Recording:
+    """Let the command run once, with the package that lies in `root`."""
     (folder / "work").mkdir()
-    before = len(simulator.entries())
-    command = [sys.executable, "-m", "tests.crash.record", str(manifest), str(folder / _OUT), str(folder / "log")]
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
-    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == EXIT, ended.stderr
+    tried.prepare(folder / _OUT)
+    before = len(tried.simulator.entries())
+    words = [tried.manifest, str(folder / _OUT), str(folder / "log"), *([] if fault is None else [str(fault)])]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.crash.record", *words],
+        cwd=root,
+        env={**ENVIRONMENT, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (folder / "log").exists(), ended.stderr
+    assert fault is not None or ended.returncode in (0, EXIT), ended.stderr
     events = pickle.loads((folder / "log").read_bytes())
-    return Recording(events, simulator.entries()[before:])
+    ran = Ran(ended.returncode, ended.stdout.splitlines(), ended.stderr)
+    return Recording(events, tried.simulator.entries()[before:], ran)
 
 
 def synced(events: Sequence[Event]) -> list[bool]:
-    """For each event, whether a later one made it durable."""
+    """For each event, whether a later one made it durable. A sync that failed takes what it was for out of reach."""
     files: set[int] = set()
     folders: set[str] = set()
     found = []
@@ -106,6 +118,10 @@ def synced(events: Sequence[Event]) -> list[bool]:
             files.add(event[1])
         elif event[0] == "sync folder":
             folders.add(event[1])
+        elif event[0] == "failed file":
+            files.discard(event[1])
+        elif event[0] == "failed folder":
+            folders.discard(event[1])
         is_name = event[0] in _NAMING
         found.append(os.path.dirname(event[1]) in folders if is_name else event[1] in files)
     return found[::-1]
@@ -149,40 +165,22 @@ def _name(names: dict[str, int], event: Event) -> None:
 def _write(content: bytearray, at: int, data: bytes, fate: Fate) -> None:
     if fate == "drop":
         return
-    data = {"keep": data, "half": data[: len(data) // 2], "zero": bytes(len(data))}[fate]
+    data = {"keep": data, "half": data[: len(data) // 2], "short": data[:-1], "zero": bytes(len(data))}[fate]
     content.extend(bytes(max(0, at - len(content))))
     content[at : at + len(data)] = data
 
 
-def after_cut(state: oracle.State, said: list[str]) -> list[str]:
-    """What a power cut must not do. Promises P1, P2, P3, P5 and P7."""
-    ledger = state.ledger
-    wrong = [*oracle.whole_pictures(state), *oracle.done_files(state)]
-    done = {entry["job"] for entry in ledger.of("done", "adopt")}
-    wrong += [f"P3: {job} was said to be done and is not in the ledger" for job in said if job not in done]
-    if ledger.broken_inside or (ledger.tail and not ledger.records):
-        wrong.append("P7: the ledger is damaged by more than a torn end")
-    attempts, ended = state.attempts(), state.ended()
-    charged = [entry["client_request_id"] for entry in state.billed]
-    wrong += [f"P5: {each} was charged and has no try line" for each in charged if each not in attempts]
-    lost = sum(each in attempts and attempts[each] not in ended for each in charged)
-    if lost > CONCURRENCY:
-        wrong.append(f"P5: {lost} charged requests have no end, more than {CONCURRENCY} in flight")
-    return wrong
-
-
 @dataclass
 class PowerBench:
-    """A recording, and a folder in which its states are made and judged."""
+    """A scenario's recording, and a folder in which its states are made and judged."""
 
     folder: Path
-    manifest: Path
-    simulator: Provider
+    scenario: Scenario
     recording: Recording
     _made: int = field(default=0)
 
     def try_state(self, count: int, choose: Choice, *, resume: bool) -> list[str]:
-        """What is wrong if the power is cut after so many events, at once and after a run that goes on."""
+        """What is wrong if the power is cut after so many events, at once and after the command was typed again."""
         self._made += 1
         root = self.folder / f"state-{self._made}"
         (root / "work").mkdir(parents=True)
@@ -190,50 +188,89 @@ class PowerBench:
         leave(self.recording.events[:count], choose, root / "work")
         output = root / _OUT
         said, billed = self.recording.until(count)
-        wrong = after_cut(oracle.State.read(output, billed), said)
+        wrong = self.scenario.interrupted(output, billed, said, power=True)
         if resume and not wrong:
-            wrong = self._resumed(output, billed)
+            wrong = self.scenario.resumed(output, billed)
         shutil.rmtree(root)
         return wrong
 
-    def _resumed(self, output: Path, billed: list[oracle.Record]) -> list[str]:
-        """P1, P2, P6, P10, P11: what was sealed is used as it came or not at all, and everything comes to its end."""
-        before = len(self.simulator.entries())
-        resumed = plain_run(self.manifest, output)
-        if resumed.code != EXIT:
-            return [f"the next run ended with {resumed.code}: {resumed.errors[-800:]}"]
-        state = oracle.State.read(output, billed + self.simulator.entries()[before:])
-        checks = (oracle.whole_pictures, oracle.done_files, oracle.resends, oracle.balance)
-        wrong = [words for check in checks for words in check(state)]
-        return wrong + oracle.final_set(state, EXPECTED)
-
     def sweep(self, number_of_random: int, *, resume: Sequence[str] = (), every: int = 1) -> Iterator[tuple[str, str]]:
-        """Every wrong thing, with where it was. `resume` names the states from which a run goes on."""
-        points = self.recording.sync_points()[::every]
-        for count in points:
+        """Every wrong thing, with where it was. `resume` names the states from which the command goes on."""
+        for count in self.recording.sync_points()[::every]:
             for name, choose in choices(number_of_random):
                 for words in self.try_state(count, choose(), resume=name in resume):
                     yield f"after {count} operations, {name} of the rest kept", words
 
 
+def try_fault(
+    scenario: Scenario, folder: Path, fault: Fault, number_of_random: int, *, resume: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """P22: a call fails, and the power is cut when the command has ended. What failed to be synced is gone for good."""
+    folder.mkdir()
+    recording = record(scenario, folder, fault=fault)
+    ended = len(oracle.read_ledger(folder / _OUT).of("try")) == len(oracle.State.read(folder / _OUT, []).ended())
+    for words in error_ending(fault, recording.ran, all_ended=ended):
+        yield str(fault), words
+    bench = PowerBench(folder, scenario, recording)
+    for name, choose in choices(number_of_random):
+        for words in bench.try_state(len(recording.events), choose(), resume=name in resume):
+            yield f"{fault}, {name} of the rest kept", words
+    shutil.rmtree(folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.power", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS), help="what is interrupted, with commas between")
     parser.add_argument("--random", type=int, default=5, metavar="N", help="random states at each sync")
+    parser.add_argument("--resumed", type=int, metavar="N", help="go on from so many of the states at each sync")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try only every N-th point")
+    parser.add_argument("--faults", action="store_true", help="fail each sync, write and name, and cut the power then")
     options = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="power-") as temporary:
-        folder = Path(temporary)
-        with provider(folder) as simulator:
-            manifest = write_manifest(folder, simulator.base_url)
-            bench = PowerBench(folder, manifest, simulator, record(manifest, folder, simulator))
-            names = [name for name, _ in choices(options.random)]
-            points = len(bench.recording.sync_points()[:: options.every])
-            wrong = list(bench.sweep(options.random, resume=names, every=options.every))
-    for where, words in wrong:
-        say(f"  {where}: {words}")
-    say(f"{points} points, {points * len(names)} states in {time.monotonic() - started:.0f} s: {len(wrong)} wrong")
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="power-") as temporary, provider(Path(temporary)) as simulator:
+        for name in options.scenarios.split(","):
+            folder = Path(temporary) / name
+            tried = scenario(name, folder, simulator, forked)
+            wrong += (_all_faults if options.faults else _all_points)(tried, folder, options)
     return 1 if wrong else 0
+
+
+def _all_points(tried: Scenario, folder: Path, options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    bench = PowerBench(folder, tried, record(tried, folder))
+    names = [name for name, _ in choices(options.random)]
+    points = len(bench.recording.sync_points()[:: options.every])
+    wrong = _told(bench.sweep(options.random, resume=names[: options.resumed], every=options.every))
+    seconds = time.monotonic() - started
+    say(f"{tried.name}: {points} points, {points * len(names)} states in {seconds:.0f} s: {wrong} wrong")
+    return wrong
+
+
+def _all_faults(tried: Scenario, folder: Path, options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    counts = record(tried, folder).ran.counts
+    faults = [
+        Fault(kind, number, "before", action, lasting)
+        for kind, action in FAILING.items()
+        for number in range(1, counts.get(kind, 0) + 1, options.every)
+        for lasting in (False, True)
+    ]
+    names = [name for name, _ in choices(options.random)]
+    wrong = sum(
+        _told(try_fault(tried, folder / f"fault-{number}", fault, options.random, resume=names[: options.resumed]))
+        for number, fault in enumerate(faults)
+    )
+    seconds = time.monotonic() - started
+    say(f"{tried.name}: {len(faults)} faults, {len(faults) * len(names)} states in {seconds:.0f} s: {wrong} wrong")
+    return wrong
+
+
+def _told(found: Iterator[tuple[str, str]]) -> int:
+    number = 0
+    for where, words in found:
+        number += 1
+        say(f"  {where}: {words}")
+    return number
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""One undisturbed run that writes down every file operation: `python -m tests.crash.record MANIFEST OUT LOG`.
+"""A run that writes down every file operation: `python -m tests.crash.record MANIFEST OUT LOG [FAULT]`.
 
-LOG is a pickled list of events, in the order they took effect. What they mean: `tests/crash/power.py`.
+LOG is a pickled list of events, in the order they took effect. What they mean: `tests/crash/power.py`. What lay in
+OUT's folder before comes first, synced, up to the event `begin`. MANIFEST and FAULT: `tests/crash/child.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import re
@@ -13,7 +13,11 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from tests.crash.child import prepared, tell
+from tests.crash.injector import Fault, Injector
 
 Event = tuple[Any, ...]
 _REQUEST_ID = re.compile(rb"x-client-request-id: (\S+)\r\n", re.IGNORECASE)
@@ -32,6 +36,20 @@ class Recorder:
         self._positions: dict[int, int] = {}
         self._made = 0
         self.events: list[Event] = []
+        self._note_what_is_there()
+
+    def _note_what_is_there(self) -> None:
+        for path in sorted(Path(self._root).rglob("*")):
+            name = self._path(path)
+            if path.is_dir():
+                self.events.append(("mkdir", name))
+                continue
+            self._made += 1
+            self._named[name] = self._made
+            created = ("create", name, self._made), ("data", self._made, 0, path.read_bytes())
+            self.events += [*created, ("sync file", self._made)]
+        folders = {os.path.dirname(event[1]) for event in self.events if event[0] in ("mkdir", "create")}
+        self.events += [*(("sync folder", folder) for folder in sorted(folders)), ("begin", "")]
 
     def install(self) -> None:
         notes: dict[str, Callable[..., None]] = {
@@ -60,7 +78,12 @@ class Recorder:
     def _wrapped(self, call: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
-                result = call(*args, **kwargs)
+                try:
+                    result = call(*args, **kwargs)
+                except OSError:
+                    if call.__name__ in ("fsync", "fdatasync"):
+                        self._on_failed_sync(args[0])
+                    raise
                 note(result, *args)
                 return result
 
@@ -101,6 +124,12 @@ class Recorder:
             name, file = self._opened[descriptor]
             self.events.append(("sync file", file) if file else ("sync folder", name))
 
+    def _on_failed_sync(self, descriptor: int) -> None:
+        """The kernel forgets what it could not write: no later sync makes it durable."""
+        if descriptor in self._opened:
+            name, file = self._opened[descriptor]
+            self.events.append(("failed file", file) if file else ("failed folder", name))
+
     def _on_cut(self, _: None, descriptor: int, size: int) -> None:
         if descriptor in self._opened:
             self.events.append(("cut", self._opened[descriptor][1], size))
@@ -134,23 +163,17 @@ class Recorder:
             self.events.append(("sent", found.decode("ascii")))
 
 
-def main(manifest: str, output: str, log: str) -> int:
+def main(manifest: str, output: str, log: str, fault: str = "") -> int:
     recorder = Recorder(os.path.dirname(output))
-
-    from batch.events import Listener
-    from batch.model import Done, Outcome
-    from batch.runner import run
-
-    class Sayer(Listener):
-        def job_ended(self, outcome: Outcome, in_flight: int) -> None:
-            if isinstance(outcome, Done):
-                recorder.say(outcome.job.id)
-
+    injector = Injector(output, Fault.parse(fault) if fault else None)
+    work = prepared(manifest, output, recorder.say)
+    injector.install()
     recorder.install()
-    summary = asyncio.run(run(manifest, output=output, listener=Sayer()))
+    code, reason = work()
     with open(log, "wb") as file:
         pickle.dump(recorder.events, file)
-    return int(summary.exit)
+    tell(injector, code, reason)
+    return code
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "XDG_STATE_HOME": STATE.name,
 }
-_RUN_SECONDS = 60
+RUN_SECONDS = 60
 
 
 # ---- the provider ----------------------------------------------------------------------------------------------
@@ -176,9 +176,14 @@ def plain_run(manifest: Path, output: Path) -> Ran:
     return _ran([sys.executable, "-m", "batch", "run", str(manifest), "-o", str(output)])
 
 
+def spawned(module: str, *words: str) -> Ran:
+    """A module of the command line or of these tests as a program of its own."""
+    return _ran([sys.executable, "-m", module, *words])
+
+
 def _ran(command: list[str]) -> Ran:
     ended = subprocess.run(
-        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=_RUN_SECONDS, check=False
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
     )
     # A traceback's exit code is 1 as well, and must not pass for "some jobs failed".
     code = -1 if "Traceback" in ended.stderr else ended.returncode
@@ -226,7 +231,7 @@ class Bench:
         result.hit = ran.hit
         if isinstance(fault, Fault) and fault.action != "KILL" and ran.hit:
             state = oracle.State.read(output, [])
-            result.wrong += _error_ending(fault, ran, all_ended=len(state.attempts()) == len(state.ended()))
+            result.wrong += error_ending(fault, ran, all_ended=len(state.attempts()) == len(state.ended()))
         crashed = self._state(output, before)
         prefix = (output / "ledger.jsonl").read_bytes()[: crashed.ledger.good_bytes] if crashed.ledger.records else b""
         result.wrong += oracle.after_crash(crashed, ran.said_done, CONCURRENCY)
@@ -270,7 +275,7 @@ class Bench:
         return self._folder / f"out-{self._tried}"
 
 
-def _error_ending(fault: Fault, ran: Ran, *, all_ended: bool) -> list[str]:
+def error_ending(fault: Fault, ran: Ran, *, all_ended: bool) -> list[str]:
     """P22: an error ends the run with 73 or 74, or was none that matters and the run ended as usual.
 
     Files that cannot be removed are swept later, a picture that cannot be opened or synced is written once more, and

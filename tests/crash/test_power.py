@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.power import PowerBench, choices, record
-from tests.crash.sweep import ROOT, Provider, provider, write_manifest
+from tests.crash.injector import Fault
+from tests.crash.power import PowerBench, choices, record, try_fault
+from tests.crash.scenarios import Batch, scenario
+from tests.crash.sweep import ROOT, Provider, provider
 
 #: Faults to be found, each in one file of a copy of the package: what stands there, and what is put in its place.
 SEEDED = {
@@ -40,8 +42,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, simulator: Provider) -> Powe
 
 
 def bench_of(folder: Path, simulator: Provider, root: Path = ROOT) -> PowerBench:
-    manifest = write_manifest(folder, simulator.base_url)
-    return PowerBench(folder, manifest, simulator, record(manifest, folder, simulator, root))
+    batch = Batch(folder, simulator)
+    return PowerBench(folder, batch, record(batch, folder, root))
 
 
 def test_a_power_cut_at_any_sync_takes_nothing_that_was_promised(bench: PowerBench) -> None:
@@ -58,6 +60,29 @@ def test_a_run_after_a_power_cut_brings_everything_to_its_end(bench: PowerBench,
 
     for name in ("nothing", "names and lengths", "random 0"):
         assert bench.try_state(points[int(len(points) * share)], states[name](), resume=True) == [], name
+
+
+@pytest.mark.parametrize("name", ["rehearsal", "older folder", "reread"])
+def test_a_power_cut_while_pictures_move_or_are_found_loses_none(
+    name: str, tmp_path: Path, simulator: Provider
+) -> None:
+    """What was bought or drawn is in its place, or in the one it came from; the same command ends it."""
+    tried = scenario(name, tmp_path, simulator)
+    bench = PowerBench(tmp_path, tried, record(tried, tmp_path))
+    points, states = bench.recording.sync_points(), dict(choices(1))
+
+    assert list(bench.sweep(0, every=3)) == []
+    assert bench.try_state(points[len(points) // 2], states["nothing"](), resume=True) == []
+
+
+@pytest.mark.parametrize("words", ["fdatasync:3:before:EIO", "fsync:6:before:EIO:lasting"])
+def test_a_sync_that_failed_before_the_power_did_took_nothing_for_done(
+    words: str, tmp_path: Path, simulator: Provider
+) -> None:
+    """P22: the kernel has forgotten what it could not write, so a later sync must not stand for it."""
+    tried = Batch(tmp_path, simulator)
+
+    assert list(try_fault(tried, tmp_path / "fault", Fault.parse(words), 1, resume=["nothing"])) == []
 
 
 @pytest.mark.parametrize("fault", SEEDED)

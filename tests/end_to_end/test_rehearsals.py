@@ -80,7 +80,7 @@ async def test_a_failure_in_rehearsal_is_forgotten(bench: Bench) -> None:
     summary = await bench.run(jobs)
     assert (summary.exit, summary.requests, summary.possibly_paid_twice) == (0, 3, 0)
     assert summary.spend.done == pytest.approx(summary.cost_usd)
-    assert len(files(bench.output / "rehearsal/rejected")) == 1
+    assert set(files(bench.output / "rehearsal/rejected")) >= {"a~1.answer", "b~1.answer"}
     assert not files(bench.output / "rejected")
 
 

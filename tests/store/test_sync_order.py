@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from batch.errors import OutcomeUnknown, Unusable
-from batch.store.durable import copy_durably, give_name, make_folders, replace_file, sync_file
+from batch.own_files import make_folders
+from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.ledger import LedgerFile, Tail, encode_line
 from batch.store.store import output_folder
 from tests.support.fakes import FakeClock
