@@ -23,7 +23,8 @@ class Blob:
 
     `file` is the path, `is_base64` whether it was decoded (else it holds the string's raw characters). A text
     with a picture in it keeps what stood around the picture in `lead` and `tail`. `broken` says why the string
-    could not be decoded to its end; the undecoded rest then follows the `decoded_bytes` in the file.
+    could not be decoded to its end; the undecoded rest then follows the `decoded_bytes` in the file. `goes_on`: the
+    same string holds another picture, which is the next blob.
     """
 
     file: str
@@ -33,6 +34,7 @@ class Blob:
     tail: str = ""
     broken: str | None = None
     decoded_bytes: int = 0
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,9 @@ from batch.signatures import begins_as_picture
 LONG_STRING_BYTES: Final = 16 * 1024
 #: Text that may stand before or after a picture inside one string, kept in memory.
 AROUND_PICTURE_BYTES: Final = 64 * 1024
+#: Pictures in one text beyond the first, and the longest `data:...;base64,` that is known across the seam of chunks.
+_MORE_DATA_URLS: Final = 15
+_LONGEST_DATA_HEAD: Final = 120
 #: How much of a string is looked at to tell base64 from text.
 _LOOK_BYTES: Final = 1024
 #: What replaces string n in the skeleton. A server that sends these words itself can only point at its own
@@ -122,7 +125,7 @@ class StringSpooler:
             self._close_bare(self._bare)
         elif self._long is not None:
             self._skeleton += b'"' + REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
-            self._blobs.append(self._long.finish())
+            self._blobs += self._long.finish()
         elif self._string is not None:
             self._skeleton += b'"' + self._string
         self._string = self._long = None
@@ -174,7 +177,7 @@ class StringSpooler:
         if self._bare_bytes > LONG_STRING_BYTES:
             opening = bytes(self._skeleton[-self._bare_bytes :])
             del self._skeleton[-self._bare_bytes :]
-            self._bare, self._bare_bytes, self._begun = _LongString(self._new_blob(), opening, self._redactor), 0, True
+            self._bare, self._bare_bytes, self._begun = _LongString(self._new_blob, opening, self._redactor), 0, True
 
     def _within_bare(self, bare: _LongString, chunk: bytes, start: int) -> int:
         rest = chunk[start:].lstrip(_BARE)
@@ -185,7 +188,7 @@ class StringSpooler:
 
     def _close_bare(self, bare: _LongString) -> None:
         self._skeleton += REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
-        self._blobs.append(bare.finish())
+        self._blobs += bare.finish()
         self._bare = None
 
     def _inside(self, chunk: bytes, start: int) -> int:
@@ -221,13 +224,13 @@ class StringSpooler:
         assert self._string is not None
         self._string += piece
         if len(self._string) > LONG_STRING_BYTES:
-            self._long = _LongString(self._new_blob(), bytes(self._string), self._redactor)
+            self._long = _LongString(self._new_blob, bytes(self._string), self._redactor)
             self._string.clear()
 
     def _close_string(self) -> None:
         if self._long is not None:
             self._skeleton += f'"{REFERENCE_PREFIX}{len(self._blobs)}"'.encode()
-            self._blobs.append(self._long.finish())
+            self._blobs += self._long.finish()
             self._long = None
         else:
             assert self._string is not None
@@ -266,11 +269,20 @@ class RawFile:
 
 
 class _LongString:
-    """One long string on its way into a file: base64, a data URL, a text with a data URL in it, or plain text."""
+    """One long string on its way into a file: base64, a data URL, a text with data URLs in it, or plain text.
 
-    def __init__(self, writer: BlobWriter, opening: bytes, redactor: Redactor) -> None:
-        self._writer = writer
+    `more` data URLs are taken out of the text behind the first, each into a file of its own.
+    """
+
+    def __init__(
+        self, new_blob: Callable[[], BlobWriter], opening: bytes, redactor: Redactor, *, more: int = _MORE_DATA_URLS
+    ) -> None:
+        self._new_blob = new_blob
+        self._writer = new_blob()
         self._redactor = redactor
+        self._more = more
+        self._next: _LongString | None = None
+        self._look_back = b""
         self._text: RedactingStream | None = None
         self._is_text: bool | None = None
         self._size = 0
@@ -296,13 +308,14 @@ class _LongString:
     def feed(self, piece: bytes) -> None:
         self._sink(piece)
 
-    def finish(self) -> Blob:
+    def finish(self) -> list[Blob]:
         if self._sink == self._feed_base64 and self._carry:
             self._decode_end(self._carry)
         if self._text is not None:
             self._write(self._text.finish())
         self._writer.close()
-        return Blob(
+        more = self._next.finish() if self._next is not None else []
+        blob = Blob(
             file=self._writer.file,
             size_bytes=self._size,
             is_base64=self._is_base64,
@@ -310,10 +323,14 @@ class _LongString:
             tail=self._redactor.text(unescaped(self._redactor.data(bytes(self._tail)))),
             broken=self._broken,
             decoded_bytes=self._size if self._broken is None else self._decoded,
+            goes_on=bool(more),
         )
+        return [blob, *more]
 
     def close(self) -> None:
         self._writer.close()
+        if self._next is not None:
+            self._next.close()
 
     def _write(self, data: bytes | bytearray) -> None:
         self._writer.write(data)
@@ -328,6 +345,15 @@ class _LongString:
         self._write(self._text.feed(piece))
 
     def _feed_tail(self, piece: bytes) -> None:
+        look = self._look_back + piece
+        found = _DATA_URL.search(look) if self._more else None
+        if found is not None:
+            self._next = _LongString(self._new_blob, look[found.start() :], self._redactor, more=self._more - 1)
+            self._sink = self._next.feed
+            piece = look[len(self._look_back) : found.start()]
+            if len(self._tail) < AROUND_PICTURE_BYTES:  # or the beginning of the data URL is not in it
+                del self._tail[len(self._tail) - max(0, len(self._look_back) - found.start()) :]
+        self._look_back = look[-_LONGEST_DATA_HEAD:]
         self._tail += piece[: AROUND_PICTURE_BYTES - len(self._tail)]
 
     def _feed_base64(self, piece: bytes) -> None:

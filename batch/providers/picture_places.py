@@ -36,6 +36,8 @@ _REFERENCE = re.compile(re.escape(REFERENCE_PREFIX) + r"(\d{1,6})")
 _MARKDOWN_IMAGE = re.compile(
     r"!\[[^\]\n]{0,1000}\]\(\s{0,20}(?:(https?://[^)\s]{1,4000})(?:\s[^)]{0,1000})?|(data:[^)]+))\)"
 )
+#: What is left of a picture in Markdown without its data.
+_EMPTY_LINK = re.compile(r"!\[[^\]]*\]\(\s*\)\s*|!\[[^\]]*\]\(\s*\Z")
 _DATA_URL = re.compile(r"(?:data:)?([a-zA-Z0-9.+/-]*)(?:;[a-zA-Z0-9=.-]+)*;?base64,(.*)", re.DOTALL | re.IGNORECASE)
 _EMBEDDED = re.compile(r"base64,((?:[A-Za-z0-9+/_-]|\r?\n){16,}={0,2})")
 _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n?(.*?)```", re.DOTALL)
@@ -193,8 +195,15 @@ class PictureFinder:
 
     def _embedded(self, blob: Blob) -> bool:
         """A picture with words around it, as a text may hold it."""
-        self._texts.append(re.sub(r"!\[[^\]]*\]\(\s*$", "", blob.lead) + blob.tail.lstrip(") "))
-        return self._add(Picture(blob=blob))
+        words = blob.lead + blob.tail
+        self._add(Picture(blob=blob))
+        for more in self._blobs[self._blobs.index(blob) + 1 :] if blob.goes_on else ():
+            words += more.tail
+            self._add(Picture(blob=more))
+            if not more.goes_on:
+                break
+        self._texts.append(_EMPTY_LINK.sub("", words))
+        return True
 
     def _from_string(self, value: str, name: str, *, depth: int) -> bool:
         """Take the picture a string is, or those of the JSON it holds; False if there is none."""

@@ -305,3 +305,19 @@ def test_messages_hold_no_half_characters(tools: Any) -> None:
     with pytest.raises(Refused) as caught:
         interpret_answer(tools.received(tree))
     assert caught.value.message.encode("utf-8")
+
+
+def test_all_pictures_of_one_text_are_kept(tools: Any, tmp_path: Path) -> None:
+    """In order, the last as the result; the words between them are the caption."""
+    files = [tmp_path / name for name in ("0", "1", "2")]
+    for file in files:
+        file.write_bytes(PNG)
+    leads, tails, goes_on = ("Two ![a](", "", ""), (") and ![b](", ")", ""), (True, False, False)
+    blobs = tuple(
+        Blob(file=str(file), size_bytes=len(PNG), lead=lead, tail=tail, goes_on=more)
+        for file, lead, tail, more in zip(files, leads, tails, goes_on, strict=True)
+    )
+    for tree in (message({"text": "spool://0"}), {"choices": [{"message": {"content": "spool://0"}}]}):
+        answer = interpret_answer(tools.received(tree, blobs=blobs))
+        assert answer.pictures == (Picture(blob=blobs[0]), Picture(blob=blobs[1]))
+        assert answer.caption == "Two and"

@@ -255,3 +255,23 @@ def test_a_filling_of_white_space_takes_no_room(tools: Any, size: int) -> None:
     skeleton, blobs, _ = fed(tools, body, size, skeleton_limit_bytes=10_000)
     assert (json.loads(skeleton), blobs) == ({"a": "x" + blanks}, ())
     assert len(skeleton) < 10_000
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("first", [300, 200_000])
+def test_every_data_url_of_a_text_goes_to_a_file_of_its_own(tools: Any, first: int, size: int) -> None:
+    """With the words between them, whatever their sizes."""
+    if size < 64 and first > 300:
+        first = 30_000
+    one, two, three = (random.Random(seed).randbytes(length) for seed, length in ((7, first), (8, 40_000), (9, 20_000)))
+    urls = [f"![x](data:image/png;base64,{base64.b64encode(data).decode()})" for data in (one, two, three)]
+    body = json.dumps({"text": f"First {urls[0]} then {urls[1]} and {urls[2]} all."}).encode()
+    skeleton, blobs, files = fed(tools, body, size)
+    assert files == [one, two, three]
+    assert [blob.goes_on for blob in blobs] == [True, True, False]
+    assert [(blob.lead, blob.tail) for blob in blobs] == [
+        ("First ![x](", ") then ![x]("),
+        ("", ") and ![x]("),
+        ("", ") all."),
+    ]
+    assert json.loads(skeleton) == {"text": "spool://0"}
