@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,quotas,finished,rows,profile}`; each has --help."""
+"""`python -m benchmarks {compare,quotas,finished,rows,reading,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, profile_run, quotas, results, rows
+from benchmarks import compare, finished, profile_run, quotas, reading, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
@@ -84,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     more.add_argument("--page", type=Path, help="put the table into this page, between its marks")
     more.set_defaults(run=_rows)
 
+    answer = commands.add_parser("reading", parents=[common], help="one answer, from its bytes to a checked picture")
+    answer.add_argument("--rounds", type=int, default=5, help="default: 5")
+    answer.set_defaults(run=_reading)
+
     three = commands.add_parser("profile", parents=[common], help="where the runner's CPU goes")
     three.add_argument("case", choices=list(compare.CASES))
     three.add_argument("--images", type=int, help="default: as many as in the comparison")
@@ -128,6 +132,10 @@ def _quotas(options: argparse.Namespace) -> None:
     if options.page:
         results.put_into_page(options.page, table, "quotas")
     print(table)
+
+
+def _reading(options: argparse.Namespace) -> None:
+    print(reading.as_markdown([*reading.measure_reading(options.workdir, rounds=options.rounds)]))
 
 
 def _finished(options: argparse.Namespace) -> None:

@@ -39,6 +39,7 @@ _LETTER_ESCAPE: Final = rb"\\u00(?:0[9aAdD]|2[0bBdDfF]|3[0-9dD]|4[1-9a-fA-F]|5[0
 _ODD_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/=_\s-]|\\[/rnt]|" + _LETTER_ESCAPE + rb")*")
 #: What base64 outside of a string consists of: no white space, and no more of escapes than `\\/` needs.
 _BARE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\\"
+_BARE_RUN = re.compile(rb"[A-Za-z0-9+/=_\\-]*")
 #: White space between tokens, as some servers send it to keep a connection alive or to fill a buffer.
 _FILLING = re.compile(rb"[ \t\r\n]{64,}")
 _FILLING_BYTES: Final = 1024
@@ -180,11 +181,12 @@ class StringSpooler:
             self._bare, self._bare_bytes, self._begun = _LongString(self._new_blob, opening, self._redactor), 0, True
 
     def _within_bare(self, bare: _LongString, chunk: bytes, start: int) -> int:
-        rest = chunk[start:].lstrip(_BARE)
-        bare.feed(chunk[start : len(chunk) - len(rest)])
-        if rest:
+        run = _BARE_RUN.match(chunk, start)
+        assert run is not None
+        bare.feed(run[0])
+        if run.end() < len(chunk):
             self._close_bare(bare)
-        return len(chunk) - len(rest)
+        return run.end()
 
     def _close_bare(self, bare: _LongString) -> None:
         self._skeleton += REFERENCE_PREFIX.encode() + str(len(self._blobs)).encode()
