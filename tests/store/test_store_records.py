@@ -148,11 +148,57 @@ async def test_pictures_of_a_kept_answer_become_the_jobs_and_the_answer_stays(
     assert [image["path"] for image in record["images"]] == ["images/shirt~1.png", "images/shirt.png"]
     assert (out / "images/shirt.png").read_bytes() == kept["shirt~1.1"]
     assert {path.name: path.read_bytes() for path in (out / "rejected").iterdir()} == kept
+    assert not (out / "images/shirt.png").samefile(out / "rejected/shirt~1.1")
+    assert (out / "rejected/shirt~1.1").stat().st_mode & 0o777 == 0o600
     assert not [name for name in os.listdir(out / "spool") if name.startswith("shirt")]
     assert (done.job.id, done.attempt.number, done.attempt.cost_usd, done.caption) == ("shirt", 1, 0.25, "so it is")
     assert (done.images[-1].path, done.warnings) == ("images/shirt.png", ("odd: odd",))
     assert store.history.of(make.job().key()).state is State.DONE
     assert published(out)[-1]["id"] == "shirt"
+
+
+async def test_a_picture_inside_a_kept_answer_becomes_the_jobs(open_store: Any, make: Any, out: Path) -> None:
+    """A short one stands in the answer itself, not in a file beside it."""
+    store, _ = await open_store()
+    ticket, _ = store.rejected_answer(await rejected(store, make))
+    answer = Answer(pictures=(Picture(data=make.picture()),))
+    await store.keep_reread(ticket, answer, records(out)[-1], usd=0.0, maybe_usd=0.0)
+    assert (out / "images/shirt.png").read_bytes() == make.picture()
+
+
+async def test_a_kept_picture_that_is_gone_by_now_is_a_storage_error(open_store: Any, make: Any, out: Path) -> None:
+    """Somebody has removed it since the answer was read; nothing is recorded."""
+    store, _ = await open_store()
+    ticket, received = store.rejected_answer(await rejected(store, make))
+    assert received is not None
+    (out / "rejected/shirt~1.1").unlink()
+    before = records(out)
+    with pytest.raises(StorageError, match="cannot read a kept answer"):
+        await store.keep_reread(ticket, interpreted(received), before[-1], usd=0.0, maybe_usd=0.0)
+    assert records(out) == before
+    ticket.spool.discard()
+
+
+@pytest.mark.parametrize("is_reread", [False, True])
+@pytest.mark.parametrize(("colors", "is_alike"), [(("red", "navy"), True), (("navy", "red"), False)])
+async def test_the_result_is_compared_with_other_jobs_pictures(
+    open_store: Any, make: Any, out: Path, is_reread: bool, colors: tuple[str, str], is_alike: bool
+) -> None:
+    """The last picture is the result; those that came with it may be alike."""
+    store, _ = await open_store()
+    ticket = await store.begin(make.job("hat", prompt="a hat"), why="new")
+    _, answer = make.receive(ticket.spool, make.picture(color="navy"))
+    await store.keep(ticket, answer, make.facts())
+    ticket = await store.begin(make.job(), why="new", terms=TERMS)
+    received, answer = make.receive(ticket.spool, *(make.picture(color=color) for color in colors))
+    if is_reread:
+        await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
+        ticket, received = store.rejected_answer(records(out)[-2])
+        answer = replace(interpreted(received), warnings=())
+        done = await store.keep_reread(ticket, answer, records(out)[-1], usd=0.0, maybe_usd=0.0)
+    else:
+        done = await store.keep(ticket, answer, make.facts())
+    assert done.warnings == (("same_as_another: the same bytes as the picture of hat",) if is_alike else ())
 
 
 async def test_a_picture_is_found_by_its_row_and_by_its_job(open_store: Any, make: Any, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from batch.errors import OutcomeUnknown, Unusable
 from batch.own_files import make_folders
+from batch.providers.base import Answer, Picture
 from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.ledger import LedgerFile, Tail, encode_line
 from batch.store.store import output_folder
@@ -203,3 +205,23 @@ async def test_what_came_of_an_answer_is_durable_before_its_line(
             "fsync out/rejected",
         ]
         assert steps == [*(kept if has_answer else []), "fdatasync out/ledger.jsonl"]
+
+
+async def test_pictures_of_a_kept_answer_are_durable_before_their_line(
+    calls: Calls, open_store: Any, make: Any, tmp_path: Path
+) -> None:
+    """A copy of each, its name, the folder, then the line."""
+    store, _ = await open_store()
+    ticket = await store.begin(make.job(), why="new")
+    make.receive(ticket.spool, make.picture())
+    await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
+    tried, failed = (json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_bytes().splitlines())
+    ticket, received = store.rejected_answer(tried)
+    answer = Answer(pictures=tuple(Picture(blob=blob) for blob in received.blobs))
+    calls.take()
+    await store.keep_reread(ticket, answer, failed, usd=0.0, maybe_usd=0.0)
+    steps = [call for call in calls.take() if call.split()[0] in ("fsync", "fdatasync", "link")]
+    assert steps == [
+        *("fsync out/spool/shirt~reread~1.0", "link out/images/shirt.png"),
+        *("fsync out/images", "fdatasync out/ledger.jsonl"),
+    ]
