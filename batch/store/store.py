@@ -12,7 +12,7 @@ import os
 import platform
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -168,23 +168,32 @@ class Store:
 
     async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
+
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> dict[str, Any]:
+            at = timestamp(self._clock)
+            return done_record(
+                ticket.job, facts, images, caption=answer.caption, warnings=warnings, run=self._run, at=at
+            )
+
+        return await self._keep(ticket, answer, facts, record)
+
+    async def _keep(
+        self,
+        ticket: Ticket,
+        answer: Answer,
+        facts: AttemptFacts,
+        record: Callable[[tuple[Image, ...], tuple[str, ...]], dict[str, Any]],
+    ) -> Done:
+        """Store the pictures, then the record that is made of them and the warnings about them."""
         job = ticket.job
         version = self.history.of(job.key()).versions
         images, oddities = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._store_pictures, ticket, answer, version
         )
         warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
-        record = done_record(
-            job,
-            facts,
-            images,
-            caption=answer.caption,
-            warnings=warnings,
-            run=self._run,
-            at=timestamp(self._clock),
-        )
         with self._is_storing(job, images[-1]):
-            await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
+            folders = (str(self.output / "images"),)
+            await self._committer.commit(record(images, warnings), folders=folders, after=ticket.spool.discard)
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
     def _same_as_another(self, job: Job, image: Image) -> Iterator[str]:
@@ -308,28 +317,24 @@ class Store:
         `usd` and `maybe_usd`: see `reread_record`. The answer stays in rejected/. Raises `Unusable` if there is no
         whole picture.
         """
-        job = ticket.job
-        version = self.history.of(job.key()).versions
         pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, ticket.spool)
-        whole = replace(answer, pictures=pictures)
-        images, oddities = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._store_pictures, ticket, whole, version
-        )
-        warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
-        record = reread_record(
-            failed,
-            images,
-            usd=usd,
-            maybe_usd=maybe_usd,
-            caption=answer.caption,
-            warnings=warnings,
-            run=self._run,
-            at=timestamp(self._clock),
-        )
-        await self._committer.commit(record, folders=(str(self.output / "images"),), after=ticket.spool.discard)
-        self.published.append(self.history.of(job.key()))
         facts = AttemptFacts(number=ticket.number, seconds=0.0, cost_usd=usd, request_id=None)
-        return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
+
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> dict[str, Any]:
+            return reread_record(
+                failed,
+                images,
+                usd=usd,
+                maybe_usd=maybe_usd,
+                caption=answer.caption,
+                warnings=warnings,
+                run=self._run,
+                at=timestamp(self._clock),
+            )
+
+        done = await self._keep(ticket, replace(answer, pictures=pictures), facts, record)
+        self.published.append(self.history.of(ticket.job.key()))
+        return done
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of this folder's own history."""
