@@ -16,7 +16,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from batch.errors import BatchError, ExitCode, InputError
+from batch.errors import BatchError, ExitCode, InputError, StorageError
 
 if TYPE_CHECKING:
     from batch.events import Listener
@@ -47,7 +47,7 @@ Exit codes:
   66  the manifest cannot be read
   70  a bug in imagebatch
   73  the output folder cannot be used
-  74  writing failed (disk full); everything received is kept
+  74  reading or writing failed (disk full); everything received is kept
   75  run again later: day quota, budget, outage, another run is on
   76  the endpoint speaks nonsense, redirects, or a proxy cuts requests
   77  key, credit, permission or model: a person must act
@@ -343,11 +343,11 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
     budget_ends = None if affordable is None else (affordable.jobs, affordable.cap.words())
     if as_json:
         name = planned.manifest.settings.name
-        _print_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends, planned.lost_files))
+        _show_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends, planned.lost_files))
     else:
         shown = found.changed[:_CHANGES_SHOWN]
         how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
-        _print(plan_lines(found, str(path), planned.forecast, how, budget_ends, planned.lost_files))
+        _show(plan_lines(found, str(path), planned.forecast, how, budget_ends, planned.lost_files))
 
 
 @cli.command(short_help="Show why one job will be sent, or will not.")
@@ -355,16 +355,21 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
 @click.argument("job_id", metavar="ID")
 @_output_option
 @_wishes_options
-def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes, *, as_json: bool) -> None:
     """Show why the job ID of MANIFEST will be sent, or will not: what was changed, and every attempt so far.
 
     Sends nothing, writes nothing, needs no key.
     """
-    from batch.report.why import why_lines
+    from batch.report.why import why_as_json, why_lines
     from batch.runner import plan_only
 
     planned = plan_only(manifest, output=output, wishes=wishes)
-    _print(why_lines(*planned.decision_on(job_id), planned.output))
+    decision, past = planned.decision_on(job_id)
+    if as_json:
+        _show_json(why_as_json(decision, past, planned.output))
+    else:
+        _show(why_lines(decision, past, planned.output))
 
 
 @cli.command(short_help="Show where an output folder stands.")
@@ -377,9 +382,9 @@ def status(directory: Path, *, as_json: bool) -> None:
 
     found = read_status(directory)
     if as_json:
-        _print_json(asdict(found))
+        _show_json(asdict(found))
     else:
-        _print(status_lines(found))
+        _show(status_lines(found))
 
 
 @cli.command(short_help="Decide on requests whose outcome is unknown.")
@@ -403,33 +408,44 @@ def resolve(
     They may have been paid: look them up in the provider's log by the ids that --list shows, then decide. Sends
     nothing.
     """
-    import asyncio
-
     from batch.clock import SystemClock
-    from batch.model import Decided
+    from batch.model import Decided, UnknownAttempt
     from batch.report.unknown import resolved_lines, unknown_lines
     from batch.resolve import accept, unknown_attempts
     from batch.resolve import resolve as write_decision
 
     if listed == bool(job_ids or decided):
-        raise click.UsageError("either --list, or the ids of jobs and --as paid|unpaid|failed")
+        raise click.UsageError("either --list, or the ids of jobs and --as paid|unpaid|failed|accepted")
     if not listed and not (job_ids and decided):
-        raise click.UsageError("name at least one job and what is decided: ID --as paid|unpaid|failed")
+        raise click.UsageError("name at least one job and what is decided: ID --as paid|unpaid|failed|accepted")
     if listed:
         attempts = unknown_attempts(directory)
-        lines = unknown_lines(attempts, str(directory))
-    elif decided == Decided.ACCEPTED:
-        attempts = []
-        accepted = asyncio.run(accept(directory, job_ids, note=note, clock=SystemClock()))
-        lines = resolved_lines(attempts, accepted, Decided.ACCEPTED)
+        shown = {"output": str(directory), "decided": None, "attempts": [asdict(each) for each in attempts]}
+        _show_json(shown) if as_json else _show(unknown_lines(attempts, str(directory)))
+        return
+    decision = Decided(decided or "")
+    written: dict[str, Sequence[UnknownAttempt]] = {}
+    if decision is Decided.ACCEPTED:
+        taken_note = accept(
+            directory, job_ids, note=note, clock=SystemClock(), told=lambda job: written.update({job: ()})
+        )
     else:
-        decision = Decided(decided or "")
-        attempts = asyncio.run(write_decision(directory, job_ids, decision, note=note, clock=SystemClock()))
-        lines = resolved_lines(attempts, len(set(job_ids)), decision)
+        taken_note = write_decision(
+            directory,
+            job_ids,
+            decision,
+            note=note,
+            clock=SystemClock(),
+            told=lambda job, attempts: written.update({job: attempts}),
+        )
+    failure = _carry_out(taken_note)
+    concerned = [attempt for attempts in written.values() for attempt in attempts]
     if as_json:
-        _print_json({"output": str(directory), "decided": decided, "attempts": [asdict(each) for each in attempts]})
+        attempts_as_json = [asdict(each) for each in concerned]
+        _print_json({"output": str(directory), "decided": decided, "jobs": [*written], "attempts": attempts_as_json})
     else:
-        _print(lines)
+        _print(resolved_lines(concerned, len(written), decision))
+    _end_with(failure)
 
 
 @cli.command(short_help="Look for pictures in answers that could not be read.")
@@ -445,16 +461,17 @@ def reread(directory: Path, *, dry_run: bool, base_url: str | None, as_json: boo
     They were paid for, and this version may read what an older one could not. Pictures that are found become their
     jobs' pictures. Sends no request to the provider and needs no key.
     """
-    import asyncio
-
     from batch.opening import read_again
     from batch.report.kept import kept_lines
 
-    found = asyncio.run(read_again(directory, base_url=base_url, dry_run=dry_run))
+    found: list[Any] = []
+    failure = _carry_out(read_again(directory, base_url=base_url, dry_run=dry_run, told=found.append))
     if as_json:
-        _print_json({"output": str(directory), "dry_run": dry_run, "answers": [asdict(each) for each in found]})
+        answers = [asdict(each) for each in found]
+        _print_json({"output": str(directory), "dry_run": dry_run, "answers": answers})
     else:
         _print(kept_lines(found, str(directory), dry_run=dry_run))
+    _end_with(failure)
 
 
 @cli.command(short_help="Write a first manifest, for a table.")
@@ -500,7 +517,7 @@ def schema() -> None:
     """
     from batch.manifest.json_schema import manifest_json_schema
 
-    _print([json.dumps(manifest_json_schema(), indent=2)])
+    _show([json.dumps(manifest_json_schema(), indent=2)])
 
 
 def main() -> None:
@@ -527,9 +544,37 @@ def main() -> None:
     except BrokenPipeError:  # `imagebatch ... | head`
         _drop_output(sys.stdout)
         sys.exit(ExitCode.OK)
+    except OSError as error:  # a disk or folder that cannot be read; what writes says so in its own words
+        from batch.report.words import printable
+
+        _say(f"error: {printable(_io_words(error), 2000)}")
+        sys.exit(ExitCode.IO_ERROR)
     except Exception as error:  # noqa: BLE001  (the last place to say anything)
         _say(f"{traceback.format_exc()}a bug in imagebatch: {type(error).__name__}; please report the lines above")
         sys.exit(ExitCode.SOFTWARE)
+
+
+def _carry_out(act: Coroutine[Any, Any, None]) -> StorageError | None:
+    """A write that fails is handed back: what was written before it is to be shown all the same."""
+    import asyncio
+
+    try:
+        asyncio.run(act)
+    except StorageError as error:
+        return error
+    except OSError as error:
+        return StorageError(_io_words(error))
+    return None
+
+
+def _io_words(error: OSError) -> str:
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+    return f"{error.strerror or error}{where}"
+
+
+def _end_with(failure: BatchError | None) -> None:
+    if failure is not None:
+        raise failure
 
 
 def _run_until_signal(manifest: Path, listener: Listener, *, asks: bool, **options: Any) -> Summary:
@@ -732,30 +777,47 @@ def _make_output_safe() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(lines: Iterable[str]) -> OSError | None:
+    """On stdout. Returns why it could not be written; that is said on stderr, too, unless the reader is just gone."""
     text = "\n".join(lines)
-    _despite_broken_output(lambda: print(text, flush=True))  # noqa: T201
+    error = _despite_broken_output(lambda: print(text, flush=True))  # noqa: T201
+    if error is not None and not isinstance(error, BrokenPipeError):
+        _say(f"error: cannot write to stdout: {error.strerror or error}")
+    return error
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: Any) -> OSError | None:
     """In ASCII: what is JSON in one locale must be JSON in every other."""
-    _print([json.dumps(value, allow_nan=False)])
+    return _print([json.dumps(value, allow_nan=False)])
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Print what the command was called for, and did nothing else: if that fails, the command failed."""
+    error = _print(lines)
+    if error is not None and not isinstance(error, BrokenPipeError):
+        sys.exit(ExitCode.IO_ERROR)
+
+
+def _show_json(value: Any) -> None:
+    _show([json.dumps(value, allow_nan=False)])
 
 
 def _say(text: str) -> None:
     _despite_broken_output(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
 
 
-def _despite_broken_output(act: Callable[[], Any]) -> None:
+def _despite_broken_output(act: Callable[[], Any]) -> OSError | None:
     """Whoever read our words may be gone; the batch goes on and the exit code still says how it ended."""
     try:
         act()
-    except OSError:
+    except OSError as error:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except OSError:
                 _drop_output(stream)
+        return error
+    return None
 
 
 def _drop_output(stream: IO[str]) -> None:

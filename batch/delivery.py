@@ -133,7 +133,8 @@ def _pixels(picture: Picture) -> int:
         with storage_errors("read the spool"):
             facts = inspect_picture(picture.blob.file)
     except BadPicture as error:
-        raise Unusable("bad_image", f"is no picture: {error}", http_status=200) from None
+        again = 0 if error.name else 1  # a page or a PDF will come again; damage may be an accident
+        raise Unusable("bad_image", f"is no picture: {error}", retries=again, http_status=200) from None
     return facts.width * facts.height
 
 

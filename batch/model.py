@@ -305,3 +305,5 @@ class Summary:
     #: The first of these files, relative to the output folder.
     missing_files: tuple[str, ...] = ()
     altered_files: tuple[str, ...] = ()
+    #: Of the done, how many were to be made again and are not: the same `--again` goes on with them.
+    remakes_left: int = 0

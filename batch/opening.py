@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from batch.attempt import Vendor
 from batch.clock import Clock, SystemClock
 from batch.dispatch.route import RouteSettings
 from batch.dispatch.tally import OwnTally, SharedTally, Tally, quotas_folder
-from batch.errors import ConfigError
+from batch.errors import ConfigError, OutputError
 from batch.events import Listener
 from batch.providers.gemini import GeminiProvider
 from batch.providers.profiles import resolve_endpoint
@@ -125,7 +125,11 @@ async def _address(account: Account, book: Path) -> AsyncIterator[str]:
         return
     from batch.simulator import serve  # here: a server's libraries are no part of a run against the real thing
 
-    async with serve(account.simulator, book_path=book) as running:
+    async with AsyncExitStack() as stack:
+        try:
+            running = await stack.enter_async_context(serve(account.simulator, book_path=book))
+        except OSError as error:
+            raise OutputError(f"cannot start the built-in simulator: {error.strerror or error}") from error
         yield running.base_url
 
 
@@ -134,7 +138,7 @@ def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
     return ApiKey(_SIMULATOR_KEY) if key_env is None else read_key(environment, key_env)
 
 
-async def read_again(output: Path, *, base_url: str | None, dry_run: bool) -> list[Reread]:
+async def read_again(output: Path, *, base_url: str | None, dry_run: bool, told: Callable[[Reread], None]) -> None:
     """`reread.reread` with a provider that has no key and is only asked what answers mean, and for pictures.
 
     `base_url` is the one origin from which pictures are fetched although it is not public.
@@ -143,6 +147,6 @@ async def read_again(output: Path, *, base_url: str | None, dry_run: bool) -> li
     endpoint = resolve_endpoint(ProviderSettings(profile="simulator"))
     provider = GeminiProvider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)
     try:
-        return await reread(output, provider, clock, dry_run=dry_run)
+        await reread(output, provider, clock, dry_run=dry_run, told=told)
     finally:
         await provider.aclose()

@@ -12,7 +12,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
@@ -25,6 +25,7 @@ from batch.plan import (
     DECISIONS,
     Adopt,
     Again,
+    AgainWish,
     Decision,
     Forecast,
     Plan,
@@ -93,6 +94,12 @@ class Prepared:
     def with_changed(self, policy: ChangedPolicy) -> Prepared:
         """The same, with another answer to what is to become of edited jobs."""
         return replace(self, policies=replace(self.policies, changed=policy))
+
+    def going_on(self, wish: AgainWish | None) -> Prepared:
+        """The same, going on with an `--again` that a run before did not bring to its end."""
+        if wish is None or wish.digest != self.policies.again.digest:
+            return self
+        return replace(self, policies=replace(self.policies, again=self.policies.again.going_on(wish.since)))
 
     def plan(self, history: Callable[[], History]) -> Plan:
         """Check every job and decide on it. Raises `InputError` with everything that is wrong.
@@ -271,6 +278,12 @@ class Planned:
                 return (Adopt if kind == "adopt" else Skip)(job=job, because=because), past
         message = f"no job {job_id!r}{_hint(job_id, self.manifest.jobs())}"
         raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+
+def begun_again(note: Mapping[str, Any] | None) -> AgainWish | None:
+    """The `--again` that the newest record about a run left unfinished."""
+    wish = (note or {}).get("remake")
+    return None if wish is None else AgainWish(said=tuple(wish["said"]), digest=wish["digest"], since=wish["since"])
 
 
 def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:

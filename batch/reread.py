@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,14 @@ class Reread:
     images: tuple[str, ...] = ()
 
 
-async def reread(output: Path, provider: Provider, clock: Clock, *, dry_run: bool = False) -> list[Reread]:
+async def reread(
+    output: Path, provider: Provider, clock: Clock, *, dry_run: bool = False, told: Callable[[Reread], None]
+) -> None:
     """Interpret every kept answer again, the newest of a job first; pictures at web addresses are fetched.
 
-    `dry_run` opens no address and writes nothing about a job. Raises `OutputError` if the folder holds no ledger and
-    `LockedError` while a run is on.
+    `told` hears of each when what it became is recorded. `dry_run` opens no address and writes nothing about a job.
+    Raises `OutputError` if the folder holds no ledger, `LockedError` while a run is on, and `StorageError` when a
+    write fails.
     """
     if not (output / "ledger.jsonl").is_file():
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
@@ -58,10 +61,13 @@ async def reread(output: Path, provider: Provider, clock: Clock, *, dry_run: boo
         kept = _Kept(output)
         if folder.history.open or not (kept.answers or kept.found_before):
             reason = "a run did not come to its end; run again first"
-            return [_row(failed, "aside", reason) for _, failed in kept.answers]
+            for _, failed in kept.answers:
+                told(_row(failed, "aside", reason))
+            return
         run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         async with folder.open(run_id, clock) as store:
-            return [each async for each in _looks(store, kept, provider, clock, dry_run=dry_run)]
+            async for each in _looks(store, kept, provider, clock, dry_run=dry_run):
+                told(each)
 
 
 class _Kept:

@@ -8,7 +8,7 @@ money is spent and the job stays held), `unpaid` (it never happened: the job may
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,12 +47,18 @@ def unknown_attempts(output: Path) -> list[UnknownAttempt]:
 
 
 async def resolve(
-    output: Path, job_ids: Sequence[str], decided: Decided, *, note: str, clock: Clock
-) -> list[UnknownAttempt]:
-    """Write the decision down for each job, durably; returns the attempts it concerns.
+    output: Path,
+    job_ids: Sequence[str],
+    decided: Decided,
+    *,
+    note: str,
+    clock: Clock,
+    told: Callable[[str, Sequence[UnknownAttempt]], None],
+) -> None:
+    """Write the decision down for each job; when that is durable, `told` hears of the job and the attempts concerned.
 
     All ids are looked at before anything is written. Raises `InputError` if a job waits for no decision, `LockedError`
-    while a run is on.
+    while a run is on, `StorageError` when a write fails.
     """
     _require_ledger(output)
     with output_folder(output) as folder:
@@ -62,16 +68,18 @@ async def resolve(
         run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         async with folder.open(run_id, clock) as store:
             for job_id in wanted:
-                usd = sum(attempt.usd for attempt in found if attempt.job == job_id)
+                attempts = [attempt for attempt in found if attempt.job == job_id]
+                usd = sum(attempt.usd for attempt in attempts)
                 await store.resolve(job_id, decided, maybe_usd=usd, note=note)
-    return [attempt for attempt in found if attempt.job in wanted]
+                told(job_id, attempts)
 
 
-async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Clock) -> int:
+async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Clock, told: Callable[[str], None]) -> None:
     """Take note, durably, that a job's picture is gone or altered, or that a new one could not be had and the one it
     had will do: it counts as done from now on. `missing` among the ids means all whose file is gone.
 
-    Returns how many jobs that were. Raises `InputError` if there is nothing to accept, `LockedError` while a run is on.
+    `told` hears of each job when that is durable. Raises `InputError` if there is nothing to accept, `LockedError`
+    while a run is on, `StorageError` when a write fails.
     """
     _require_ledger(output)
     with output_folder(output) as folder:
@@ -84,7 +92,7 @@ async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Cloc
         async with folder.open(run_id, clock) as store:
             for job_id in wanted:
                 await store.resolve(job_id, Decided.ACCEPTED, maybe_usd=0.0, note=note)
-    return len(wanted)
+                told(job_id)
 
 
 def _gone(output: Path, history: History) -> Iterator[str]:

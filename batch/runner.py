@@ -5,6 +5,7 @@ earlier run left open, dispatch the jobs, record each outcome, and report.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import secrets
@@ -41,14 +42,27 @@ from batch.errors import (
     StorageError,
 )
 from batch.events import Listener, Listeners, RunStart
+from batch.key_rows import KEY_BYTES
 from batch.leftovers import Leftovers
 from batch.manifest.references import picture_kind
 from batch.model import Done, Job, Outcome, Pending, Summary
 from batch.oddities import asked_words
 from batch.opening import OpenAccount, open_vendors, read_keys
 from batch.own_load import OwnLoad
-from batch.plan import MAY_SEND, OPEN, Group, Plan, ToDo, decide, name_examples, resend_places
-from batch.planning import Planned, Prepared, Wishes, prepare
+from batch.plan import (
+    LEFT_OUT,
+    MAY_SEND,
+    OPEN,
+    REMAKE,
+    AgainWish,
+    Group,
+    Plan,
+    ToDo,
+    decide,
+    name_examples,
+    resend_places,
+)
+from batch.planning import Planned, Prepared, Wishes, begun_again, prepare
 from batch.providers.fetched_references import FetchedReferences
 from batch.providers.reference_cache import ReferenceCache, cache_folder
 from batch.report.now import Now
@@ -56,12 +70,14 @@ from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.report.warned import count_warnings
 from batch.report.words import count
 from batch.settings import ChangedPolicy
-from batch.store.history import History
-from batch.store.lost_files import NONE_LOST, lost_files
+from batch.store.history import History, State
+from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.now import NowFile
 from batch.store.records import job_of, terms_of
-from batch.store.store import OutputFolder, Store, look_into, machine, output_folder
+from batch.store.store import OutputFolder, Store, last_note, look_into, machine, output_folder
 from batch.takeover import Takeover
+
+log = logging.getLogger(__name__)
 
 _FILES_PER_REQUEST: Final = 3
 _FILES_BESIDE: Final = 64
@@ -157,6 +173,8 @@ async def run(
     await _fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
+        if prepared.policies.again:
+            prepared = prepared.going_on(begun_again(folder.last_note()))
         prepared, plan = _agreed_plan(prepared, lambda: folder.history, control)
         await _agree_to_remakes(prepared, plan, control)
         _refuse_what_is_in_the_way(plan, prepared, folder)
@@ -179,7 +197,10 @@ async def run(
             ):
                 if folder.rehearsal_moved_to is not None:
                     listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
-                await store.note("run", **_about(prepared))
+                wish = _wish(prepared, store, begun_again(folder.last_note()))
+                await store.note("run", **_about(prepared), remake=_as_record(wish))
+                if prepared.policies.again.since >= 0:
+                    listener.message("--again goes on where a run before it stopped; what that made is left as it is")
                 keys = {account.name: account.key.reveal() for account in accounts}
                 wallet = prepared.wallet(keys, clock, run_id, listener)
                 buyer = Buyer(
@@ -201,13 +222,14 @@ async def run(
                     wallet=wallet,
                     accounts=accounts,
                     left_out=left_out,
+                    wish=wish,
                 )
                 try:
                     summary = await opened.carry_out(random or SystemRandom())
                 finally:
                     await wallet.close(control.stopping.is_set)
                     now.remove()
-        except (StorageError, OSError) as error:
+        except Exception as error:
             if summary is None or opened is None:
                 raise
             return opened.summary_despite(error)
@@ -235,6 +257,8 @@ def plan_only(
     if prepared.manifest.reference_hosts:
         asyncio.run(_fetch_references(prepared, SystemClock(), listener or Listener()))
     with look_into(prepared.output, bought_only=not prepared.is_rehearsal) as reading:
+        if prepared.policies.again:
+            prepared = prepared.going_on(begun_again(last_note(prepared.output, reading.history())))
         plan = prepared.plan(reading.history)
         history = reading.history()
     name_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
@@ -365,6 +389,19 @@ def _about(prepared: Prepared) -> dict[str, object]:
     }
 
 
+def _wish(prepared: Prepared, store: Store, begun: AgainWish | None) -> AgainWish | None:
+    """The `--again` of this run, or one that stays unfinished because this run was not asked to go on with it."""
+    again = prepared.policies.again
+    if not again.names_jobs:
+        return begun
+    since = again.since if again.since >= 0 else store.ledger_bytes
+    return AgainWish(said=prepared.wishes.again, digest=again.digest, since=since)
+
+
+def _as_record(wish: AgainWish | None) -> dict[str, object] | None:
+    return None if wish is None else asdict(wish)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Run:
     """One run with everything open."""
@@ -378,6 +415,7 @@ class _Run:
     control: RunControl
     accounts: Sequence[OpenAccount]
     left_out: Sequence[LeftOut]
+    wish: AgainWish | None
     wallet: Wallet
 
     _started: float = field(init=False)
@@ -413,11 +451,15 @@ class _Run:
         except (StorageError, InputError, RunStopper) as error:
             scheduler.stop(error, str(error))
         self.listener.run_started(self._start())
-        async with scheduler.outcomes(self._todo()) as outcomes:
-            async for outcome in outcomes:
-                self._publish(outcome, scheduler)
-                self.listener.job_ended(outcome, scheduler.in_flight)
-        failure = await self._after_the_jobs(scheduler)
+        failure: Exception | None = None
+        try:
+            async with scheduler.outcomes(self._todo()) as outcomes:
+                async for outcome in outcomes:
+                    self._publish(outcome, scheduler)
+                    self.listener.job_ended(outcome, scheduler.in_flight)
+        except Exception as error:  # noqa: BLE001  (nothing is in flight any more; what was bought must be told)
+            failure = _failure_of(error, "go on")
+        failure = await self._after_the_jobs(scheduler) or failure
         return await self._report(scheduler, failure)
 
     async def _before_the_jobs(self) -> None:
@@ -434,7 +476,7 @@ class _Run:
             lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
         )
 
-    async def _after_the_jobs(self, scheduler: Scheduler) -> BatchError | None:
+    async def _after_the_jobs(self, scheduler: Scheduler) -> Exception | None:
         """Returns what went wrong: the run is over, and its summary comes whatever fails."""
         try:
             await self._leftovers.finish()
@@ -442,8 +484,10 @@ class _Run:
                 await self._correct_the_books()
             await self._close_open_attempts()
             await self._settle_copies(scheduler)
-        except (StorageError, InputError) as error:
+        except BatchError as error:
             return error
+        except Exception as error:  # noqa: BLE001  (a bug of ours, or a disk that cannot be read)
+            return _failure_of(error, "finish the run")
         return None
 
     def _count_reopened(self) -> None:
@@ -572,21 +616,20 @@ class _Run:
         return Canary(jobs, judge)
 
     def summary_despite(self, error: Exception) -> Summary:
-        """The run's summary, after something failed while everything was closed."""
+        """The run's summary, after something failed when everything was over."""
         assert self._ended is not None
-        failure = error if isinstance(error, StorageError) else StorageError(f"cannot close the output: {error}")
-        return self._summary(self._ended, failure)
+        return self._summary(self._ended, _failure_of(error, "close the output"))
 
-    async def _report(self, scheduler: Scheduler, failure: BatchError | None) -> Summary:
+    async def _report(self, scheduler: Scheduler, failure: Exception | None) -> Summary:
         self._ended = scheduler
         summary = self._summary(scheduler, failure)
         try:
             await self._write_end(summary, scheduler)
-        except (StorageError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (the summary comes whatever fails last)
             return self.summary_despite(error)
         return summary
 
-    def _summary(self, scheduler: Scheduler, at_the_end: BatchError | None = None) -> Summary:
+    def _summary(self, scheduler: Scheduler, at_the_end: Exception | None = None) -> Summary:
         history = self.store.history
         totals = count_jobs(self.plan, history)
         spent = Spent(
@@ -598,9 +641,8 @@ class _Run:
             adopted=self._takeover.adopted,
             endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
-            lost=lost_files(self.store.output, history, self.plan.order)
-            if totals.missing or totals.altered
-            else NONE_LOST,
+            remakes_left=self._not_made_again(REMAKE),
+            lost=self._lost_files() if totals.missing or totals.altered else NONE_LOST,
         )
         return conclude(
             self.prepared.manifest.settings.name,
@@ -611,6 +653,29 @@ class _Run:
             (scheduler.stopped_by, scheduler.bug, at_the_end),
             self.prepared.picture_usd,
         )
+
+    def _not_made_again(self, code: int) -> int:
+        """Of the jobs with that decision, how many are to be made again, are not, and have not failed either."""
+        if not self.prepared.policies.again.names_jobs or self.wish is None:
+            return 0
+        order, history, left = self.plan.order, self.store.history, 0
+        index = self.plan.decisions.find(code)
+        while index >= 0:
+            past = history.of(bytes(order[KEY_BYTES * index : KEY_BYTES * (index + 1)]))
+            left += past.state is State.DONE and past.bought_offset < self.wish.since
+            index = self.plan.decisions.find(code, index + 1)
+        return left
+
+    def _wish_left(self, summary: Summary) -> AgainWish | None:
+        """The `--again` that a later run may go on with: it is made only in part, or was not this run's."""
+        is_own = self.prepared.policies.again.names_jobs
+        return self.wish if summary.remakes_left or not is_own or self._not_made_again(LEFT_OUT) else None
+
+    def _lost_files(self) -> LostFiles:
+        try:
+            return lost_files(self.store.output, self.store.history, self.plan.order)
+        except OSError:  # the counts are known without the disk, the names are not
+            return NONE_LOST
 
     def _left_out(self, scheduler: Scheduler) -> Iterator[dict[str, str]]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
@@ -648,8 +713,18 @@ class _Run:
             maybe_cost_usd=summary.maybe_cost_usd,
             spend=asdict(summary.spend),
             stopped=scheduler.stopped_by is not None,
+            remake=_as_record(self._wish_left(summary)),
             published={"order": published.order, "through": published.through, "bytes": published.bytes},
         )
+
+
+def _failure_of(error: Exception, what: str) -> Exception:
+    """What went wrong at the end, as a summary says it; what is none of ours is logged."""
+    if isinstance(error, OSError):
+        return StorageError(f"cannot {what}: {error.strerror or error}")
+    if not isinstance(error, BatchError):
+        log.exception("a bug in imagebatch")
+    return error
 
 
 async def _fetch_references(prepared: Prepared, clock: Clock, listener: Listener) -> None:

@@ -63,6 +63,27 @@ def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     assert "the current folder is gone" in ended.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the others have no such flag")
+@pytest.mark.parametrize("allowed", ["", "1"])
+def test_no_core_is_handed_to_a_program_unless_it_is_allowed(allowed: str) -> None:
+    """Where the kernel pipes dumps to a program no limit holds: the process says that it is not to be dumped."""
+    code = (
+        "import ctypes, sys; from batch.cli import main\n"
+        "sys.argv = ['imagebatch', '--version']\n"
+        "try: main()\n"
+        "finally: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), file=sys.stderr)"  # PR_GET_DUMPABLE
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "IMAGEBATCH_CORE_DUMPS": allowed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr.strip() == ("1" if allowed else "0")
+
+
 @pytest.mark.parametrize("allowed", ["", "1"])
 def test_no_core_is_dumped_unless_it_is_allowed(allowed: str) -> None:
     """The key must not outlive the process in a file."""

@@ -134,9 +134,18 @@ async def test_sources_of_a_refusal_leave_it_what_it_is(tmp_path: Path) -> None:
     assert "x=1" not in caught.value.message
 
 
-@pytest.mark.parametrize(("what", "code"), [(PAGE, "bad_image"), (GONE, "download_gone")])
-async def test_a_lost_picture_is_named(tmp_path: Path, what: Any, code: str) -> None:
-    """An address written as a picture's that leads to none is what went wrong."""
+@pytest.mark.parametrize(
+    ("what", "code", "retries"),
+    [
+        (PAGE, "bad_image", 0),
+        (b"%PDF-1.7\n", "bad_image", 0),
+        (LARGE[:-30], "bad_image", 1),
+        (GONE, "download_gone", 0),
+    ],
+    ids=["page", "pdf", "damaged", "gone"],
+)
+async def test_a_lost_picture_is_named(tmp_path: Path, what: Any, code: str, retries: int) -> None:
+    """An address written as a picture's that leads to none is what went wrong; only damage is worth buying again."""
     with pytest.raises(Unusable, match=r"h\.example") as caught:
         await deliver(tmp_path, {"https://h.example/a": what}, field("https://h.example/a"))
-    assert caught.value.code == code
+    assert (caught.value.code, caught.value.retries) == (code, retries)

@@ -18,7 +18,7 @@ from batch.events import Listener
 from batch.leftovers import Leftovers
 from batch.model import Done, Outcome, Summary
 from batch.runner import RunControl
-from tests.support.fakes import QuickClock
+from tests.support.fakes import FakeClock, QuickClock, Seller, scheduler
 from tests.support.picture_host import http, png
 
 LEFT = ["url-1", "url-2"]
@@ -192,6 +192,26 @@ async def test_a_second_signal_ends_the_wait_at_once(host: Host) -> None:
     summary = await running
     assert (summary.exit, summary.done, host.waiting()) == (143, 1, 2)
     assert not host.reply.done()
+
+
+class Watched(Leftovers):
+    """Has nothing to fetch, and remembers whether that was to end at once."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_only_a_second_wish_to_stop_cuts_downloads() -> None:
+    """The first lets the try that is on come to its end."""
+    control, leftovers = RunControl(), Watched()
+    control.attach(scheduler(Seller(FakeClock())), leftovers)
+    control.drain(15, "SIGTERM")
+    assert not leftovers.aborted
+    control.abort()
+    assert leftovers.aborted
 
 
 def micro_in_the_book(state_home: Path) -> tuple[int, bool]:

@@ -18,6 +18,7 @@ from batch.errors import LockedError
 from batch.opening import read_again
 from batch.providers.base import Blob, Received
 from batch.report.money import spend_of
+from batch.reread import Reread
 from batch.store.ballast import Ballast
 from batch.store.history import State, replay
 from batch.store.spend import spent_by_run_and_day
@@ -48,7 +49,8 @@ def hold(output: Path, tree: Any, job: str = "lost", attempt: int = 1) -> None:
 
 
 async def again(bench: Bench, *, dry_run: bool = False) -> list[tuple[str, str]]:
-    found = await read_again(bench.output, base_url=bench.simulator.base_url, dry_run=dry_run)
+    found: list[Reread] = []
+    await read_again(bench.output, base_url=bench.simulator.base_url, dry_run=dry_run, told=found.append)
     return [(each.job, each.found) for each in found]
 
 
@@ -106,7 +108,9 @@ async def test_a_job_that_was_bought_again_keeps_its_picture(bench: Bench) -> No
     await bench.run(JOBS)
     pictures = bench.pictures()
     hold(bench.output, HOLDING)
-    (answer,) = await read_again(bench.output, base_url=None, dry_run=False)
+    found: list[Reread] = []
+    await read_again(bench.output, base_url=None, dry_run=False, told=found.append)
+    (answer,) = found
     assert (answer.found, answer.message) == ("aside", "the job has a picture by now")
     assert bench.pictures() == pictures
 

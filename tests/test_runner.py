@@ -326,6 +326,7 @@ FIELDS = [
     "image_size",
     "simulated",
     "images",
+    "accepted",
     "warnings",
     "caption",
     "error",

@@ -6,8 +6,8 @@ looks ahead; `wish` reads `--retry`.
 """
 
 from batch.plan.adoption import Source, sources_of_copies
-from batch.plan.again import Again
-from batch.plan.choice import LEFT_OUT, MAY_SEND, OPEN, SET_ASIDE, Selection
+from batch.plan.again import Again, AgainWish
+from batch.plan.choice import LEFT_OUT, MAY_SEND, OPEN, REMAKE, SET_ASIDE, Selection
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
@@ -18,9 +18,11 @@ __all__ = [
     "LEFT_OUT",
     "MAY_SEND",
     "OPEN",
+    "REMAKE",
     "SET_ASIDE",
     "Adopt",
     "Again",
+    "AgainWish",
     "Change",
     "Decision",
     "Forecast",

@@ -275,6 +275,7 @@ def _decide(plan: Plan, asked: _Asked, history: History, policies: Policies) -> 
             decisions.append(_NEW)
             continue
         seen[row] = 1
+        is_again = is_again and not policies.again.is_made(history.at(row).bought_offset)
         if not is_again and history.is_done(row, spec):
             decisions.append(_DONE)
             done_usd += history.usd_at(row)
@@ -319,7 +320,7 @@ def _count_reopened(plan: Plan, asked: _Asked, history: History, policies: Polic
         past = history.of(bytes(asked.keys[16 * index : 16 * index + 16]))
         spec = bytes(asked.specs[16 * index : 16 * index + 16]).hex()
         lost = replace(past, state=State.UNKNOWN, code="interrupted")
-        named = bool(asked.again and asked.again[index])
+        named = bool(asked.again and asked.again[index]) and not policies.again.is_made(past.bought_offset)
         if judge(spec, lost, policies, named=named).startswith("to do"):
             plan.reopened.add(asked.usd(index), past.usd)
         index = plan.decisions.find(_OPEN, index + 1)

@@ -55,6 +55,8 @@ class Status:
     budget: str | None = None
     #: Of the done, how many have a file with another size than what was bought; `missing` are those without one.
     altered: int = 0
+    #: Of the done, how many count although their file is gone or altered or a new picture failed: a person said so.
+    accepted: int = 0
     #: The first of these files, relative to the output folder.
     missing_files: tuple[str, ...] = ()
     altered_files: tuple[str, ...] = ()
@@ -69,7 +71,7 @@ def read_status(output: Path) -> Status:
     if not (output / "ledger.jsonl").is_file():
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
     history, tail = replay(output, bought_only=holds_bought(output))
-    counts, causes, missing, altered = _count(history)
+    counts, causes, missing, altered, accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
     not_as_asked, warnings = count_warnings(history)
     run, end = _record(output, history.run_offset), _record(output, history.end_offset)
@@ -99,6 +101,7 @@ def read_status(output: Path) -> Status:
         warnings=dict(warnings.most_common()),
         budget=end.get("message") if ended and end is not None and end["reason"] == "budget" else None,
         altered=altered,
+        accepted=accepted,
         missing_files=lost.missing,
         altered_files=lost.altered,
         simulated=history.simulated,
@@ -106,10 +109,10 @@ def read_status(output: Path) -> Status:
     )
 
 
-def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int]:
+def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int, int]:
     counts: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = altered = 0
+    missing = altered = accepted = 0
     for facts, count in history.tally_of_all().items():
         counts[facts.standing] += count
         if facts.standing is Standing.FAILED:
@@ -117,7 +120,8 @@ def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int]
         elif facts.standing is Standing.DONE:
             missing += count * facts.missing
             altered += count * facts.altered
-    return counts, causes, missing, altered
+            accepted += count * facts.accepted
+    return counts, causes, missing, altered, accepted
 
 
 def _record(output: Path, offset: int) -> dict[str, Any] | None:
@@ -157,7 +161,8 @@ def _is_locked(lock: Path) -> bool:
 
 def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_running: bool) -> str | None:
     if end is not None:
-        words = f"ended {end['at']} with {end['exit']} {end['reason']}"
+        reason = "all jobs done" if end["exit"] == ExitCode.OK else end["reason"].replace("_", " ")
+        words = f"ended {end['at']}, exit code {end['exit']}: {reason}"
         return words + (f", not before {end['not_before']}" if end["not_before"] else "")
     if run is None or is_running:
         return None
@@ -179,6 +184,9 @@ def _next_command(
     if not _is_usual(output, Path("output") / Path(manifest).stem):
         words += ["-o", shlex.quote(path(str(output)))]
     left = counts[Standing.UNKNOWN] + counts[Standing.PENDING]
-    if end is None or end["exit"] == ExitCode.TEMPORARY or end["pending"] or left:
+    wish = (end or run or {}).get("remake")
+    if wish:
+        words += [word for said in wish["said"] for word in ("--again", shlex.quote(said))]
+    if end is None or wish or end["exit"] == ExitCode.TEMPORARY or end["pending"] or left:
         return f"imagebatch run {' '.join(words)}"
     return f"imagebatch plan {' '.join(words)}" if counts[Standing.FAILED] else None

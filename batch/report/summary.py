@@ -109,6 +109,7 @@ class Spent:
     endpoints_out: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
     lost: LostFiles = NONE_LOST
+    remakes_left: int = 0
 
 
 def conclude(
@@ -123,7 +124,7 @@ def conclude(
     """The run's summary with its exit code. `ended_by` holds what stopped the run or went wrong beside the jobs,
     in the order it happened."""
     errors = [error for error in ended_by if error is not None]
-    exit_code, reason = _verdict(totals, errors)
+    exit_code, reason = _verdict(totals, errors, spent.remakes_left)
     return Summary(
         name=name,
         output=output,
@@ -155,12 +156,13 @@ def conclude(
         altered=totals.altered,
         missing_files=spent.lost.missing,
         altered_files=spent.lost.altered,
+        remakes_left=spent.remakes_left,
     )
 
 
-def _verdict(totals: Totals, errors: Sequence[BaseException]) -> tuple[int, str]:
+def _verdict(totals: Totals, errors: Sequence[BaseException], remakes_left: int) -> tuple[int, str]:
     """The exit code and a stable word for why."""
-    left = totals.pending + totals.unknown + totals.worth_retrying
+    left = totals.pending + totals.unknown + totals.worth_retrying + remakes_left
     for error in errors:
         if isinstance(error, Interrupted) and left:
             return 128 + error.signal_number, "interrupted"
@@ -170,8 +172,8 @@ def _verdict(totals: Totals, errors: Sequence[BaseException]) -> tuple[int, str]
     found: dict[ExitCode, str] = {ExitCode.OK: "done"}
     if totals.failed > totals.worth_retrying:
         found[ExitCode.FAILED_JOBS] = "failed_jobs"
-    if totals.worth_retrying or totals.pending:
-        found[ExitCode.TEMPORARY] = "pending_jobs" if totals.pending else "failed_for_now"
+    if totals.worth_retrying or totals.pending or remakes_left:
+        found[ExitCode.TEMPORARY] = "pending_jobs" if totals.pending or remakes_left else "failed_for_now"
     if totals.unknown or totals.missing or totals.altered:
         files = "missing_files" if totals.missing else "altered_files"
         found[ExitCode.UNKNOWN_OUTCOME] = "unknown_outcome" if totals.unknown else files

@@ -80,7 +80,7 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
         yield f"  stopped    {printable(summary.message, 500)}"
     if summary.not_before:
         yield f"  not before {summary.not_before}"
-    again = summary.pending + summary.worth_retrying
+    again = summary.pending + summary.worth_retrying + summary.remakes_left
     if again:
         yield f"  next       {command}   (goes on with {count(again, 'job')})"
 
@@ -246,6 +246,8 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.failures_by_cause:
         yield f"  failed     {causes(status.failures_by_cause)}"
     yield from _lost_lines(status.missing, status.missing_files, status.altered, status.altered_files)
+    if status.accepted:
+        yield f"  accepted   {count(status.accepted, 'job')} done by your decision (resolve --as accepted)"
     if status.rehearsal:
         yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
     yield from warning_lines(status.not_as_asked, status.warnings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from batch.model import Job
 from batch.oddities import read_warning
 from batch.plan import Decision, changes, name_of
 from batch.report.words import differing, printable, usd
-from batch.store.history import JobHistory
+from batch.store.history import FileState, JobHistory, file_state
 from batch.store.ledger import read_record, read_records
 from batch.store.records import job_of
 
@@ -40,7 +41,7 @@ _REASONS: Final = {
 
 def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[str]:
     """The decision in words, what was changed, and every line of the ledger about the job."""
-    yield f"{decision.job.id}: {_REASONS[name_of(decision)]}"
+    yield f"{decision.job.id}: {_reason(decision, past, output)}"
     if decision.job.place is not None:
         yield f"  written at {decision.job.place}"
     yield f"  prompt     {printable(decision.job.prompt)}"
@@ -53,6 +54,40 @@ def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[st
             yield f"      warning: {warned.kind}: {printable(warned.message)}"
 
 
+def why_as_json(decision: Decision, past: JobHistory, output: Path) -> dict[str, Any]:
+    """The same facts for programs; `records` are the ledger's lines about the job (docs/ledger.md), oldest first."""
+    job = decision.job
+    edited = decision.because == "changed" and past.versions
+    return {
+        "output": str(output),
+        "job": job.id,
+        "decision": name_of(decision),
+        "reason": _reason(decision, past, output),
+        "place": None if job.place is None else str(job.place),
+        "prompt": job.prompt,
+        "changes": [asdict(each) for each in changes(asked_before(output, past), job)] if edited else [],
+        "records": list(_records_of(output, job.id)),
+    }
+
+
+def _reason(decision: Decision, past: JobHistory, output: Path) -> str:
+    name = name_of(decision)
+    if name == "skip: done" and past.accepted:
+        return f"will not be sent: {_accepted_words(output, past)}"
+    return _REASONS[name]
+
+
+def _accepted_words(output: Path, past: JobHistory) -> str:
+    """What a person accepted, as the files are now."""
+    images = _record_at(output, past.bought_offset)["images"]
+    worst = max(file_state(str(output / image["path"]), image["bytes"]) for image in images)
+    if worst is FileState.MISSING:
+        return "its file is gone, and that was accepted"
+    if worst is FileState.ALTERED:
+        return "its file is not what was bought, and that was accepted"
+    return "its picture is there, and was accepted in place of a newer one"
+
+
 def change_lines(asked: Job, job: Job) -> Iterator[str]:
     """What was asked before and what is asked now, one line per difference."""
     for change in changes(asked, job):
@@ -62,9 +97,13 @@ def change_lines(asked: Job, job: Job) -> Iterator[str]:
 
 def asked_before(output: Path, past: JobHistory) -> Job:
     """The job as it was when its picture was bought."""
+    return job_of(_record_at(output, past.bought_try_offset))
+
+
+def _record_at(output: Path, offset: int) -> dict[str, Any]:
     descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return job_of(read_record(descriptor, past.bought_try_offset))
+        return read_record(descriptor, offset)
     finally:
         os.close(descriptor)
 

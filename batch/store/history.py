@@ -117,6 +117,8 @@ class JobHistory:
     bought_try_offset: int
     same_ends: int = 0
     altered: bool = False
+    #: A person said that it counts as done although its files are gone or altered, or a newer picture failed.
+    accepted: bool = False
 
     @property
     def standing(self) -> Standing:
@@ -324,6 +326,7 @@ class History:
             bought_try_offset=bought.try_offset,
             same_ends=self._same_ends(row),
             altered=facts.altered,
+            accepted=facts.accepted,
         )
 
     def facts_at(self, row: int) -> Facts:

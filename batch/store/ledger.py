@@ -12,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,10 +80,15 @@ class StoredFile(msgspec.Struct, gc=False):
 
 
 class GivenBy(msgspec.Struct, gc=False):
-    """Which job had a picture that was taken over, and in which folder if it was another one."""
+    """Which job had a picture that was taken over, and in which folder if it was another one.
+
+    `run` bought it. `bought`: it is known not to be the simulator's; older versions did not look.
+    """
 
     job: str
+    run: str = ""
     output: str = ""
+    bought: bool = False
 
 
 class Published(msgspec.Struct, gc=False):
@@ -318,7 +324,9 @@ class LedgerFile:
         return read_record(self._descriptor, offset)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Once; what was appended is on the disk already."""
+        with storage_errors("close the ledger"):
+            os.close(self._descriptor)
 
     def _begin(self, data: bytes) -> None:
         """The first lines appear at once: a ledger with content and without a valid line is never a crash's work."""
@@ -328,19 +336,26 @@ class LedgerFile:
             write_all(descriptor, data)
             os.fdatasync(descriptor)
             replace_file(self._path, hidden)
+            begun = open_to_write(self._path, os.O_RDWR | os.O_APPEND)
         except OSError:
-            os.close(descriptor)
             forget(hidden)
             raise
-        os.close(descriptor)
-        os.close(self._descriptor)
-        self._descriptor = open_to_write(self._path, os.O_RDWR | os.O_APPEND)
+        finally:
+            _close_synced(descriptor)
+        empty, self._descriptor = self._descriptor, begun
+        _close_synced(empty)
 
     def _cut_back(self) -> None:
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:
             return  # the next start finds a torn tail and cuts it
+
+
+def _close_synced(descriptor: int) -> None:
+    """Of a file that is on the disk, or empty: closing it can lose nothing, and frees the descriptor in any case."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def read_record(descriptor: int, offset: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from batch.oddities import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
-from batch.store.history import History, JobHistory, Standing
+from batch.store.history import FileState, History, JobHistory, Standing, file_state
 from batch.store.ledger import Published, read_record
 from batch.store.records import terms_of
 
@@ -45,8 +45,8 @@ class PublishedManifest:
 
     def __init__(self, output: Path, simulated: Callable[[], bool] = lambda: False) -> None:
         self._simulated = simulated
+        self._output = str(output)
         self._path = str(output / NAME)
-        self._ledger = str(output / "ledger.jsonl")
         self._live: int | None = None
         self._reading: _Ledger | None = None
 
@@ -56,18 +56,18 @@ class PublishedManifest:
             if self._live is None:
                 self._live = _open_to_append(self._path)
             if self._reading is None:
-                self._reading = _Ledger(self._ledger, simulated=self._simulated())
+                self._reading = _Ledger(self._output, simulated=self._simulated())
             line = self._reading.line_of(history)
             if line is not None:
                 write_all(self._live, line)
 
     def close(self) -> None:
-        if self._live is not None:
-            os.close(self._live)
-            self._live = None
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        live, self._live = self._live, None
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.close()
+        if live is not None:
+            os.close(live)
 
     def is_current(self, order: bytes | bytearray, history: History) -> bool:
         """Whether the file on disk is what `write` would make."""
@@ -83,7 +83,7 @@ class PublishedManifest:
         """Write the file anew for jobs in this order (16-byte keys), and put it in place."""
         self.close()
         hidden = self._path + ".part"
-        with storage_errors(f"write {NAME}"), closing(_Ledger(self._ledger, simulated=self._simulated())) as ledger:
+        with storage_errors(f"write {NAME}"), closing(_Ledger(self._output, simulated=self._simulated())) as ledger:
             forget(hidden)
             descriptor = create_file(hidden)
             try:
@@ -121,11 +121,12 @@ def _write_buffered(descriptor: int, lines: Iterable[bytes]) -> int:
 
 
 class _Ledger:
-    """The ledger open for reading lines by their offset."""
+    """The ledger of an output folder, open for reading lines by their offset."""
 
-    def __init__(self, path: str, *, simulated: bool) -> None:
+    def __init__(self, output: str, *, simulated: bool) -> None:
+        self._output = output
         self._simulated = simulated
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(f"{output}/ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -149,7 +150,8 @@ class _Ledger:
         done = read_record(self._descriptor, job.bought_offset)
         return {
             **self._asked(job.bought_try_offset, "done"),
-            "images": done["images"],
+            "images": self._still_there(done["images"]) if job.accepted else done["images"],
+            "accepted": job.accepted,
             "warnings": [warning_fields(text) for text in done["warnings"]],
             "caption": done["caption"],
             "error": None,
@@ -163,6 +165,7 @@ class _Ledger:
         return {
             **self._asked(job.try_offset, str(job.standing)),
             "images": [],
+            "accepted": False,
             "warnings": [],
             "caption": None,
             "error": {"code": end["code"], "message": end["message"], "http_status": end["http_status"]},
@@ -170,6 +173,15 @@ class _Ledger:
             "cost_usd": round(job.usd, 6),
             "finished_at": end["at"],
         }
+
+    def _still_there(self, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of a job whose loss was accepted: without the files that are gone, and those that were altered marked."""
+        states = [(image, file_state(f"{self._output}/{image['path']}", image["bytes"])) for image in images]
+        return [
+            {**image, "altered": True} if state is FileState.ALTERED else image
+            for image, state in states
+            if state is not FileState.MISSING
+        ]
 
     def _asked(self, try_offset: int, status: str) -> dict[str, Any]:
         tried = read_record(self._descriptor, try_offset)

@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from batch.errors import LedgerError
 from batch.own_files import sync_folder
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
-from batch.store.ledger import Line, Tail, decode_line, read_ledger, without_rest
+from batch.store.ledger import GivenBy, Line, Tail, decode_line, read_ledger, without_rest
 from batch.store.spool import attempt_stem
 
 SIMULATOR: Final = "simulator"
@@ -44,18 +45,19 @@ class Rehearsals:
     the picture it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: _Elsewhere | None = None) -> None:
         self._run = False
         #: Jobs whose last line is of a rehearsal, and those whose picture is.
         self._last: set[str] = set()
         self._drawn: set[str] = set()
+        self._elsewhere = elsewhere or _Elsewhere()
 
     def __call__(self, line: Line) -> bool:
         if line.t == "run" and line.endpoint:
             self._run = is_rehearsal(line.endpoint)
         if not line.job:
             return self._run
-        if not (self._run or self._last or self._drawn):
+        if not (self._run or self._last or self._drawn or _may_be_drawn_elsewhere(line)):
             return False  # every line of a folder without a rehearsal
         drawn = self._is_of_rehearsal(line)
         (self._last.add if drawn else self._last.discard)(line.job)
@@ -68,8 +70,42 @@ class Rehearsals:
             return self._run
         if line.t == "adopt":
             giver = line.given_by
-            return self._run if giver is None or giver.output else giver.job in self._drawn
+            if giver is None or self._run or _is_known_as_bought(giver):
+                return self._run
+            return self._elsewhere.drew(giver) if giver.output else giver.job in self._drawn
         return (line.of if line.t == "copy" else line.job) in self._last
+
+
+def _is_known_as_bought(giver: GivenBy) -> bool:
+    return bool(giver.output) and giver.bought
+
+
+def _may_be_drawn_elsewhere(line: Line) -> bool:
+    giver = line.given_by
+    return giver is not None and bool(giver.output) and not giver.bought
+
+
+class _Elsewhere:
+    """What other folders gave to runs of older versions, which did not ask who had drawn it. Each is read once."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, frozenset[tuple[str, str]]] = {}
+
+    def drew(self, giver: GivenBy) -> bool:
+        """Whether the picture was the simulator's; False if its folder cannot say any more."""
+        if giver.output not in self._drawn:
+            self._drawn[giver.output] = frozenset()  # of folders that took from each other, each is read once
+            self._drawn[giver.output] = frozenset(self._drawn_in(Path(giver.output)))
+        return (giver.job, giver.run) in self._drawn[giver.output]
+
+    def _drawn_in(self, output: Path) -> Iterator[tuple[str, str]]:
+        """Job and run of every picture the simulator drew there; a rehearsal may have been moved since."""
+        for path in (output / _LEDGER, *output.glob(f"{NAME}*/{_LEDGER}")):
+            is_of_rehearsal = Rehearsals(self)
+            with suppress(OSError, LedgerError):
+                for raw, line in _raw_lines(path):
+                    if is_of_rehearsal(line) and line.t in PICTURED:
+                        yield line.job, json.loads(raw)["run"]
 
 
 def holds_bought(output: Path) -> bool:

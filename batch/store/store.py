@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.clock import Clock, timestamp
-from batch.errors import AttemptError, LockedError, OutputError
+from batch.errors import AttemptError, LockedError, OutputError, StorageError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
 from batch.oddities import Oddity, warning
 from batch.own_files import sync_folder
@@ -140,6 +140,8 @@ class Store:
         self._committer = Committer(ledger, history)
         self._ballast = ballast
         self._spare_files = SpareFiles(str(output / "spool"))
+        #: The first line that could not be written to manifest.jsonl after a decision or a find was recorded.
+        self._unpublished: StorageError | None = None
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
     async def begin(self, job: Job, *, why: str, terms: Terms | None = None) -> Ticket:
@@ -254,9 +256,11 @@ class Store:
                 verify=picture.folder != self.output,
             ),
         )
-        given_by = {"job": picture.job_id, "run": picture.run}
+        given_by: dict[str, Any] = {"job": picture.job_id, "run": picture.run}
         if picture.folder != self.output:
             given_by["output"] = str(picture.folder)
+            if not self.history.simulated:
+                given_by["bought"] = True  # a run that buys takes nothing else (`FolderToReuse`)
         record = adopt_record(
             job,
             images,
@@ -292,7 +296,7 @@ class Store:
             last, decided, maybe_usd=round(maybe_usd, 6), note=note, run=self._run, at=timestamp(self._clock)
         )
         await self._committer.commit(record)
-        self.published.append(self.history.of(job_key(job_id)))
+        self._publish(job_key(job_id))
 
     def rejected_answer(self, tried: dict[str, Any]) -> tuple[Ticket, Received | None]:
         """An attempt whose answer was kept in rejected/, by its `try` record, with that answer if it is whole."""
@@ -333,8 +337,15 @@ class Store:
             )
 
         done = await self._keep(ticket, replace(answer, pictures=pictures), facts, record)
-        self.published.append(self.history.of(ticket.job.key()))
+        self._publish(ticket.job.key())
         return done
+
+    def _publish(self, key: bytes) -> None:
+        """What the ledger has stands, and the next run makes manifest.jsonl from it: a failure is told at the end."""
+        try:
+            self.published.append(self.history.of(key))
+        except StorageError as error:
+            self._unpublished = self._unpublished or error
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of this folder's own history."""
@@ -343,6 +354,11 @@ class Store:
     def bought_by(self, key: bytes) -> Bought:
         """The picture of a job that has one."""
         return bought_picture(self.output, self._ledger.read_at(self.history.of(key).bought_offset))
+
+    @property
+    def ledger_bytes(self) -> int:
+        """How long the ledger is; what is recorded from now on stands behind that."""
+        return self._ledger.size_bytes
 
     async def note(self, kind: str, **fields: Any) -> None:
         """Record something about the run itself: its start, why it stopped, its end."""
@@ -404,11 +420,15 @@ class Store:
         return kept
 
     async def aclose(self) -> None:
+        """Raises `StorageError` for what could not be closed, or not be written to manifest.jsonl."""
         await self._committer.drain()
         self._committer.close()
         self._threads.shutdown(wait=True)
         self._spare_files.close()
-        self.published.close()
+        with storage_errors("close manifest.jsonl"):
+            self.published.close()
+        if self._unpublished is not None:
+            raise self._unpublished
 
 
 class OutputFolder:
@@ -448,6 +468,10 @@ class OutputFolder:
         finally:
             os.close(descriptor)
 
+    def last_note(self) -> dict[str, Any] | None:
+        """The newest record about a run: its `end`, or of one that did not come to it its `run`."""
+        return last_note(self.path, self.history)
+
     @property
     def torn_bytes(self) -> int:
         """How much of the ledger's end a crash tore; opening sets it aside."""
@@ -483,6 +507,18 @@ class OutputFolder:
         if self.bought_only and (self.history.rehearsal_lines or self._is_move_unfinished):
             self.rehearsal_moved_to = move_away(self.path)
             self._reading = LedgerReading(self.path, bought_only=True)
+
+
+def last_note(output: Path, history: History) -> dict[str, Any] | None:
+    """The newest `run` or `end` record of an output folder."""
+    offset = max(history.run_offset, history.end_offset)
+    if offset < 0:
+        return None
+    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_record(descriptor, offset)
+    finally:
+        os.close(descriptor)
 
 
 def _keep_rejected(file: str, target: str) -> None:

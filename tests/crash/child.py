@@ -29,6 +29,7 @@ def prepared(manifest: str, output: str, said: Callable[[str], None]) -> Callabl
     from batch.events import Listener
     from batch.model import Done, Outcome
     from batch.opening import read_again
+    from batch.reread import Reread
     from batch.runner import run
 
     class Sayer(Listener):
@@ -36,12 +37,14 @@ def prepared(manifest: str, output: str, said: Callable[[str], None]) -> Callabl
             if isinstance(outcome, Done):
                 said(outcome.job.id)
 
+    def reread(each: Reread) -> None:
+        if each.found == "done":
+            said(each.job)
+
     def work() -> tuple[int, str]:
         try:
             if manifest == REREAD:
-                for each in asyncio.run(read_again(Path(output), base_url=None, dry_run=False)):
-                    if each.found == "done":
-                        said(each.job)
+                asyncio.run(read_again(Path(output), base_url=None, dry_run=False, told=reread))
                 return 0, REREAD
             summary = asyncio.run(run(manifest, output=output, listener=Sayer()))
             return summary.exit, summary.reason

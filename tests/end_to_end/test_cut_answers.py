@@ -15,6 +15,7 @@ from PIL import Image
 from batch.model import Decided
 from batch.opening import read_again
 from batch.report.money import spend_of
+from batch.reread import Reread
 from batch.resolve import resolve
 from batch.store.history import replay
 from tests.end_to_end.test_whole_answers import PARTS, PNG, reply, run
@@ -122,6 +123,12 @@ async def test_what_came_of_a_cut_answer_is_kept_and_named(tmp_path: Path) -> No
     assert len(kept) > 10_000
 
 
+async def reread(output: Path) -> list[Reread]:
+    found: list[Reread] = []
+    await read_again(output, base_url=None, dry_run=False, told=found.append)
+    return found
+
+
 @pytest.mark.parametrize("decided", [None, Decided.UNPAID, Decided.PAID])
 async def test_a_picture_found_in_a_cut_answer_later_is_counted_once(decided: Decided | None, tmp_path: Path) -> None:
     """Whatever was decided about the attempt: it bought a picture, its price is spent, and nothing of it is open."""
@@ -129,9 +136,9 @@ async def test_a_picture_found_in_a_cut_answer_later_is_counted_once(decided: De
     await run(with_length(body, 4000), tmp_path)
     output = tmp_path / "out"
     if decided is not None:
-        await resolve(output, ["a"], decided, clock=QuickClock(), note="")
+        await resolve(output, ["a"], decided, clock=QuickClock(), note="", told=lambda job_id, attempts: None)
     hold(output, HOLDING, "a")
-    (found,) = await read_again(output, base_url=None, dry_run=False)
+    (found,) = await reread(output)
     assert (found.found, found.code) == ("done", "cut")
     history, _ = replay(output)
     spent = spend_of(history)
@@ -142,7 +149,7 @@ async def test_a_cut_answer_is_still_cut_when_it_is_read_again(tmp_path: Path) -
     """Half of a picture is none, today as then."""
     body = SHAPES["gemini"]
     await run(with_length(body, len(body) - 4000), tmp_path)
-    (found,) = await read_again(tmp_path / "out", base_url=None, dry_run=False)
+    (found,) = await reread(tmp_path / "out")
     assert found.found == "nothing"
     assert found.message.startswith("cut: sent, but no whole answer came")
 

@@ -13,8 +13,11 @@ import batch
 from batch.clock import SystemClock
 from batch.errors import Declined, InputError, OptionError
 from batch.events import RunStart
+from batch.model import Outcome, Summary
+from batch.plan import Selection
 from batch.planning import Wishes
 from batch.report.status import read_status
+from batch.report.why import why_as_json
 from batch.resolve import accept
 from batch.runner import RunControl, plan_only
 from batch.store.ledger import encode_line
@@ -22,12 +25,26 @@ from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder
 
 
-def again(*words: str, **options: Any) -> Wishes:
-    return Wishes(again=words, yes=True, **options)
+def again(*words: str, limit: int | None = None) -> Wishes:
+    return Wishes(again=words, yes=True, selection=Selection(limit=limit))
 
 
 def stems(bench: Bench) -> set[str]:
     return {name.rpartition(".")[0] for name in bench.pictures()}
+
+
+async def accepted(bench: Bench, *words: str) -> list[str]:
+    """The jobs whose loss is accepted now."""
+    told: list[str] = []
+    await accept(bench.output, words, note="not needed", clock=SystemClock(), told=told.append)
+    return told
+
+
+def reason(bench: Bench, jobs: Any, job_id: str) -> str:
+    """Why a job will be sent or not, as `why` says it."""
+    planned = plan_only(bench.manifest(jobs), output=bench.output)
+    told: str = why_as_json(*planned.decision_on(job_id), planned.output)["reason"]
+    return told
 
 
 def picture(bench: Bench, stem: str) -> Path:
@@ -142,9 +159,18 @@ async def test_a_loss_can_be_accepted(bench: Bench, words: tuple[str, ...]) -> N
     await bench.run(3)
     picture(bench, "job-0").unlink()
     picture(bench, "job-1").write_bytes(b"mine")
-    assert await accept(bench.output, words, note="not needed", clock=SystemClock()) == 2
+    assert sorted(await accepted(bench, *words)) == ["job-0", "job-1"]
     summary = await bench.run(3)
     assert (summary.exit, summary.requests, summary.done, summary.missing) == (0, 0, 3, 0)
+    gone, altered, whole = bench.lines()
+    assert [line["accepted"] for line in (gone, altered, whole)] == [True, True, False]
+    assert gone["images"] == []
+    assert [image["altered"] for image in altered["images"]] == [True]
+    assert ["altered" in image for image in whole["images"]] == [False]
+    assert read_status(bench.output).accepted == 2
+    assert reason(bench, 3, "job-0") == "will not be sent: its file is gone, and that was accepted"
+    assert reason(bench, 3, "job-1") == "will not be sent: its file is not what was bought, and that was accepted"
+    assert reason(bench, 3, "job-2") == "will not be sent: its picture is there"
     assert (await bench.run(3, wishes=again("missing"))).requests == 0
     assert (await bench.run(3, wishes=again("job-0"))).requests == 1
     assert (await bench.run(3)).exit == 0
@@ -154,14 +180,14 @@ async def test_what_is_whole_cannot_be_accepted(bench: Bench) -> None:
     """A picture that is there, or a job that never had one."""
     await bench.run(1)
     with pytest.raises(InputError, match=r"job-0.*as it was bought\n.*other.*no picture"):
-        await accept(bench.output, ["job-0", "other"], note="", clock=SystemClock())
+        await accepted(bench, "job-0", "other")
 
 
 async def test_an_accepted_loss_is_no_source(bench: Bench) -> None:
     """With `dedupe` an equal job is bought, for there is no file to share."""
     await bench.run([{"id": "a", "prompt": "red"}])
     picture(bench, "a").unlink()
-    await accept(bench.output, ["a"], note="", clock=SystemClock())
+    await accepted(bench, "a")
     jobs = [{"id": "a", "prompt": "red"}, {"id": "b", "prompt": "red"}]
     summary = await bench.run(jobs, dedupe=True)
     assert (summary.exit, summary.requests, summary.adopted) == (0, 1, 0)
@@ -188,10 +214,12 @@ async def test_a_remake_that_fails_leaves_a_way_out(bench: Bench) -> None:
     failed = await bench.run(jobs, wishes=again("a"))
     assert (failed.exit, failed.failed) == (1, 1)
     assert (await bench.run(jobs)).requests == 0
-    assert await accept(bench.output, ["a"], note="", clock=SystemClock()) == 1
+    assert await accepted(bench, "a") == ["a"]
     summary = await bench.run(jobs)
     assert (summary.exit, summary.requests, summary.done) == (0, 0, 1)
     assert stems(bench) == {"a"}
+    assert [image["path"] for image in bench.lines()[0]["images"]] == [f"images/{picture(bench, 'a').name}"]
+    assert reason(bench, jobs, "a").endswith("its picture is there, and was accepted in place of a newer one")
 
 
 @faults({"fault": "http_503", "prompt": "cup", "after": 1, "times": 50})
@@ -249,3 +277,72 @@ async def test_json_names_only_so_many(bench: Bench) -> None:
     summary = await bench.run(25)
     assert (summary.missing, len(summary.missing_files)) == (25, 20)
     assert json.loads(json.dumps(summary.missing_files))
+
+
+class StopsAt(Recorder):
+    """Stops the run when so many jobs have ended."""
+
+    def __init__(self, jobs: int, control: RunControl) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._control = control
+
+    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
+        super().job_ended(outcome, in_flight)
+        if len(self.named("ended")) == self._jobs:
+            self._control.drain(15, "SIGTERM")
+
+
+async def stopped(bench: Bench, jobs: int, after: int, *words: str) -> Summary:
+    """A run with `--again` that a signal stops in the middle."""
+    control = RunControl()
+    bench.options = {"control": control, "listener": StopsAt(after, control)}
+    try:
+        return await bench.run(jobs, wishes=again(*words), limits={"concurrency": 1})
+    finally:
+        bench.options = {}
+
+
+async def test_again_typed_twice_after_a_stop_goes_on(bench: Bench) -> None:
+    """What the stopped run had made is left as it is; then all is made, and typed once more it is a new wish."""
+    await bench.run(5)
+    first = await stopped(bench, 5, 2, "job-?")
+    left = 5 - first.requests
+    assert 0 < left < 5
+    assert (first.exit, first.reason, first.remakes_left) == (143, "interrupted", left)
+    assert "--again 'job-?'" in (read_status(bench.output).next_command or "")
+    assert (await bench.run(5)).requests == 0
+    planned = plan_only(bench.manifest(5), output=bench.output, wishes=again("job-?")).plan
+    assert planned.to_do == left
+    second = await bench.run(5, wishes=again("job-?"))
+    assert (second.exit, second.requests, second.remakes_left) == (0, left, 0)
+    assert read_status(bench.output).next_command is None
+    assert (await bench.run(5, wishes=again("job-?"))).requests == 5
+    balance(bench)
+
+
+async def test_again_with_a_limit_goes_through_all(bench: Bench) -> None:
+    """Two at a time: nothing is made twice before everything was made once."""
+    await bench.run(5)
+    for made in (2, 2, 1):
+        assert (await bench.run(5, wishes=again("*", limit=2))).requests == made
+    assert stems(bench) == {*(f"job-{n}" for n in range(5)), *(f"job-{n}~v2" for n in range(5))}
+    assert (await bench.run(5, wishes=again("*", limit=2))).requests == 2
+
+
+async def test_a_killed_remake_goes_on(bench: Bench) -> None:
+    """Without a record of its end, too: the wish stands in the run's first line."""
+    await bench.run(4)
+    made = (await stopped(bench, 4, 1, "*")).requests
+    ledger = bench.output / "ledger.jsonl"
+    kept = [line for line in ledger.read_bytes().splitlines(keepends=True) if json.loads(line)["t"] != "end"]
+    ledger.write_bytes(b"".join(kept))
+    assert (await bench.run(4, wishes=again("*"))).requests == 4 - made
+
+
+async def test_another_again_begins_anew(bench: Bench) -> None:
+    """A wish in other words takes the place of one that was stopped."""
+    await bench.run(3)
+    assert 0 < (await stopped(bench, 3, 1, "*")).requests < 3
+    assert (await bench.run(3, wishes=again("job-0"))).requests == 1
+    assert (await bench.run(3, wishes=again("*"))).requests == 3

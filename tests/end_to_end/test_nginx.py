@@ -138,8 +138,8 @@ async def test_a_true_limit_uses_the_whole_rate_and_is_never_refused(bench: Benc
     found = await run_through(bench, limit, jobs, requests_per_minute=PER_MINUTE)
     assert (found.summary.done, found.summary.exit) == (jobs, 0)
     assert found.refused == 0
-    if LONG:  # starting and ending, and whatever else the machine does, count too much in a short run
-        assert found.seconds < (jobs - PER_MINUTE) / PER_SECOND / 0.95
+    if LONG:  # a short run is over before the rate can be told from the burst
+        assert found.share >= 0.95
 
 
 @pytest.mark.skipif(not LONG, reason="takes minutes; QUOTA_LONG=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from batch.planning import Wishes
 from batch.runner import plan_only
 from batch.store.ledger import encode_line
 from batch.store.rehearsal import holds_bought
-from tests.support.bench import Bench, balance
+from tests.support.bench import KEY, Bench, balance
 from tests.support.fakes import QuickClock
 
 SIMULATOR = {"profile": "simulator", "simulator": {"pictures": "plain"}}
@@ -93,6 +94,46 @@ async def test_nothing_is_adopted_from_a_rehearsal(bench: Bench, tmp_path: Path)
     await batch.run(file, output=other, clock=QuickClock())
     summary = await bench.run(jobs, dedupe=True, wishes=Wishes(reuse=(other,)))
     assert (summary.exit, summary.requests, summary.adopted) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["there", "moved since"])
+async def test_a_drawing_an_older_version_took_from_elsewhere_is_bought(
+    bench: Bench, tmp_path: Path, moved: bool
+) -> None:
+    """A real run of an older version adopted it from a rehearsed folder; its line does not say who drew it."""
+    other, jobs = tmp_path / "other", [{"id": "x", "prompt": "red"}, {"id": "y", "prompt": "green"}]
+    await batch.run(bench.manifest(jobs[:1], provider=SIMULATOR), output=other, clock=QuickClock())
+    # Where both are the simulator's, the drawing is taken; the run line is made that of a real endpoint below.
+    await rehearse(bench, jobs[:1], wishes=Wishes(reuse=(other,)))
+    old = b"".join(
+        encode_line({**{key: value for key, value in record.items() if key != "c"}, **_as_real(record)})
+        for record in bench.ledger()
+        if record["t"] != "end"
+    )
+    (bench.output / "ledger.jsonl").write_bytes(old)
+    if moved:
+        await batch.run(bench.manifest(jobs[:1]), output=other, environment=KEY, clock=QuickClock())
+        assert (other / "rehearsal/ledger.jsonl").is_file()
+    billed = bench.book.billed
+    summary = await bench.run(jobs)
+    assert (summary.exit, summary.requests, bench.book.billed - billed) == (0, 2, 2)
+    assert set(files(bench.output / "rehearsal/images")) == {"x.png"}
+
+
+async def test_a_picture_taken_from_a_bought_folder_stays(bench: Bench, tmp_path: Path) -> None:
+    """Also by an older version, whose line does not say that it was bought, and when that folder is gone."""
+    other, jobs = tmp_path / "other", [{"id": "x", "prompt": "red"}]
+    await batch.run(bench.manifest(jobs), output=other, environment=KEY, clock=QuickClock())
+    assert (await bench.run(jobs, wishes=Wishes(reuse=(other,)))).adopted == 1
+    [line] = [record for record in bench.ledger() if record["t"] == "adopt"]
+    assert line["from"]["bought"] is True
+    assert (await bench.run(jobs)).requests == 0
+    shutil.rmtree(other)
+    assert (await bench.run(jobs)).requests == 0
+
+
+def _as_real(record: dict[str, Any]) -> dict[str, Any]:
+    return {"endpoint": "anyfast"} if record["t"] == "run" else {}
 
 
 async def test_an_own_file_in_a_drawings_place_stays(bench: Bench) -> None:

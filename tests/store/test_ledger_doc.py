@@ -76,9 +76,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(Path(__file__).parents[2] / "jobs/pictures/mug.png", folder)
     (folder / "doc.yaml").write_text(MANIFEST)
     asyncio.run(run(folder / "doc.yaml", output=folder / "out"))
-    asyncio.run(resolve(folder / "out", ["boat"], Decided.PAID, note="in the log", clock=SystemClock()))
+
+    def told(*_: object) -> None:
+        """Nobody listens."""
+
+    asyncio.run(resolve(folder / "out", ["boat"], Decided.PAID, note="in the log", clock=SystemClock(), told=told))
     hold(folder / "out", HOLDING, "poster")
-    asyncio.run(read_again(folder / "out", base_url=None, dry_run=False))
+    asyncio.run(read_again(folder / "out", base_url=None, dry_run=False, told=told))
     return folder / "out"
 
 
