@@ -161,6 +161,14 @@ def test_what_it_cost_and_what_was_said_first_are_told(each_usd: float, cost: st
     assert (found.code, found.http_status, found.request_id) == ("charged_for_nothing", 200, "r-0")
 
 
+def test_of_blocked_prompts_all_are_counted() -> None:
+    """Those that end a run without a picture, with the words of the first one."""
+    *_, found = told(Wasted(5), *[BLOCKED] * 20)
+    assert found is not None
+    assert found.message.startswith("20 jobs in a row were charged and brought no usable picture")
+    assert "The first answer (image_safety): blocked. " in found.message
+
+
 def test_after_a_picture_the_count_and_the_cost_begin_anew() -> None:
     """So do they where an answer of another code comes, for that is another cause."""
     dear, cheap = Unusable("no_image", "none"), Unusable("text_only", "words")

@@ -311,7 +311,7 @@ def test_a_seal_that_fails_is_no_seal(spool: Spool, monkeypatch: pytest.MonkeyPa
         return real(descriptor, bytes(data)[: len(data) - 30])
 
     monkeypatch.setattr(os, "write", half)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="cannot write the spool: No space left"):
         spool.seal(Received(status=200, headers={}, body=b"{}" * 40, blobs=(), seconds=1.0))
 
     assert not spool.sealed
