@@ -17,7 +17,7 @@ from typing import Any
 
 from batch.clock import Clock
 from batch.delivery import delivered
-from batch.errors import AttemptError, OutputError
+from batch.errors import AttemptError, OutputError, StorageError
 from batch.model import Decided, job_key
 from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
@@ -162,7 +162,10 @@ async def _look(
     *,
     dry_run: bool,
 ) -> Reread:
-    ticket, received = store.rejected_answer(tried)
+    try:
+        ticket, received = store.rejected_answer(tried)
+    except StorageError as error:  # no file, or one that may not be read: the others are looked at all the same
+        return _row(failed, "unreadable", str(error))
     if received is None:
         return _row(failed, "unreadable", "its files in rejected/ are gone or damaged")
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,22 @@ async def test_a_picture_in_an_answer_taken_for_free_is_counted(bench: Bench) ->
     runs = frozenset(line["run"] for line in bench.ledger() if line["t"] == "run")
     spent = spent_by_run_and_day(bench.output / "ledger.jsonl", lambda _: 0, runs)
     assert sum(spent.micro_usd.values()) == round(after.usd * 1_000_000)
+
+
+@LOST_ONCE
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_what_is_no_file_in_rejected_is_named_and_the_others_are_read(
+    bench: Bench, make: Callable[[Path], None]
+) -> None:
+    """It hangs nothing, and costs nothing but its own answer."""
+    await bench.run(JOBS, retry=ONCE)
+    hold(bench.output, HOLDING)
+    file = bench.output / "rejected/lost~1.answer"
+    file.unlink()
+    make(file)
+    (found,) = await read_again(bench.output, base_url=bench.simulator.base_url, dry_run=False)
+    assert found.found == "unreadable"
+    assert "lost~1.answer is a F" in found.message or "lost~1.answer is a folder" in found.message
 
 
 @LOST

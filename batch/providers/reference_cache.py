@@ -15,12 +15,14 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from batch.errors import OutputError
 from batch.homes import cache_home
+from batch.own_files import open_to_read
 
 #: Longer values of these headers are not worth keeping.
 _LONGEST_HEADER: Final = 1000
@@ -57,7 +59,8 @@ class ReferenceCache:
     def find(self, url: str) -> KeptPicture | None:
         """What is kept of an address, if the picture is there in its full length."""
         try:
-            kept = _parsed(self._record(url).read_bytes())
+            with open_to_read(self._record(url)) as stream:
+                kept = _parsed(stream.read())
             is_whole = kept is not None and os.stat(self.file(kept.sha256)).st_size == kept.size_bytes
         except OSError:
             return None
@@ -66,8 +69,11 @@ class ReferenceCache:
     def is_intact(self, kept: KeptPicture) -> bool:
         """Whether the picture still is what it was, to the last byte."""
         try:
-            with self.file(kept.sha256).open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == kept.sha256
+            digest = hashlib.sha256()
+            with open_to_read(self.file(kept.sha256)) as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+            return digest.hexdigest() == kept.sha256
         except OSError:
             return False
 
@@ -125,7 +131,8 @@ def _write(file: Path, data: bytes) -> None:
             stream.write(data)
         os.replace(name, file)
     except BaseException:
-        os.unlink(name)
+        with suppress(OSError):  # why it could not be written is what matters; a file without a name in use is no harm
+            os.unlink(name)
         raise
 
 

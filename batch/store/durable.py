@@ -128,7 +128,12 @@ def claim_name(source: str, target: str) -> None:
 def set_aside(path: str) -> None:
     """Give a file the next free name beside its own, and free that."""
     for number in count(2):
-        if give_name(path, f"{path}~x{number}"):
+        free = f"{path}~x{number}"
+        if os.path.isdir(path) and not os.path.islink(path):  # it can have one name only
+            if not os.path.lexists(free):
+                os.rename(path, free)
+                return
+        elif give_name(path, free):
             forget(path)
             return
 

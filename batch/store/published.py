@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.oddities import warning_fields
+from batch.own_files import open_to_write
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import FileState, History, JobHistory, Standing, file_state
 from batch.store.ledger import Published, read_record
@@ -98,7 +99,7 @@ class PublishedManifest:
 
 def _open_to_append(path: str) -> int:
     """The live file, without the half line that a run which was killed may have left at its end."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_MODE)
+    descriptor = open_to_write(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PUBLIC_MODE)
     size = os.fstat(descriptor).st_size
     start = max(0, size - _LONGEST_LINE_BYTES)
     end = os.pread(descriptor, size - start, start)

@@ -8,6 +8,7 @@ told apart and copied unchanged into two.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.errors import LedgerError
-from batch.own_files import sync_folder
+from batch.own_files import in_the_way, open_to_write, sync_folder
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
 from batch.store.ledger import GivenBy, Line, Tail, decode_line, read_ledger, without_rest
 from batch.store.spool import attempt_stem
@@ -183,10 +184,11 @@ def _folder_for(output: Path) -> Path:
 
 
 def _make(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for name in _FOLDERS:
-        (folder / name).mkdir(mode=0o755 if name == "images" else 0o700, exist_ok=True)
-    (folder / _UNFINISHED).touch()
+    for own in (folder, *(folder / name for name in _FOLDERS)):
+        if words := in_the_way(own, folder=True):  # a link would lead out of the output folder
+            raise FileExistsError(errno.EEXIST, words)
+        own.mkdir(mode=0o700 if own.name in ("rejected", "spool") else 0o755, exist_ok=True)
+    os.close(open_to_write(folder / _UNFINISHED, os.O_WRONLY | os.O_CREAT))
     sync_folder(str(folder))
     sync_folder(str(folder.parent))
 

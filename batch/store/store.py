@@ -11,7 +11,6 @@ import asyncio
 import os
 import platform
 import socket
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -23,7 +22,7 @@ from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError, StorageError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
 from batch.oddities import Oddity, warning
-from batch.own_files import sync_folder
+from batch.own_files import in_the_way, open_to_read, sync_folder
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ballast import Ballast
 from batch.store.commit import Committer
@@ -53,7 +52,11 @@ from batch.store.rehearsal import is_unfinished, move_away
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
 _FOLDERS: Final = ("images", "spool", "rejected")
-_FILES: Final = ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", ".now", "simulator-book.jsonl")
+#: Files of ours, with the names they have while they are written.
+_FILES: Final = (
+    *("ledger.jsonl", ".ledger.part", "manifest.jsonl", "manifest.jsonl.part", ".lock", ".lock-owner"),
+    *(".lock-owner.part", ".now", ".now.part", ".reserve", "simulator-book.jsonl"),
+)
 #: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
 _PICTURE_THREADS: Final = 4
 
@@ -541,7 +544,7 @@ def _copies(answer: Answer, spool: AttemptSpool) -> tuple[Picture, ...]:
 def _copy(blob: Blob, spool: AttemptSpool) -> Blob:
     writer = spool.new_blob()
     try:
-        with storage_errors("read a kept answer"), open(blob.file, "rb") as source:
+        with storage_errors("read a kept answer"), open_to_read(blob.file) as source:
             while data := source.read(1 << 20):
                 writer.write(data)
     finally:
@@ -584,13 +587,10 @@ def _check_folder(path: Path) -> None:
     try:
         if not path.is_dir() and os.path.lexists(path):
             raise OutputError(f"{path} is not a folder")
-        for name in (*_FOLDERS, REHEARSAL, *_FILES):
-            own = path / name
-            mode = os.lstat(own).st_mode if os.path.lexists(own) else None
-            if mode is not None and not (stat.S_ISDIR(mode) if name not in _FILES else stat.S_ISREG(mode)):
-                wanted = "folder" if name not in _FILES else "regular file"
-                what = "a link" if stat.S_ISLNK(mode) else f"not a {wanted}"
-                raise OutputError(f"{own} is {what}; move it away, a {wanted} of ours belongs there")
+        found = [in_the_way(path / name, folder=True) for name in (*_FOLDERS, REHEARSAL)]
+        found += [in_the_way(path / name) for name in _FILES]
+        if words := next((each for each in found if each), None):
+            raise OutputError(words)
     except OSError as error:
         raise OutputError(f"cannot use {path} as the output folder: {error.strerror or error}") from error
 

@@ -285,7 +285,7 @@ def error_ending(fault: Fault, ran: Ran, *, all_ended: bool) -> list[str]:
     """
     harmless = fault.kind in ("unlink", "close") or (fault.kind in ("open", "fsync", "write") and not fault.lasting)
     harmless = harmless or (fault.kind == "rename" and all_ended)
-    if ran.code in (73, 74) or (harmless and ran.code == EXIT):
+    if ran.code in (73, 74) or (harmless and ran.code in (0, EXIT)):  # reread ends with 0
         return []
     return [f"P22: ended with {ran.code} after {fault}: {ran.lines[-1:]} {ran.errors[-500:]}"]
 

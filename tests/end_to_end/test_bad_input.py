@@ -673,7 +673,7 @@ OUTPUT = [
             f"{name} is a link",
             f"output/m/{name}",
             lambda where, victim: where.symlink_to(victim),
-            f"{{output}}/{name} is a link; move it away, a regular file of ours belongs there",
+            f"{{output}}/{name} is a link; move it away, a file of ours belongs there",
         )
         for name in ("ledger.jsonl", "manifest.jsonl", ".lock", ".lock-owner", "simulator-book.jsonl")
     ],
@@ -682,28 +682,28 @@ OUTPUT = [
         "ledger is a folder",
         "output/m/ledger.jsonl",
         lambda where, _: where.mkdir(),
-        "{output}/ledger.jsonl is not a regular file; move it away, a regular file of ours belongs there",
+        "{output}/ledger.jsonl is a folder; move it away, a file of ours belongs there",
     ),
     in_output(
         "I36",
         "ledger is a FIFO",
         "output/m/ledger.jsonl",
         lambda where, _: os.mkfifo(where),
-        "{output}/ledger.jsonl is not a regular file; move it away, a regular file of ours belongs there",
+        "{output}/ledger.jsonl is a FIFO; move it away, a file of ours belongs there",
     ),
     in_output(
         "I36",
         "manifest.jsonl is a folder",
         "output/m/manifest.jsonl",
         lambda where, _: where.mkdir(),
-        "{output}/manifest.jsonl is not a regular file; move it away, a regular file of ours belongs there",
+        "{output}/manifest.jsonl is a folder; move it away, a file of ours belongs there",
     ),
     in_output(
         "I36",
         "images is a file",
         "output/m/images",
         lambda where, _: where.write_text("x"),
-        "{output}/images is not a folder; move it away, a folder of ours belongs there",
+        "{output}/images is a file; move it away, a folder of ours belongs there",
     ),
     in_output(
         "I36", "output is a file", "output/m", lambda where, _: where.write_text("x"), "{output} is not a folder"
