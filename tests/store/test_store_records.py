@@ -242,7 +242,7 @@ async def test_a_picture_taken_over_says_from_whom_and_what_it_saved(
     assert (here["run"], here["at"][:10]) == ("run-1", SystemClock().now().isoformat()[:10])
     assert (here["from"], here["att"], here["caption"]) == ({"job": "shirt", "run": "run-1"}, 0, "so it is")
     assert (there["from"], there["why"], there["saved_usd"]) == (
-        {"job": "shirt", "run": "run-1", "output": str(tmp_path)},
+        {"job": "shirt", "run": "run-1", "output": str(tmp_path), "bought": True},
         "reused",
         0.0,
     )
