@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,quotas,finished,rows,reading,profile}`; each has --help."""
+"""`python -m benchmarks {compare,quotas,pace,finished,rows,reading,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, profile_run, quotas, reading, results, rows
+from benchmarks import compare, finished, pace, profile_run, quotas, reading, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
@@ -71,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     quota.add_argument("--concurrency", type=int, default=64, help="default: 64")
     quota.add_argument("--page", type=Path, help="put the table into this page, between its marks")
     quota.set_defaults(run=_quotas)
+
+    paces = commands.add_parser("pace", parents=[common], help="refusals of every kind, on a simulated clock")
+    paces.add_argument("--only", default="", help="cases whose name contains this")
+    paces.add_argument("--contestants", default=",".join(pace.CONTESTANTS), help="default: %(default)s")
+    paces.add_argument("--seeds", type=int, default=3, help="runs of each; medians are shown (default: 3)")
+    paces.add_argument("--page", type=Path, help="put the table into this page, between its marks")
+    paces.set_defaults(run=_pace)
 
     two = commands.add_parser("finished", parents=[common], help="a finished batch, run again")
     two.add_argument("--jobs", type=int, default=100_000, help="default: 100000")
@@ -136,6 +143,18 @@ def _quotas(options: argparse.Namespace) -> None:
 
 def _reading(options: argparse.Namespace) -> None:
     print(reading.as_markdown([*reading.measure_reading(options.workdir, rounds=options.rounds)]))
+
+
+def _pace(options: argparse.Namespace) -> None:
+    found: list[pace.Measured] = []
+    for one in pace.measure_all(options.only, options.contestants.split(","), options.seeds):
+        pace.tell(one)
+        found.append(one)
+    table = pace.as_markdown(found)
+    (options.workdir / "pace.json").write_text(json.dumps([asdict(one) for one in found], indent=1))
+    if options.page:
+        results.put_into_page(options.page, table, "pace")
+    print(table)
 
 
 def _finished(options: argparse.Namespace) -> None:

@@ -1,20 +1,25 @@
 """Limits nobody told us, found by trying: how many requests at once, and how many a minute.
 
-Both go up while they are what holds the run back and nothing is refused, and down at a 429. `Slots` begins low and
-doubles per round of answers until the first refusal, as TCP does. `Pace` knows nothing until the first refusal; then
-it grows quickly until the next one, comes back to just below that, stays, and tries again later, the more rarely the
-oftener that failed.
+`Slots` begins low and doubles per round of answers until a limit shows, as TCP does. `Pace` holds nothing back until
+the gate closes or refusals are more than usual. Then it sends a little less than what was accepted, and asks the one
+question that tells the causes apart: are fewer refused than before? If so the pace was the cause: it is kept, and more
+is tried now and then. If not, refusals have nothing to do with it, and all is as it was. The rate that was accepted is
+the measure (BBR's idea), never a single refusal.
 
-Limiters differ in what a refusal means. Some count over a minute: the requests of the last one that were not refused
-are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the
-pace at which one was refused is the quota, and a short pause makes room again. Which it is shows in the delay that is
-named, and in whether one request alone, after a pause, is refused as well. Pure.
+Limiters differ in what a closed gate means. Some count over a minute: the requests of the last one that were accepted
+are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the rate
+that was accepted in the last seconds is the quota. Which it is shows in the delay that is named, and in whether one
+request alone, after a pause, is refused as well. Pure.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, replace
+from math import comb, log
 from typing import Final
+
+from batch.dispatch.gate import Closing
 
 #: So many at once at first; published advice for this API is two to four.
 _FIRST_SLOTS: Final = 4.0
@@ -28,20 +33,24 @@ _USUAL_ANSWER_SECONDS: Final = 15.0
 _FROZEN_SECONDS: Final = 30.0
 
 _MINUTE_SECONDS: Final = 60.0
-_MEASURED_SECONDS: Final = 10.0
+#: The rate that is accepted is measured over so many requests, and over so long at least.
 _MEASURED_REQUESTS: Final = 20
-#: Just below what was refused or is known to be accepted.
+_MEASURED_SECONDS: Final = 1.0
+#: Fewer tell nothing of a quota: another run may have used it up.
+_TELLING_REQUESTS: Final = 5
+#: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota.
+_OF_A_MINUTE_SECONDS: Final = 5.0
+#: So close to the time at which the first request of the last minute is a minute old, a delay means that.
+_ABOUT: Final = 0.2
+#: A pace is held just below what was accepted; one on trial further, so that a limiter that fills up gets room again.
 _BELOW: Final = 0.95
-_AFTER_FIRST_REFUSAL: Final = 0.5
-_AFTER_REFUSAL: Final = 0.85
-#: Nothing is known of where the ceiling is: then the pace grows by so much per second, from this if there is none.
-_UNKNOWN: Final = float("inf")
-_FIRST_TRIED_PER_MINUTE: Final = 60.0
-_UNKNOWN_PER_SECOND: Final = 0.08
-#: Share of the ceiling regained per second below it, and tried per second above it.
+_ON_TRIAL: Final = 0.9
+#: Share by which a first guess grows per second, until that is refused.
+_GUESS_PER_SECOND: Final = 0.04
+#: Share regained per second below that, and tried per second above it.
 _BACK_PER_SECOND: Final = 0.02
 _BEYOND_PER_SECOND: Final = 0.005
-#: So far above the ceiling without a refusal, it is none any more.
+#: So far above it without more refusals, it has grown: then more is tried quickly.
 _GROWN: Final = 1.15
 _PATIENCE_SECONDS: Final = 60.0
 _MOST_PATIENCE_SECONDS: Final = 600.0
@@ -49,20 +58,32 @@ _LONGEST_STEP_SECONDS: Final = 5.0
 #: Of about so many requests this share must have waited for the pace, or it was something else that held the run back.
 _LAST_REQUESTS: Final = 10
 _HELD_BACK: Final = 0.7
-#: Refused again so soon, or by who counts over a minute and so notices late: the pace was more than a little too high.
-_SOON_SECONDS: Final = 20.0
-_MUCH: Final = 0.9
-#: Refused below the ceiling, where it was fine for a while: most likely one that came a moment too early.
-_BY_CHANCE: Final = 0.98
-#: Fewer in the first minute tell nothing of a quota: another run may have used it up.
-_TELLING_REQUESTS: Final = 5
-#: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota.
-_OF_A_MINUTE_SECONDS: Final = 5.0
-#: Who only wants requests spaced takes one that comes so long, and so many spacings, after the one before.
-_LONG_AGO_SECONDS: Final = 1.0
-_LONG_AGO_REQUESTS: Final = 2
+#: What an earlier run found is doubled for every six hours that it is old, and forgotten after a day.
+_HALF_LIFE_SECONDS: Final = 6 * 3600.0
+_FADED: Final = 16.0
+#: When it is tried again and refused below so many times of it, it is still true.
+_FAR_BEYOND: Final = 1.5
 #: The slowest pace: still a request now and then, or a better time would never be noticed.
 _SLOWEST_PER_MINUTE: Final = 1.0
+
+#: What share is refused at any pace is not known at first. This is taken for it, as if seen among so many requests
+#: (BBR tolerates 2 % of loss); so many of the last count.
+_FIRST_SHARE: Final = 0.03
+_FIRST_REQUESTS: Final = 20.0
+_REMEMBERED_REQUESTS: Final = 300.0
+#: So many outcomes are looked at together; so unlikely must their refusals be to be more than what is usual.
+_WINDOW: Final = 50
+_UNLIKELY: Final = 0.01
+_MUCH_BELOW: Final = 0.8
+#: More than this share is never taken for usual before a trial has shown it.
+_MOST_USUAL: Final = 0.25
+#: A trial asks whether refusals have become so much rarer, and ends when one answer is so much likelier (Wald's test).
+_RARER: Final = 4.0
+_LIKELIER: Final = 12.0
+#: Closed at hardly less than what is known: most likely a few that came a moment too early.
+_BY_CHANCE: Final = 0.98
+#: Where less than this is usually refused, one refusal says that what is tried beyond the known pace is too much.
+_CLEAN: Final = 0.02
 
 
 class Slots:
@@ -85,6 +106,11 @@ class Slots:
     def now(self) -> int:
         return int(self._found)
 
+    @property
+    def are_found(self) -> bool:
+        """Whether they no longer double."""
+        return self._found >= min(self._refused_at, self._most)
+
     def answered(self, in_flight: int, now_seconds: float) -> None:
         """After an answer that was no refusal, with so many in flight, itself included: grows only if all were used."""
         if self._adaptive and in_flight >= self.now and now_seconds >= self._frozen_until:
@@ -93,7 +119,7 @@ class Slots:
             self._found = min(self._most, self._found + step)
 
     def refused(self, in_flight: int, now_seconds: float) -> None:
-        """After a 429 to a request that went out since the last one counted: halve, once per cause. With most slots
+        """After the gate closed over requests sent since this was lowered last: halve, once per cause. With most slots
         empty it was not their number that was too high."""
         if not self._adaptive or now_seconds - self._lowered_at < _ONE_CAUSE_SECONDS or 2 * in_flight < self._found:
             return
@@ -106,19 +132,68 @@ class Slots:
         self._frozen_until = now_seconds + _FROZEN_SECONDS
 
 
-class Pace:
-    """How many requests of one model may go out per minute, evenly; None until a refusal told of a quota.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run found of a model: a pace per minute, and the share that is refused at any pace."""
 
-    `remembered` is what an earlier run found.
+    per_minute: float
+    share: float
+
+
+@dataclass(slots=True)
+class _Trial:
+    """Whether fewer are refused at a lower pace than the share that `was`. `evidence` is the logarithm of how much
+    likelier that is than that nothing has changed; it begins at 0."""
+
+    was: float
+    pace: float | None
+    ceiling: float | None
+    evidence: float = 0.0
+    accepted: int = 0
+    refused: int = 0
+
+    def saw(self, *, refused: bool) -> None:
+        self.refused += refused
+        self.accepted += not refused
+        rarer = self.was / _RARER
+        self.evidence += log(rarer / self.was) if refused else log((1 - rarer) / (1 - self.was))
+
+    @property
+    def pace_is_the_cause(self) -> bool | None:
+        """None while that is open."""
+        if self.evidence >= log(_LIKELIER):
+            return True
+        few = self.accepted + self.refused < _MEASURED_REQUESTS
+        return None if few or self.evidence > -log(_LIKELIER) else False
+
+    @property
+    def share(self) -> float:
+        """Of the refusals since it began."""
+        return (self.refused + _FIRST_SHARE * _FIRST_REQUESTS) / (self.accepted + self.refused + _FIRST_REQUESTS)
+
+
+class Pace:
+    """How many requests of one model may go out per minute, evenly; None while nothing is held back.
+
+    `remembered` is what an earlier run found so many seconds ago; the older it is, the less it holds back.
     """
 
-    def __init__(self, remembered: float | None = None) -> None:
-        self.per_minute = remembered
-        self._ceiling = remembered / _BELOW if remembered is not None else _UNKNOWN
-        #: How many were in the minute before a refusal that may have been of the count or of the spacing.
-        self._accepted = 0.0
+    def __init__(self, remembered: Found | None = None, age_seconds: float = 0.0) -> None:
+        fades = 2.0 ** (age_seconds / _HALF_LIFE_SECONDS)
+        remembered = remembered if fades <= _FADED else None
+        self.per_minute = remembered.per_minute * fades if remembered is not None else None
+        #: What was accepted when it was too much; None: nothing is known of that.
+        self._ceiling = self.per_minute / _BELOW if self.per_minute is not None else None
+        #: Whether that was measured while nothing was spaced: then it says little of who wants requests spaced.
+        self._is_guess = remembered is not None
+        self._remembered = remembered
+        #: Pace and ceiling before the gate closed last.
+        self._before_closing = (self.per_minute, self._ceiling)
         #: Whether the provider has shown that it counts, and does not mind the spacing.
         self._counted = False
+        #: Whether it counts over any 60 seconds: each one that was accepted makes room a minute later.
+        self._slides = False
+        #: When the last minute's requests went out, without the refused ones.
         self._went_out: deque[float] = deque()
         self._next_at = float("-inf")
         self._waited_at = float("-inf")
@@ -126,19 +201,34 @@ class Pace:
         self._held_back = 0.0
         self._began_at: float | None = None
         self._grown_at = float("-inf")
-        self._lowered_at = float("-inf")
         self._hold_until = float("-inf")
+        self._failed_at = float("-inf")
         self._frozen_until = float("-inf")
         self._patience_seconds = _PATIENCE_SECONDS
+        #: Outcomes of what was sent since then, True for a refusal; and the share that is refused at any pace.
+        self._since = self._set_at = float("-inf")
+        self._window: list[bool] = []
+        self._usual_share = _FIRST_SHARE if remembered is None else remembered.share
+        self._known_requests = _FIRST_REQUESTS
+        #: That share as a trial has shown it, or as it is taken for before.
+        self._shown_share = _FIRST_SHARE
+        self._trial: _Trial | None = None
 
     @property
-    def found(self) -> float | None:
+    def found(self) -> Found | None:
         """What is worth remembering."""
-        return self.per_minute if self._ceiling < _UNKNOWN else None
+        if self.per_minute is None or self._trial is not None or self._is_guess:
+            return self._remembered
+        return Found(self.per_minute, self._usual_share)
 
     def free_at(self) -> float:
         """When the next may go; monotonic seconds."""
-        return self._next_at if self.per_minute is not None else float("-inf")
+        if self.per_minute is None:
+            return float("-inf")
+        in_a_minute = int(max(self.per_minute, self._ceiling or 0.0) * (1 - self._usual_share))
+        if self._slides and len(self._went_out) >= in_a_minute:
+            return max(self._next_at, self._went_out[-in_a_minute] + _MINUTE_SECONDS)
+        return self._next_at
 
     def waited(self, now_seconds: float) -> None:
         """Somebody waits for this and for nothing else: that is when it may grow."""
@@ -156,118 +246,214 @@ class Pace:
             self._held_back += (held_back - self._held_back) / _LAST_REQUESTS
             self._next_at = now_seconds + spacing_seconds
 
-    def answered(self, now_seconds: float) -> None:
-        """After an answer that was no refusal: grows while it is what holds the run back."""
-        since = min(_LONGEST_STEP_SECONDS, now_seconds - self._grown_at)
-        self._grown_at = now_seconds
-        if self.per_minute is None or not self.is_tried(now_seconds) or now_seconds < self._frozen_until or since <= 0:
-            return
-        near = self._ceiling * _BELOW
-        if self._ceiling == _UNKNOWN:
-            self.per_minute += self.per_minute * _UNKNOWN_PER_SECOND * since
-        elif self.per_minute < near:
-            self.per_minute = min(near, self.per_minute + self._ceiling * _BACK_PER_SECOND * since)
-        elif now_seconds >= self._hold_until:
-            self.per_minute += self.per_minute * _BEYOND_PER_SECOND * since
-            if self.per_minute > self._ceiling * _GROWN:  # the quota has grown: no more holding back
-                self._ceiling = self.per_minute * 2
-                self._patience_seconds = _PATIENCE_SECONDS
-
-    def refused(self, went_out_at: float, now_seconds: float, named_seconds: float | None) -> bool:
-        """After a 429 to a request that went out then; whether it counted: those of before the last one do not."""
-        if went_out_at in self._went_out:
-            self._went_out.remove(went_out_at)
-        if went_out_at <= self._lowered_at:
-            return False
-        accepted = float(sum(at > now_seconds - _MINUTE_SECONDS for at in self._went_out))
-        if self._was_alone(went_out_at):
-            self._count_is_the_limit(max(accepted, self._accepted), now_seconds)
-        elif self._tells(accepted, now_seconds) and (named_seconds or 0.0) > _OF_A_MINUTE_SECONDS:
-            self._accepted = accepted
-            self._count_is_the_limit(accepted, now_seconds)
-        elif self.per_minute is None:
-            self._begin(accepted, now_seconds, named_seconds)
-        elif self._tells(accepted, now_seconds):
-            self._lower(accepted, now_seconds)
-        self._lowered_at = self._grown_at = now_seconds
-        self._next_at = max(self._next_at, now_seconds)
-        return True
-
-    def _was_alone(self, went_out_at: float) -> bool:
-        """Whether it was refused although the one before went out long ago: then it is not spacing that is wanted."""
-        gap_seconds = went_out_at - self._went_out[-1] if self._went_out else 0.0
-        return (
-            self._accepted > 0
-            and self.per_minute is not None
-            and gap_seconds > max(_LONG_AGO_SECONDS, _LONG_AGO_REQUESTS * _MINUTE_SECONDS / self.per_minute)
-        )
-
-    def _count_is_the_limit(self, accepted: float, now_seconds: float) -> None:
-        """So many in a minute and no more, however they are spaced."""
-        self._counted = True
-        self._hold(now_seconds)
-        if accepted < self._ceiling:
-            self._ceiling = max(_SLOWEST_PER_MINUTE, accepted)
-            self.per_minute = max(_SLOWEST_PER_MINUTE, _BELOW * accepted)
-
-    def _begin(self, accepted: float, now_seconds: float, named_seconds: float | None) -> None:
-        """The first refusal. Who wants requests evenly spaced has refused some that came at once, which says little."""
-        if self._tells(accepted, now_seconds):
-            self._accepted = accepted
-            self.per_minute = max(_BELOW * accepted, _AFTER_FIRST_REFUSAL * self._measured(now_seconds))
-        elif accepted and (named_seconds or 0.0) <= _OF_A_MINUTE_SECONDS:
-            self.per_minute = _FIRST_TRIED_PER_MINUTE
-
-    def _lower(self, accepted: float, now_seconds: float) -> None:
-        """A refusal of the pace that was being tried, or of less if something else held the run back."""
-        assert self.per_minute is not None
-        self._accepted = accepted
-        if not self.is_tried(now_seconds):
-            really = max(accepted, self._measured(now_seconds), _AFTER_FIRST_REFUSAL * self.per_minute)
-            self.per_minute = max(_SLOWEST_PER_MINUTE, _AFTER_REFUSAL * min(self.per_minute, really))
-            return
-        self._ceiling = max(_SLOWEST_PER_MINUTE, accepted, self._refused_at(now_seconds))
-        self.per_minute = max(_SLOWEST_PER_MINUTE, _AFTER_REFUSAL * self._ceiling)
-
-    def _refused_at(self, now_seconds: float) -> float:
-        """What the ceiling is by a refusal of the pace that is being tried."""
-        assert self.per_minute is not None
-        soon = now_seconds - self._lowered_at < _SOON_SECONDS
-        was_fine = not soon and self.per_minute <= self._ceiling * _BELOW < _UNKNOWN
-        self._hold(now_seconds)
-        if was_fine:
-            return max(self.per_minute, self._ceiling * _BY_CHANCE)
-        return self.per_minute * (_MUCH if soon or self._counted else 1.0)
-
-    def _hold(self, now_seconds: float) -> None:
-        """Try no more for a while, and for longer if trying has just failed again."""
-        if self.per_minute is not None and self.per_minute >= self._ceiling * _BELOW:
-            if now_seconds - self._lowered_at > _PATIENCE_SECONDS:
-                self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
-        else:
-            self._patience_seconds = _PATIENCE_SECONDS
-        self._hold_until = now_seconds + self._patience_seconds
+    def is_tried(self, now_seconds: float) -> bool:
+        """Whether this is what holds the run back, and so what a refusal speaks of."""
+        waited = now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
+        return self.per_minute is not None and waited and self._held_back >= _HELD_BACK
 
     def freeze(self, now_seconds: float) -> None:
         """After a 5xx."""
         self._frozen_until = now_seconds + _FROZEN_SECONDS
 
-    def is_tried(self, now_seconds: float) -> bool:
-        """Whether this is what holds the run back, and so what a refusal speaks of."""
-        waited = now_seconds - self._waited_at <= _LONGEST_STEP_SECONDS
-        return self.per_minute is not None and waited and self._held_back >= _HELD_BACK
+    def saw(self, went_out_at: float, now_seconds: float, *, refused: bool, may_try: bool) -> str:
+        """One that went out then was refused while others were accepted, or was accepted; that lets it grow while it is
+        what holds the run back. `may_try`: a lower pace. Returns what was decided, or ""."""
+        said = ""
+        if went_out_at > self._since:
+            self._window.append(refused)
+            said = (
+                self._judge(now_seconds, refused=refused) if self._trial else self._mind(now_seconds, may_try=may_try)
+            )
+        if not refused:
+            since = min(_LONGEST_STEP_SECONDS, now_seconds - self._grown_at)
+            self._grown_at = now_seconds
+            if self._trial is None and self.is_tried(now_seconds) and now_seconds >= self._frozen_until and since > 0:
+                self._grow(since, now_seconds)
+        return said
+
+    def refused(self, went_out_at: float) -> None:
+        """One that went out then was refused; whether that tells anything is decided later."""
+        if went_out_at in self._went_out:
+            self._went_out.remove(went_out_at)
+
+    def _mind(self, now_seconds: float, *, may_try: bool) -> str:
+        """One more outcome, and no trial that would explain it."""
+        refused, seen = sum(self._window), len(self._window)
+        chance = _chance(refused, seen, self._usual_share) if self._window[-1] else 1.0
+        tried_beyond = self._beyond and self.is_tried(now_seconds)
+        if tried_beyond and self._window[-1] and (self._usual_share < _CLEAN or chance < _UNLIKELY):
+            return self._back(now_seconds)
+        may_try |= self.per_minute is not None or refused > _MOST_USUAL * seen
+        may_try &= not tried_beyond and not self._counted and seen >= _TELLING_REQUESTS
+        if may_try and chance < (_UNLIKELY if seen >= _WINDOW else _UNLIKELY / 20):
+            return self._try(now_seconds)
+        if seen >= _WINDOW:
+            self._learn(refused, seen, may_rise=not tried_beyond and chance >= _UNLIKELY)
+            self._window.clear()
+        return ""
+
+    def _learn(self, refused: int, seen: int, *, may_rise: bool) -> None:
+        """What is refused at any pace: less at once; more if chance explains it, and much more only if a trial has
+        shown it, or if there is nothing else that it could be."""
+        is_shown = self._ceiling is None or self._counted or self._shown_share > _FIRST_SHARE
+        if refused > self._usual_share * seen and not may_rise:
+            return
+        self._known_requests = min(_REMEMBERED_REQUESTS, self._known_requests + seen)
+        self._usual_share += (refused - seen * self._usual_share) / self._known_requests
+        if not is_shown:
+            self._usual_share = min(self._usual_share, _FIRST_SHARE)
+
+    def closed(self, closing: Closing, now_seconds: float) -> str:
+        """The gate was closed, and all that was sent then was refused. Returns what was decided, or ""."""
+        if closing.alone and closing.at - closing.first_at > _ONE_CAUSE_SECONDS:
+            self.per_minute, self._ceiling = self._before_closing
+            self._trial = None
+            return "as before the gate closed: after a minute without requests it is not their number"
+        accepted = [each for each in self._went_out if closing.first_at - _MINUTE_SECONDS < each <= closing.first_at]
+        if not self._tells(len(accepted), closing.at):
+            return ""
+        named_seconds = closing.seconds if closing.told else 0.0
+        left_seconds = accepted[0] + _MINUTE_SECONDS - closing.first_at
+        slides = abs(named_seconds - left_seconds) <= _ABOUT * left_seconds
+        known, self._counted = (
+            self._counted,
+            self._counted or slides or closing.alone or named_seconds > _OF_A_MINUTE_SECONDS,
+        )
+        if known and closing.alone:
+            return ""  # for the same cause
+        if not closing.alone:
+            self._before_closing = (self.per_minute, self._ceiling)
+        self._trial = None
+        self._hold(now_seconds)
+        if not self._counted:
+            self._usual_share = min(self._usual_share, self._shown_share)
+            self._is_guess = self._ceiling is None
+            self._ceiling = self._measured(closing.at)
+            return self._set(_ON_TRIAL * self._ceiling, now_seconds, "the gate closed")
+        self._is_guess = False
+        self._slides = slides if closing.told else self._slides or closing.alone
+        rate = len(accepted) / (1 - self._usual_share)
+        if self._ceiling is not None and rate >= _ON_TRIAL * self._ceiling:
+            rate = min(self._ceiling, max(rate, _BY_CHANCE * self._ceiling))
+        self._ceiling = min(rate, self._ceiling or rate)
+        words = "the gate closed, and no more than this went in a minute"
+        return self._set(_BELOW * self._ceiling, now_seconds, words)
+
+    # ---- growing
+
+    @property
+    def _beyond(self) -> bool:
+        """Whether more is tried than is known to be accepted."""
+        if self.per_minute is None or self._ceiling is None:
+            return False
+        return self._is_guess or self.per_minute > self._ceiling * _BELOW
+
+    @property
+    def _is_quick(self) -> bool:
+        """Whether so much more was accepted that it is no matter of a few per cent any more."""
+        assert self.per_minute is not None
+        assert self._ceiling is not None
+        return self._is_guess or self.per_minute > self._ceiling * _GROWN
+
+    def _grow(self, seconds: float, now_seconds: float) -> None:
+        assert self.per_minute is not None
+        assert self._ceiling is not None
+        near = self._ceiling * _BELOW
+        if self._is_guess:
+            self.per_minute += self.per_minute * _GUESS_PER_SECOND * seconds
+        elif self.per_minute < near:
+            self.per_minute = min(near, self.per_minute + self._ceiling * _BACK_PER_SECOND * seconds)
+        elif now_seconds >= self._hold_until:
+            share = _BACK_PER_SECOND if self._is_quick else _BEYOND_PER_SECOND / (2 if self._counted else 1)
+            self.per_minute += self.per_minute * share * seconds
+
+    def _back(self, now_seconds: float) -> str:
+        """What was tried beyond the ceiling is too much."""
+        self._hold(now_seconds)
+        assert self.per_minute is not None
+        assert self._ceiling is not None
+        tried = self.per_minute * (_BELOW if self._counted or self._is_quick else 1.0)
+        known = self._remembered is not None and tried < _FAR_BEYOND * self._ceiling
+        self._ceiling = tried if self._is_quick and not known else min(self._ceiling, tried)
+        self._is_guess, self._remembered = False, None
+        return self._set(_ON_TRIAL * self._ceiling, now_seconds, "more was tried and refused")
+
+    def _hold(self, now_seconds: float) -> None:
+        """Try no more for a while, and for longer if trying has just failed again."""
+        if self._beyond and now_seconds - self._failed_at > _PATIENCE_SECONDS:
+            self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
+        elif not self._beyond:
+            self._patience_seconds = _PATIENCE_SECONDS
+        self._failed_at = now_seconds
+        self._hold_until = now_seconds + self._patience_seconds
+
+    # ---- judging
+
+    def _try(self, now_seconds: float) -> str:
+        """More is refused than usual: lower the pace, and see whether that helps."""
+        refused, seen = sum(self._window), len(self._window)
+        share = (refused + self._usual_share * _FIRST_REQUESTS) / (seen + _FIRST_REQUESTS)  # few are not believed
+        self._trial = _Trial(share, self.per_minute, self._ceiling)
+        self._hold(now_seconds)
+        self._is_guess = self._ceiling is None
+        self._ceiling = self._measured(now_seconds)
+        below = _MUCH_BELOW if self._trial.pace is None or self._is_guess else _ON_TRIAL
+        return self._set(below * self._ceiling, now_seconds, "refusals are more than usual")
+
+    def _set(self, per_minute: float, now_seconds: float, why: str) -> str:
+        before = "free" if self.per_minute is None else f"{self.per_minute:.0f}"
+        share = self._recent_share
+        self.per_minute = max(_SLOWEST_PER_MINUTE, per_minute)
+        self._since = self._set_at = self._grown_at = now_seconds
+        self._next_at = max(self._next_at, now_seconds)
+        self._window.clear()
+        return f"{before} -> {self.per_minute:.0f} a minute: {why} ({share:.0%} of the last were refused)"
+
+    def _judge(self, now_seconds: float, *, refused: bool) -> str:
+        assert self._trial is not None
+        self._trial.saw(refused=refused)
+        cause = self._trial.pace_is_the_cause
+        if cause is None:
+            return ""
+        trial, self._trial = self._trial, None
+        figures = f"{trial.was:.0%} were refused before, {trial.refused} of {trial.accepted + trial.refused} since"
+        if not cause and _chance(trial.refused, trial.accepted + trial.refused, trial.was) < _UNLIKELY:
+            self._trial = replace(trial, was=(trial.was + trial.share) / 2, evidence=0.0, accepted=0, refused=0)
+            self._ceiling = self._measured(now_seconds)
+            return self._set(_MUCH_BELOW * self._ceiling, now_seconds, f"still too much; {figures}")
+        if cause:
+            self._shown_share = trial.share
+            self._usual_share = min(self._usual_share, trial.share)
+            return f"{self.per_minute:.0f} a minute is kept: {figures}"
+        self._usual_share = self._shown_share = trial.share
+        self._known_requests = _FIRST_REQUESTS + trial.refused + trial.accepted
+        self.per_minute, self._ceiling, self._remembered = trial.pace, trial.ceiling, None
+        pace = "free" if self.per_minute is None else f"{self.per_minute:.0f} a minute again"
+        return f"{pace}: the pace is not the cause; {figures}"
+
+    @property
+    def _recent_share(self) -> float:
+        return sum(self._window) / len(self._window) if self._window else 0.0
 
     def _tells(self, accepted: float, now_seconds: float) -> bool:
         """Whether what was accepted in the last minute says what the quota is; nothing at all never does."""
         began_at = self._began_at if self._began_at is not None else now_seconds
         return accepted >= _TELLING_REQUESTS or (accepted > 0 and now_seconds - began_at >= _MINUTE_SECONDS)
 
-    def _measured(self, now_seconds: float) -> float:
-        """Requests per minute over the last seconds, refused ones not counted; over longer if there were few."""
-        if not self._went_out:
-            return _SLOWEST_PER_MINUTE
-        first = max(0, len(self._went_out) - _MEASURED_REQUESTS)
-        while first and self._went_out[first - 1] > now_seconds - _MEASURED_SECONDS:
-            first -= 1
-        seconds = max(1.0, self._went_out[-1] - self._went_out[first])
-        return (len(self._went_out) - first) * _MINUTE_SECONDS / seconds
+    def _measured(self, at: float) -> float:
+        """Requests per minute before then by which as many are accepted as the last ones were, since the pace was set
+        last."""
+        times = [each for each in self._went_out if self._set_at < each <= at]
+        if len(times) < _TELLING_REQUESTS:
+            return (self.per_minute or _SLOWEST_PER_MINUTE) / 2
+        last = times[-_MEASURED_REQUESTS - 1 :]
+        if len(last) <= _MEASURED_REQUESTS and self._set_at > float("-inf"):
+            last = [self._set_at, *last]
+        accepted = (len(last) - 1) * _MINUTE_SECONDS / max(_MEASURED_SECONDS, last[-1] - last[0])
+        return max(_SLOWEST_PER_MINUTE, accepted / (1 - self._usual_share))
+
+
+def _chance(least: int, of: int, share: float) -> float:
+    """How likely at least so many of so many are, each by that share."""
+    below = sum(comb(of, number) * share**number * (1 - share) ** (of - number) for number in range(least))
+    return 1.0 - below

@@ -1,9 +1,9 @@
 """Who may send while the provider is in trouble: nobody for a while, then one request alone, then everybody.
 
-Two kinds of trouble are told apart. A *limit* (429) closes the route's gate for as long as the provider said; here
-only the first request after it goes alone, for if the limit still holds, one is enough to hear that. An *outage* (no
-connection, 5xx, no answer) opens the breaker: a pause without any request, then single requests, and the next pause is
-twice as long unless they are served. Numbers and their sources: docs/architecture.md, "Retries".
+Two kinds of trouble are told apart. A *limit* (429) is the gate's to judge; here limits are only counted, so that a run
+ends when nothing else is said for too long. An *outage* (no connection, 5xx, no answer) opens the breaker: a pause
+without any request, then single requests, and the next pause is twice as long unless they are served. Numbers and
+their sources: docs/architecture.md, "Retries".
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ class Breaker:
         self._alone_after = 0
         self._probe: int | None = None
         self._probe_at = 0.0
-        self._refused_within = _REFUSED_WITHIN_SECONDS
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._row = 0
         self._row_since = 0.0
@@ -93,11 +92,10 @@ class Breaker:
     @contextmanager
     def watch(self, number: int) -> Iterator[None]:
         """Around a request that was let out: learns from how it ends."""
-        started = self._clock.monotonic()
         try:
             yield
         except AttemptError as error:
-            self._failed(number, error, self._clock.monotonic() - started)
+            self._failed(number, error)
             raise
         except BaseException:
             if number == self._probe:
@@ -122,7 +120,7 @@ class Breaker:
             return 0.0
         if self.is_open:
             return float("inf")
-        return self._probe_at + self._refused_within - now
+        return self._probe_at + _REFUSED_WITHIN_SECONDS - now
 
     def let_out(self) -> int:
         """One more request goes out; returns its number, for `watch`."""
@@ -148,9 +146,9 @@ class Breaker:
         if number > self._alone_after and not self.is_open:
             self._alone, self._probe = False, None
 
-    def _failed(self, number: int, error: AttemptError, seconds: float) -> None:
+    def _failed(self, number: int, error: AttemptError) -> None:
         if isinstance(error, RateLimited) and self._is_limit(error):
-            self._limited(number, error, seconds)
+            self._limited(number, error)
         elif error.code == "no_channel":
             self._without_channel(number, error)
         elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown, RateLimited)):
@@ -160,11 +158,9 @@ class Breaker:
         if number == self._probe:
             self._probe = None
 
-    def _limited(self, number: int, error: RateLimited, seconds: float) -> None:
+    def _limited(self, number: int, error: RateLimited) -> None:
         now = self._clock.monotonic()
-        self._go_alone()
         self._limits.add(number, self._newest)
-        self._refused_within = max(_REFUSED_WITHIN_SECONDS, 2 * seconds)
         if self._limited_since is None:
             self._limited_since = now
         if error.if_repeated is not None and self._day_quotas.add(number, self._newest) > 1:
@@ -212,7 +208,6 @@ class Breaker:
         self.is_open = False
         self._recent.clear()
         self._pause_seconds = _FIRST_PAUSE_SECONDS
-        self._refused_within = _REFUSED_WITHIN_SECONDS
 
     def _no_service(self) -> RunStopper:
         words = f"no service for {_minutes(self._clock.monotonic() - self._open_since)}; the last: {self._last_words}"

@@ -4,12 +4,13 @@ every quota of the manifest, and what was found by trying. A request takes of al
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.clock import Clock, DayStart
-from batch.dispatch.adaptive import Pace, Slots
+from batch.dispatch.adaptive import Found, Pace, Slots
+from batch.dispatch.gate import Gate, Pass
 from batch.dispatch.line import Wait
 from batch.dispatch.quotas import Need, Room, counted_tokens
 from batch.dispatch.tally import Kept, OwnTally, Tally
@@ -17,25 +18,12 @@ from batch.errors import ExitCode, RateLimited, Refused, RunStopper, Unavailable
 from batch.events import Listener, Waiting
 from batch.settings import Limits
 
-#: After a gate one goes ahead; the others follow so much later, or when it is answered.
-_PROBE_SECONDS: Final = 1.0
-#: Refusals of one request after the other close the gate longer each time, whatever delay they name. These are a minute
-#: in all, after which every quota of a minute is new; whoever is refused still waits for something slower.
-_PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-_LATER_PAUSES_SECONDS: Final = 60.0
 #: Another run looks into the shared counts; that takes less than this. If it stands still, pauses double.
 _BUSY_SECONDS: Final = 0.001
 _LONGEST_BUSY_SECONDS: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One request that was let out, and what it took. `at` is monotonic seconds, `part` its place in the counts."""
-
-    model: str
-    need: Need
-    at: float
-    part: int
+log = logging.getLogger(__name__)
 
 
 class Admission:
@@ -56,13 +44,10 @@ class Admission:
         self._busy_seconds = _BUSY_SECONDS
         #: Changes to what is kept that have to wait until no other run looks into it.
         self._owed: list[Callable[[Kept], None]] = []
-        self._opens_at = float("-inf")
-        self._closings = 0
-        #: Whether anybody was served since the gate last closed, and before that.
-        self._served = self._among_served = False
-        #: After a gate opened again: whether somebody still has to go ahead, and when the others may follow.
-        self._probe_wanted = False
-        self._others_at = float("-inf")
+        self._newest = 0
+        self._gate = Gate(adaptive=limits.adaptive)
+        #: The models of the refusals that closed the gate.
+        self._refused_models: set[str] = set()
 
     @property
     def has_slot(self) -> bool:
@@ -82,9 +67,10 @@ class Admission:
         if not self.has_slot:
             return self.no_slot()
         now = self._clock.monotonic()
-        opens_at = max(self._opens_at, self._others_at)
-        if opens_at > now:
-            return Wait(opens_at - now, Waiting(by="gate", until=opens_at))
+        self._settle(now)
+        if (seconds := self._gate.wait_seconds(now)) > 0:
+            closed = self._gate.opens_at > now
+            return Wait(seconds, Waiting(by="gate", until=self._gate.opens_at) if closed else None)
         with self._tally.borrowed() as kept:
             if kept is None:
                 return self._not_lent()
@@ -100,10 +86,11 @@ class Admission:
             part = kept.counts.take(need, self._day, now, self._clock.now())
             kept.changed = True
         pace.go(now)
-        if self._probe_wanted:
-            self._probe_wanted, self._others_at = False, now + _PROBE_SECONDS
         self._in_flight += 1
-        return Pass(model, need, now, part)
+        self._newest += 1
+        out = Pass(self._newest, model, need, now, part)
+        self._gate.went_out(out)
+        return out
 
     def _not_lent(self) -> Wait:
         if self._tally.stuck:
@@ -116,68 +103,68 @@ class Admission:
     def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
         """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
         now = self._clock.monotonic()
-        pace = self._pace(out.model, None)
         if isinstance(error, RateLimited):
-            if self._limits.adaptive:
-                self._refused(out, pace, now, error.wait_seconds)
-        elif isinstance(error, Unavailable):
-            self._slots.freeze(now)
-            pace.freeze(now)
+            self._gate.refused(out, now)
+            self._refused_models.add(out.model)
+            self._pace(out.model, None).refused(out.at)
         elif error is None or isinstance(error, (Unusable, Refused)):
             self._slots.answered(self._in_flight, now)
-            pace.answered(now)
-            self._accepted(out)
+            self._gate.accepted(out, now)
+        else:
+            self._gate.forget(out)
+            if isinstance(error, Unavailable):
+                self._slots.freeze(now)
+                self._pace(out.model, None).freeze(now)
+        self._settle(now)
         self._in_flight -= 1
         self._correct(out, usage)
 
     def close_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
-        """Keep everybody back for so long, unless the gate is closed longer already.
+        """Keep everybody back for so long, unless the gate is closed longer already. `told`: the provider named it."""
+        self._close(seconds, reason, told=told, by_row=False)
 
-        `told`: the provider named the time. Where it did not, a refusal among requests that are served says "a little
-        too fast": a short pause will do, and a longer one each time whoever goes ahead after it is refused as well.
-        """
+    def refused(self, seconds: float, reason: str, *, told: bool, certain: bool) -> bool:
+        """After a refusal that asks for so long a pause: whether everybody has to wait. One among requests that are
+        served concerns itself alone; `certain`: its words say that it concerns all."""
+        if self._gate.is_proven or certain:
+            self._close(seconds, reason, told=told, by_row=not certain)
+        return self._gate.opens_at > self._clock.monotonic()
+
+    def _close(self, seconds: float, reason: str, *, told: bool, by_row: bool) -> None:
         now = self._clock.monotonic()
-        told_again = now < self._opens_at
-        if not told_again and not self._probe_wanted and now >= self._others_at:
-            self._closings = 0  # the one that went ahead was not refused
-        if not told_again and not self._closings:
-            self._among_served, self._served = self._served, False
-        if not told and self._among_served and self._limits.adaptive:
-            seconds = min(seconds, self._pause_seconds())
-        if now + seconds <= self._opens_at:
-            return
-        if not told_again:
-            seconds = max(seconds, self._pause_seconds() if self._closings else 0.0)
-            self._closings += 1
-        self._opens_at = now + seconds
-        self._probe_wanted = True
-        self._listener.gate_closed(seconds, reason)
-
-    def _pause_seconds(self) -> float:
-        """The least pause after so many refusals in a row."""
-        known = self._closings <= len(_PAUSES_SECONDS)
-        return _PAUSES_SECONDS[max(0, self._closings - 1)] if known else _LATER_PAUSES_SECONDS
+        closed = self._gate.close_for(seconds, now, told=told, by_row=by_row)
+        if closed is not None:
+            log.info("gate closed for %.1f s: %s", closed, reason)
+            self._listener.gate_closed(closed, reason)
 
     def close(self) -> None:
         """At the end of the run: remember what was found, and let go of the shared counts."""
         for model, pace in self._paces.items():
-            self._remember(model, pace)
+            if pace.found is not None:
+                self._remember(model, pace)
         self._tally.close()
 
-    def _accepted(self, out: Pass) -> None:
-        """An answer to what went out after the gate opened: the provider serves again."""
-        self._served = True
-        if out.at >= self._opens_at:
-            self._others_at = float("-inf")
-            self._closings = 0
+    def _settle(self, now: float) -> None:
+        """Take in what time has told: who was not refused, and whether a closed gate was."""
+        for out, refused in self._gate.outcomes(now):
+            if self._limits.adaptive:
+                decided = self._pace(out.model, None).saw(out.at, now, refused=refused, may_try=self._slots.are_found)
+                self._say(out.model, decided)
+        closing = self._gate.confirmed(now)
+        if closing is not None:
+            for model in self._refused_models:
+                pace = self._pace(model, None)
+                tried, had = pace.is_tried(closing.at), pace.per_minute is not None
+                if self._limits.adaptive:
+                    self._say(model, pace.closed(closing, now))
+                    if had and not tried:
+                        self._slots.refused(self._in_flight, now)
+            self._refused_models.clear()
 
-    def _refused(self, out: Pass, pace: Pace, now: float, named_seconds: float | None) -> None:
-        """A 429 speaks of the pace if that is what is being tried, or if there was none until now; else of either."""
-        tried, first = pace.is_tried(now), pace.per_minute is None
-        if pace.refused(out.at, now, named_seconds):
-            self._remember(out.model, pace)
-            if not tried and not (first and pace.per_minute is not None):
-                self._slots.refused(self._in_flight, now)
+    def _say(self, model: str, decided: str) -> None:
+        if decided:
+            log.info("pace of %s: %s", model, decided)
+            self._remember(model, self._paces[model])
 
     def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
         if pace_seconds > room.seconds:
@@ -200,13 +187,15 @@ class Admission:
 
     def _pace(self, model: str, kept: Kept | None) -> Pace:
         if model not in self._paces:
-            remembered = kept.found.get(model) if kept is not None and self._limits.adaptive else None
-            self._paces[model] = Pace(remembered)
+            found = kept.found.get(model) if kept is not None and self._limits.adaptive else None
+            age_seconds = max(0.0, self._clock.now().timestamp() - found[1]) if found is not None else 0.0
+            self._paces[model] = Pace(found[0] if found is not None else None, age_seconds)
         return self._paces[model]
 
     def _remember(self, model: str, pace: Pace) -> None:
-        if (found := pace.found) is not None:
-            self._change(lambda kept: _put_last(kept.found, model, round(found, 1)))
+        at = self._clock.now().timestamp()
+        found = None if pace.found is None else (pace.found, at)
+        self._change(lambda kept: _put_last(kept.found, model, found))
 
     def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:
         tokens = counted_tokens(usage)
@@ -228,6 +217,7 @@ class Admission:
             kept.changed = True
 
 
-def _put_last(found: dict[str, float], model: str, per_minute: float) -> None:
+def _put_last(found: dict[str, tuple[Found, float]], model: str, new: tuple[Found, float] | None) -> None:
     found.pop(model, None)
-    found[model] = per_minute
+    if new is not None:
+        found[model] = new

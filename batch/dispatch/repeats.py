@@ -10,7 +10,7 @@ from random import Random
 
 from batch.dispatch.course import Course
 from batch.dispatch.pool import Out, Pool
-from batch.dispatch.retry import RetryBudget, decide_retry
+from batch.dispatch.retry import RetryBudget, decide_retry, soon_again
 from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
 from batch.model import Job
 from batch.settings import RetryPolicy, UnknownPolicy
@@ -65,17 +65,21 @@ class Repeats:
             return 0.0
         wait_seconds = self._repeat(job, error, seen, out)
         if isinstance(error, RateLimited) or error.code == "no_channel":
-            wait_seconds = self._all_wait(error, wait_seconds, out)
+            wait_seconds = self._all_wait(error, wait_seconds, seen, out)
         if wait_seconds is None and course.fall_back(error):
             seen.clear()
             return 0.0
         return wait_seconds
 
-    def _all_wait(self, error: AttemptError, wait_seconds: float | None, out: Out) -> float | None:
-        """What was said concerns everybody on that route; another one may be free."""
+    def _all_wait(
+        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], out: Out
+    ) -> float | None:
+        """What was said may concern everybody on that route; another one may be free."""
         if wait_seconds is not None:
-            told = not isinstance(error, RateLimited) or error.wait_seconds is not None
-            out.route.close_for(wait_seconds, error.message, told=told)
+            if not isinstance(error, RateLimited):
+                out.route.close_for(wait_seconds, error.message, told=True)
+            elif not out.route.refused(error, wait_seconds) and error.wait_seconds is None:
+                wait_seconds = min(wait_seconds, soon_again(seen[RateLimited], self._random))
             return 0.0 if self._pool.others_than(out.route, out.terms.model) else wait_seconds
         if not isinstance(error, RateLimited):
             return None

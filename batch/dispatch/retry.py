@@ -32,6 +32,7 @@ from batch.settings import RetryPolicy
 REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, RunStopper)
 #: Beyond every policy's own numbers: no job may go round for ever.
 _MOST_ATTEMPTS: Final = 1000
+_MOST_DOUBLINGS: Final = 5
 #: Added above a delay the server named, so that not everybody comes back in the same instant.
 _TOLD_JITTER_SHARE: Final = 0.1
 _TOLD_JITTER_SECONDS: Final = 5.0
@@ -71,6 +72,12 @@ def decide_retry(
         case OutcomeUnknown():
             return _full_jitter(1, policy.unavailable_base_seconds, policy, random) if may_resend() else None
     return None
+
+
+def soon_again(times: int, random: Random) -> float:
+    """Seconds until one request that was refused, without a delay and while others are served, is sent again: as
+    google-genai waits (1, 2, 4 s), spread by half."""
+    return random.uniform(0.5, 1.5) * 2.0 ** min(times - 1, _MOST_DOUBLINGS)
 
 
 class RetryBudget:

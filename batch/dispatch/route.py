@@ -14,7 +14,8 @@ from typing import Any, Final
 from batch.clock import Clock
 from batch.dispatch.breaker import Breaker
 from batch.dispatch.course import is_shed
-from batch.dispatch.limits import Admission, Pass
+from batch.dispatch.gate import Pass
+from batch.dispatch.limits import Admission
 from batch.dispatch.line import Wait
 from batch.dispatch.patterns import Patterns
 from batch.dispatch.quotas import Need
@@ -121,6 +122,11 @@ class Route:
     def close_for(self, seconds: float, reason: str, *, told: bool) -> None:
         """The provider wants nothing for so long; `told`: it named the time itself."""
         self._admission.close_for(seconds, self._called + reason, told=told)
+
+    def refused(self, error: RateLimited, seconds: float) -> bool:
+        """A request was refused and is not to come back for so long; whether that holds for everybody."""
+        words, told = self._called + error.message, error.wait_seconds is not None
+        return self._admission.refused(seconds, words, told=told, certain=error.if_repeated is not None)
 
     def end(self, error: RunStopper, model: str) -> bool:
         """Use it no more, for that model or at all; whether that is new."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from batch.clock import Clock, DayStart, DayStartProblem, timestamp
+from batch.dispatch.adaptive import Found
 from batch.dispatch.quotas import Counts
 from batch.homes import state_home
 from batch.own_files import make_folders, open_to_read, open_to_write, sync_folder
@@ -34,10 +35,11 @@ _MODELS_REMEMBERED: Final = 50
 
 @dataclass(slots=True)
 class Kept:
-    """Everything that is kept: the counts, and by model the requests per minute an earlier run found."""
+    """Everything that is kept: the counts, and by model what an earlier run found, with when that was (seconds since
+    1970)."""
 
     counts: Counts = field(default_factory=Counts)
-    found: dict[str, float] = field(default_factory=dict)
+    found: dict[str, tuple[Found, float]] = field(default_factory=dict)
     #: Set by whoever changes anything.
     changed: bool = False
 
@@ -210,7 +212,10 @@ class SharedTally:
             "boot": self._boot,
             "parts": [[part, *taken] for part, taken in self._kept.counts.parts.items()],
             "days": self._kept.counts.days,
-            "found": self._kept.found,
+            "paces": {
+                model: [round(found.per_minute, 1), round(found.share, 4), round(at)]
+                for model, (found, at) in self._kept.found.items()
+            },
             "at": timestamp(self._clock),
         }
         text = json.dumps(held, separators=(",", ":")).encode("ascii")
@@ -251,9 +256,11 @@ def _kept(text: bytes, boot: str) -> Kept:
         whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)
         if whole and _is_day_start(start) and all(isinstance(number, int) for number in day[1:]):
             kept.counts.days[start] = day
-    for model, per_minute in list(_items(held.get("found")))[-_MODELS_REMEMBERED:]:
-        if isinstance(per_minute, int | float) and per_minute >= 1:
-            kept.found[model] = float(per_minute)
+    for model, row in list(_items(held.get("paces")))[-_MODELS_REMEMBERED:]:
+        if isinstance(row, list) and len(row) == 3 and all(isinstance(each, int | float) for each in row):
+            per_minute, share, at = (float(each) for each in row)
+            if per_minute >= 1 and 0 < share < 1:
+                kept.found[model] = Found(per_minute, share), at
     return kept
 
 

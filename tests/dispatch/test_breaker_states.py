@@ -227,8 +227,8 @@ def test_the_next_outage_begins_with_a_short_pause(bench: Bench) -> None:
     assert bench.pauses == [60.0, 120.0, 60.0]
 
 
-def test_a_slow_refusal_before_an_outage_is_forgotten_after_it(bench: Bench) -> None:
-    """Requests that go one by one after it wait two seconds for each other again, not ten."""
+def test_a_slow_refusal_before_an_outage_does_not_slow_the_probes(bench: Bench) -> None:
+    """Requests that go one by one after it wait two seconds for each other, not ten."""
     bench.ask()
     bench.answer(bench.breaker.let_out(), LIMIT, seconds=5.0)
     bench.open()
@@ -264,28 +264,15 @@ def test_a_probe_that_is_cut_off_leaves_room_for_another(bench: Bench) -> None:
     assert bench.pauses == [60.0]
 
 
-def test_after_a_limit_the_next_goes_alone_for_twice_the_refusals_time(bench: Bench) -> None:
-    """A refusal that took five seconds: what was not refused within ten is being served."""
+def test_a_limit_holds_nobody_back(bench: Bench) -> None:
+    """Whether it concerns anybody but the request that met it is the gate's to decide."""
     bench.ask()
-    bench.answer(bench.breaker.let_out(), LIMIT, seconds=5.0)
-    bench.breaker.let_out()
-    bench.clock.time += 9.5
-    assert bench.breaker.wait_seconds() == 0.5
-    bench.clock.time += 0.5
-    assert bench.breaker.wait_seconds() == 0.0
+    bench.ask(LIMIT)
     bench.breaker.let_out()
     assert bench.breaker.wait_seconds() == 0.0
 
 
-def test_a_quick_refusal_is_waited_for_two_seconds(bench: Bench) -> None:
-    """However quickly the last one came."""
-    bench.ask()
-    bench.answer(bench.breaker.let_out(), LIMIT, seconds=0.1)
-    bench.breaker.let_out()
-    assert bench.breaker.wait_seconds() == 2.0
-
-
-@pytest.mark.parametrize("trouble", [[LIMIT], [NO_CHANNEL], [BROKEN] * 3], ids=["limit", "no channel", "three 503"])
+@pytest.mark.parametrize("trouble", [[NO_CHANNEL], [BROKEN] * 3], ids=["no channel", "three 503"])
 def test_an_answer_older_than_the_trouble_does_not_end_the_probing(bench: Bench, trouble: list[AttemptError]) -> None:
     """Requests sent before the last trouble and served after it tell nothing of now; a later one does."""
     bench.ask()

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.clock import DayStart, DayStartProblem
-from batch.dispatch.limits import Admission, Pass
+from batch.dispatch.adaptive import Found
+from batch.dispatch.gate import Pass
+from batch.dispatch.limits import Admission
 from batch.dispatch.line import Line, Wait
 from batch.dispatch.quotas import PER_MINUTE, Need, counted_tokens, need_of
 from batch.dispatch.tally import SharedTally, Tally, quotas_folder
@@ -393,10 +395,10 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
     assert (refused.waiting, refused.is_fixed) == (Waiting(by="requests_per_minute", most=3), True)
     with tallies[0].borrowed() as kept:
         assert kept is not None
-        kept.found["m"], kept.changed = 120.0, True
+        kept.found["m"], kept.changed = (Found(120.0, 0.01), 9.0), True
     with tallies[1].borrowed() as kept:
         assert kept is not None
-        assert kept.found == {"m": 120.0}
+        assert kept.found == {"m": (Found(120.0, 0.01), 9.0)}
     second.clock.time += 70
     await second.come(3)
     with pytest.raises(RunStopper):
@@ -417,14 +419,14 @@ async def test_the_two_copies_stand_where_every_version_looks_for_them(tmp_path:
 
 def test_the_paces_of_fifty_models_are_remembered(tmp_path: Path) -> None:
     """The last fifty that were found: the file has room for no more."""
-    found = {f"model-{number}": 60.0 + number for number in range(51)}
+    found = {f"model-{number}": (Found(60.0 + number, 0.0125), 1_769_862_063.0) for number in range(51)}
     with shared(tmp_path).borrowed() as kept:
         assert kept is not None
         kept.found.update(found)
         kept.changed = True
     with shared(tmp_path).borrowed() as kept:
         assert kept is not None
-        assert list(kept.found) == list(found)[-50:]
+        assert kept.found == dict(list(found.items())[-50:])
 
 
 async def test_a_restart_of_the_machine_empties_the_minutes_alone(tmp_path: Path) -> None:

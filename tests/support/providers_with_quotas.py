@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from batch.dispatch.quotas import need_of
 from batch.dispatch.repeats import ResendBudget
@@ -35,28 +35,44 @@ class QuotaProvider:
     seconds: tuple[float, float] = (4.0, 12.0)
     named_delay: bool = True
     random: Random = field(default_factory=lambda: Random(7))
+    #: Share of the requests that is refused whatever the pace, and the delay that such a refusal names.
+    sporadic: float = 0.0
+    sporadic_delay: float | None = 2.0
+    #: So many in flight and no more, if not None.
+    slots: int | None = None
     sent: list[float] = field(default_factory=list)
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     first_sent: dict[str, float] = field(default_factory=dict)
+    in_flight: int = 0
     _window: deque[float] = field(default_factory=deque)
 
     async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         now = self.clock.monotonic()
         self.sent.append(now)
-        wait_seconds = self._no(now)
+        if self.sporadic and self.random.random() < self.sporadic:
+            await self._refuse(now, self.sporadic_delay)
+        full = self.slots is not None and self.in_flight >= self.slots
+        wait_seconds = 1.0 if full else self._no(now)
         if wait_seconds is not None:
-            self.refused.append(now)
-            await self.clock.sleep(REFUSED_AFTER_SECONDS)
-            raise RateLimited("quota_minute", "slow down", wait_seconds=wait_seconds if self.named_delay else None)
+            await self._refuse(now, wait_seconds if self.named_delay else None)
         self.served.append(now)
         self.first_sent[job.id] = now
-        await self.clock.sleep(self.random.uniform(*self.seconds))
+        self.in_flight += 1
+        try:
+            await self.clock.sleep(self.random.uniform(*self.seconds))
+        finally:
+            self.in_flight -= 1
         return Done(
             job=job,
             images=(),
             attempt=AttemptFacts(number=1, seconds=5.0, cost_usd=0.067, usage={"totalTokenCount": need_of(job).tokens}),
         )
+
+    async def _refuse(self, now: float, wait_seconds: float | None) -> NoReturn:
+        self.refused.append(now)
+        await self.clock.sleep(REFUSED_AFTER_SECONDS)
+        raise RateLimited("quota_minute", "slow down", wait_seconds=wait_seconds)
 
     def _no(self, now: float) -> float | None:
         most = self.per_minute(now)
