@@ -13,17 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from batch.clock import Clock
 from batch.errors import ExitCode, OutputError, RunStopper, StorageError
 from batch.model import Job
 from batch.settings import Budget
+from batch.store.records import TryRecord
 from batch.store.spend import BookHeld, Share, Shares, SpendBook, Spent, Writer, spent_by_run_and_day
 
 #: The spend books of a run, locked: what stands in each, and how to write in it.
@@ -198,7 +199,7 @@ class Wallet:
             self._give_back(job.id, amount, day)
 
     async def settle_earlier_runs(
-        self, open_usd: Callable[[Mapping[str, Any]], float], is_stopping: Callable[[], bool] = lambda: False
+        self, open_usd: Callable[[TryRecord], float], is_stopping: Callable[[], bool] = lambda: False
     ) -> str:
         """What killed runs in this folder left open becomes what the ledger says they spent.
 
@@ -310,7 +311,7 @@ class Wallet:
         return [self._as_share(day, amount, is_open=self._held[day] > 0) for day, amount in self._share.items()]
 
     async def _settle_book(
-        self, book: SpendBook, open_usd: Callable[[Mapping[str, Any]], float], is_stopping: Callable[[], bool]
+        self, book: SpendBook, open_usd: Callable[[TryRecord], float], is_stopping: Callable[[], bool]
     ) -> int:
         """As `settle_earlier_runs`; returns how much of it the ledger knows nothing of."""
         # Whether it can be written is to be known before anything is sent.

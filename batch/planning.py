@@ -12,7 +12,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from batch.accounts import Account, accounts_of
 from batch.budget import Cap, Wallet, micro
@@ -41,6 +41,7 @@ from batch.plan import (
 from batch.settings import Budget, ChangedPolicy
 from batch.store.history import History, JobHistory
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
+from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
 from batch.store.store import FolderToReuse
 
@@ -280,10 +281,10 @@ class Planned:
         raise InputError([Problem(message=message, file=str(self.manifest.path))])
 
 
-def begun_again(note: Mapping[str, Any] | None) -> AgainWish | None:
+def begun_again(note: RunRecord | EndRecord | None) -> AgainWish | None:
     """The `--again` that the newest record about a run left unfinished."""
-    wish = (note or {}).get("remake")
-    return None if wish is None else AgainWish(said=tuple(wish["said"]), digest=wish["digest"], since=wish["since"])
+    wish = note.remake if note is not None else None
+    return None if wish is None else AgainWish(said=wish.said, digest=wish.digest, since=wish.since)
 
 
 def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:

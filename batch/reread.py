@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from batch.clock import Clock
 from batch.delivery import delivered
@@ -23,10 +22,22 @@ from batch.prices import load_prices
 from batch.providers.base import Answer, Provider
 from batch.store.history import JobHistory, State
 from batch.store.inspect import BadPicture
-from batch.store.ledger import read_records
-from batch.store.records import job_of, terms_of
+from batch.store.ledger_reader import read_records
+from batch.store.records import (
+    CopyRecord,
+    FailRecord,
+    JobRecord,
+    RereadRecord,
+    ResolveRecord,
+    TryRecord,
+    UnknownRecord,
+    job_of,
+    terms_of,
+)
 from batch.store.store import Store, Ticket, output_folder
 
+#: Records of attempts whose answer may be kept.
+Kept = FailRecord | UnknownRecord
 _MAY_BECOME_DONE = (State.FAILED, State.RETRYABLE, State.WAITING, State.UNKNOWN)
 
 
@@ -80,33 +91,34 @@ class _Kept:
     """
 
     def __init__(self, output: Path) -> None:
-        failed: dict[tuple[str, int], dict[str, Any]] = {}
-        self.copies: dict[str, list[dict[str, Any]]] = {}
+        failed: dict[tuple[str, int], Kept] = {}
+        self.copies: dict[str, list[CopyRecord]] = {}
         self.decided: dict[tuple[str, int], str] = {}
         read_again = set()
         for record in _records(output):
-            attempt = record["job"], record["att"]
-            if record["t"] in ("fail", "unk") and record.get("kept"):
+            attempt = record.job, record.att
+            if isinstance(record, Kept) and record.kept:
                 failed[attempt] = record
-            elif record["t"] == "reread":
+            elif isinstance(record, RereadRecord):
                 failed.pop(attempt, None)
-                read_again.add(record["job"])
-            elif record["t"] == "copy":
-                self.copies.setdefault(record["of"], []).append(record)
-            elif record["t"] == "resolve" and record["decided"] in (Decided.PAID, Decided.UNPAID):
-                settled = (each for each, end in failed.items() if each[0] == record["job"] and end["t"] == "unk")
-                self.decided.update(dict.fromkeys(settled, record["decided"]))
+                read_again.add(record.job)
+            elif isinstance(record, CopyRecord):
+                self.copies.setdefault(record.of, []).append(record)
+            elif isinstance(record, ResolveRecord) and record.decided in (Decided.PAID, Decided.UNPAID):
+                ends = failed.items()
+                settled = (each for each, end in ends if each[0] == record.job and isinstance(end, UnknownRecord))
+                self.decided.update(dict.fromkeys(settled, record.decided))
         tried = {
-            (record["job"], record["att"]): record
+            (record.job, record.att): record
             for record in _records(output)
-            if record["t"] == "try" and (record["job"], record["att"]) in failed
+            if isinstance(record, TryRecord) and (record.job, record.att) in failed
         }
         self.found_before = [job for job in self.copies if job in read_again]
         self.answers = [(tried[attempt], failed[attempt]) for attempt in reversed(failed) if attempt in tried]
 
 
-def _records(output: Path) -> Iterator[dict[str, Any]]:
-    return (record for record in read_records(output / "ledger.jsonl") if "job" in record)
+def _records(output: Path) -> Iterator[JobRecord]:
+    return (record for record in read_records(output / "ledger.jsonl") if isinstance(record, JobRecord))
 
 
 async def _looks(
@@ -115,21 +127,21 @@ async def _looks(
     for job in kept.found_before if not dry_run else ():
         await _share(store, kept.copies[job])
     for tried, failed in kept.answers:
-        money = _money(tried, failed, kept.decided.get((failed["job"], failed["att"])))
+        money = _money(tried, failed, kept.decided.get((failed.job, failed.att)))
         found = await _look(store, tried, failed, money, provider, clock, dry_run=dry_run)
         yield found
         if found.found == "done" and not dry_run:
             await _share(store, kept.copies.get(found.job, ()))
 
 
-async def _share(store: Store, copies: Sequence[dict[str, Any]]) -> None:
+async def _share(store: Store, copies: Sequence[CopyRecord]) -> None:
     """Give the picture to the jobs that failed only because this one had none."""
     for copy in copies:
         job = job_of(copy)
         past = store.history.of(job_key(job.id))
-        of = store.history.of(job_key(copy["of"]))
+        of = store.history.of(job_key(copy.of))
         if not past.versions and past.state in _MAY_BECOME_DONE and past.spec == of.bought_spec:
-            picture = store.bought_by(job_key(copy["of"]))
+            picture = store.bought_by(job_key(copy.of))
             with suppress(BadPicture):  # its file may be gone since: the copy stays as it was
                 await store.adopt(job, picture, why="same", saved_usd=load_prices({}).attempt_usd(job))
 
@@ -142,20 +154,20 @@ class _Money:
     maybe_usd: float = 0.0
 
 
-def _money(tried: dict[str, Any], failed: dict[str, Any], decided: str | None) -> _Money:
+def _money(tried: TryRecord, failed: Kept, decided: str | None) -> _Money:
     """What was counted stays counted, once. What was taken for free, and holds a picture, was not."""
-    if failed["paid"] == "yes" or decided == Decided.PAID:
+    if failed.paid == "yes" or decided == Decided.PAID:
         return _Money(usd=0.0)
-    if failed["paid"] == "maybe":
-        return _Money(usd=failed["usd"], maybe_usd=failed["usd"] if decided is None else 0.0)
+    if failed.paid == "maybe":
+        return _Money(usd=failed.usd, maybe_usd=failed.usd if decided is None else 0.0)
     terms = terms_of(tried)
     return _Money(usd=load_prices({}).attempt_usd(terms.of(job_of(tried)), terms.lane))
 
 
 async def _look(
     store: Store,
-    tried: dict[str, Any],
-    failed: dict[str, Any],
+    tried: TryRecord,
+    failed: Kept,
     money: _Money,
     provider: Provider,
     clock: Clock,
@@ -186,7 +198,7 @@ async def _keep(
     store: Store,
     ticket: Ticket,
     answer: Answer,
-    failed: dict[str, Any],
+    failed: Kept,
     money: _Money,
     provider: Provider,
     clock: Clock,
@@ -205,7 +217,5 @@ def _what_stands_against(past: JobHistory, ticket: Ticket) -> str | None:
     return None if past.state in _MAY_BECOME_DONE else "the job is being sent"
 
 
-def _row(failed: dict[str, Any], found: str, message: str, images: tuple[str, ...] = ()) -> Reread:
-    return Reread(
-        job=failed["job"], attempt=failed["att"], code=failed["code"], found=found, message=message, images=images
-    )
+def _row(failed: Kept, found: str, message: str, images: tuple[str, ...] = ()) -> Reread:
+    return Reread(job=failed.job, attempt=failed.att, code=failed.code, found=found, message=message, images=images)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from batch.clock import Clock
 from batch.errors import InputError, OutputError, Problem
 from batch.model import Decided, UnknownAttempt, job_key
 from batch.store.history import History, State
-from batch.store.ledger import read_records
+from batch.store.ledger_reader import read_records
 from batch.store.lost_files import lost_records
+from batch.store.records import JobRecord, RereadRecord, ResolveRecord, TryRecord, UnknownRecord
 from batch.store.store import look_into, output_folder
 
 _NOT_UNKNOWN = {
@@ -97,8 +98,8 @@ async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Cloc
 
 def _gone(output: Path, history: History) -> Iterator[str]:
     for record in lost_records(output, history):
-        if history.of(job_key(record["job"])).missing:
-            yield record["job"]
+        if history.of(job_key(record.job)).missing:
+            yield record.job
 
 
 def _refuse_what_is_whole(wanted: Mapping[str, None], history: History) -> None:
@@ -139,30 +140,29 @@ def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
     found: dict[str, dict[int, UnknownAttempt]] = {}
     client_ids: dict[tuple[str, int], str] = {}
     for record in read_records(output / "ledger.jsonl"):
-        kind, job_id = record["t"], str(record.get("job"))
-        if kind not in ("try", "unk", "resolve", "reread") or history.of(job_key(job_id)).state is not State.UNKNOWN:
+        if not isinstance(record, JobRecord) or history.of(job_key(record.job)).state is not State.UNKNOWN:
             continue
-        if kind == "try":
-            client_ids[job_id, record["att"]] = record["rid"]
-        elif kind == "unk":
-            client_id = client_ids.get((job_id, record["att"]), "")
-            found.setdefault(job_id, {})[record["att"]] = _attempt_of(record, client_id)
-        elif kind == "reread":
-            found.get(job_id, {}).pop(record["att"], None)
-        else:
-            found.pop(job_id, None)
+        if isinstance(record, TryRecord):
+            client_ids[record.job, record.att] = record.rid
+        elif isinstance(record, UnknownRecord):
+            client_id = client_ids.get((record.job, record.att), "")
+            found.setdefault(record.job, {})[record.att] = _attempt_of(record, client_id)
+        elif isinstance(record, RereadRecord):
+            found.get(record.job, {}).pop(record.att, None)
+        elif isinstance(record, ResolveRecord):
+            found.pop(record.job, None)
     return sorted((each for job in found.values() for each in job.values()), key=lambda attempt: attempt.at)
 
 
-def _attempt_of(record: dict[str, Any], client_id: str) -> UnknownAttempt:
+def _attempt_of(record: UnknownRecord, client_id: str) -> UnknownAttempt:
     return UnknownAttempt(
-        job=record["job"],
-        attempt=record["att"],
-        at=record["at"],
-        seconds=record["seconds"],
-        usd=record["usd"],
-        code=record["code"],
-        message=record["message"],
-        request_id=record["request_id"],
+        job=record.job,
+        attempt=record.att,
+        at=record.at,
+        seconds=record.seconds,
+        usd=record.usd,
+        code=record.code,
+        message=record.message,
+        request_id=record.request_id,
         client_request_id=client_id,
     )

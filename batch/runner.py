@@ -73,7 +73,7 @@ from batch.settings import ChangedPolicy
 from batch.store.history import History, State
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.now import NowFile
-from batch.store.records import job_of, terms_of
+from batch.store.records import EndRecord, LeftOutRecord, RemakeRecord, RunRecord, job_of, terms_of
 from batch.store.store import OutputFolder, Store, last_note, look_into, machine, output_folder
 from batch.takeover import Takeover
 
@@ -198,7 +198,7 @@ async def run(
                 if folder.rehearsal_moved_to is not None:
                     listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
                 wish = _wish(prepared, store, begun_again(folder.last_note()))
-                await store.note("run", **_about(prepared), remake=_as_record(wish))
+                await store.note(_about(prepared, wish))
                 if prepared.policies.again.since >= 0:
                     listener.message("--again goes on where a run before it stopped; what that made is left as it is")
                 keys = {account.name: account.key.reveal() for account in accounts}
@@ -315,12 +315,12 @@ def _left_out(prepared: Prepared, accounts: Sequence[OpenAccount], folder: Outpu
         return []
     names = {name: account.name for account in accounts for name in (account.fingerprint, account.former_fingerprint)}
     found = []
-    for ending in end.get("left_out", ()):
-        written, opens = datetime.fromisoformat(end["at"]), datetime.fromisoformat(ending["not_before"])
-        if ending["account"] in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
-            words = f"the last run was told so, and not to come back before {ending['not_before']}"
-            error = RunStopper(ending["code"], words, stop_code=ExitCode.TEMPORARY, not_before=ending["not_before"])
-            found.append(LeftOut(names[ending["account"]], ending["model"], error))
+    for ending in end.left_out:
+        written, opens = datetime.fromisoformat(end.at), datetime.fromisoformat(ending.not_before)
+        if ending.account in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
+            words = f"the last run was told so, and not to come back before {ending.not_before}"
+            error = RunStopper(ending.code, words, stop_code=ExitCode.TEMPORARY, not_before=ending.not_before)
+            found.append(LeftOut(names[ending.account], ending.model, error))
     return found
 
 
@@ -379,14 +379,15 @@ def _called(accounts: Sequence[Account]) -> str:
     return ", ".join(account.name for account in accounts)
 
 
-def _about(prepared: Prepared) -> dict[str, object]:
+def _about(prepared: Prepared, wish: AgainWish | None) -> RunRecord:
     manifest = prepared.manifest
-    return {
-        "manifest": str(manifest.path),
-        "manifest_sha256": manifest.sha256,
-        "endpoint": ", ".join(account.endpoint.name for account in prepared.accounts),
+    return RunRecord(
+        manifest=str(manifest.path),
+        manifest_sha256=manifest.sha256,
+        endpoint=", ".join(account.endpoint.name for account in prepared.accounts),
         **machine(),
-    }
+        remake=_as_record(wish),
+    )
 
 
 def _wish(prepared: Prepared, store: Store, begun: AgainWish | None) -> AgainWish | None:
@@ -398,8 +399,8 @@ def _wish(prepared: Prepared, store: Store, begun: AgainWish | None) -> AgainWis
     return AgainWish(said=prepared.wishes.again, digest=again.digest, since=since)
 
 
-def _as_record(wish: AgainWish | None) -> dict[str, object] | None:
-    return None if wish is None else asdict(wish)
+def _as_record(wish: AgainWish | None) -> RemakeRecord | None:
+    return None if wish is None else RemakeRecord(said=wish.said, digest=wish.digest, since=wish.since)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -677,19 +678,19 @@ class _Run:
         except OSError:  # the counts are known without the disk, the names are not
             return NONE_LOST
 
-    def _left_out(self, scheduler: Scheduler) -> Iterator[dict[str, str]]:
+    def _left_out(self, scheduler: Scheduler) -> Iterator[LeftOutRecord]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
         fingerprints = {account.name: account.fingerprint for account in self.accounts}
         for route in scheduler.pool.routes:
             for model, error in route.endings.items():
                 if error.not_before is not None and error.code not in _KEPT_IN_BOOKS:
-                    yield {
-                        "endpoint": route.name,
-                        "account": fingerprints[route.name],
-                        "model": model,
-                        "code": error.code,
-                        "not_before": error.not_before,
-                    }
+                    yield LeftOutRecord(
+                        endpoint=route.name,
+                        account=fingerprints[route.name],
+                        model=model,
+                        code=error.code,
+                        not_before=error.not_before,
+                    )
 
     async def _write_end(self, summary: Summary, scheduler: Scheduler) -> None:
         history = self.store.history
@@ -697,13 +698,12 @@ class _Run:
         if not self.store.published.is_current(self.plan.order, history):
             published = await asyncio.to_thread(self.store.published.write, self.plan.order, history)
         assert published is not None
-        await self.store.note(
-            "end",
+        end = EndRecord(
             exit=summary.exit,
             reason=summary.reason,
             message=summary.message,
             not_before=summary.not_before,
-            left_out=list(self._left_out(scheduler)),
+            left_out=tuple(self._left_out(scheduler)),
             done=summary.done,
             failed=summary.failed,
             unknown=summary.unknown,
@@ -714,8 +714,9 @@ class _Run:
             spend=asdict(summary.spend),
             stopped=scheduler.stopped_by is not None,
             remake=_as_record(self._wish_left(summary)),
-            published={"order": published.order, "through": published.through, "bytes": published.bytes},
+            published=published,
         )
+        await self.store.note(end)
 
 
 def _failure_of(error: Exception, what: str) -> Exception:

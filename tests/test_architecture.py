@@ -39,7 +39,10 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "plan": ((*GROUND, "store.history"), "a plan is pure: jobs and their history in, decisions out"),
     "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
-    "budget": ((*GROUND, "store.spend"), "money is set aside before a request goes out, whoever sends it"),
+    "budget": (
+        (*GROUND, "store.spend", "store.records"),
+        "money is set aside before a request goes out, whoever sends it",
+    ),
     "delivery": (
         (*GROUND, "providers.base", "store.inspect", "store.durable"),
         "pictures are fetched by any provider that keeps the contract; what is a picture is the store's to say",
@@ -63,7 +66,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             *GROUND,
             "plan",
             "store.history",
-            "store.ledger",
+            "store.ledger_reader",
             "store.lost_files",
             "store.now",
             "store.records",
@@ -137,7 +140,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
     "filelock": (("store.lock",), "one place knows how the folder is locked"),
-    "msgspec": (("store.ledger",), "one place knows how a ledger's line is read"),
+    "msgspec": (("store",), "nothing behind the store knows how a line of the ledger is read"),
 }
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from batch.errors import ExitCode, OutputError
 from batch.model import Spend
@@ -18,9 +17,10 @@ from batch.report.money import spend_of
 from batch.report.warned import count_warnings
 from batch.report.words import path
 from batch.store.history import History, Standing, replay
-from batch.store.ledger import read_record
+from batch.store.ledger_reader import LedgerReader
 from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.now import limits_now
+from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import holds_bought
 
@@ -74,8 +74,7 @@ def read_status(output: Path) -> Status:
     counts, causes, missing, altered, accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
     not_as_asked, warnings = count_warnings(history)
-    run, end = _record(output, history.run_offset), _record(output, history.end_offset)
-    ended = end is not None and history.end_offset > history.run_offset
+    run, end = _last_run(output, history)
     running = _running(output)
     return Status(
         output=str(output),
@@ -91,15 +90,15 @@ def read_status(output: Path) -> Status:
         torn_bytes=len(tail.torn),
         running=running,
         limits_now=limits_now(output) if running else None,
-        last_end=_last_end(run, end if ended else None, is_running=running is not None),
-        last_exit=end["exit"] if ended and end is not None else None,
-        not_before=end["not_before"] if ended and end is not None else None,
-        next_command=None if running else _next_command(output, run, end if ended else None, counts),
+        last_end=_last_end(run, end, is_running=running is not None),
+        last_exit=end.exit if end is not None else None,
+        not_before=end.not_before if end is not None else None,
+        next_command=None if running else _next_command(output, run, end, counts),
         failures_by_cause=dict(causes.most_common()),
         spend=spend_of(history),
         not_as_asked=not_as_asked,
         warnings=dict(warnings.most_common()),
-        budget=end.get("message") if ended and end is not None and end["reason"] == "budget" else None,
+        budget=end.message if end is not None and end.reason == "budget" else None,
         altered=altered,
         accepted=accepted,
         missing_files=lost.missing,
@@ -124,14 +123,14 @@ def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int,
     return counts, causes, missing, altered, accepted
 
 
-def _record(output: Path, offset: int) -> dict[str, Any] | None:
-    if offset < 0:
-        return None
-    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return read_record(descriptor, offset)
-    finally:
-        os.close(descriptor)
+def _last_run(output: Path, history: History) -> tuple[RunRecord | None, EndRecord | None]:
+    """How the last run began, and how it ended, if it did."""
+    with LedgerReader(output / "ledger.jsonl") as ledger:
+        run = ledger.at(history.run_offset) if history.run_offset >= 0 else None
+        end = ledger.at(history.end_offset) if history.end_offset > history.run_offset else None
+    assert isinstance(run, RunRecord | None)
+    assert isinstance(end, EndRecord | None)
+    return run, end
 
 
 def _running(output: Path) -> str | None:
@@ -159,14 +158,14 @@ def _is_locked(lock: Path) -> bool:
     return any(field.rpartition(":")[2] == inode for line in held if "FLOCK" in line for field in line.split())
 
 
-def _last_end(run: dict[str, Any] | None, end: dict[str, Any] | None, *, is_running: bool) -> str | None:
+def _last_end(run: RunRecord | None, end: EndRecord | None, *, is_running: bool) -> str | None:
     if end is not None:
-        reason = "all jobs done" if end["exit"] == ExitCode.OK else end["reason"].replace("_", " ")
-        words = f"ended {end['at']}, exit code {end['exit']}: {reason}"
-        return words + (f", not before {end['not_before']}" if end["not_before"] else "")
+        reason = "all jobs done" if end.exit == ExitCode.OK else end.reason.replace("_", " ")
+        words = f"ended {end.at}, exit code {end.exit}: {reason}"
+        return words + (f", not before {end.not_before}" if end.not_before else "")
     if run is None or is_running:
         return None
-    return f"started {run['at']} and did not end by itself"
+    return f"started {run.at} and did not end by itself"
 
 
 def _is_usual(output: Path, usual: Path) -> bool:
@@ -176,17 +175,16 @@ def _is_usual(output: Path, usual: Path) -> bool:
         return False
 
 
-def _next_command(
-    output: Path, run: dict[str, Any] | None, end: dict[str, Any] | None, counts: Counter[Standing]
-) -> str | None:
-    manifest = (run or {}).get("manifest", "MANIFEST")
+def _next_command(output: Path, run: RunRecord | None, end: EndRecord | None, counts: Counter[Standing]) -> str | None:
+    manifest = run.manifest if run is not None else "MANIFEST"
     words = [shlex.quote(path(manifest))]
     if not _is_usual(output, Path("output") / Path(manifest).stem):
         words += ["-o", shlex.quote(path(str(output)))]
     left = counts[Standing.UNKNOWN] + counts[Standing.PENDING]
-    wish = (end or run or {}).get("remake")
+    last = end or run
+    wish = last.remake if last is not None else None
     if wish:
-        words += [word for said in wish["said"] for word in ("--again", shlex.quote(said))]
-    if end is None or wish or end["exit"] == ExitCode.TEMPORARY or end["pending"] or left:
+        words += [word for said in wish.said for word in ("--again", shlex.quote(said))]
+    if end is None or wish or end.exit == ExitCode.TEMPORARY or end.pending or left:
         return f"imagebatch run {' '.join(words)}"
     return f"imagebatch plan {' '.join(words)}" if counts[Standing.FAILED] else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +12,20 @@ from batch.oddities import read_warning
 from batch.plan import Decision, changes, name_of
 from batch.report.words import differing, printable, usd
 from batch.store.history import FileState, JobHistory, file_state
-from batch.store.ledger import read_record, read_records
-from batch.store.records import job_of
+from batch.store.ledger_reader import LedgerReader, raw_records, read_records
+from batch.store.records import (
+    AdoptRecord,
+    CopyRecord,
+    DoneRecord,
+    Giver,
+    JobRecord,
+    Pictured,
+    RereadRecord,
+    ResolveRecord,
+    TryRecord,
+    UnknownRecord,
+    job_of,
+)
 
 _REASONS: Final = {
     "to do: new": "will be sent: it never was, as it stands now",
@@ -48,8 +59,8 @@ def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[st
     if decision.because == "changed" and past.versions:
         yield from change_lines(asked_before(output, past), decision.job)
     for record in _records_of(output, decision.job.id):
-        yield f"  {record['at']}  {_record_words(record)}"
-        for text in record.get("warnings", ()):
+        yield f"  {record.at}  {_record_words(record)}"
+        for text in record.warnings if isinstance(record, Pictured) else ():
             warned = read_warning(text)
             yield f"      warning: {warned.kind}: {printable(warned.message)}"
 
@@ -66,7 +77,7 @@ def why_as_json(decision: Decision, past: JobHistory, output: Path) -> dict[str,
         "place": None if job.place is None else str(job.place),
         "prompt": job.prompt,
         "changes": [asdict(each) for each in changes(asked_before(output, past), job)] if edited else [],
-        "records": list(_records_of(output, job.id)),
+        "records": [each for each in raw_records(output / "ledger.jsonl") if each.get("job") == job.id],
     }
 
 
@@ -79,8 +90,10 @@ def _reason(decision: Decision, past: JobHistory, output: Path) -> str:
 
 def _accepted_words(output: Path, past: JobHistory) -> str:
     """What a person accepted, as the files are now."""
-    images = _record_at(output, past.bought_offset)["images"]
-    worst = max(file_state(str(output / image["path"]), image["bytes"]) for image in images)
+    with LedgerReader(output / "ledger.jsonl") as ledger:
+        bought = ledger.at(past.bought_offset)
+    assert isinstance(bought, Pictured)
+    worst = max(file_state(str(output / image.path), image.bytes) for image in bought.images)
     if worst is FileState.MISSING:
         return "its file is gone, and that was accepted"
     if worst is FileState.ALTERED:
@@ -97,50 +110,44 @@ def change_lines(asked: Job, job: Job) -> Iterator[str]:
 
 def asked_before(output: Path, past: JobHistory) -> Job:
     """The job as it was when its picture was bought."""
-    return job_of(_record_at(output, past.bought_try_offset))
+    with LedgerReader(output / "ledger.jsonl") as ledger:
+        return job_of(ledger.asked_at(past.bought_try_offset))
 
 
-def _record_at(output: Path, offset: int) -> dict[str, Any]:
-    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return read_record(descriptor, offset)
-    finally:
-        os.close(descriptor)
-
-
-def _records_of(output: Path, job_id: str) -> Iterator[dict[str, Any]]:
+def _records_of(output: Path, job_id: str) -> Iterator[JobRecord]:
     """Every whole line of the ledger about one job, oldest first."""
     path = output / "ledger.jsonl"
     if not path.is_file():
         return
     for record in read_records(path):
-        if record.get("job") == job_id:
+        if isinstance(record, JobRecord) and record.job == job_id:
             yield record
 
 
-def _record_words(record: dict[str, Any]) -> str:
-    if record["t"] == "try":
-        return f"attempt {record['att']} ({record['why']})"
-    if record["t"] == "adopt":
-        return f"taken over from {_giver(record['from'])} ({record['why']}): {_paths(record)}"
-    if record["t"] == "copy":
-        return f"failed with {printable(record['of'])}, which asks for the same picture: {record['code']}"
-    if record["t"] == "resolve":
-        return f"decided by a person: {record['decided']}{': ' + printable(record['note']) if record['note'] else ''}"
-    if record["t"] == "reread":
-        return f"its answer of attempt {record['att']} was read again and holds a picture: {_paths(record)}"
-    took = f"after {record['seconds']:.1f} s"
-    if record["t"] == "done":
-        return f"done {took}, {usd(record['usd'])}: {_paths(record)}"
-    paid = {"no": "not charged", "yes": f"charged {usd(record['usd'])}", "maybe": f"maybe charged {usd(record['usd'])}"}
-    word = "unknown" if record["t"] == "unk" else "failed"
-    return f"{word} {took}, {paid[record['paid']]}: {record['code']}: {printable(record['message'])}"
+def _record_words(record: JobRecord) -> str:
+    match record:
+        case TryRecord():
+            return f"attempt {record.att} ({record.why})"
+        case AdoptRecord():
+            return f"taken over from {_giver(record.giver)} ({record.why}): {_paths(record)}"
+        case CopyRecord():
+            return f"failed with {printable(record.of)}, which asks for the same picture: {record.code}"
+        case ResolveRecord():
+            return f"decided by a person: {record.decided}{': ' + printable(record.note) if record.note else ''}"
+        case RereadRecord():
+            return f"its answer of attempt {record.att} was read again and holds a picture: {_paths(record)}"
+        case DoneRecord():
+            return f"done after {record.seconds:.1f} s, {usd(record.usd)}: {_paths(record)}"
+    paid = {"no": "not charged", "yes": f"charged {usd(record.usd)}", "maybe": f"maybe charged {usd(record.usd)}"}
+    word = "unknown" if isinstance(record, UnknownRecord) else "failed"
+    took = f"after {record.seconds:.1f} s"
+    return f"{word} {took}, {paid[record.paid]}: {record.code}: {printable(record.message)}"
 
 
-def _giver(given_by: dict[str, Any]) -> str:
-    where = f" in {given_by['output']}" if "output" in given_by else ""
-    return printable(given_by["job"] + where)
+def _giver(giver: Giver) -> str:
+    where = f" in {giver.output}" if giver.output else ""
+    return printable(giver.job + where)
 
 
-def _paths(record: dict[str, Any]) -> str:
-    return ", ".join(image["path"] for image in record["images"])
+def _paths(record: Pictured) -> str:
+    return ", ".join(image.path for image in record.images)

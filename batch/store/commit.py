@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from batch.own_files import sync_folder
 from batch.store.durable import storage_errors
 from batch.store.history import History
-from batch.store.ledger import GROUP_BYTES, VERSION, LedgerFile, decode_line, encode_line
+from batch.store.ledger import GROUP_BYTES, LedgerFile, decode_line, encode_line
+from batch.store.records import Record, line_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Committer:
         self._error: Exception | None = None
 
     async def commit(
-        self, record: dict[str, Any], *, folders: tuple[str, ...] = (), after: Callable[[], None] | None = None
+        self, record: Record, *, folders: tuple[str, ...] = (), after: Callable[[], None] | None = None
     ) -> None:
         """Return when the record is durable; `folders` are synced before it. Raises `StorageError`.
 
         `after` is called once it is durable, in the writer's thread, and must not fail. Cancelling the caller does
         not take the record back.
         """
-        line = encode_line({"v": VERSION, "n": self._next_n, **record})
+        line = encode_line(line_fields(record, self._next_n))
         self._next_n += 1
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(line, folders, after, written))

@@ -37,6 +37,8 @@ GROUP_BYTES: Final = 512 << 10
 #: No line is longer, so a torn tail is at most a group and this.
 LONGEST_LINE_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 1 << 20
+#: Most lines are shorter than this.
+_LOOK_BYTES: Final = 4096
 _END: Final = b',"c":"%08x"}\n'
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _END_BYTES: Final = len(_END % 0)
@@ -129,24 +131,16 @@ def without_rest(line: bytes) -> bytes:
 _decoder = msgspec.json.Decoder(Line)
 
 
-def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
-    """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes] | Tail]:
+    """Every whole line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
     offset = good_bytes = 0
-    tail = _TornTail(path)
-    decode = _decoder.decode
-    with open_to_read(path, buffering=_READ_BYTES) as file:
+    tail = _TornTail(os.fspath(path))
+    with open_to_read(os.fspath(path), buffering=_READ_BYTES) as file:
         for line in file:  # only \n ends a line
             whole = line if is_whole(line) else without_rest(line)
             if whole:
                 tail.refuse_if_any()
-                try:
-                    decoded = decode(whole)
-                except msgspec.MsgspecError:
-                    decoded = _decoded_otherwise(path, offset, whole)
-                if decoded.v > NEWEST:
-                    newer = f"format {decoded.v}, this one reads {NEWEST}"
-                    raise LedgerError(f"{path}: written by a newer version ({newer})")
-                yield offset, decoded
+                yield offset, whole
                 good_bytes = offset + len(whole)
                 tail.lines += 1
             if len(whole) < len(line):
@@ -155,21 +149,22 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
     yield Tail(good_bytes, tail.ended())
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Every whole line's record, with all its fields. A torn end is passed over; `LedgerError` for other damage."""
-    tail = _TornTail(os.fspath(path))
-    good_bytes = 0
-    with open_to_read(path, buffering=_READ_BYTES) as file:
-        for line in file:
-            whole = line if is_whole(line) else without_rest(line)
-            if whole:
-                tail.refuse_if_any()
-                tail.lines += 1
-                good_bytes += len(whole)
-                yield json.loads(whole)
-            if len(whole) < len(line):
-                tail.take(line[len(whole) :], good_bytes)
-    tail.ended()
+def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
+    """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+    decode = _decoder.decode
+    for found in read_lines(path):
+        if isinstance(found, Tail):
+            yield found
+            return
+        offset, line = found
+        try:
+            decoded = decode(line)
+        except msgspec.MsgspecError:
+            decoded = _decoded_otherwise(path, offset, line)
+        if decoded.v > NEWEST:
+            newer = f"format {decoded.v}, this one reads {NEWEST}"
+            raise LedgerError(f"{path}: written by a newer version ({newer})")
+        yield offset, decoded
 
 
 class _TornTail:
@@ -319,9 +314,9 @@ class LedgerFile:
         self._size = end
         return offsets
 
-    def read_at(self, offset: int) -> dict[str, Any]:
-        """The whole record that starts at an offset."""
-        return read_record(self._descriptor, offset)
+    def line_at(self, offset: int) -> bytes:
+        """The whole line that starts at an offset. Raises `LedgerError` if there is none."""
+        return line_at(self._descriptor, offset, self._path)
 
     def close(self) -> None:
         """Once; what was appended is on the disk already."""
@@ -358,14 +353,15 @@ def _close_synced(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def read_record(descriptor: int, offset: int) -> dict[str, Any]:
-    """The record of the line at an offset, with every field it has."""
-    size, line = 4096, b""
-    while b"\n" not in line:
-        line = os.pread(descriptor, size, offset)
-        if len(line) < size:
+def line_at(descriptor: int, offset: int, path: str) -> bytes:
+    """The whole line of an open ledger that starts at an offset. Raises `LedgerError` if there is none."""
+    size, read = _LOOK_BYTES, b""
+    while b"\n" not in read:
+        read = os.pread(descriptor, size, offset)
+        if len(read) < size:
             break
         size *= 4
-    text = line.partition(b"\n")[0].rstrip(b"\0")  # zeros: a crash may have left them in a newline's place
-    record: dict[str, Any] = json.loads(text)
-    return record
+    line = read.partition(b"\n")[0].rstrip(b"\0") + b"\n"  # zeros: a crash may have left them in a newline's place
+    if not is_whole(line):
+        raise LedgerError(f"{path}: the line at byte {offset} was changed since it was read")
+    return line

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import iter_unpack
-from typing import Any, Final
+from typing import Final
 
 from batch.key_rows import KEY_BYTES
 from batch.store.history import FileState, History, file_state
-from batch.store.ledger import read_record
+from batch.store.ledger_reader import LedgerReader
+from batch.store.records import Pictured
 
 #: So many are named of each kind; the counts say how many there are.
 MOST_NAMED: Final = 20
@@ -34,24 +34,23 @@ def lost_files(
     """Look at the files of the jobs of `order` (16-byte keys in a row), or of all that the ledger knows."""
     found: dict[FileState, list[str]] = {FileState.MISSING: [], FileState.ALTERED: []}
     for record in lost_records(output, history, order):
-        for image in record["images"]:
-            state = file_state(str(output / image["path"]), image["bytes"])
+        for image in record.images:
+            state = file_state(str(output / image.path), image.bytes)
             if state is not FileState.WHOLE and len(found[state]) < most:
-                found[state].append(image["path"])
+                found[state].append(image.path)
         if all(len(names) == most for names in found.values()):
             break
     return LostFiles(missing=tuple(found[FileState.MISSING]), altered=tuple(found[FileState.ALTERED]))
 
 
-def lost_records(output: Path, history: History, order: bytes | bytearray | None = None) -> Iterator[dict[str, Any]]:
+def lost_records(output: Path, history: History, order: bytes | bytearray | None = None) -> Iterator[Pictured]:
     """The record of every picture of which a file was gone or altered when the ledger was read."""
     rows = history.not_as_bought() if order is None else _rows(history, order)
-    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with LedgerReader(output / "ledger.jsonl") as ledger:
         for row in rows:
-            yield read_record(descriptor, history.at(row).bought_offset)
-    finally:
-        os.close(descriptor)
+            record = ledger.at(history.at(row).bought_offset)
+            assert isinstance(record, Pictured)
+            yield record
 
 
 def _rows(history: History, order: bytes | bytearray) -> Iterator[int]:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batch.oddities import warning_fields
 from batch.own_files import open_to_write
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import FileState, History, JobHistory, Standing, file_state
-from batch.store.ledger import Published, read_record
-from batch.store.records import terms_of
+from batch.store.ledger import Published
+from batch.store.ledger_reader import LedgerReader
+from batch.store.records import ImageRecord, Pictured, Unsuccessful, terms_of
 
 NAME = "manifest.jsonl"
 #: Characters that some programs take for a line's end or that turn text around, written as escapes.
@@ -127,10 +130,10 @@ class _Ledger:
     def __init__(self, output: str, *, simulated: bool) -> None:
         self._output = output
         self._simulated = simulated
-        self._descriptor = os.open(f"{output}/ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+        self._reader = LedgerReader(f"{output}/ledger.jsonl")
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._reader.close()
 
     def lines(self, order: bytes | bytearray, history: History) -> Iterator[bytes]:
         for start in range(0, len(order), 16):
@@ -148,52 +151,54 @@ class _Ledger:
         return published_line(self._not_done(job))
 
     def _done(self, job: JobHistory) -> dict[str, Any]:
-        done = read_record(self._descriptor, job.bought_offset)
+        done = self._reader.at(job.bought_offset)
+        assert isinstance(done, Pictured)
         return {
             **self._asked(job.bought_try_offset, "done"),
-            "images": self._still_there(done["images"]) if job.accepted else done["images"],
+            "images": self._still_there(done.images) if job.accepted else msgspec.to_builtins(done.images),
             "accepted": job.accepted,
-            "warnings": [warning_fields(text) for text in done["warnings"]],
-            "caption": done["caption"],
+            "warnings": [warning_fields(text) for text in done.warnings],
+            "caption": done.caption,
             "error": None,
             "attempts": job.attempts,
             "cost_usd": round(job.usd, 6),
-            "finished_at": done["at"],
+            "finished_at": done.at,
         }
 
     def _not_done(self, job: JobHistory) -> dict[str, Any]:
-        end = read_record(self._descriptor, job.last_offset)
+        end = self._reader.at(job.last_offset)
+        assert isinstance(end, Unsuccessful)
         return {
             **self._asked(job.try_offset, str(job.standing)),
             "images": [],
             "accepted": False,
             "warnings": [],
             "caption": None,
-            "error": {"code": end["code"], "message": end["message"], "http_status": end["http_status"]},
+            "error": {"code": end.code, "message": end.message, "http_status": end.http_status},
             "attempts": job.attempts,
             "cost_usd": round(job.usd, 6),
-            "finished_at": end["at"],
+            "finished_at": end.at,
         }
 
-    def _still_there(self, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _still_there(self, images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
         """Of a job whose loss was accepted: without the files that are gone, and those that were altered marked."""
-        states = [(image, file_state(f"{self._output}/{image['path']}", image["bytes"])) for image in images]
+        states = [(image, file_state(f"{self._output}/{image.path}", image.bytes)) for image in images]
         return [
-            {**image, "altered": True} if state is FileState.ALTERED else image
+            {**msgspec.to_builtins(image), **({"altered": True} if state is FileState.ALTERED else {})}
             for image, state in states
             if state is not FileState.MISSING
         ]
 
     def _asked(self, try_offset: int, status: str) -> dict[str, Any]:
-        tried = read_record(self._descriptor, try_offset)
-        ask = tried["ask"]
+        asked = self._reader.asked_at(try_offset)
+        ask = asked.ask
         return {
-            "id": tried["job"],
+            "id": asked.job,
             "status": status,
-            "prompt": ask["prompt"],
-            "references": [reference["name"] for reference in ask["references"]],
-            "model": terms_of(tried).model,
-            "aspect_ratio": ask["aspect_ratio"],
-            "image_size": ask["image_size"],
+            "prompt": ask.prompt,
+            "references": [reference.name for reference in ask.references],
+            "model": terms_of(asked).model,
+            "aspect_ratio": ask.aspect_ratio,
+            "image_size": ask.image_size,
             "simulated": self._simulated,
         }

@@ -1,25 +1,310 @@
-"""The records of the ledger as they are written, and back again. Every field: docs/ledger.md."""
+"""The ledger's records as typed values, one class per kind. Every field: docs/ledger.md.
+
+They are made here, written by `commit` and read by `ledger_reader`. The order of fields is the order in which lines
+have them. A field with a default may be missing in a line of an earlier version; unknown fields are passed over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from batch.errors import AttemptError, RateLimited, RunStopper
 from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
-from batch.store.ledger import ACCEPT_VERSION, REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION
+from batch.store.ledger import (
+    ACCEPT_VERSION,
+    REREAD_VERSION,
+    RESOLVE_VERSION,
+    TAKEOVER_VERSION,
+    VERSION,
+    Published,
+)
 
 
-def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> dict[str, Any]:
-    """Intent: written and durable before the request goes out."""
-    return {
-        **_head("try", job, number, run, at),
-        "why": why,
-        "rid": attempt_id,
-        "to": {"endpoint": terms.endpoint, "model": terms.model, "lane": str(terms.lane)},
-        "ask": _ask(job),
-    }
+class ReferenceRecord(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    sha256: str
+
+
+class ImageRecord(msgspec.Struct, frozen=True, gc=False):
+    """A picture; `path` is relative to the output folder, `bytes` its size."""
+
+    path: str
+    mime: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What decides the picture, in full."""
+
+    prompt: str = ""
+    references: tuple[ReferenceRecord, ...] = ()
+    model: str = ""
+    aspect_ratio: str | None = None
+    image_size: str = ""
+    modalities: tuple[str, ...] = ()
+    sample: int = 1
+
+
+class Destination(msgspec.Struct, frozen=True, gc=False):
+    """Where a request goes, and in which lane."""
+
+    endpoint: str
+    model: str
+    lane: str
+
+
+class Giver(msgspec.Struct, frozen=True, gc=False):
+    """The job that had an adopted picture, and its output folder if that is another one."""
+
+    job: str
+    run: str
+    output: str | msgspec.UnsetType = msgspec.UNSET
+    #: Known not to be the simulator's.
+    bought: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class RemakeRecord(msgspec.Struct, frozen=True):
+    """An `--again` that is not finished: as it was typed, and from which byte of the ledger on its pictures stand."""
+
+    said: tuple[str, ...]
+    digest: str
+    since: int
+
+
+class LeftOutRecord(msgspec.Struct, frozen=True, gc=False):
+    """An account that makes no sense to ask before some time."""
+
+    endpoint: str
+    account: str
+    model: str
+    code: str
+    not_before: str
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
+    at: str = ""
+    run: str = ""
+
+    @property
+    def version(self) -> int:
+        """The oldest version of the format that a reader of this line must know."""
+        return VERSION
+
+
+class _JobRecord(_Record, frozen=True, kw_only=True, tag_field="t"):
+    """About a job. `att` is the number of the attempt in the job's whole life."""
+
+    job: str = ""
+    spec: str = ""
+    att: int = 0
+
+
+class _EndedAttempt(_JobRecord, frozen=True, kw_only=True, tag_field="t"):
+    """An attempt's end, and what it cost."""
+
+    request_id: str | None = None
+    seconds: float = 0.0
+    usd: float = 0.0
+    usd_from: str | None = None
+    lane: str = Lane.STANDARD
+
+
+class RunRecord(_Record, frozen=True, kw_only=True, tag="run"):
+    """A run began."""
+
+    manifest: str = ""
+    manifest_sha256: str = ""
+    endpoint: str = ""
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    remake: RemakeRecord | None = None
+
+
+class TryRecord(_JobRecord, frozen=True, kw_only=True, tag="try"):
+    """Intent: durable before the request goes out. Older ledgers know one endpoint, and have no `to`."""
+
+    why: str = "new"
+    rid: str = ""
+    to: Destination | None = None
+    ask: Ask = msgspec.field(default_factory=Ask)
+
+
+class DoneRecord(_EndedAttempt, frozen=True, kw_only=True, tag="done"):
+    """The pictures are durable under their names; from this line on the job is done."""
+
+    images: tuple[ImageRecord, ...] = ()
+    caption: str | None = None
+    warnings: tuple[str, ...] = ()
+    usage: dict[str, Any] | None = None
+
+
+class FailRecord(_EndedAttempt, frozen=True, kw_only=True, tag="fail"):
+    """An attempt without a picture whose end is known. `kept` names files in rejected/."""
+
+    code: str = ""
+    message: str = ""
+    http_status: int | None = None
+    paid: str = "no"
+    again: bool = True
+    settled: bool = True
+    kept: tuple[str, ...] = ()
+
+
+class UnknownRecord(_EndedAttempt, frozen=True, kw_only=True, tag="unk"):
+    """Sent, and no usable answer: maybe paid. `usd` is what it may have cost."""
+
+    code: str = ""
+    message: str = ""
+    http_status: int | None = None
+    paid: str = "maybe"
+    kept: tuple[str, ...] = ()
+
+
+class AdoptRecord(_JobRecord, frozen=True, kw_only=True, tag="adopt"):
+    """The job has a picture that was bought before; no request was sent."""
+
+    why: str = ""
+    giver: Giver = msgspec.field(name="from")
+    usd: float = 0.0
+    saved_usd: float = 0.0
+    images: tuple[ImageRecord, ...] = ()
+    caption: str | None = None
+    warnings: tuple[str, ...] = ()
+    ask: Ask = msgspec.field(default_factory=Ask)
+
+    @property
+    def version(self) -> int:
+        return TAKEOVER_VERSION
+
+
+class CopyRecord(_JobRecord, frozen=True, kw_only=True, tag="copy"):
+    """The job asks for the same picture as another one, which failed."""
+
+    of: str = ""
+    usd: float = 0.0
+    code: str = ""
+    message: str = ""
+    http_status: int | None = None
+    paid: str = "no"
+    again: bool = True
+    settled: bool = True
+    ask: Ask = msgspec.field(default_factory=Ask)
+
+    @property
+    def version(self) -> int:
+        return TAKEOVER_VERSION
+
+
+class ResolveRecord(_JobRecord, frozen=True, kw_only=True, tag="resolve"):
+    """A person's decision. `maybe_usd`: what was open until then."""
+
+    decided: str = ""
+    note: str = ""
+    usd: float = 0.0
+    maybe_usd: float = 0.0
+    code: str = ""
+    message: str = ""
+    http_status: int | None = None
+
+    @property
+    def version(self) -> int:
+        return ACCEPT_VERSION if self.decided == Decided.ACCEPTED else RESOLVE_VERSION
+
+
+class RereadRecord(_JobRecord, frozen=True, kw_only=True, tag="reread"):
+    """A kept answer holds a picture after all; no request was sent.
+
+    `usd` is what the attempt cost beyond what was counted as spent, `maybe_usd` what is open no longer.
+    """
+
+    was: str = ""
+    paid: str = "no"
+    usd: float = 0.0
+    counted_usd: float = 0.0
+    maybe_usd: float = 0.0
+    images: tuple[ImageRecord, ...] = ()
+    caption: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        return REREAD_VERSION
+
+
+class EndRecord(_Record, frozen=True, kw_only=True, tag="end"):
+    """A run came to its end."""
+
+    exit: int = 0
+    reason: str = ""
+    message: str | None = None
+    not_before: str | None = None
+    left_out: tuple[LeftOutRecord, ...] = ()
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    pending: int = 0
+    requests: int = 0
+    cost_usd: float = 0.0
+    maybe_cost_usd: float = 0.0
+    spend: dict[str, Any] = msgspec.field(default_factory=dict)
+    stopped: bool = True
+    remake: RemakeRecord | None = None
+    published: Published | None = None
+
+
+Ended = DoneRecord | FailRecord | UnknownRecord
+JobRecord = TryRecord | Ended | AdoptRecord | CopyRecord | ResolveRecord | RereadRecord
+Record = JobRecord | RunRecord | EndRecord
+#: Records that give their job a picture.
+Pictured = DoneRecord | AdoptRecord | RereadRecord
+#: Records after which a job has none.
+Unsuccessful = FailRecord | UnknownRecord | CopyRecord | ResolveRecord
+#: Records that say in full what was asked.
+Asked = TryRecord | AdoptRecord | CopyRecord
+
+
+class _Kind(msgspec.Struct, gc=False):
+    t: str = ""
+
+
+_KINDS: Final = frozenset(["run", "try", "done", "fail", "unk", "adopt", "copy", "resolve", "reread", "end"])
+_decoder = msgspec.json.Decoder(Record)
+_T = TypeVar("_T")
+
+
+def line_fields(record: Record, number: int) -> dict[str, Any]:
+    """The fields of the `number`-th line, in order, all but its checksum."""
+    return {"v": record.version, "n": number, **msgspec.to_builtins(record)}
+
+
+def read_record_line(line: bytes) -> Record | None:
+    """A whole line's record; None for a kind that this version does not know. Raises `ValueError` if it is none."""
+    record: Record
+    try:
+        record = _decoder.decode(line)
+        return record
+    except msgspec.MsgspecError:
+        # The fast decoder refuses text with half a surrogate pair, which a caption may well hold.
+        fields = json.loads(line)
+        if msgspec.convert(fields, _Kind).t not in _KINDS:
+            return None
+        record = msgspec.convert(fields, Record)
+        return record
+
+
+def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> TryRecord:
+    """Before a request goes out."""
+    to = Destination(terms.endpoint, terms.model, str(terms.lane))
+    return TryRecord(**_about(job, number, run, at), why=why, rid=attempt_id, to=to, ask=_ask(job))
 
 
 def adopt_record(
@@ -28,56 +313,37 @@ def adopt_record(
     *,
     attempts: int,
     why: str,
-    given_by: dict[str, Any],
+    giver: Giver,
     saved_usd: float,
     caption: str | None,
     warnings: Sequence[str],
     run: str,
     at: str,
-) -> dict[str, Any]:
-    """The job has a picture that was bought before; no request was sent. `given_by` names the job that had it."""
-    return {
-        "v": TAKEOVER_VERSION,
-        **_head("adopt", job, attempts, run, at),
-        "why": why,
-        "from": given_by,
-        "usd": 0.0,
-        "saved_usd": round(saved_usd, 6),
-        "images": [image_fields(image) for image in images],
-        "caption": caption,
-        "warnings": list(warnings),
-        "ask": _ask(job),
-    }
+) -> AdoptRecord:
+    """`giver` is the job that had the picture; another one would have cost `saved_usd`."""
+    return AdoptRecord(
+        **_about(job, attempts, run, at),
+        why=why,
+        giver=giver,
+        saved_usd=round(saved_usd, 6),
+        images=_images(images),
+        caption=caption,
+        warnings=tuple(warnings),
+        ask=_ask(job),
+    )
 
 
-def copy_record(job: Job, failed: dict[str, Any], *, attempts: int, again: bool, run: str, at: str) -> dict[str, Any]:
-    """The job asks for the same picture as another one, which failed; `failed` is that one's last record."""
-    return {
-        "v": TAKEOVER_VERSION,
-        **_head("copy", job, attempts, run, at),
-        "of": failed["job"],
-        "usd": 0.0,
-        "code": failed["code"],
-        "message": f"asks for the same picture as {failed['job']}: {failed['message']}",
-        "http_status": failed["http_status"],
-        "paid": "no",
-        "again": again,
-        "settled": True,
-        "ask": _ask(job),
-    }
-
-
-def _ask(job: Job) -> dict[str, Any]:
-    """What decides the picture, in full."""
-    return {
-        "prompt": job.prompt,
-        "references": [{"name": ref.name, "sha256": ref.sha256} for ref in job.references],
-        "model": job.model,
-        "aspect_ratio": job.aspect_ratio,
-        "image_size": job.image_size,
-        "modalities": list(job.modalities),
-        "sample": job.sample,
-    }
+def copy_record(job: Job, failed: Unsuccessful, *, attempts: int, again: bool, run: str, at: str) -> CopyRecord:
+    """`failed` is the last record of the job that asks for the same picture."""
+    return CopyRecord(
+        **_about(job, attempts, run, at),
+        of=failed.job,
+        code=failed.code,
+        message=f"asks for the same picture as {failed.job}: {failed.message}",
+        http_status=failed.http_status,
+        again=again,
+        ask=_ask(job),
+    )
 
 
 def done_record(
@@ -89,86 +355,77 @@ def done_record(
     warnings: Sequence[str],
     run: str,
     at: str,
-) -> dict[str, Any]:
-    """The pictures are durable under their names; from this line on the job is done."""
-    return {
-        **_head("done", job, facts.number, run, at),
+) -> DoneRecord:
+    """For pictures that are durable under their names."""
+    return DoneRecord(
+        **_about(job, facts.number, run, at),
         **_cost(facts),
-        "images": [image_fields(image) for image in images],
-        "caption": caption,
-        "warnings": list(warnings),
-        "usage": dict(facts.usage) if facts.usage is not None else None,
-    }
+        images=_images(images),
+        caption=caption,
+        warnings=tuple(warnings),
+        usage=dict(facts.usage) if facts.usage is not None else None,
+    )
 
 
 def fail_record(
     job: Job, facts: AttemptFacts, error: AttemptError, *, again: bool, kept: Sequence[str], run: str, at: str
-) -> dict[str, Any]:
-    """An attempt without a picture whose end is known. `kept` names files in rejected/.
-
-    What stops the run or asks everybody to wait says nothing about the job: such an end does not settle it.
-    """
-    return {
-        **_head("fail", job, facts.number, run, at),
+) -> FailRecord:
+    """What stops the run or asks everybody to wait says nothing about the job: such an end does not settle it."""
+    return FailRecord(
+        **_about(job, facts.number, run, at),
         **_cost(facts),
-        "code": error.code,
-        "message": error.message,
-        "http_status": error.http_status,
-        "paid": str(error.paid),
-        "again": again,
-        "settled": not isinstance(error, (RunStopper, RateLimited)),
-        "kept": list(kept),
-    }
+        code=error.code,
+        message=error.message,
+        http_status=error.http_status,
+        paid=str(error.paid),
+        again=again,
+        settled=not isinstance(error, (RunStopper, RateLimited)),
+        kept=tuple(kept),
+    )
 
 
 def unknown_record(
     job: Job, facts: AttemptFacts, error: AttemptError, *, kept: Sequence[str], run: str, at: str
-) -> dict[str, Any]:
-    """Sent, and no usable answer: maybe paid. `usd` is what it may have cost, `kept` names files in rejected/."""
-    return {
-        **_head("unk", job, facts.number, run, at),
+) -> UnknownRecord:
+    """After a request that got no usable answer."""
+    return UnknownRecord(
+        **_about(job, facts.number, run, at),
         **_cost(facts),
-        "code": error.code,
-        "message": error.message,
-        "http_status": error.http_status,
-        "paid": "maybe",
-        "kept": list(kept),
-    }
+        code=error.code,
+        message=error.message,
+        http_status=error.http_status,
+        kept=tuple(kept),
+    )
 
 
 def resolve_record(
-    last: dict[str, Any], decided: Decided, *, maybe_usd: float, note: str, run: str, at: str
-) -> dict[str, Any]:
-    """A person's decision on a job whose `last` record leaves its outcome unknown, or whose picture is gone.
-
-    `maybe_usd`: what was open.
-    """
+    last: JobRecord, decided: Decided, *, maybe_usd: float, note: str, run: str, at: str
+) -> ResolveRecord:
+    """On a job whose `last` record leaves its outcome unknown, or whose picture is gone. `maybe_usd`: what was open."""
     words = {
         Decided.PAID: "charged, and no picture came",
         Decided.UNPAID: "not charged",
         Decided.FAILED: "given up",
         Decided.ACCEPTED: "its picture is gone or altered, and that is all right",
     }
-    return {
-        "v": ACCEPT_VERSION if decided is Decided.ACCEPTED else RESOLVE_VERSION,
-        "t": "resolve",
-        "at": at,
-        "run": run,
-        "job": last["job"],
-        "spec": last["spec"],
-        "att": last["att"],
-        "decided": str(decided),
-        "note": note,
-        "usd": maybe_usd if decided is Decided.PAID else 0.0,
-        "maybe_usd": maybe_usd,
-        "code": f"resolved_{decided}",
-        "message": f"decided by a person: {words[decided]}{'; ' + note if note else ''}",
-        "http_status": last.get("http_status"),
-    }
+    return ResolveRecord(
+        at=at,
+        run=run,
+        job=last.job,
+        spec=last.spec,
+        att=last.att,
+        decided=str(decided),
+        note=note,
+        usd=maybe_usd if decided is Decided.PAID else 0.0,
+        maybe_usd=maybe_usd,
+        code=f"resolved_{decided}",
+        message=f"decided by a person: {words[decided]}{'; ' + note if note else ''}",
+        http_status=getattr(last, "http_status", None),
+    )
 
 
 def reread_record(
-    failed: dict[str, Any],
+    failed: FailRecord | UnknownRecord,
     images: Sequence[Image],
     *,
     usd: float,
@@ -177,83 +434,91 @@ def reread_record(
     warnings: Sequence[str],
     run: str,
     at: str,
-) -> dict[str, Any]:
-    """A kept answer, whose attempt ended with the record `failed`, holds a picture after all. No request was sent.
+) -> RereadRecord:
+    """For an answer whose attempt ended with the record `failed`.
 
     `usd` is what the attempt cost beyond what `failed` counted as spent: something only if that was taken for free, or
     was unknown. `maybe_usd` is what it counted as maybe spent, and is open no longer.
     """
-    return {
-        "v": REREAD_VERSION,
-        "t": "reread",
-        "at": at,
-        "run": run,
-        "job": failed["job"],
-        "spec": failed["spec"],
-        "att": failed["att"],
-        "was": failed["code"],
-        "paid": failed["paid"],
-        "usd": round(usd, 6),
-        "counted_usd": failed["usd"] if failed["paid"] == "yes" else 0.0,
-        "maybe_usd": round(maybe_usd, 6),
-        "images": [image_fields(image) for image in images],
-        "caption": caption,
-        "warnings": list(warnings),
-    }
+    return RereadRecord(
+        at=at,
+        run=run,
+        job=failed.job,
+        spec=failed.spec,
+        att=failed.att,
+        was=failed.code,
+        paid=failed.paid,
+        usd=round(usd, 6),
+        counted_usd=failed.usd if failed.paid == "yes" else 0.0,
+        maybe_usd=round(maybe_usd, 6),
+        images=_images(images),
+        caption=caption,
+        warnings=tuple(warnings),
+    )
 
 
-def image_fields(image: Image) -> dict[str, Any]:
-    return {
-        "path": image.path,
-        "mime": image.mime,
-        "width": image.width,
-        "height": image.height,
-        "bytes": image.size_bytes,
-        "sha256": image.sha256,
-    }
-
-
-def images_of(record: dict[str, Any]) -> tuple[Image, ...]:
-    """The pictures of a `done` or `adopt` record."""
+def images_of(record: Pictured) -> tuple[Image, ...]:
+    """The pictures of a record, as values."""
     return tuple(
         Image(
-            path=image["path"],
-            mime=image["mime"],
-            width=image["width"],
-            height=image["height"],
-            size_bytes=image["bytes"],
-            sha256=image["sha256"],
+            path=image.path,
+            mime=image.mime,
+            width=image.width,
+            height=image.height,
+            size_bytes=image.bytes,
+            sha256=image.sha256,
         )
-        for image in record["images"]
+        for image in record.images
     )
 
 
-def job_of(record: Mapping[str, Any]) -> Job:
-    """The job as it was asked, from its `try` record. Its references have names and hashes, but no files."""
-    ask = record["ask"]
+def job_of(record: Asked) -> Job:
+    """The job as it was asked. Its references have names and hashes, but no files."""
+    ask = record.ask
     return Job(
-        id=record["job"],
-        prompt=ask["prompt"],
-        model=ask["model"],
+        id=record.job,
+        prompt=ask.prompt,
+        model=ask.model,
         references=tuple(
-            Reference(name=ref["name"], file=Path(ref["name"]), sha256=ref["sha256"], mime="", size_bytes=0)
-            for ref in ask["references"]
+            Reference(name=ref.name, file=Path(ref.name), sha256=ref.sha256, mime="", size_bytes=0)
+            for ref in ask.references
         ),
-        aspect_ratio=ask["aspect_ratio"],
-        image_size=ask["image_size"],
-        modalities=tuple(ask["modalities"]),
-        sample=ask["sample"],
+        aspect_ratio=ask.aspect_ratio,
+        image_size=ask.image_size,
+        modalities=ask.modalities,
+        sample=ask.sample,
     )
 
 
-def terms_of(record: Mapping[str, Any]) -> Terms:
-    """On what terms a `try` record's request went out. Older ledgers know one endpoint, which they do not name."""
-    to = record.get("to", {"endpoint": "", "model": record["ask"]["model"], "lane": Lane.STANDARD})
-    return Terms(endpoint=to["endpoint"], model=to["model"], lane=Lane(to["lane"]))
+def terms_of(record: Asked) -> Terms:
+    """On what terms a request went out. Older ledgers know one endpoint, which they do not name."""
+    to = record.to if isinstance(record, TryRecord) else None
+    if to is None:
+        return Terms(endpoint="", model=record.ask.model)
+    return Terms(endpoint=to.endpoint, model=to.model, lane=Lane(to.lane))
 
 
-def _head(kind: str, job: Job, number: int, run: str, at: str) -> dict[str, Any]:
-    return {"t": kind, "at": at, "run": run, "job": job.id, "spec": job.spec_hash(), "att": number}
+def _ask(job: Job) -> Ask:
+    return Ask(
+        prompt=job.prompt,
+        references=tuple(ReferenceRecord(ref.name, ref.sha256) for ref in job.references),
+        model=job.model,
+        aspect_ratio=job.aspect_ratio,
+        image_size=job.image_size,
+        modalities=job.modalities,
+        sample=job.sample,
+    )
+
+
+def _images(images: Sequence[Image]) -> tuple[ImageRecord, ...]:
+    return tuple(
+        ImageRecord(image.path, image.mime, image.width, image.height, image.size_bytes, image.sha256)
+        for image in images
+    )
+
+
+def _about(job: Job, number: int, run: str, at: str) -> dict[str, Any]:
+    return {"at": at, "run": run, "job": job.id, "spec": job.spec_hash(), "att": number}
 
 
 def _cost(facts: AttemptFacts) -> dict[str, Any]:

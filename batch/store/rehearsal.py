@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from batch.errors import LedgerError
 from batch.own_files import in_the_way, open_to_write, sync_folder
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
 from batch.store.ledger import GivenBy, Line, Tail, decode_line, read_ledger, without_rest
+from batch.store.ledger_reader import record_of
+from batch.store.records import FailRecord, Pictured, UnknownRecord, read_record_line
 from batch.store.spool import attempt_stem
 
 SIMULATOR: Final = "simulator"
@@ -106,7 +107,7 @@ class _Elsewhere:
             with suppress(OSError, LedgerError):
                 for raw, line in _raw_lines(path):
                     if is_of_rehearsal(line) and line.t in PICTURED:
-                        yield line.job, json.loads(raw)["run"]
+                        yield line.job, record_of(raw, str(path)).run
 
 
 def holds_bought(output: Path) -> bool:
@@ -253,10 +254,11 @@ def _note(found: _Found, line: Line, raw: bytes) -> None:
     elif line.job:
         found.open_stems.pop(line.job, None)
     if line.t in (*PICTURED, "fail", "unk"):
-        record: dict[str, Any] = json.loads(raw)
-        for image in record.get("images", ()):
-            found.pictures[image["path"]] = image["bytes"], image["sha256"]
-        found.rejected.update(record.get("kept", ()))
+        record = read_record_line(raw)
+        if isinstance(record, Pictured):
+            found.pictures.update({image.path: (image.bytes, image.sha256) for image in record.images})
+        elif isinstance(record, FailRecord | UnknownRecord):
+            found.rejected.update(record.kept)
 
 
 def _files(output: Path, folder: Path, found: _Found) -> Iterator[tuple[str, str]]:

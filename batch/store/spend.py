@@ -20,13 +20,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
 
 from batch.errors import OutputError, StorageError
 from batch.homes import state_home
 from batch.own_files import make_folders, sync_folder
 from batch.store.durable import storage_errors, write_all
-from batch.store.ledger import read_records
+from batch.store.ledger_reader import read_records
+from batch.store.records import DoneRecord, Ended, JobRecord, RereadRecord, RunRecord, TryRecord
 
 
 def spend_folder(environment: Mapping[str, str]) -> Path:
@@ -243,7 +243,7 @@ class Spent:
     still_open: frozenset[tuple[str, str]] = frozenset()
 
 
-def spent_by_run_and_day(ledger: Path, open_micro_usd: Callable[[dict[str, Any]], int], runs: frozenset[str]) -> Spent:
+def spent_by_run_and_day(ledger: Path, open_micro_usd: Callable[[TryRecord], int], runs: frozenset[str]) -> Spent:
     """What the attempts of some runs have cost by the ledger, by the run and the day that sent them.
 
     A run is known by its `run` line; a ledger without it is another one, and its silence says nothing of the money.
@@ -252,25 +252,30 @@ def spent_by_run_and_day(ledger: Path, open_micro_usd: Callable[[dict[str, Any]]
     if not ledger.exists():
         return Spent()
     known: set[str] = set()
-    sent: dict[tuple[str, int], dict[str, Any]] = {}
-    free: dict[tuple[str, int], dict[str, Any]] = {}
+    sent: dict[tuple[str, int], TryRecord] = {}
+    free: dict[tuple[str, int], TryRecord] = {}
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for record in read_records(ledger):
-        if record["t"] == "run":
-            known.add(record["run"])
-        attempt = record.get("job", ""), record.get("att", 0)
-        if record["t"] == "try":
-            if record["run"] in runs:
+        if isinstance(record, RunRecord):
+            known.add(record.run)
+        if not isinstance(record, JobRecord):
+            continue
+        attempt = record.job, record.att
+        if isinstance(record, TryRecord):
+            if record.run in runs:
                 sent[attempt] = record
-        elif record["t"] in ("done", "fail", "unk") and attempt in sent:
+        elif isinstance(record, Ended) and attempt in sent:
             tried = sent.pop(attempt)
-            sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
-            if record.get("kept") and not record["usd"]:
+            sums[_run_and_day(tried)] += round(record.usd * 1_000_000)
+            if not isinstance(record, DoneRecord) and record.kept and not record.usd:
                 free[attempt] = tried
-        elif record["t"] == "reread" and attempt in free:  # it held a picture, so it was not free
-            tried = free.pop(attempt)
-            sums[tried["run"], tried["at"][:10]] += round(record["usd"] * 1_000_000)
+        elif isinstance(record, RereadRecord) and attempt in free:  # it held a picture, so it was not free
+            sums[_run_and_day(free.pop(attempt))] += round(record.usd * 1_000_000)
     for tried in sent.values():
-        sums[tried["run"], tried["at"][:10]] += open_micro_usd(tried)
-    still_open = frozenset((tried["run"], tried["at"][:10]) for tried in sent.values())
+        sums[_run_and_day(tried)] += open_micro_usd(tried)
+    still_open = frozenset(_run_and_day(tried) for tried in sent.values())
     return Spent(known=runs & known, micro_usd=sums, still_open=still_open)
+
+
+def _run_and_day(tried: TryRecord) -> tuple[str, str]:
+    return tried.run, tried.at[:10]

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from batch.clock import Clock, timestamp
 from batch.errors import AttemptError, LockedError, OutputError, StorageError
 from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
@@ -29,12 +31,25 @@ from batch.store.commit import Committer
 from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
 from batch.store.inspect import EXTENSIONS
-from batch.store.ledger import LedgerFile, read_record
+from batch.store.ledger import LedgerFile
+from batch.store.ledger_reader import LedgerReader, record_of
 from batch.store.ledger_reading import LedgerReading
 from batch.store.lock import OutputLock
 from batch.store.pictures import store_pictures, take_over
 from batch.store.published import PublishedManifest
 from batch.store.records import (
+    DoneRecord,
+    EndRecord,
+    FailRecord,
+    Giver,
+    JobRecord,
+    Pictured,
+    Record,
+    RereadRecord,
+    RunRecord,
+    TryRecord,
+    UnknownRecord,
+    Unsuccessful,
     adopt_record,
     copy_record,
     done_record,
@@ -85,15 +100,16 @@ class Bought:
     warnings: tuple[str, ...]
 
 
-def bought_picture(folder: Path, record: dict[str, Any]) -> Bought:
-    """The picture a `done` or `adopt` record of a folder's ledger speaks of."""
+def bought_picture(folder: Path, record: Record) -> Bought:
+    """The picture that a record of a folder's ledger gives its job."""
+    assert isinstance(record, Pictured)
     return Bought(
         folder=folder,
-        job_id=record["job"],
-        run=record["run"],
+        job_id=record.job,
+        run=record.run,
         images=images_of(record),
-        caption=record["caption"],
-        warnings=tuple(record["warnings"]),
+        caption=record.caption,
+        warnings=record.warnings,
     )
 
 
@@ -108,11 +124,8 @@ class FolderToReuse:
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of that folder's history."""
-        descriptor = os.open(self.path / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return bought_picture(self.path, read_record(descriptor, self.history.at(row).bought_offset))
-        finally:
-            os.close(descriptor)
+        with LedgerReader(self.path / "ledger.jsonl") as ledger:
+            return bought_picture(self.path, ledger.at(self.history.at(row).bought_offset))
 
 
 class Store:
@@ -174,7 +187,7 @@ class Store:
     async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
 
-        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> dict[str, Any]:
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> DoneRecord:
             at = timestamp(self._clock)
             return done_record(
                 ticket.job, facts, images, caption=answer.caption, warnings=warnings, run=self._run, at=at
@@ -187,7 +200,7 @@ class Store:
         ticket: Ticket,
         answer: Answer,
         facts: AttemptFacts,
-        record: Callable[[tuple[Image, ...], tuple[str, ...]], dict[str, Any]],
+        record: Callable[[tuple[Image, ...], tuple[str, ...]], DoneRecord | RereadRecord],
     ) -> Done:
         """Store the pictures, then the record that is made of them and the warnings about them."""
         job = ticket.job
@@ -207,7 +220,7 @@ class Store:
             return
         row = self.history.same_picture(image.sha256, job.key(), job.spec())
         if row is not None:
-            other = self._ledger.read_at(self.history.at(row).bought_offset)["job"]
+            other = self.bought(row).job_id
         elif (storing := self._storing.get(image.sha256)) is not None and storing.spec() != job.spec():
             other = storing.id
         else:
@@ -259,17 +272,17 @@ class Store:
                 verify=picture.folder != self.output,
             ),
         )
-        given_by: dict[str, Any] = {"job": picture.job_id, "run": picture.run}
+        giver = Giver(picture.job_id, picture.run)
         if picture.folder != self.output:
-            given_by["output"] = str(picture.folder)
-            if not self.history.simulated:
-                given_by["bought"] = True  # a run that buys takes nothing else (`FolderToReuse`)
+            # a run that buys takes nothing else (`FolderToReuse`)
+            bought = msgspec.UNSET if self.history.simulated else True
+            giver = Giver(picture.job_id, picture.run, str(picture.folder), bought)
         record = adopt_record(
             job,
             images,
             attempts=past.attempts,
             why=why,
-            given_by=given_by,
+            giver=giver,
             saved_usd=saved_usd,
             caption=picture.caption,
             warnings=picture.warnings,
@@ -280,7 +293,8 @@ class Store:
 
     async def share_failure(self, job: Job, other: JobHistory) -> None:
         """Record that the job fails because another one that asks for the same picture did."""
-        failed = self._ledger.read_at(other.last_offset)
+        failed = self._record_at(other.last_offset)
+        assert isinstance(failed, Unsuccessful)
         attempts = self.history.of(job.key()).attempts
         record = copy_record(
             job,
@@ -294,30 +308,31 @@ class Store:
 
     async def resolve(self, job_id: str, decided: Decided, *, maybe_usd: float, note: str) -> None:
         """Record a person's decision on a job whose outcome is unknown; `maybe_usd` is what was open until now."""
-        last = self._ledger.read_at(self.history.of(job_key(job_id)).last_offset)
+        last = self._record_at(self.history.of(job_key(job_id)).last_offset)
+        assert isinstance(last, JobRecord)
         record = resolve_record(
             last, decided, maybe_usd=round(maybe_usd, 6), note=note, run=self._run, at=timestamp(self._clock)
         )
         await self._committer.commit(record)
         self._publish(job_key(job_id))
 
-    def rejected_answer(self, tried: dict[str, Any]) -> tuple[Ticket, Received | None]:
+    def rejected_answer(self, tried: TryRecord) -> tuple[Ticket, Received | None]:
         """An attempt whose answer was kept in rejected/, by its `try` record, with that answer if it is whole."""
-        job, number = job_of(tried), tried["att"]
+        job, number = job_of(tried), tried.att
         kept = AttemptSpool(str(self.output / "rejected"), attempt_stem(job.id, number), self._ballast)
         received = kept.load()
         ticket = Ticket(
             job=job,
             terms=terms_of(tried),
             number=number,
-            attempt_id=tried["rid"],
+            attempt_id=tried.rid,
             spool=self._spool(f"{job.id}~reread", number),
             started=self._clock.monotonic(),
         )
         return ticket, received
 
     async def keep_reread(
-        self, ticket: Ticket, answer: Answer, failed: dict[str, Any], *, usd: float, maybe_usd: float
+        self, ticket: Ticket, answer: Answer, failed: FailRecord | UnknownRecord, *, usd: float, maybe_usd: float
     ) -> Done:
         """Store the pictures of a kept answer and record its job as done; `failed` is the record it ended with.
 
@@ -327,7 +342,7 @@ class Store:
         pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, ticket.spool)
         facts = AttemptFacts(number=ticket.number, seconds=0.0, cost_usd=usd, request_id=None)
 
-        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> dict[str, Any]:
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> RereadRecord:
             return reread_record(
                 failed,
                 images,
@@ -352,20 +367,21 @@ class Store:
 
     def bought(self, row: int) -> Bought:
         """The picture of a row of this folder's own history."""
-        return bought_picture(self.output, self._ledger.read_at(self.history.at(row).bought_offset))
+        return bought_picture(self.output, self._record_at(self.history.at(row).bought_offset))
 
     def bought_by(self, key: bytes) -> Bought:
         """The picture of a job that has one."""
-        return bought_picture(self.output, self._ledger.read_at(self.history.of(key).bought_offset))
+        return bought_picture(self.output, self._record_at(self.history.of(key).bought_offset))
 
     @property
     def ledger_bytes(self) -> int:
         """How long the ledger is; what is recorded from now on stands behind that."""
         return self._ledger.size_bytes
 
-    async def note(self, kind: str, **fields: Any) -> None:
-        """Record something about the run itself: its start, why it stopped, its end."""
-        await self._committer.commit({"t": kind, "at": timestamp(self._clock), "run": self._run, **fields})
+    async def note(self, record: RunRecord | EndRecord) -> None:
+        """Record the run's start or end; its id and the time are put in here."""
+        noted = msgspec.structs.replace(record, at=timestamp(self._clock), run=self._run)
+        await self._committer.commit(noted)
 
     async def settle(self) -> None:
         """Wait for what is being written."""
@@ -382,17 +398,21 @@ class Store:
             return sweep(str(self.output / "spool"), claimed)
 
     def _reopen(self, attempt: OpenAttempt) -> tuple[Ticket, Received | None]:
-        record = self._ledger.read_at(attempt.try_offset)
+        record = self._record_at(attempt.try_offset)
+        assert isinstance(record, TryRecord)
         spool = self._spool(attempt.job_id, attempt.number)
         ticket = Ticket(
             job=job_of(record),
             terms=terms_of(record),
             number=attempt.number,
-            attempt_id=record["rid"],
+            attempt_id=record.rid,
             spool=spool,
             started=self._clock.monotonic(),
         )
         return ticket, spool.load()
+
+    def _record_at(self, offset: int) -> Record:
+        return record_of(self._ledger.line_at(offset), str(self.output / "ledger.jsonl"))
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
         stem = attempt_stem(job_id, number)
@@ -460,18 +480,17 @@ class OutputFolder:
                 return f"images/{job.id}.{extension}"
         return None
 
-    def last_end(self) -> dict[str, Any] | None:
+    def last_end(self) -> EndRecord | None:
         """The `end` record of the last run, if that came to its end."""
         offset = self.history.end_offset
         if offset < max(0, self.history.run_offset):
             return None
-        descriptor = os.open(self.path / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return read_record(descriptor, offset)
-        finally:
-            os.close(descriptor)
+        with LedgerReader(self.path / "ledger.jsonl") as ledger:
+            end = ledger.at(offset)
+        assert isinstance(end, EndRecord)
+        return end
 
-    def last_note(self) -> dict[str, Any] | None:
+    def last_note(self) -> RunRecord | EndRecord | None:
         """The newest record about a run: its `end`, or of one that did not come to it its `run`."""
         return last_note(self.path, self.history)
 
@@ -512,16 +531,15 @@ class OutputFolder:
             self._reading = LedgerReading(self.path, bought_only=True)
 
 
-def last_note(output: Path, history: History) -> dict[str, Any] | None:
+def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
     """The newest `run` or `end` record of an output folder."""
     offset = max(history.run_offset, history.end_offset)
     if offset < 0:
         return None
-    descriptor = os.open(output / "ledger.jsonl", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return read_record(descriptor, offset)
-    finally:
-        os.close(descriptor)
+    with LedgerReader(output / "ledger.jsonl") as ledger:
+        note = ledger.at(offset)
+    assert isinstance(note, RunRecord | EndRecord)
+    return note
 
 
 def _keep_rejected(file: str, target: str) -> None:

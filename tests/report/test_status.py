@@ -15,6 +15,7 @@ from batch.errors import AttemptError, LedgerError, OutcomeUnknown, OutputError,
 from batch.model import AttemptFacts
 from batch.report.status import Status, read_status
 from batch.report.text import status_lines
+from batch.store.records import RunRecord
 from batch.store.store import Store, output_folder
 from tests.support.fakes import QuickClock, job
 
@@ -32,7 +33,7 @@ async def went_on(output: Path, *ends: AttemptError | None) -> None:
     """A later run that made these attempts and was killed; None: still open."""
     with output_folder(output) as folder:
         async with folder.open("later", QuickClock()) as store:
-            await store.note("run", manifest="m.yaml")
+            await store.note(RunRecord(manifest="m.yaml"))
             for number, error in enumerate(ends):
                 await attempt(store, f"job-{number}", error)
 
@@ -76,7 +77,7 @@ async def test_a_run_that_is_on(output: Path) -> None:
     """Told by the lock and the living process; no command to type meanwhile."""
     with output_folder(output) as folder:
         async with folder.open("now", QuickClock()) as store:
-            await store.note("run", manifest="m.yaml")
+            await store.note(RunRecord(manifest="m.yaml"))
             await attempt(store, "job-0", None)
             found = read_status(output)
     assert found.running == f"a run is on (process {os.getpid()})"

@@ -18,7 +18,18 @@ from batch.clock import SystemClock
 from batch.model import AttemptFacts, Job
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ledger import encode_line
-from batch.store.records import done_record, fail_record, try_record, unknown_record
+from batch.store.records import (
+    DoneRecord,
+    FailRecord,
+    Record,
+    TryRecord,
+    UnknownRecord,
+    done_record,
+    fail_record,
+    line_fields,
+    try_record,
+    unknown_record,
+)
 from batch.store.store import Store, output_folder
 from tests.support.fakes import terms_of_job
 
@@ -57,6 +68,11 @@ def receive(spool: Any, *pictures: bytes, body: bytes = b"{}") -> tuple[Received
     return received, answer
 
 
+def numbered(record: Record | dict[str, Any], n: int) -> bytes:
+    """A line, of a record or of the fields of one that this version does not know."""
+    return encode_line({"v": 1, "n": n, **record} if isinstance(record, dict) else line_fields(record, n))
+
+
 class LedgerText:
     """Writes a ledger line by line."""
 
@@ -64,36 +80,36 @@ class LedgerText:
         self.path = folder / "ledger.jsonl"
         self.n = 0
 
-    def line(self, record: dict[str, Any]) -> bytes:
+    def line(self, record: Record | dict[str, Any]) -> bytes:
         self.n += 1
-        return encode_line({"v": 1, "n": self.n, **record})
+        return numbered(record, self.n)
 
-    def write(self, *records: dict[str, Any]) -> bytes:
+    def write(self, *records: Record | dict[str, Any]) -> bytes:
         data = b"".join(self.line(record) for record in records)
         with open(self.path, "ab") as file:
             file.write(data)
         return data
 
 
-def tried(job: Job, number: int = 1, why: str = "new") -> dict[str, Any]:
+def tried(job: Job, number: int = 1, why: str = "new") -> TryRecord:
     attempt_id = f"run.{job.id}.{number}"
     at = "2026-01-01T00:00:00.000Z"
     return try_record(job, number, terms_of_job(job), why=why, attempt_id=attempt_id, run="run", at=at)
 
 
-def done(job: Job, number: int = 1, images: Any = (), caption: str | None = "so it is") -> dict[str, Any]:
+def done(job: Job, number: int = 1, images: Any = (), caption: str | None = "so it is") -> DoneRecord:
     return done_record(
         job, make_facts(number), images, caption=caption, warnings=[], run="run", at="2026-01-01T00:00:01.000Z"
     )
 
 
-def failed(job: Job, error: Any, number: int = 1, *, again: bool = False, usd: float = 0.0) -> dict[str, Any]:
+def failed(job: Job, error: Any, number: int = 1, *, again: bool = False, usd: float = 0.0) -> FailRecord:
     return fail_record(
         job, make_facts(number, usd), error, again=again, kept=[], run="run", at="2026-01-01T00:00:01.000Z"
     )
 
 
-def unknown(job: Job, error: Any, number: int = 1) -> dict[str, Any]:
+def unknown(job: Job, error: Any, number: int = 1) -> UnknownRecord:
     return unknown_record(job, make_facts(number), error, kept=[], run="run", at="2026-01-01T00:00:01.000Z")
 
 

@@ -16,6 +16,7 @@ from batch.errors import StorageError
 from batch.store.commit import Committer
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, LedgerFile, encode_line
+from batch.store.records import EndRecord, RunRecord, line_fields
 
 
 class Bench:
@@ -59,9 +60,9 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def test_records_handed_in_together_share_one_sync(bench: Bench, syncs: list[int]) -> None:
     """A thousand requests that start together cost one sync between them."""
-    await asyncio.gather(*(bench.committer.commit({"t": "note", "number": number}) for number in range(1000)))
+    await asyncio.gather(*(bench.committer.commit(RunRecord(pid=number)) for number in range(1000)))
 
-    assert [record["number"] for record in bench.records()] == list(range(1000))
+    assert [record["pid"] for record in bench.records()] == list(range(1000))
     assert [(record["v"], record["n"]) for record in bench.records()] == [(1, n) for n in range(1, 1001)]
     assert len(syncs) <= 2
 
@@ -93,7 +94,7 @@ async def test_folders_are_synced_before_the_line_is_written(
 
     monkeypatch.setattr(bench.ledger, "append", watched)
 
-    await bench.committer.commit({"t": "done"}, folders=("/images",))
+    await bench.committer.commit(RunRecord(), folders=("/images",))
 
     assert order == ["/images", "append"]
 
@@ -113,18 +114,18 @@ async def test_what_is_no_longer_needed_goes_after_the_line_is_durable(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", watched)
-    await bench.committer.commit({"t": "done"}, after=lambda: order.append("let go"))
+    await bench.committer.commit(RunRecord(), after=lambda: order.append("let go"))
     assert order == ["durable", "let go"]
 
     monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(StorageError):
-        await bench.committer.commit({"t": "done"}, after=lambda: order.append("let go"))
+        await bench.committer.commit(RunRecord(), after=lambda: order.append("let go"))
     assert order == ["durable", "let go"]
 
 
 async def test_cancelling_who_waits_does_not_take_the_record_back(bench: Bench) -> None:
     """The picture is on disk; whoever lost interest does not change that."""
-    waiting = asyncio.create_task(bench.committer.commit({"t": "note"}))
+    waiting = asyncio.create_task(bench.committer.commit(RunRecord()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -132,7 +133,7 @@ async def test_cancelling_who_waits_does_not_take_the_record_back(bench: Bench) 
 
     await bench.committer.drain()
 
-    assert [record["t"] for record in bench.records()] == ["note"]
+    assert [record["t"] for record in bench.records()] == ["run"]
 
 
 async def test_an_error_reaches_everybody_who_waits_and_everybody_after(
@@ -145,8 +146,8 @@ async def test_an_error_reaches_everybody_who_waits_and_everybody_after(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
-        ends = await asyncio.gather(*(bench.committer.commit({"t": "a"}) for _ in range(3)), return_exceptions=True)
-    later = await asyncio.gather(bench.committer.commit({"t": "b"}), return_exceptions=True)
+        ends = await asyncio.gather(*(bench.committer.commit(RunRecord()) for _ in range(3)), return_exceptions=True)
+    later = await asyncio.gather(bench.committer.commit(RunRecord()), return_exceptions=True)
 
     assert [type(end) for end in (*ends, *later)] == [StorageError] * 4
     assert all("Input/output error" in str(end) for end in (*ends, *later))
@@ -166,7 +167,7 @@ async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
     monkeypatch.setattr("batch.store.commit.sync_folder", sync_once_badly)
     for _ in range(2):
         with pytest.raises(StorageError, match="make the pictures durable"):
-            await bench.committer.commit({"t": "done"}, folders=(str(tmp_path),))
+            await bench.committer.commit(RunRecord(), folders=(str(tmp_path),))
 
     assert bench.records() == []
 
@@ -182,7 +183,7 @@ async def test_nobody_hears_of_an_error_that_no_caller_waits_for_any_more(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", fail)
-    gone = asyncio.create_task(bench.committer.commit({"t": "a"}))
+    gone = asyncio.create_task(bench.committer.commit(RunRecord()))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
@@ -205,16 +206,16 @@ async def test_a_group_takes_no_more_lines_than_a_crash_may_tear(
         return list(append(lines))
 
     monkeypatch.setattr(bench.ledger, "append", watched)
-    half = GROUP_BYTES // 2 - len(encode_line({"v": 1, "n": 1, "t": "a", "text": ""}))
+    half = GROUP_BYTES // 2 - len(encode_line(line_fields(RunRecord(), 1)))
     texts = ["x" * half, "x" * (half - short_by), ""]
-    await asyncio.gather(*(bench.committer.commit({"t": "a", "text": text}) for text in texts))
+    await asyncio.gather(*(bench.committer.commit(RunRecord(manifest=text)) for text in texts))
     assert sizes == groups
 
 
 async def test_a_record_that_cannot_be_written_as_json_fails_alone(bench: Bench) -> None:
     """Its neighbours are written, and numbering goes on without a gap."""
-    good, bad = bench.committer.commit({"t": "good"}), bench.committer.commit({"usd": float("nan")})
-    ends = await asyncio.gather(good, bad, bench.committer.commit({"t": "good"}), return_exceptions=True)
+    good, bad = bench.committer.commit(RunRecord()), bench.committer.commit(EndRecord(cost_usd=float("nan")))
+    ends = await asyncio.gather(good, bad, bench.committer.commit(RunRecord()), return_exceptions=True)
 
     assert isinstance(ends[1], ValueError)
     assert [record["n"] for record in bench.records()] == [1, 2]
@@ -241,7 +242,7 @@ async def test_a_bug_in_the_history_is_heard_by_who_waits(bench: Bench, monkeypa
 
     for _ in range(2):
         with pytest.raises(RuntimeError, match="a bug"):
-            await bench.committer.commit({"t": "note"})
+            await bench.committer.commit(RunRecord())
 
 
 async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ async def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
         bench.history, _ = replay(tmp_path)
         bench.committer.close()
         bench.committer = Committer(bench.ledger, bench.history)
-        await bench.committer.commit({"t": "note"})
+        await bench.committer.commit(RunRecord())
         await bench.close()
 
     assert [record["n"] for record in bench.records()] == [1, 2]

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from batch.errors import NotSent, OutcomeUnknown, Refused, Unusable
 from batch.model import Image, job_key
 from batch.store.history import NOTHING, History, Standing, State, replay
-from batch.store.ledger import decode_line, encode_line
+from batch.store.ledger import Published, decode_line
+from batch.store.records import EndRecord, Record, RunRecord
+from tests.store.conftest import numbered
 
 LOST = OutcomeUnknown("timeout", "no answer")
 TEXT = Unusable("text_only", "words and no picture")
@@ -20,11 +22,11 @@ BLOCKED = Refused("blocked", "by policy")
 OFF = NotSent("no_connection", "could not connect")
 
 
-def told(*records: dict[str, Any], output: Path | None = None) -> History:
+def told(*records: Record | dict[str, Any], output: Path | None = None) -> History:
     """A history that has heard these records."""
     history, offset = History(output), 0
     for number, record in enumerate(records, start=1):
-        line = encode_line({"v": 1, "n": number, **record})
+        line = numbered(record, number)
         history.apply(offset, decode_line(line))
         offset += len(line)
     return history
@@ -125,7 +127,7 @@ def test_the_picture_on_disk_is_the_last_one_bought(make: Any) -> None:
         make.tried(edited, 4),
         make.done(edited, 4),
     ]
-    sizes = [len(encode_line({"v": 1, "n": n, **record})) for n, record in enumerate(records, 1)]
+    sizes = [len(numbered(record, n)) for n, record in enumerate(records, 1)]
 
     for heard in range(2, len(records) + 1):
         known = told(*records[:heard]).of(job.key())
@@ -157,7 +159,7 @@ def test_offsets_point_at_the_lines_they_name(make: Any) -> None:
     """Details are read from the ledger, so the offsets must be right."""
     job = make.job()
     records = [make.tried(job), make.done(job), make.tried(job, 2)]
-    sizes = [len(encode_line({"v": 1, "n": n, **record})) for n, record in enumerate(records, 1)]
+    sizes = [len(numbered(record, n)) for n, record in enumerate(records, 1)]
 
     known = told(*records).of(job.key())
 
@@ -211,9 +213,9 @@ def test_a_job_can_be_asked_for_by_its_row(make: Any) -> None:
 
 def test_the_run_and_its_end_are_found_again(make: Any) -> None:
     """`status` reads them by their offsets."""
-    published = {"order": "ab", "through": 0, "bytes": 12}
+    published = Published(order="ab", through=0, bytes=12)
 
-    history = told({"t": "run"}, {"t": "end", "published": published})
+    history = told(RunRecord(), EndRecord(published=published))
 
     assert (history.run_offset, history.end_offset > 0, history.last_event_n) == (0, True, 0)
     assert history.published is not None
@@ -228,7 +230,7 @@ steps = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), endings))
 @given(steps=steps)
 def test_reading_the_ledger_gives_what_was_known_while_writing_it(steps: Any, make: Any, tmp_path: Path) -> None:
     """The same state live and replayed, for any sequence of attempts."""
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     attempts = [0, 0, 0, 0]
     for which, variant, end in steps:
         job = make.job(f"job-{which}", f"prompt {variant}")
@@ -244,7 +246,7 @@ def test_reading_the_ledger_gives_what_was_known_while_writing_it(steps: Any, ma
         }
         if end in ends:
             records.append(ends[end](job, number))
-    lines = [encode_line({"v": 1, "n": n, **record}) for n, record in enumerate(records, 1)]
+    lines = [numbered(record, n) for n, record in enumerate(records, 1)]
     (tmp_path / "ledger.jsonl").write_bytes(b"".join(lines))
 
     read, _ = replay(tmp_path)

@@ -23,9 +23,9 @@ from batch.store.ledger import (
     encode_line,
     is_whole,
     read_ledger,
-    read_record,
-    read_records,
 )
+from batch.store.ledger_reader import LedgerReader, read_records
+from batch.store.records import DoneRecord, JobRecord, RunRecord, TryRecord
 from batch.store.store import output_folder
 
 #: As much as a group can be, and a line more would still be one.
@@ -60,8 +60,10 @@ def test_text_from_a_server_stays_on_its_line(tmp_path: Path, text: str) -> None
     _, line = read
 
     assert (line.t, line.job, tail.torn) == ("done", "a", b"")
-    with open(path, "rb") as file:
-        assert read_record(file.fileno(), 0)["caption"] == text
+    with LedgerReader(path) as ledger:
+        record = ledger.at(0)
+    assert isinstance(record, DoneRecord)
+    assert record.caption == text
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
@@ -106,7 +108,7 @@ async def test_a_store_opened_on_a_torn_ledger_goes_on_with_it(tmp_path: Path, l
 
     with output_folder(tmp_path) as folder:
         async with folder.open("run-2", SystemClockStub()) as store:
-            await store.note("run")
+            await store.note(RunRecord())
 
     assert (tmp_path / "ledger.torn-run-2").read_bytes() == b'{"v":1,"n":2,"t":"do'
     assert ledger.path.read_bytes().startswith(whole)
@@ -122,11 +124,11 @@ def test_a_last_line_that_lost_only_its_newline_is_whole_and_gets_it_back(
     whole = ledger.write(make.tried(job), make.done(job))
     ledger.path.write_bytes(whole[:-1] + left)
 
-    assert [record["t"] for record in read_records(ledger.path)] == ["try", "done"]
+    assert [type(record) for record in read_records(ledger.path)] == [TryRecord, DoneRecord]
     history, tail = replay(tmp_path)
     assert (history.of(job.key()).state, tail) == (State.DONE, Tail(len(whole) - 1, left))
-    with open(ledger.path, "rb") as file:
-        assert read_record(file.fileno(), history.of(job.key()).bought_offset)["t"] == "done"
+    with LedgerReader(ledger.path) as reader:
+        assert isinstance(reader.at(history.of(job.key()).bought_offset), DoneRecord)
     file_open = LedgerFile(str(ledger.path))
     file_open.mend(tail, str(tmp_path / "torn"))
     following = ledger.line(make.tried(job, 2))
@@ -142,11 +144,11 @@ async def test_a_store_goes_on_behind_a_line_without_its_newline(tmp_path: Path,
 
     with output_folder(tmp_path) as folder:
         async with folder.open("run-2", SystemClockStub()) as store:
-            await store.note("run")
+            await store.note(RunRecord())
 
     assert not (tmp_path / "ledger.torn-run-2").exists()
     assert ledger.path.read_bytes().startswith(whole)
-    assert [record["n"] for record in read_records(ledger.path)] == [1, 2]
+    assert [json.loads(line)["n"] for line in ledger.path.read_bytes().splitlines()] == [1, 2]
 
 
 def test_a_newline_that_cannot_be_put_back_ends_the_run(
@@ -243,10 +245,10 @@ def test_records_are_read_without_a_torn_end(ledger: Any, make: Any) -> None:
     ledger.write(make.tried(make.job()), make.done(make.job()))
     ledger.path.write_bytes(ledger.path.read_bytes() + b'{"v":1,"n":3,"t":"try","job":"a"')
 
-    assert [(record["t"], record["job"]) for record in read_records(ledger.path)] == [
-        ("try", "shirt"),
-        ("done", "shirt"),
-    ]
+    records = [*read_records(ledger.path)]
+
+    assert [type(record) for record in records] == [TryRecord, DoneRecord]
+    assert [record.job for record in records if isinstance(record, JobRecord)] == ["shirt", "shirt"]
 
 
 def test_a_pipe_in_the_ledgers_place_is_an_error_and_no_wait(tmp_path: Path) -> None:
@@ -360,8 +362,8 @@ def test_a_record_of_any_length_is_read_at_its_offset(tmp_path: Path, length: in
     file = LedgerFile(str(tmp_path / "ledger.jsonl"))
     offsets = file.append([encode_line({"n": 1, "text": "x" * length}), encode_line({"n": 2})])
 
-    assert [file.read_at(offset)["n"] for offset in offsets] == [1, 2]
-    assert len(file.read_at(0)["text"]) == length
+    assert [json.loads(file.line_at(offset))["n"] for offset in offsets] == [1, 2]
+    assert len(json.loads(file.line_at(0))["text"]) == length
     file.close()
 
 

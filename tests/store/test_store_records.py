@@ -19,6 +19,8 @@ from batch.model import Decided, Lane, Terms
 from batch.providers.base import Answer, Picture, Received
 from batch.store.history import State
 from batch.store.inspect import BadPicture
+from batch.store.ledger_reader import read_records
+from batch.store.records import EndRecord, RunRecord, TryRecord
 from batch.store.store import FolderToReuse, Store, look_into, machine, output_folder
 
 TERMS = Terms(endpoint="here", model="another", lane=Lane.FLEX)
@@ -26,6 +28,10 @@ TERMS = Terms(endpoint="here", model="another", lane=Lane.FLEX)
 
 def records(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "ledger.jsonl").read_bytes().splitlines()]
+
+
+def typed(output: Path) -> list[Any]:
+    return list(read_records(output / "ledger.jsonl"))
 
 
 def published(output: Path) -> list[dict[str, Any]]:
@@ -43,13 +49,15 @@ async def bought(store: Store, make: Any, name: str = "shirt", *pictures: bytes)
     await store.keep(ticket, answer, make.facts())
 
 
-async def rejected(store: Store, make: Any, *, usd: float = 0.045, kept: bool = True) -> dict[str, Any]:
+async def rejected(store: Store, make: Any, *, usd: float = 0.045, kept: bool = True) -> TryRecord:
     """An attempt whose kept answer holds two pictures, after a parser found none; returns its `try` record."""
     ticket = await store.begin(make.job(), why="new", terms=TERMS)
     if kept:
         make.receive(ticket.spool, make.picture(color="red"), make.picture())
     await store.reject(ticket, Unusable("text_only", "words"), make.facts(usd=usd), again=False)
-    return records(store.output)[-2]
+    tried = typed(store.output)[-2]
+    assert isinstance(tried, TryRecord)
+    return tried
 
 
 def interpreted(received: Received) -> Answer:
@@ -61,9 +69,9 @@ def interpreted(received: Received) -> Answer:
 async def test_a_note_says_when_and_of_which_run(open_store: Any, out: Path) -> None:
     """The lines that tell one run from the next."""
     store, _ = await open_store()
-    await store.note("run", jobs=3)
+    await store.note(RunRecord(manifest="shop.yaml"))
     (record,) = records(out)
-    assert (record["t"], record["run"], record["jobs"]) == ("run", "run-1", 3)
+    assert (record["t"], record["run"], record["manifest"]) == ("run", "run-1", "shop.yaml")
     assert SystemClock().now().isoformat()[:10] == record["at"][:10]
 
 
@@ -132,7 +140,7 @@ async def test_pictures_of_a_kept_answer_become_the_jobs_and_the_answer_stays(
     """Copies are named; the line has the money that was not counted yet, and what was is not counted twice."""
     store, _ = await open_store()
     tried = await rejected(store, make)
-    failed = records(out)[-1]
+    failed = typed(out)[-1]
     kept = {path.name: path.read_bytes() for path in (out / "rejected").iterdir()}
     ticket, received = store.rejected_answer(tried)
     assert received is not None
@@ -162,7 +170,7 @@ async def test_a_picture_inside_a_kept_answer_becomes_the_jobs(open_store: Any, 
     store, _ = await open_store()
     ticket, _ = store.rejected_answer(await rejected(store, make))
     answer = Answer(pictures=(Picture(data=make.picture()),))
-    await store.keep_reread(ticket, answer, records(out)[-1], usd=0.0, maybe_usd=0.0)
+    await store.keep_reread(ticket, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
     assert (out / "images/shirt.png").read_bytes() == make.picture()
 
 
@@ -174,7 +182,7 @@ async def test_a_kept_picture_that_is_gone_by_now_is_a_storage_error(open_store:
     (out / "rejected/shirt~1.1").unlink()
     before = records(out)
     with pytest.raises(StorageError, match="cannot read a kept answer"):
-        await store.keep_reread(ticket, interpreted(received), before[-1], usd=0.0, maybe_usd=0.0)
+        await store.keep_reread(ticket, interpreted(received), typed(out)[-1], usd=0.0, maybe_usd=0.0)
     assert records(out) == before
     ticket.spool.discard()
 
@@ -193,9 +201,9 @@ async def test_the_result_is_compared_with_other_jobs_pictures(
     received, answer = make.receive(ticket.spool, *(make.picture(color=color) for color in colors))
     if is_reread:
         await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
-        ticket, received = store.rejected_answer(records(out)[-2])
+        ticket, received = store.rejected_answer(typed(out)[-2])
         answer = replace(interpreted(received), warnings=())
-        done = await store.keep_reread(ticket, answer, records(out)[-1], usd=0.0, maybe_usd=0.0)
+        done = await store.keep_reread(ticket, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
     else:
         done = await store.keep(ticket, answer, make.facts())
     assert done.warnings == (("same_as_another: the same bytes as the picture of hat",) if is_alike else ())
@@ -300,13 +308,20 @@ async def test_how_the_last_run_ended_is_known_only_if_it_did(open_store: Any, o
         with output_folder(out) as folder:
             return folder.last_end()
 
-    for kinds, exit_code in (((), None), (("run",), None), (("end",), 3), (("run",), None), (("end",), 4)):
+    begun = (RunRecord(),)
+    for notes, exit_code in (
+        ((), None),
+        (begun, None),
+        ((EndRecord(exit=3),), 3),
+        (begun, None),
+        ((EndRecord(exit=4),), 4),
+    ):
         store, stack = await open_store()
-        for kind in kinds:
-            await store.note(kind, exit=exit_code)
+        for note in notes:
+            await store.note(note)
         await stack.aclose()
         end = last_end()
-        assert (end["exit"] if end is not None else None) == exit_code
+        assert (end.exit if end is not None else None) == exit_code
 
 
 async def test_looking_into_a_folder_takes_no_lock(open_store: Any, make: Any, out: Path) -> None:

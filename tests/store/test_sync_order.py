@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from batch.own_files import make_folders
 from batch.providers.base import Answer, Picture
 from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.ledger import LedgerFile, Tail, encode_line
+from batch.store.ledger_reader import read_records
+from batch.store.records import FailRecord, RunRecord, TryRecord
 from batch.store.store import output_folder
 from tests.support.fakes import FakeClock
 
@@ -153,7 +154,7 @@ async def test_a_new_output_folder_is_durable_before_the_ledger_is(tmp_path: Pat
     """With every folder that leads to it, or a power cut could take the whole ledger."""
     with output_folder(tmp_path / "new/out") as folder:
         async with folder.open("run", FakeClock()) as store:
-            await store.note("run")
+            await store.note(RunRecord())
     seen = [call for call in calls.take() if call.startswith("fsync")]
     begun = seen.index("fsync new/out/ledger.jsonl")
     assert {"fsync new/out", "fsync new", "fsync ."} <= set(seen[:begun])
@@ -215,7 +216,9 @@ async def test_pictures_of_a_kept_answer_are_durable_before_their_line(
     ticket = await store.begin(make.job(), why="new")
     make.receive(ticket.spool, make.picture())
     await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
-    tried, failed = (json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_bytes().splitlines())
+    tried, failed = read_records(tmp_path / "out/ledger.jsonl")
+    assert isinstance(tried, TryRecord)
+    assert isinstance(failed, FailRecord)
     ticket, received = store.rejected_answer(tried)
     answer = Answer(pictures=tuple(Picture(blob=blob) for blob in received.blobs))
     calls.take()
