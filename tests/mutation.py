@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[1]
 #: By module, the files of tests that may notice a change of it. They stay in one process, which mutmut needs.
 TESTS: Final = {
     "attempt": ["test_attempt"],
-    "budget": ["test_budget"],
+    "budget": ["test_budget", "test_spend_book_held"],
     "dispatch.adaptive": ["dispatch/test_quotas_held"],
     "dispatch.breaker": ["dispatch/test_breaker_states"],
     "dispatch.course": ["dispatch/test_course"],
@@ -47,7 +47,7 @@ TESTS: Final = {
     "store.pictures": ["store/test_pictures", "store/test_sync_order"],
     "store.published": ["store/test_published"],
     "store.records": ["store/test_store", "test_attempt"],
-    "store.spend": ["test_budget"],
+    "store.spend": ["store/test_spend", "test_budget"],
     "store.spool": ["store/test_spool", "store/test_ballast"],
     "store.store": ["store/test_store", "store/test_store_records", "store/test_sync_order", "test_attempt"],
 }

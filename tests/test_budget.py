@@ -405,6 +405,88 @@ async def test_a_run_takes_at_most_a_quarter_ahead(cap_usd: float, taken_usd: fl
     assert book.look().total() == micro(taken_usd)
 
 
+async def killed_run(world: World, *, sent: str | None = None) -> Run:
+    """A run of the first folder with one request out; by the ledger it was sent on `sent`."""
+    killed = world.runs[0]
+    await killed.wallet.place(job("x")).__aenter__()
+    killed.wallet.sending(job("x"))
+    day = {} if sent is None else {"at": f"{sent}T00:00:01.000Z"}
+    killed.line("try", "x", **day)
+    return killed
+
+
+def next_run(world: World, *books: str, run: str = "next", folder: str = "a") -> Wallet:
+    names = books or ("book",)
+    opened = [SpendBook(world.folder / f"{name}.jsonl") for name in names]
+    return wallet(world.budget, *opened, run=run, clock=world.clock, output=str(world.folder / folder))
+
+
+async def test_a_killed_runs_share_stays_open_until_its_attempts_have_an_end(tmp_path: Path) -> None:
+    """While an answer waits for its picture it counts for its most; the run after that corrects it once more."""
+    world = await World.begun(Budget(per_day=1.0), tmp_path)
+    killed, book = await killed_run(world), SpendBook(tmp_path / "book.jsonl")
+    await next_run(world).settle_earlier_runs(lambda _: MOST)
+    [share] = [each for each in book.look() if each.run == killed.run_id]
+    assert (share.micro_usd, share.is_open) == (micro(MOST), True)
+    killed.line("done", "x", usd=0.03)
+    await next_run(world, run="the one after").settle_earlier_runs(lambda _: MOST)
+    [share] = [each for each in book.look() if each.run == killed.run_id]
+    assert (share.micro_usd, share.is_open) == (30_000, False)
+
+
+async def test_a_request_that_left_after_midnight_counts_on_its_day(tmp_path: Path) -> None:
+    """Its money was taken the day before; the ledger says when it was sent."""
+    world = await World.begun(Budget(per_month=1.0), tmp_path)
+    killed = await killed_run(world, sent="2026-01-31")
+    killed.line("done", "x", usd=0.03)
+    await next_run(world).settle_earlier_runs(lambda _: MOST)
+    shares = {share.day: share.micro_usd for share in SpendBook(tmp_path / "book.jsonl").look()}
+    assert shares == {"2026-01-30": 0, "2026-01-31": 30_000}
+
+
+async def test_a_killed_run_with_several_keys_is_settled_in_every_book(tmp_path: Path) -> None:
+    """All of them have all it spent, and the same sum."""
+    world = await World.begun(Budget(per_day=1.0), tmp_path, second_key=True)
+    killed = await killed_run(world)
+    totals = [SpendBook(tmp_path / f"{name}.jsonl").look().total() for name in ("another", "book")]
+    assert totals[0] == totals[1] > micro(MOST)
+    killed.line("done", "x", usd=0.03)
+    assert await next_run(world, "another", "book").settle_earlier_runs(lambda _: MOST) == ""
+    assert [SpendBook(tmp_path / f"{name}.jsonl").look().total() for name in ("another", "book")] == [30_000] * 2
+
+
+@pytest.mark.parametrize("in_which", ["another", "book"])
+async def test_money_without_a_ledger_is_named_whichever_book_has_it(in_which: str, tmp_path: Path) -> None:
+    """Of several books the largest sum is told."""
+    world = await World.begun(Budget(per_day=1.0), tmp_path)
+    share = Share(run="k", day="2026-01-30", tag="", output=str(tmp_path / "gone"), micro_usd=70_000, is_open=True)
+    with SpendBook(tmp_path / f"{in_which}.jsonl").locked() as (_, writer):
+        writer.put(share)
+    said = await next_run(world, "another", "book", folder="gone").settle_earlier_runs(lambda _: MOST)
+    assert "the $0.07 set aside for it count as spent" in said
+
+
+@pytest.mark.parametrize("full", ["another", "book"])
+async def test_a_cap_holds_whichever_key_the_money_went_through(full: str, tmp_path: Path) -> None:
+    """With several keys the book that is nearest to the cap decides, and is the one that is shown."""
+    spent = Share(run="r", day="2026-01-30", tag="", output="/x", micro_usd=950_000, is_open=False)
+    with SpendBook(tmp_path / full).locked() as (_, writer):
+        writer.put(spent)
+    money = wallet(Budget(per_day=1.0), *(SpendBook(tmp_path / name) for name in ("another", "book")))
+    assert [cap.spent for cap in money.caps()] == [950_000]
+    with pytest.raises(RunStopper, match=r"0\.95 spent"):
+        await money.place(job("a")).__aenter__()
+
+
+async def test_attempts_of_earlier_runs_cost_this_run_nothing() -> None:
+    """An answer they left is settled here, but their money is in their own share."""
+    money = wallet(Budget(per_run=0.15))
+    money.sending(job("left over"))
+    money.settle(job("left over"), 0.1)
+    assert (money.spent, money.held) == (0, 0)
+    await money.place(job("a")).__aenter__()
+
+
 async def test_a_changed_sum_in_the_ledger_is_damage_and_corrects_nothing(tmp_path: Path) -> None:
     """Only lines whose checksum is right say what was spent."""
     world = await World.begun(Budget(per_day=1.0), tmp_path)
