@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batch.dispatch.deadline import Deadline
+from batch.dispatch.quotas import need_of
+from batch.dispatch.route import RouteSettings
 from batch.errors import (
     AttemptError,
     InputError,
@@ -21,12 +27,14 @@ from batch.errors import (
     RunStopper,
     StorageError,
     Unavailable,
+    Undelivered,
     Unusable,
 )
-from batch.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
+from batch.events import Waiting
+from batch.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
 from batch.plan import ToDo
-from batch.settings import RetryPolicy, UnknownPolicy
-from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, scheduler, todo
+from batch.settings import Limits, RetryPolicy, UnknownPolicy
+from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, done, job, kinds, one_route, scheduler, todo
 
 
 @pytest.fixture
@@ -262,6 +270,190 @@ async def test_endless_throttling_stops_the_run(clock: FakeClock) -> None:
     assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
 
 
+async def test_a_job_keeps_its_place_in_the_line(clock: FakeClock) -> None:
+    """The first to come is the first to be served, also with its second request."""
+    seller = Seller(clock, lambda job, n: NotSent("a", "") if job.id == "job-0" and n == 1 else None)
+    await carry_out(scheduler(seller, concurrency=1), todo(5))
+    order = [job_id for _, job_id, _ in seller.calls]
+    assert order == ["job-0", "job-1", "job-0", "job-2", "job-3", "job-4"]
+
+
+async def test_what_a_job_took_to_repeat_is_given_back_with_its_picture(clock: FakeClock) -> None:
+    """A provider that fails one time in five all night slows no repeat down, as long as each brings its picture."""
+    told = Recorder()
+    seller = Seller(clock, lambda job, n: Unavailable("u", "") if int(job.id[4:]) % 4 == 3 and n == 1 else None)
+    await carry_out(scheduler(seller, concurrency=1, listener=told), todo(120))
+    assert len(told.named("failed")) == 30
+    assert max(event[3] for event in told.named("failed")) < RetryPolicy().cap_seconds / 2
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("u", "busy"), OutcomeUnknown("cut", "no answer"), Refused("safety", "no")]
+)
+async def test_a_job_without_a_picture_has_the_last_error(clock: FakeClock, error: AttemptError) -> None:
+    """The outcome says what was said last."""
+    outcomes = await carry_out(scheduler(Seller(clock, lambda job, n: error)), todo(1))
+    outcome = outcomes["job-0"]
+    assert isinstance(outcome, Unknown if isinstance(error, OutcomeUnknown) else Failed)
+    assert outcome.error is error
+
+
+async def test_a_job_that_may_be_paid_twice_and_is_not_sent_says_so(clock: FakeClock) -> None:
+    """Held by the run's own limit on such jobs, unless a person asked for it."""
+    seller = Seller(clock)
+    asked_for = ToDo(job=job("wanted"), because="resend", asked_for=True)
+    outcomes = await carry_out(scheduler(seller, budget=0), [*todo(1, because="resend"), asked_for])
+    held = outcomes["job-0"]
+    assert isinstance(held, Unknown)
+    assert (held.error.code, held.error.message) == (
+        "held",
+        "not sent again: enough jobs of this run may be paid twice already",
+    )
+    assert isinstance(outcomes["wanted"], Done)
+    assert [called for _, called, _ in seller.calls] == ["wanted"]
+
+
+async def test_a_picture_that_cannot_be_fetched_yet_waits_for_the_next_run(clock: FakeClock) -> None:
+    """It is bought: no other request is sent, and the listener hears why."""
+    told = Recorder()
+    seller = Seller(clock, lambda job, n: Undelivered("host_down", "") if job.id == "job-0" else None)
+    outcomes = await carry_out(scheduler(seller, listener=told), todo(2))
+    assert isinstance(outcomes["job-0"], Pending)
+    assert seller.times("job-0") == 1
+    assert ("failed", "job-0", "host_down", None) in told.events
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (Unavailable("u", ""), [True, True, False]),
+        (Unusable("no_image", "", retries=0), [False]),
+        (Refused("safety", ""), []),
+        (RunStopper("bad_key", ""), []),
+    ],
+)
+async def test_which_failures_are_told_and_with_what_wait(
+    clock: FakeClock, error: AttemptError, waits: list[bool]
+) -> None:
+    """Each attempt that may be repeated, the last one without a wait; what ends a job or a run is told by that."""
+    told = Recorder()
+    await carry_out(scheduler(Seller(clock, lambda job, n: error), listener=told), todo(1))
+    assert [event[3] is not None for event in told.named("failed")] == waits
+
+
+async def test_pictures_between_them_show_that_cut_requests_have_no_common_cause(clock: FakeClock) -> None:
+    """Three requests are cut after 60 s, but one that took 90 s came through: no timer cuts them."""
+    cut = OutcomeUnknown("cut", "", elapsed_seconds=60.0)
+
+    class Slow(Seller):
+        async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+            return done(job=(await super().buy(job, why, terms)).job, seconds=90.0)
+
+    seller = Slow(clock, lambda job, n: cut if job.id in ("job-0", "job-1", "job-3") and n == 1 else None)
+    running = scheduler(seller, concurrency=1, policy=RetryPolicy(unavailable_base_seconds=5000, cap_seconds=9000))
+    outcomes = await carry_out(running, todo(5))
+    assert running.stopped_by is None
+    assert kinds(outcomes) == {"Done": 5}
+
+
+# ---- what an attempt is given -----------------------------------------------------------------------------
+
+
+async def test_money_is_set_aside_for_each_attempt_before_it_takes_a_slot(clock: FakeClock) -> None:
+    """A job that waits for money holds up no other; what was set aside ends with the attempt."""
+    steps: list[str] = []
+    enough = asyncio.Event()
+
+    @asynccontextmanager
+    async def money(job: Job) -> AsyncIterator[None]:
+        if job.id == "job-0":
+            await enough.wait()
+        steps.append(f"{job.id} has money")
+        yield
+        steps.append(f"{job.id} is over")
+
+    def answer(job: Job, n: int) -> None:
+        steps.append(f"{job.id} is sent")
+        if job.id == "job-1":
+            enough.set()
+
+    await carry_out(scheduler(Seller(clock, answer), concurrency=1, money=money), todo(2))
+    each = ["has money", "is sent", "is over"]
+    assert [step for step in steps if "job-1" in step] == [f"job-1 {what}" for what in each]
+    assert [step for step in steps if "job-0" in step] == [f"job-0 {what}" for what in each]
+    assert steps.index("job-1 is sent") < steps.index("job-0 has money")
+
+
+async def test_without_money_the_run_ends_and_the_job_stays_to_be_done(clock: FakeClock) -> None:
+    """Also at a repeat, when an endpoint was asked before."""
+    no_room, asked = RunStopper("budget", "no room"), Counter[str]()
+
+    @asynccontextmanager
+    async def money(job: Job) -> AsyncIterator[None]:
+        asked[job.id] += 1
+        if asked[job.id] == 2:
+            raise no_room
+        yield
+
+    seller = Seller(clock, lambda job, n: NotSent("a", ""))
+    running = scheduler(seller, money=money)
+    outcomes = await carry_out(running, todo(1))
+    assert isinstance(outcomes["job-0"], Pending)
+    assert (running.stopped_by, len(seller.calls)) == (no_room, 1)
+
+
+async def test_the_buyer_is_told_the_terms(clock: FakeClock) -> None:
+    """The endpoint, the job's model, and the lane that is wished for where there is one."""
+    seen: list[Terms] = []
+
+    class Told(Seller):
+        async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+            seen.append(terms)
+            return await super().buy(job, why, terms)
+
+    route = RouteSettings(name="somewhere", limits=Limits(concurrency=1), lanes=frozenset(Lane))
+    await carry_out(scheduler(Told(clock), routes=[route], lane=Lane.FLEX), todo(1))
+    late = Deadline(clock.now(), 1, clock)
+    await carry_out(scheduler(Told(clock), routes=[route], lane=Lane.FLEX, deadline=late), todo(1))
+    model = job().model
+    assert seen == [Terms(endpoint="somewhere", model=model, lane=lane) for lane in (Lane.FLEX, Lane.STANDARD)]
+
+
+async def test_tokens_are_counted_as_the_provider_counts_them(clock: FakeClock) -> None:
+    """Estimated high, three jobs go in the first minute; counted low, all five do."""
+
+    class Counting(Seller):
+        async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+            bought = await super().buy(job, why, terms)
+            return replace(bought, attempt=replace(bought.attempt, usage={"totalTokenCount": 10}))
+
+    tokens = need_of(job("job-0")).tokens
+    limits = Limits(concurrency=1, tokens_per_minute=tokens * 3, adaptive=False)
+    for seller, in_the_first_minute in ((Seller(clock), 3), (Counting(clock), 5)):
+        began = clock.time
+        await carry_out(scheduler(seller, routes=[one_route(limits)]), todo(5))
+        assert sum(at < began + 30 for at, _, _ in seller.calls) == in_the_first_minute
+
+
+async def test_it_is_said_when_our_own_machine_gives_no_slots_back(clock: FakeClock) -> None:
+    """In the place of the full slots; whoever judges it is told how many requests are in flight."""
+    heard: list[int] = []
+
+    class Waits(Recorder):
+        def waiting(self, waiting: Waiting) -> None:
+            self.events.append(("waiting", waiting.by))
+
+    def slowed_by(in_flight: int) -> str:
+        heard.append(in_flight)
+        return "disk"
+
+    told = Waits()
+    await carry_out(scheduler(Seller(clock), adaptive=False, listener=told, slowed_by=slowed_by), todo(5))
+    assert ("waiting", "disk") in told.events
+    assert ("waiting", "concurrency") not in told.events
+    assert set(heard) == {2}
+
+
 # ---- stopping ---------------------------------------------------------------------------------------------
 
 
@@ -278,6 +470,34 @@ async def test_stop_finishes_what_is_in_flight(clock: FakeClock) -> None:
     assert len(seller.calls) <= 6
     assert set(kinds(outcomes)) == {"Done", "Pending"}
     assert told.named("stopping")[0][1] == "asked to"
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+async def test_a_stop_says_why_and_how_many_are_waited_for(clock: FakeClock, in_flight: int) -> None:
+    """A person who asked for an end sees how much is still on its way."""
+    told = Recorder()
+    running = scheduler(Seller(clock), concurrency=in_flight, listener=told, adaptive=False)
+    async with running.outcomes(todo(9)):
+        await clock.sleep(1.5)
+        running.stop(KeyboardInterrupt(), "asked to")
+    assert told.named("stopping") == [("stopping", "asked to", in_flight)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (StorageError("the disk is full"), "the disk is full"),
+        (RunStopper("bad_key", "the key is wrong"), "the key is wrong"),
+        (ValueError("bug"), "too many internal errors"),
+    ],
+    ids=["disk", "key", "bugs"],
+)
+async def test_what_stops_the_run_is_told_in_its_own_words(clock: FakeClock, answer: Exception, words: str) -> None:
+    """At once, not only in the summary."""
+    told = Recorder()
+    running = scheduler(Seller(clock, lambda job, n: answer), concurrency=1, listener=told)
+    await carry_out(running, todo(9), bug=[answer])
+    assert [event[1] for event in told.named("stopping")] == [words]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +578,14 @@ async def test_a_failure_after_the_stop_is_pending_if_it_would_have_been_tried_a
     assert [type(outcomes[f"job-{n}"]) for n in range(4)] == [Done, Pending, Pending, Unknown]
 
 
+async def test_a_refusal_after_the_stop_is_the_jobs_own(clock: FakeClock) -> None:
+    """The next run would hear the same."""
+    errors = [None, RunStopper("bad_key", ""), Refused("safety", "")]
+    seller = Seller(clock, lambda job, n: errors[int(job.id[-1])])
+    outcomes = await carry_out(scheduler(seller, concurrency=2), todo(3))
+    assert [type(outcomes[f"job-{n}"]) for n in range(3)] == [Done, Pending, Failed]
+
+
 async def test_abort_cuts_what_is_in_flight(clock: FakeClock) -> None:
     """The second, impatient stop: attempts are cancelled and reported as not settled."""
     seller = Seller(clock, lambda job, n: 600.0)
@@ -412,8 +640,8 @@ async def test_a_caller_cancelled_twice_does_not_wait(clock: FakeClock) -> None:
 # ---- what must not take the others along ------------------------------------------------------------------
 
 
-async def test_a_bug_in_one_job_does_not_end_the_others(clock: FakeClock) -> None:
-    """That job fails with our own name for it, the rest is bought, and the run knows it had a bug."""
+async def test_a_bug_in_one_job_does_not_end_the_others(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    """That job fails with our own name for it, the log has its traceback, the rest is bought, and the run knows."""
     bug = ValueError("bug")
     seller = Seller(clock, lambda job, n: bug if job.id == "job-3" else None)
     running = scheduler(seller)
@@ -422,7 +650,11 @@ async def test_a_bug_in_one_job_does_not_end_the_others(clock: FakeClock) -> Non
     failed = outcomes["job-3"]
     assert isinstance(failed, Failed)
     assert failed.error.code == "internal"
+    assert "internal error (ValueError); its answer, if one came, is kept" in failed.error.message
     assert running.stopped_by is None
+    assert [(record.getMessage(), record.exc_info and record.exc_info[1]) for record in caplog.records] == [
+        ("internal error in job job-3", bug)
+    ]
 
 
 async def test_three_bugs_stop_the_run(clock: FakeClock) -> None:
@@ -442,10 +674,11 @@ async def test_an_error_in_the_plan_itself(clock: FakeClock) -> None:
         yield from todo(2)
         raise InputError([Problem(message="row 3 is gone")])
 
-    seller = Seller(clock)
-    running = scheduler(seller, concurrency=2)
+    seller, told = Seller(clock), Recorder()
+    running = scheduler(seller, concurrency=2, listener=told)
     outcomes = await carry_out(running, plan())
     assert isinstance(running.stopped_by, InputError)
+    assert "row 3 is gone" in told.named("stopping")[0][1]
     assert set(outcomes) == {"job-0", "job-1"}
     assert kinds(outcomes)["Done"] == len(seller.recorded)
 

@@ -195,16 +195,20 @@ def scheduler(
     budget: int = 10,
     listener: Listener | None = None,
     adaptive: bool = True,
+    **more: Any,
 ) -> Scheduler:
+    """On one route; `more` as the scheduler takes it."""
     return Scheduler(
         seller.buy,
-        routes=[one_route(Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive))],
+        routes=more.pop("routes", None)
+        or [one_route(Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive))],
         policy=policy or RetryPolicy(),
         budget=ResendBudget(budget),
         past=seller.past,
         clock=seller.clock,
         random=Random(1),
         listener=listener or Listener(),
+        **more,
     )
 
 
