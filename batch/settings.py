@@ -39,6 +39,10 @@ class ChangedPolicy(StrEnum):
     RERUN = "rerun"
 
 
+#: What a limiter that wants requests spaced lets through at once, if it lets any: nginx's examples have 5 and more.
+_SAFE_BURST: Final = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """`concurrency`: requests in flight at most. The others count attempts, repeats too; None for no limit.
@@ -48,6 +52,8 @@ class Limits:
     """
 
     concurrency: int = 8
+    requests_per_second: float | None = None
+    burst: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     images_per_minute: int | None = None
@@ -55,6 +61,24 @@ class Limits:
     images_per_day: int | None = None
     day_resets_at: str = "00:00 America/Los_Angeles"
     adaptive: bool = True
+
+    @property
+    def per_second(self) -> float | None:
+        """Requests a second at most, in the long run; None for no limit."""
+        a_minute = None if self.requests_per_minute is None else self.requests_per_minute / 60
+        return min((rate for rate in (self.requests_per_second, a_minute) if rate is not None), default=None)
+
+    @property
+    def spacing(self) -> tuple[float, int] | None:
+        """Requests leave evenly, so many a second, and of those so many may leave at once; None: as they come.
+
+        A number a minute that was told is spaced as well, for many limiters take nothing else; `adaptive: false` alone
+        lets a minute's worth go at once.
+        """
+        as_they_come = self.requests_per_second is None and self.burst is None and not self.adaptive
+        if self.per_second is None or as_they_come:
+            return None
+        return self.per_second, self.burst or (1 if self.requests_per_second is not None else _SAFE_BURST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,7 +249,7 @@ def test_plan_writes_nothing(folder: Folder) -> None:
         "8 jobs, 8 to send; results in output/m",
         "          8  new, $0.36",
         "would send 8 requests for $0.36 at list price; with every repeat the manifest allows at most $1.44",
-        "takes at least 4 min 00 s at the manifest's requests_per_minute",
+        "takes at least 4 min 00 s under the manifest's limits",
     ]
     assert sorted(file.name for file in folder.path.iterdir()) == ["m.yaml"]
     found = json.loads(folder.call("plan", "m.yaml", "--json").stdout)

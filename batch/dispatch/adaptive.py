@@ -89,12 +89,12 @@ _CLEAN: Final = 0.02
 class Slots:
     """How many requests may be in flight: found between 1 and `most`; with `adaptive` False it is `most`.
 
-    `per_minute`: what the user says the provider allows, if he does.
+    `told`: requests a second that the provider allows by the manifest's word, and those at once.
     """
 
-    def __init__(self, most: int, per_minute: int | None, *, adaptive: bool) -> None:
+    def __init__(self, most: int, told: tuple[float, int] | None, *, adaptive: bool) -> None:
         self._most = float(most)
-        first = max(_FIRST_SLOTS, (per_minute or 0) / _MINUTE_SECONDS * _USUAL_ANSWER_SECONDS)
+        first = max(_FIRST_SLOTS, told[0] * _USUAL_ANSWER_SECONDS if told is not None else 0.0)
         self._found = min(first, self._most) if adaptive else self._most
         self._adaptive = adaptive
         #: Where the last refusal came; below it growth is quick.

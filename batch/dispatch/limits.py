@@ -38,7 +38,7 @@ class Admission:
         self._clock = clock
         self._listener = listener
         self._tally = tally or OwnTally()
-        self._slots = Slots(limits.concurrency, limits.requests_per_minute, adaptive=limits.adaptive)
+        self._slots = Slots(limits.concurrency, limits.spacing, adaptive=limits.adaptive)
         self._paces: dict[str, Pace] = {}
         self._in_flight = 0
         self._busy_seconds = _BUSY_SECONDS
@@ -83,7 +83,7 @@ class Admission:
             pace_seconds = pace.free_at() - now
             if max(room.seconds, pace_seconds) > 0:
                 return self._held_back(room, pace, pace_seconds, now)
-            part = kept.counts.take(need, self._day, now, self._clock.now())
+            part = kept.counts.take(need, self._limits, self._day, now, self._clock.now())
             kept.changed = True
         pace.go(now)
         self._in_flight += 1
@@ -171,7 +171,8 @@ class Admission:
             pace.waited(now)
             return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
         is_fixed = self._limits.tokens_per_minute is None  # else an answer may correct an estimate
-        return Wait(room.seconds, Waiting(by=room.quota, most=getattr(self._limits, room.quota)), is_fixed=is_fixed)
+        most = round(getattr(self._limits, room.quota))
+        return Wait(room.seconds, Waiting(by=room.quota, most=most), is_fixed=is_fixed)
 
     def _day_used_up(self, room: Room) -> RunStopper:
         assert room.next_day is not None

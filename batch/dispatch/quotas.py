@@ -22,6 +22,8 @@ PER_MINUTE: Final = {"requests_per_minute": 0, "tokens_per_minute": 1, "images_p
 PER_DAY: Final = {"requests_per_day": 0, "images_per_day": 2}
 
 _PARTS_PER_SECOND: Final = 4
+#: What two requests may differ by in the time they take to get out and there.
+_JITTER_SECONDS: Final = 0.005
 #: A minute, and a little: what leaves here a minute apart may arrive there a bit less than a minute apart.
 _COUNTS_SECONDS: Final = 60.25
 
@@ -75,6 +77,8 @@ class Counts:
     """
 
     parts: dict[int, list[int]] = field(default_factory=dict)
+    #: When the last request would have left if all had left evenly; monotonic seconds (GCRA's arrival time).
+    spaced_at: float = 0.0
     days: dict[str, list[Any]] = field(default_factory=dict)
 
     def room(self, need: Need, limits: Limits, day: DayStart, now_seconds: float, now: datetime) -> Room:
@@ -90,10 +94,21 @@ class Counts:
             if most is not None:
                 seconds = self._frees_at(need.amounts[what], most, what) - now_seconds
                 latest = max(latest, Room(seconds, name), key=lambda room: room.seconds)
+        if limits.spacing is not None:
+            per_second, burst = limits.spacing
+            name = "requests_per_minute" if limits.requests_per_second is None else "requests_per_second"
+            seconds = self._spaced(now_seconds) - (burst - 1) / per_second - now_seconds
+            latest = max(latest, Room(seconds, name), key=lambda room: room.seconds)
         return latest
 
-    def take(self, need: Need, day: DayStart, now_seconds: float, now: datetime) -> int:
+    def _spaced(self, now_seconds: float) -> float:
+        """The arrival time; one of before a restart of the machine lies far ahead and says nothing."""
+        return self.spaced_at if self.spaced_at < now_seconds + _COUNTS_SECONDS else 0.0
+
+    def take(self, need: Need, limits: Limits, day: DayStart, now_seconds: float, now: datetime) -> int:
         """Count `need` as taken now; returns the part of the clock it stands in, for `correct`."""
+        if limits.spacing is not None:
+            self.spaced_at = max(self._spaced(now_seconds), now_seconds) + _spacing_seconds(*limits.spacing)
         part = math.floor(now_seconds * _PARTS_PER_SECOND)
         taken = self.parts.setdefault(part, [0, 0, 0])
         taken[:] = [one + other for one, other in zip(taken, need.amounts, strict=True)]
@@ -133,6 +148,11 @@ class Counts:
             if over <= 0:
                 return _ends(part)
         raise AssertionError("what was taken adds up to what is over")
+
+
+def _spacing_seconds(per_second: float, burst: int) -> float:
+    """Between two requests. Where none may come early, one that is a moment faster on its way would."""
+    return 1 / per_second + (_JITTER_SECONDS if burst == 1 else 0.0)
 
 
 def _ends(part: int) -> float:

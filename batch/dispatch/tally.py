@@ -211,6 +211,7 @@ class SharedTally:
         held = {
             "boot": self._boot,
             "parts": [[part, *taken] for part, taken in self._kept.counts.parts.items()],
+            "spaced_at": self._kept.counts.spaced_at,
             "days": self._kept.counts.days,
             "paces": {
                 model: [round(found.per_minute, 1), round(found.share, 4), round(at)]
@@ -252,6 +253,8 @@ def _kept(text: bytes, boot: str) -> Kept:
         for row in sorted(row for row in rows if len(row) == 4 and all(isinstance(each, int) for each in row)):
             if min(row) >= 0:
                 kept.counts.parts[row[0]] = row[1:]
+        spaced_at = held.get("spaced_at")
+        kept.counts.spaced_at = float(spaced_at) if isinstance(spaced_at, int | float) else 0.0
     for start, day in _items(held.get("days")):
         whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)
         if whole and _is_day_start(start) and all(isinstance(number, int) for number in day[1:]):

@@ -189,7 +189,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Limits": {
         "concurrency": "Requests in flight at most.",
-        "requests_per_minute": "Attempts in any 60 seconds. Default: no limit of our own.",
+        "requests_per_second": "Attempts leave evenly, so many a second. Default: as requests_per_minute says.",
+        "burst": "Attempts that may leave at once, before the others follow evenly. Default: 1 with "
+        "requests_per_second, 4 with requests_per_minute alone.",
+        "requests_per_minute": "Attempts in any 60 seconds, evenly spaced. Default: no limit of our own.",
         "tokens_per_minute": "Tokens in any 60 seconds, estimated before and counted after. Default: no limit.",
         "images_per_minute": "Pictures asked for in any 60 seconds. Default: no limit.",
         "requests_per_day": "Attempts a day; then the run stops until the next. Default: no limit.",

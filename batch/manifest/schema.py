@@ -28,6 +28,8 @@ class LimitsShape(_Shape):
     """How much at once and how fast."""
 
     concurrency: Annotated[int, fields.whole(1, fields.MOST_CONCURRENCY)] = 8
+    requests_per_second: Annotated[float | None, fields.optional(fields.above_zero(10_000).func)] = None
+    burst: Annotated[int | None, fields.optional(fields.whole(1, 10_000).func)] = None
     requests_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
     tokens_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
     images_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None

@@ -31,9 +31,9 @@ def forecast(plan: Plan, settings: Settings, *, simulated: bool) -> Forecast:
     """Look ahead at what a plan sends. The simulator's answers take as long as it is told, so nothing is said of it."""
     repeats = plan.usd * settings.retry.unusable_retries
     resends = min(1.0, resend_places(settings, plan) / plan.to_do) * plan.usd if plan.to_do else 0.0
-    rates = [limits.requests_per_minute for limits in settings.limits_in_all]
-    per_minute = sum(rate or 0 for rate in rates) if all(rates) else 0
-    by_rate = 60 * plan.to_do / per_minute if per_minute else 0.0
+    rates = [limits.per_second for limits in settings.limits_in_all]
+    per_second = sum(rate or 0.0 for rate in rates) if all(rates) else 0.0
+    by_rate = plan.to_do / per_second if per_second else 0.0
     rounds = math.ceil(plan.to_do / settings.concurrency)
     quick, slow = (0.0, 0.0) if simulated else _ANSWER_SECONDS
     return Forecast(

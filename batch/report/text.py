@@ -225,7 +225,7 @@ def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     if forecast.most_seconds:
         least, most = duration(forecast.least_seconds), duration(forecast.most_seconds)
         if least == most:
-            yield f"takes at least {least} at the manifest's requests_per_minute"
+            yield f"takes at least {least} under the manifest's limits"
         else:
             yield f"takes between {least} and {most} under the manifest's limits, if an answer takes 5 to 60 s"
 

@@ -115,6 +115,42 @@ async def test_the_limit_is_used_up() -> None:
     assert crowd.times[-1] == pytest.approx(9 * 60, abs=9)
 
 
+@pytest.mark.parametrize(
+    ("limits", "times"),
+    [
+        ({"requests_per_second": 2.0}, [0.0, 0.505, 1.01, 1.515]),
+        ({"requests_per_second": 2.0, "burst": 3}, [0.0, 0.0, 0.0, 0.5]),
+        ({"requests_per_minute": 120, "adaptive": True}, [0.0, 0.0, 0.0, 0.0, 0.5, 1.0]),
+        ({"requests_per_minute": 120, "burst": 2}, [0.0, 0.0, 0.5, 1.0]),
+        ({"requests_per_minute": 60, "requests_per_second": 9.0, "burst": 2}, [0.0, 0.0, 1.0, 2.0]),
+        ({"requests_per_minute": 120}, [0.0] * 6),
+    ],
+    ids=["evenly", "burst", "a minute's", "a minute's with burst", "the slower", "not adaptive"],
+)
+async def test_requests_leave_evenly(limits: dict[str, Any], times: list[float]) -> None:
+    """So many a second, and a burst of them at once; a rate per minute is spaced, too, unless nothing is adaptive."""
+    crowd = Crowd(None, **limits)
+    await asyncio.gather(*(crowd.come(n) for n in range(len(times))))
+    assert crowd.times == pytest.approx(times)
+
+
+async def test_what_was_not_sent_may_be_sent_at_once_later() -> None:
+    """After a pause the burst is there again, and no more than that."""
+    crowd = Crowd(None, requests_per_second=1.0, burst=2)
+    await asyncio.gather(*(crowd.come(n, 10.0 if n > 1 else 0.0) for n in range(5)))
+    assert crowd.times == pytest.approx([0.0, 0.0, 10.0, 10.0, 11.0])
+
+
+async def test_two_runs_share_the_spacing(tmp_path: Path) -> None:
+    """What one has just sent the other waits for."""
+    first, second = (Crowd(None, shared(tmp_path), requests_per_second=1.0, burst=2) for _ in range(2))
+    await first.come(0)
+    await second.come(1)
+    refused = second.admission.take(Need(), "m")
+    assert isinstance(refused, Wait)
+    assert (refused.seconds, refused.waiting) == (1.0, Waiting(by="requests_per_second", most=1))
+
+
 async def test_without_a_limit_nobody_waits() -> None:
     """None is no limit."""
     crowd = Crowd(None)
