@@ -28,6 +28,9 @@ _LONGEST_PAUSE_SECONDS: Final = 600.0
 _GOOD_TO_CLOSE: Final = 3
 #: A refusal comes at once and a picture takes its time: who was not refused by then is being served.
 _REFUSED_WITHIN_SECONDS: Final = 2.0
+#: A wrong key is refused within a round trip or two: where the key was good lately, the first one of a run is given so
+#: long. If it was revoked since and is refused later, that costs what is in flight by then, and no money.
+_KNOWN_KEY_SECONDS: Final = 0.25
 #: The relay has no channel for the model: so many requests, each sent after the answer to the one before.
 _NO_CHANNEL_ANSWERS: Final = 3
 
@@ -37,7 +40,7 @@ class Breaker:
 
     `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
     `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks,
-    if it `gives_up`. `is_limit` tells limits from trouble.
+    if it `gives_up`. `is_limit` tells limits from trouble. `known_key`: it was good lately.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Breaker:
         *,
         gives_up: bool = True,
         is_limit: Callable[[AttemptError], bool] = lambda error: isinstance(error, RateLimited),
+        known_key: bool = False,
     ) -> None:
         self._clock = clock
         self._gives_up = gives_up
@@ -64,6 +68,7 @@ class Breaker:
         self._alone_after = 0
         self._probe: int | None = None
         self._probe_at = 0.0
+        self._refused_within = _KNOWN_KEY_SECONDS if known_key else _REFUSED_WITHIN_SECONDS
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._row = 0
         self._row_since = 0.0
@@ -120,7 +125,7 @@ class Breaker:
             return 0.0
         if self.is_open:
             return float("inf")
-        return self._probe_at + _REFUSED_WITHIN_SECONDS - now
+        return self._probe_at + self._refused_within - now
 
     def let_out(self) -> int:
         """One more request goes out; returns its number, for `watch`."""
@@ -196,6 +201,7 @@ class Breaker:
 
     def _go_alone(self) -> None:
         self._alone, self._alone_after = True, self._newest
+        self._refused_within = _REFUSED_WITHIN_SECONDS
 
     def _open(self) -> None:
         self.is_open = True

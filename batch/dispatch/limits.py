@@ -21,6 +21,8 @@ from batch.settings import Limits
 #: Another run looks into the shared counts; that takes less than this. If it stands still, pauses double.
 _BUSY_SECONDS: Final = 0.001
 _LONGEST_BUSY_SECONDS: Final = 0.5
+#: So long a key that brought a picture is taken for good: a weekly run begins as one that is repeated.
+_KNOWN_SECONDS: Final = 8 * 24 * 3600.0
 
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Admission:
         self._busy_seconds = _BUSY_SECONDS
         #: Changes to what is kept that have to wait until no other run looks into it.
         self._owed: list[Callable[[Kept], None]] = []
+        self._key_is_good: bool | None = None
         self._newest = 0
         self._gate = Gate(adaptive=limits.adaptive)
         #: The models of the refusals that closed the gate.
@@ -58,6 +61,11 @@ class Admission:
         now, most = self._slots.now, self._limits.concurrency
         full = Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
         return Wait(float("inf"), full)
+
+    def is_known_key(self) -> bool:
+        """Whether this key brought a picture in the last days, in whatever run."""
+        with self._tally.borrowed() as kept:
+            return kept is not None and 0 <= self._clock.now().timestamp() - kept.served_at < _KNOWN_SECONDS
 
     def take(self, need: Need, model: str) -> Pass | Wait:
         """Take everything at once, or nothing: then how long, and for what.
@@ -117,7 +125,17 @@ class Admission:
                 self._pace(out.model, None).freeze(now)
         self._settle(now)
         self._in_flight -= 1
+        self._mind_the_key(error)
         self._correct(out, usage)
+
+    def _mind_the_key(self, error: BaseException | None) -> None:
+        """Remember that the key is good, once a run, and forget it when that is in doubt."""
+        is_good = error is None
+        if is_good is self._key_is_good or not (is_good or isinstance(error, RunStopper)):
+            return
+        self._key_is_good = is_good
+        at = self._clock.now().timestamp() if is_good else 0.0
+        self._owed.append(lambda kept: setattr(kept, "served_at", at))  # written with the next request, or at the end
 
     def close_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
         """Keep everybody back for so long, unless the gate is closed longer already. `told`: the provider named it."""
@@ -142,6 +160,8 @@ class Admission:
         for model, pace in self._paces.items():
             if pace.found is not None:
                 self._remember(model, pace)
+        if self._owed:
+            self._change(lambda _: None)
         self._tally.close()
 
     def _settle(self, now: float) -> None:

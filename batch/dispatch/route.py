@@ -174,6 +174,7 @@ class Route:
                 lambda error: self._tell_end(self, error, model),
                 gives_up=is_last,
                 is_limit=lambda error: isinstance(error, RateLimited) and not is_shed(error, lane),
+                known_key=self._admission.is_known_key(),
             )
         return self._breakers[key]
 

@@ -40,6 +40,8 @@ class Kept:
 
     counts: Counts = field(default_factory=Counts)
     found: dict[str, tuple[Found, float]] = field(default_factory=dict)
+    #: When a request with this key last brought a picture; seconds since 1970, 0 for never.
+    served_at: float = 0.0
     #: Set by whoever changes anything.
     changed: bool = False
 
@@ -212,6 +214,7 @@ class SharedTally:
             "boot": self._boot,
             "parts": [[part, *taken] for part, taken in self._kept.counts.parts.items()],
             "spaced_at": self._kept.counts.spaced_at,
+            "served_at": round(self._kept.served_at),
             "days": self._kept.counts.days,
             "paces": {
                 model: [round(found.per_minute, 1), round(found.share, 4), round(at)]
@@ -255,6 +258,8 @@ def _kept(text: bytes, boot: str) -> Kept:
                 kept.counts.parts[row[0]] = row[1:]
         spaced_at = held.get("spaced_at")
         kept.counts.spaced_at = float(spaced_at) if isinstance(spaced_at, int | float) else 0.0
+    served_at = held.get("served_at")
+    kept.served_at = float(served_at) if isinstance(served_at, int | float) else 0.0
     for start, day in _items(held.get("days")):
         whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)
         if whole and _is_day_start(start) and all(isinstance(number, int) for number in day[1:]):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batch.dispatch.tally import OwnTally
 from batch.errors import (
     AttemptError,
     ExitCode,
@@ -18,8 +19,8 @@ from batch.errors import (
     Unavailable,
 )
 from batch.model import Job, Pending, Terms
-from batch.settings import RetryPolicy, UnknownPolicy
-from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
+from batch.settings import Limits, RetryPolicy, UnknownPolicy
+from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, one_route, scheduler, todo
 
 #: Virtual time starts here.
 START = 1000.0
@@ -149,6 +150,41 @@ async def test_a_slow_first_answer_holds_nobody_up(clock: FakeClock) -> None:
     seller = Seller(clock, lambda job, n: 60.0)
     await carry_out(scheduler(seller, concurrency=8, adaptive=False), todo(8))
     assert clock.time - START <= 62.1
+
+
+async def known_key(clock: FakeClock) -> OwnTally:
+    """The counts of a key that has brought a picture."""
+    tally = OwnTally()
+    await carry_out(scheduler(Seller(clock), routes=[one_route(Limits(), tally)]), todo(1))
+    await clock.sleep(7 * 24 * HOUR)
+    return tally
+
+
+async def test_a_key_that_was_good_lately_costs_no_time(clock: FakeClock) -> None:
+    """Eight pictures of ten seconds take ten seconds, and not two more."""
+    tally = await known_key(clock)
+    began = clock.time
+    seller = Seller(clock, lambda job, n: 10.0)
+    await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), tally)]), todo(8))
+    assert clock.time - began <= 10.3
+
+
+@pytest.mark.parametrize(("seconds", "requests"), [(0.2, 1), (1.5, 8)])
+async def test_a_key_that_was_good_and_is_revoked(clock: FakeClock, seconds: float, requests: int) -> None:
+    """Refused within a quarter of a second it costs one request, refused later what is in flight, which is not paid;
+    the next run goes by one again."""
+    tally = await known_key(clock)
+
+    class Slow(Seller):
+        async def buy(self, job: Job, why: str, terms: Terms) -> Any:
+            self.calls.append((self.clock.monotonic(), job.id, why))
+            await self.clock.sleep(seconds)
+            raise RunStopper("bad_key", "revoked")
+
+    for expected in (requests, 1):
+        seller = Slow(clock)
+        await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), tally)]), todo(100))
+        assert len(seller.calls) == expected
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
