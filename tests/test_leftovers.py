@@ -37,6 +37,7 @@ class Host:
 
     folder: Path
     port: int = 0
+    timeouts: dict[str, float] = field(default_factory=dict)
     bought: list[str] = field(default_factory=list)
     downloads: int = 0
     hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -72,12 +73,15 @@ class Host:
             {"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": USAGE}
         ).encode()
 
-    async def run(self, jobs: Sequence[str], control: RunControl | None = None, ended: Ended | None = None) -> Summary:
+    async def run(
+        self, jobs: Sequence[str], control: RunControl | None = None, listener: Listener | None = None
+    ) -> Summary:
         manifest = self.folder / "m.yaml"
         text = {
             "provider": {"profile": "google", "base_url": f"http://127.0.0.1:{self.port}"},
             "defaults": {"image_size": 512},
             "budget": {"per_day": 100},
+            "timeouts": self.timeouts,
             "jobs": [{"id": job, "prompt": job} for job in jobs],
         }
         manifest.write_text(json.dumps(text))
@@ -87,7 +91,7 @@ class Host:
             environment={"GEMINI_API_KEY": "k-for-tests"},
             clock=QuickClock(),
             control=control,
-            listener=ended,
+            listener=listener,
         )
 
     async def hangs(self, times: int) -> None:
@@ -168,6 +172,28 @@ async def test_a_host_that_hangs_holds_up_no_job(host: Host) -> None:
     assert host.waiting() == 0
 
 
+class SeesTheManifest(Listener):
+    """Reads manifest.jsonl whenever something is said."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.done: dict[str, list[str]] = {}
+
+    def message(self, text: str) -> None:
+        lines = [json.loads(line) for line in self._file.read_text().splitlines()] if self._file.exists() else []
+        self.done[text] = [line["id"] for line in lines if line["status"] == "done"]
+
+
+async def test_a_late_picture_is_in_the_manifest_as_soon_as_it_is_announced(host: Host) -> None:
+    """Who reads the file while the run is on need not wait for its end."""
+    host.reply.set_result(http(png(16)))
+    (host.folder / "out/manifest.jsonl").unlink()
+    sees = SeesTheManifest(host.folder / "out/manifest.jsonl")
+    await host.run([*LEFT, "plain"], listener=sees)
+    for job in LEFT:
+        assert job in sees.done[f"the picture of {job}, bought by an earlier run, has arrived"]
+
+
 async def test_the_first_signal_ends_the_wait_after_the_try_that_is_on(host: Host) -> None:
     """Each download is tried once and not again; the answers stay, and the next run needs no request."""
     control = RunControl()
@@ -184,12 +210,13 @@ async def test_the_first_signal_ends_the_wait_after_the_try_that_is_on(host: Hos
 
 
 async def test_a_second_signal_ends_the_wait_at_once(host: Host) -> None:
-    """The host still hangs; the answers stay in the spool."""
+    """However long a download may take, and the host still hangs; the answers stay in the spool."""
+    host.timeouts = dict.fromkeys(("connect_seconds", "read_seconds", "total_seconds"), 3600.0)
     control = RunControl()
     running = await begun(host, control)
     control.drain(15, "SIGTERM")
     control.abort()
-    summary = await running
+    summary = await asyncio.wait_for(running, 10)
     assert (summary.exit, summary.done, host.waiting()) == (143, 1, 2)
     assert not host.reply.done()
 

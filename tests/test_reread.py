@@ -16,16 +16,19 @@ from click.testing import CliRunner
 
 from batch.cli import cli
 from batch.errors import LockedError
+from batch.model import Decided
 from batch.opening import read_again
 from batch.providers.base import Blob, Received
 from batch.report.money import spend_of
 from batch.reread import Reread
+from batch.resolve import resolve
 from batch.store.ballast import Ballast
 from batch.store.history import State, replay
 from batch.store.spend import spent_by_run_and_day
 from batch.store.spool import AttemptSpool, attempt_stem
 from batch.store.store import output_folder
 from tests.support.bench import Bench, a_bench, faults
+from tests.support.fakes import QuickClock
 from tests.support.picture_host import png
 
 PICTURE = png(32)
@@ -33,6 +36,7 @@ HOLDING = {"unheard_of": [{"x": base64.b64encode(PICTURE).decode()}]}
 ONCE = {"unusable_retries": 0}
 LOST: pytest.MarkDecorator = faults({"fault": "text_only", "prompt": "lost"})
 LOST_ONCE: pytest.MarkDecorator = faults({"fault": "text_only", "prompt": "lost", "times": 1})
+CUT: pytest.MarkDecorator = faults({"fault": "cut", "prompt": "lost"})
 PAGE: pytest.MarkDecorator = faults({"fault": "html_200", "prompt": "lost"})
 JOBS = [{"id": "lost", "prompt": "a lost cup"}, {"id": "cup", "prompt": "a cup"}]
 
@@ -188,6 +192,20 @@ async def test_a_picture_in_an_answer_taken_for_free_is_counted(bench: Bench) ->
     runs = frozenset(line["run"] for line in bench.ledger() if line["t"] == "run")
     spent = spent_by_run_and_day(bench.output / "ledger.jsonl", lambda _: 0, runs)
     assert sum(spent.micro_usd.values()) == round(after.usd * 1_000_000)
+
+
+@CUT
+@pytest.mark.parametrize("decided", [None, Decided.PAID, Decided.UNPAID])
+async def test_a_picture_in_an_answer_of_unknown_charge_is_paid_once(bench: Bench, decided: Decided | None) -> None:
+    """Whatever a person decided on it before: it was charged, and nothing of it is open any more."""
+    await bench.run(JOBS, retry={"unknown": "hold"}, limits={"concurrency": 1})
+    if decided is not None:
+        clock = QuickClock()
+        await resolve(bench.output, ["lost"], decided, note="", clock=clock, told=lambda job_id, attempts: None)
+    hold(bench.output, HOLDING)
+    assert await again(bench) == [("lost", "done")]
+    after, _ = replay(bench.output)
+    assert (after.usd, after.maybe_usd) == pytest.approx((0.09, 0.0))
 
 
 @LOST_ONCE
