@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,8 @@ T = TypeVar("T")
 class Day:
     """A clock that stands, and can be put on by a day."""
 
-    def __init__(self) -> None:
-        self.day = datetime(2026, 1, 30, 12, tzinfo=UTC)
+    def __init__(self, hour: int = 12) -> None:
+        self.day = datetime(2026, 1, 30, hour, tzinfo=UTC)
 
     def monotonic(self) -> float:
         return 0.0
@@ -425,7 +426,7 @@ async def test_a_killed_runs_share_stays_open_until_its_attempts_have_an_end(tmp
     """While an answer waits for its picture it counts for its most; the run after that corrects it once more."""
     world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed, book = await killed_run(world), SpendBook(tmp_path / "book.jsonl")
-    await next_run(world).settle_earlier_runs(lambda _: MOST)
+    await next_run(world).settle_earlier_runs(lambda tried: {"x": MOST}[tried.job])
     [share] = [each for each in book.look() if each.run == killed.run_id]
     assert (share.micro_usd, share.is_open) == (micro(MOST), True)
     killed.line("done", "x", usd=0.03)
@@ -485,6 +486,44 @@ async def test_attempts_of_earlier_runs_cost_this_run_nothing() -> None:
     money.settle(job("left over"), 0.1)
     assert (money.spent, money.held) == (0, 0)
     await money.place(job("a")).__aenter__()
+
+
+async def test_a_cap_shows_what_is_spent_reserved_and_taken(tmp_path: Path) -> None:
+    """For the run's own cap and for one that other runs share."""
+    money = wallet(Budget(per_run=1.0, per_day=1.0), SpendBook(tmp_path / "book"))
+    for name in ("spent", "in flight"):
+        await money.place(job(name)).__aenter__()
+        money.sending(job(name))
+    money.settle(job("spent"), 0.07)
+    caps = {cap.name: cap for cap in money.caps()}
+    assert {name: (cap.spent, cap.held) for name, cap in caps.items()} == dict.fromkeys(caps, (70_000, 100_000))
+    assert caps["per run"].taken == 170_000
+    assert caps["per day"].taken == SpendBook(tmp_path / "book").look().total()
+
+
+async def test_a_day_is_that_of_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines in other time zones count on the same day."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        book = SpendBook(tmp_path / "book")
+        await wallet(Budget(per_day=1.0), book, clock=Day(hour=20)).place(job("a")).__aenter__()
+        assert [share.day for share in book.look()] == ["2026-01-30"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+async def test_a_share_is_enlarged_for_the_last_millionth(tmp_path: Path) -> None:
+    """What is set aside never passes what the book has for the run, by however little."""
+    book = SpendBook(tmp_path / "book")
+    money = wallet(Budget(per_day=0.199999), book)
+    async with money.place(job("a")):
+        money.sending(job("a"))
+        money.settle(job("a"), 0.025)
+    assert book.look().total() == 124_999
+    async with money.place(job("b")):
+        assert money.spent + money.held == 125_000 <= book.look().total()
 
 
 async def test_a_changed_sum_in_the_ledger_is_damage_and_corrects_nothing(tmp_path: Path) -> None:

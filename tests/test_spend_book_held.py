@@ -81,13 +81,35 @@ async def test_a_request_waits_for_the_book_and_goes_when_it_is_free(tmp_path: P
     assert money.held == micro(MOST)
 
 
+class FreesAtTheFirstPause(FakeClock):
+    """The other process is done as soon as we have waited once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go: Callable[[], None] = lambda: None
+
+    async def sleep(self, seconds: float) -> None:
+        self.let_go()
+        await super().sleep(seconds)
+
+
+async def test_a_book_that_is_held_for_a_moment_is_not_worth_a_word(tmp_path: Path) -> None:
+    """Runs with one key meet at it all the time."""
+    said: list[str] = []
+    clock = FreesAtTheFirstPause()
+    with held(tmp_path / "book") as clock.let_go:
+        await wallet(tmp_path / "book", said.append, clock).place(job("a")).__aenter__()
+    assert said == []
+
+
 async def test_a_book_that_stays_held_ends_the_run_for_a_later_one(tmp_path: Path) -> None:
-    """After a minute, with exit 75, and nothing is set aside or sent."""
-    money = wallet(tmp_path / "book")
+    """After a minute, with exit 75, and nothing is set aside or sent. What it waited for was said once."""
+    said: list[str] = []
+    money = wallet(tmp_path / "book", said.append)
     with held(tmp_path / "book"), pytest.raises(RunStopper, match="locked by another process") as stopped:
         await money.place(job("a")).__aenter__()
     assert (stopped.value.code, stopped.value.stop_code) == ("spend_book_held", ExitCode.TEMPORARY)
-    assert money.held == 0
+    assert (money.held, len(said)) == (0, 1)
 
 
 async def test_a_start_ends_with_75_or_with_the_first_signal(tmp_path: Path) -> None:
@@ -100,7 +122,9 @@ async def test_a_start_ends_with_75_or_with_the_first_signal(tmp_path: Path) -> 
     assert clock.time == FakeClock().time
 
 
-async def test_what_cannot_be_given_back_at_the_end_stays_spent(tmp_path: Path) -> None:
+async def test_what_cannot_be_given_back_at_the_end_stays_spent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A run whose book is held at its end leaves its share whole: for the others all of it counts."""
     money = wallet(tmp_path / "book")
     async with money.place(job("a")):
@@ -109,9 +133,22 @@ async def test_what_cannot_be_given_back_at_the_end_stays_spent(tmp_path: Path) 
     taken = SpendBook(tmp_path / "book").look().total()
     with held(tmp_path / "book"):
         await money.close()
+    locked = f"the spend book {tmp_path / 'book'} is locked by another process"
+    assert caplog.messages == [f"{locked}; the next run in this folder settles what was spent"]
     assert SpendBook(tmp_path / "book").look().total() == taken > micro(MOST)
     await money.close()
     assert SpendBook(tmp_path / "book").look().total() == micro(0.01)
+
+
+async def test_a_stopped_run_tries_once_to_give_back(tmp_path: Path) -> None:
+    """After a signal its end waits for no other process."""
+    clock = FakeClock()
+    money = wallet(tmp_path / "book", clock=clock)
+    await money.place(job("a")).__aenter__()
+    began = clock.time
+    with held(tmp_path / "book"):
+        await money.close(lambda: True)
+    assert clock.time == began
 
 
 async def test_a_run_that_ends_waits_a_moment_for_the_book(tmp_path: Path) -> None:
