@@ -37,6 +37,7 @@ class Bench:
         gives_up: bool = True,
         max_outage_seconds: float = OUTAGE_SECONDS,
         is_limit: Callable[[AttemptError], bool] = lambda error: True,
+        known_key: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.pauses: list[float] = []
@@ -49,6 +50,7 @@ class Bench:
             self.stops.append,
             gives_up=gives_up,
             is_limit=is_limit,
+            known_key=known_key,
         )
 
     def pause(self, seconds: float, reason: str) -> None:
@@ -433,3 +435,16 @@ def test_what_ends_the_run_is_no_opinion_about_service(bench: Bench) -> None:
         bench.ask(RunStopper("bad_key", ""))
     assert not bench.breaker.is_open
     assert not bench.sends_freely()
+
+
+@pytest.mark.parametrize(("known_key", "alone_seconds"), [(False, 2.0), (True, 0.25)])
+def test_the_first_request_goes_alone_as_long_as_a_refusal_takes(known_key: bool, alone_seconds: float) -> None:
+    """Not refused by then, it lets all others go; for a key that was good lately a moment is enough."""
+    bench = Bench(known_key=known_key)
+    bench.breaker.let_out()
+    assert bench.breaker.wait_seconds() == alone_seconds
+    bench.clock.time += alone_seconds
+    assert bench.breaker.wait_seconds() == 0
+    for _ in range(3):
+        bench.breaker.let_out()
+        assert bench.breaker.wait_seconds() == 0

@@ -17,7 +17,10 @@ def cut(seconds: float) -> OutcomeUnknown:
     [
         ([60.0, 60.3, 59.9], True),
         ([60.0, 61.9, 60.5], True),
-        ([60.0, 63.0, 60.5], False),
+        ([60.0, 62.0, 61.0], True),
+        ([60.0, 62.1, 60.5], False),
+        ([5.0, 5.0, 5.0], True),
+        ([4.9, 4.9, 4.9], False),
         ([10.0, 60.0, 60.1, 60.2], True),
         ([60.0, 60.0], False),
         ([0.1, 0.1, 0.1, 0.1], False),
@@ -32,9 +35,13 @@ def test_cuts_at_a_constant_time(seconds: list[float], stops: bool) -> None:
     assert (last is not None) is stops
     if last is not None:
         assert (last.code, last.stop_code) == ("cut_at_constant_time", 76)
+        assert last.message == (
+            f"something between here and the API cuts every request after {seconds[-1]:.0f} s (a proxy's time limit, "
+            "or the timeouts of this manifest); raise it. The cut requests may have been paid"
+        )
 
 
-@pytest.mark.parametrize(("longer", "stops"), [(90.0, False), (30.0, True)])
+@pytest.mark.parametrize(("longer", "stops"), [(90.0, False), (61.1, False), (61.0, True), (60.0, True), (30.0, True)])
 def test_a_longer_answer_is_proof_against_a_timer(longer: float, stops: bool) -> None:
     """An answer that took longer than the cuts shows that nothing cuts there; a short one shows nothing."""
     patterns = Patterns()
@@ -53,6 +60,13 @@ def test_unreadable_answers(code: str) -> None:
     stopper = patterns.attempt_failed(error)
     assert stopper is not None
     assert (stopper.code, stopper.stop_code) == ("unreadable_answers", 76)
+    assert stopper.message == "3 answers in a row could not be read; the last: no JSON"
+
+
+def test_answers_that_were_read_and_hold_no_picture_are_another_matter() -> None:
+    """What was charged for nothing has limits of its own."""
+    patterns = Patterns()
+    assert [patterns.attempt_failed(Unusable("no_image", "words only")) for _ in range(20)] == [None] * 20
 
 
 SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
@@ -77,6 +91,21 @@ def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit
     assert stoppers[:-1] == [None] * (len(errors) - 1)
     last = stoppers[-1]
     assert (last and last.code, last and last.stop_code) == (code, exit_code)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SAME, "5 jobs in a row were refused with the same words: HTTP 400: aspect_ratio is not supported"),
+        (Unavailable("no_channel", "ask the admin"), "the relay has no channel for this model: ask the admin"),
+    ],
+)
+def test_the_servers_words_are_told(error: AttemptError, message: str) -> None:
+    """They say what to change."""
+    patterns = Patterns()
+    *_, last = [patterns.job_given_up(error) for _ in range(5)]
+    assert last is not None
+    assert last.message == message
 
 
 def test_a_picture_ends_every_row() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.retry import REPEATABLE, RetryBudget, decide_retry, with_retries, worth_another
+from batch.dispatch.retry import REPEATABLE, RetryBudget, decide_retry, soon_again, with_retries, worth_another
 from batch.errors import (
     AttemptError,
     BatchError,
@@ -336,3 +336,12 @@ def test_what_is_not_paid_for_goes_behind_all_others_once() -> None:
     assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) == 60
     assert budget.wait_seconds("late", Unavailable("unavailable", ""), 1.5) is None
     assert budget.wait_seconds("limited", RateLimited("r", ""), 30) == 30
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 32), (60, 32)])
+def test_a_single_refusal_is_repeated_soon_and_doubles_five_times(times: int, seconds: float) -> None:
+    """Spread by half to both sides, so that jobs refused together do not come back together."""
+    random = Random(1)
+    waits = [soon_again(times, random) for _ in range(500)]
+    assert 0.5 * seconds <= min(waits) < 0.52 * seconds
+    assert 1.48 * seconds < max(waits) <= 1.5 * seconds
