@@ -82,6 +82,8 @@ _RARER: Final = 4.0
 _LIKELIER: Final = 12.0
 #: Closed at hardly less than what is known: most likely a few that came a moment too early.
 _BY_CHANCE: Final = 0.98
+#: A refusal among some hundreds is never unusual.
+_LEAST_SHARE: Final = 0.002
 #: Where less than this is usually refused, one refusal says that what is tried beyond the known pace is too much.
 _CLEAN: Final = 0.02
 
@@ -279,7 +281,7 @@ class Pace:
     def _mind(self, now_seconds: float, *, may_try: bool) -> str:
         """One more outcome, and no trial that would explain it."""
         refused, seen = sum(self._window), len(self._window)
-        chance = _chance(refused, seen, self._usual_share) if self._window[-1] else 1.0
+        chance = _chance(refused, seen, max(self._usual_share, _LEAST_SHARE)) if self._window[-1] else 1.0
         tried_beyond = self._beyond and self.is_tried(now_seconds)
         if tried_beyond and self._window[-1] and (self._usual_share < _CLEAN or chance < _UNLIKELY):
             return self._back(now_seconds)
@@ -315,11 +317,9 @@ class Pace:
         named_seconds = closing.seconds if closing.told else 0.0
         left_seconds = accepted[0] + _MINUTE_SECONDS - closing.first_at
         slides = abs(named_seconds - left_seconds) <= _ABOUT * left_seconds
-        known, self._counted = (
-            self._counted,
-            self._counted or slides or closing.alone or named_seconds > _OF_A_MINUTE_SECONDS,
-        )
-        if known and closing.alone:
+        was_counted = self._counted
+        self._counted |= slides or closing.alone or named_seconds > _OF_A_MINUTE_SECONDS
+        if was_counted and closing.alone:
             return ""  # for the same cause
         if not closing.alone:
             self._before_closing = (self.per_minute, self._ceiling)
@@ -331,11 +331,15 @@ class Pace:
             self._ceiling = self._measured(closing.at)
             return self._set(_ON_TRIAL * self._ceiling, now_seconds, "the gate closed")
         self._is_guess = False
-        self._slides = slides if closing.told else self._slides or closing.alone
+        if slides or named_seconds <= _OF_A_MINUTE_SECONDS:
+            self._slides = self._slides or slides or (closing.alone and not closing.told)
+        else:
+            self._slides = False
         rate = len(accepted) / (1 - self._usual_share)
-        if self._ceiling is not None and rate >= _ON_TRIAL * self._ceiling:
-            rate = min(self._ceiling, max(rate, _BY_CHANCE * self._ceiling))
-        self._ceiling = min(rate, self._ceiling or rate)
+        known = self._ceiling
+        if known is not None and _ON_TRIAL * known <= rate <= _GROWN * known:
+            rate = min(known, max(rate, _BY_CHANCE * known))
+        self._ceiling = rate
         words = "the gate closed, and no more than this went in a minute"
         return self._set(_BELOW * self._ceiling, now_seconds, words)
 

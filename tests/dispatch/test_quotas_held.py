@@ -197,7 +197,7 @@ async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
         found, _ = kept.found["gemini-3.1-flash-image"]
         assert 200 < found.per_minute < 400
     assert refused[1] < refused[0]
-    assert took[1] < 1.02 * took[0]  # finding it takes hardly any time
+    assert took[1] < took[0]
 
 
 async def test_a_storm_of_refusals_costs_a_probe_per_gate(clock: FakeClock) -> None:
