@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.accounts import one_spelling
-from batch.budget import Wallet, micro
+from batch.budget import Cap, Wallet, micro
 from batch.errors import LedgerError, OutputError, RunStopper, StorageError
 from batch.settings import Budget
 from batch.store.ledger import encode_line
@@ -499,6 +499,15 @@ async def test_a_cap_shows_what_is_spent_reserved_and_taken(tmp_path: Path) -> N
     assert {name: (cap.spent, cap.held) for name, cap in caps.items()} == dict.fromkeys(caps, (70_000, 100_000))
     assert caps["per run"].taken == 170_000
     assert caps["per day"].taken == SpendBook(tmp_path / "book").look().total()
+
+
+@pytest.mark.parametrize(
+    ("spent", "words"),
+    [(0, "the budget per day of $20.00"), (12_310_000, "the budget per day of $20.00 ($12.31 spent)")],
+)
+def test_a_cap_in_words(spent: int, words: str) -> None:
+    """What is spent is left out where it is nothing."""
+    assert Cap(name="per day", limit=20_000_000, spent=spent, held=0, taken=0).words() == words
 
 
 async def test_a_day_is_that_of_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
