@@ -285,12 +285,12 @@ async def test_the_books_balance(bench: Bench) -> None:
 
 
 @faults({"fault": "quota_minute", "requests": [2]}, flavour="google")
-async def test_a_minute_quota_holds_everybody_and_then_all_is_bought(bench: Bench) -> None:
-    """One 429 with a delay: the gate closes once, no job fails."""
+async def test_one_429_holds_its_own_job_and_then_all_is_bought(bench: Bench) -> None:
+    """One refusal among requests that are served is no closed gate; it is sent again after its delay, no job fails."""
     told = bench.options["listener"] = Recorder()
     summary = await bench.run(6, limits={"concurrency": 2})
     assert (summary.exit, summary.done, summary.requests) == (0, 6, 7)
-    assert len(told.named("gate")) == 1
+    assert told.named("gate") == []
 
 
 async def test_a_bug_is_called_a_bug(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
