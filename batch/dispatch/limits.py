@@ -178,8 +178,19 @@ class Admission:
                 if self._limits.adaptive:
                     self._say(model, pace.closed(closing, now))
                     if had and not tried:
-                        self._slots.refused(self._in_flight, now)
+                        self._halve(now)
             self._refused_models.clear()
+
+    def _halve(self, now: float) -> None:
+        """The gate closed although the pace held nothing back: so many at once were too many."""
+        before = self._slots.now
+        self._slots.refused(self._in_flight, now)
+        if self._slots.now < before:
+            log.info(
+                "in flight at once: %d, was %d: the gate closed, and the pace held nothing back",
+                self._slots.now,
+                before,
+            )
 
     def _say(self, model: str, decided: str) -> None:
         if decided:

@@ -43,6 +43,7 @@ class PoolReader:
         self._check_rehearsal(known)
         self._check_concurrency(endpoints)
         self._check_lane(known)
+        self._check_burst(known, endpoints)
         return endpoints
 
     def _endpoint(self, name: str, provider: ProviderShape) -> ProviderSettings:
@@ -131,6 +132,16 @@ class PoolReader:
             has = " and ".join(FLEX_PROFILES)
             message = f"lane flex: no provider of this manifest has it; {has} have it, else remove lane"
             self._note(message, self.document.at("lane"))
+
+    def _check_burst(self, known: Sequence[_Read], endpoints: Sequence[ProviderSettings]) -> None:
+        """How many may leave at once says nothing while they may leave as they come."""
+        message = "burst needs a rate; write requests_per_second or requests_per_minute beside it"
+        if self.shape.limits.burst is not None and Limits(**self.shape.limits.model_dump()).per_second is None:
+            self._note(message, self.document.at("limits", "burst"))
+            return
+        for (index, provider), endpoint in zip(known, endpoints, strict=True):
+            if provider.limits.burst is not None and endpoint.limits is not None and endpoint.limits.per_second is None:
+                self._note(message, self._at(index, "limits", "burst"))
 
     def _at(self, *path: str | int) -> At:
         return self.document.at("provider", *path)

@@ -64,3 +64,13 @@ async def test_a_delay_holds_the_request_that_was_given_it() -> None:
     await send(provider, 200, Limits(concurrency=8))
     first = provider.refused[0]
     assert provider.served_between(first - 1000 + 0.5, first - 1000 + 20) > 50
+
+
+async def test_the_log_says_what_was_decided_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    """What a run found can be followed afterwards: the gate, the pace before and after, and the evidence."""
+    provider = QuotaProvider(FakeClock(), lambda _: 60, random=Random(1))
+    with caplog.at_level("INFO", "batch"):
+        await send(provider, 200, Limits(concurrency=64))
+    said = [record.getMessage() for record in caplog.records]
+    assert any(words.startswith("gate closed for ") for words in said)
+    assert any(words.startswith("pace of ") for words in said)

@@ -181,6 +181,14 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "too many": ("provider: [" + ", ".join(["simulator"] * 33) + "]", ["1:11: 33 providers; at most 32 are allowed"]),
+    "burst alone": (
+        "limits: {burst: 5}\nprovider: google",
+        ["1:17: burst needs a rate; write requests_per_second or requests_per_minute beside it"],
+    ),
+    "burst of one": (
+        "provider: [google, {profile: anyfast, limits: {burst: 5}}]",
+        ["1:55: burst needs a rate; write requests_per_second or requests_per_minute beside it"],
+    ),
     "fields of one": (
         "provider:\n- google\n- {profile: anyfast, nam: a, weight: 0, limits: {concurrency: 0, x: 1}, prices: {3K: 1}}",
         [
