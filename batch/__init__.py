@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batch.errors import BatchError, ConfigError, InputError, LockedError, OutputError
-    from batch.events import Listener
-    from batch.model import Job, Summary
+    from batch.core.errors import BatchError, ConfigError, InputError, LockedError, OutputError
+    from batch.core.events import Listener
+    from batch.core.model import Job, Summary
     from batch.plan import Selection
-    from batch.planning import Wishes
-    from batch.runner import RunControl, run, run_sync
+    from batch.runner.preparation import Wishes
+    from batch.runner.run import RunControl, run, run_sync
 
 __all__ = [
     "BatchError",
@@ -36,19 +36,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BatchError": "errors",
-    "ConfigError": "errors",
-    "InputError": "errors",
-    "Job": "model",
-    "Listener": "events",
-    "LockedError": "errors",
-    "OutputError": "errors",
-    "RunControl": "runner",
+    "BatchError": "core.errors",
+    "ConfigError": "core.errors",
+    "InputError": "core.errors",
+    "Job": "core.model",
+    "Listener": "core.events",
+    "LockedError": "core.errors",
+    "OutputError": "core.errors",
+    "RunControl": "runner.run",
     "Selection": "plan",
-    "Summary": "model",
-    "Wishes": "planning",
-    "run": "runner",
-    "run_sync": "runner",
+    "Summary": "core.model",
+    "Wishes": "runner.preparation",
+    "run": "runner.run",
+    "run_sync": "runner.run",
 }
 
 

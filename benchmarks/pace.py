@@ -14,10 +14,10 @@ from random import Random
 from statistics import median
 from typing import Any, Final
 
-from batch.dispatch.tally import OwnTally, Tally
-from batch.errors import RateLimited
-from batch.model import Job, Terms
-from batch.settings import Limits
+from batch.core.errors import RateLimited
+from batch.core.model import Job, Terms
+from batch.core.settings import Limits
+from batch.limits.quota_store import OwnTally, Tally
 from tests.support.fakes import FakeClock, job
 from tests.support.providers_with_quotas import (
     FixedWindowProvider,

@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from batch.providers.answers import interpret_answer
+from batch.providers.answers.answers import interpret_answer
+from batch.providers.answers.json_stream import StringSpooler
 from batch.providers.base import Received
-from batch.providers.json_stream import StringSpooler
+from batch.providers.http.unpacking import Unpacker
 from batch.providers.secrets import ApiKey, Redactor
-from batch.providers.unpacking import Unpacker
-from batch.store.ballast import Ballast
-from batch.store.inspect import inspect_picture
+from batch.store.disk_reserve import Ballast
+from batch.store.picture_check import inspect_picture
 from batch.store.spool import AttemptSpool
 from benchmarks.answers import KINDS, write_answer
 

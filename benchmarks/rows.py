@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, Final
 
 from PIL import Image as Pillow
 
+from batch.core.model import AttemptFacts, Image, Job, Terms
 from batch.manifest import load_manifest
-from batch.model import AttemptFacts, Image, Job, Terms
 from batch.store.ledger import encode_line
 from batch.store.records import done_record, try_record
 from benchmarks import measure

@@ -12,121 +12,109 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "batch"
 
-#: What a part of the package may import of the package, and why no more. A part is a folder or a file; of a folder
-#: that is not wholly open, one module may be named.
-GROUND = (
-    "errors",
-    "clock",
-    "model",
-    "settings",
-    "capabilities",
-    "oddities",
-    "events",
-    "prices",
-    "key_rows",
-    "own_load",
-    "homes",
-    "signatures",
-    "own_files",
-)
+#: What a room of the package may import, and why no more. Of a room that is not wholly open, modules are named.
 ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
-    **dict.fromkeys(GROUND, (GROUND, "the ground holds facts that all share; it must not know who uses them")),
-    "manifest": (GROUND, "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
-    "providers": (GROUND, "a provider speaks HTTP and judges answers; what is done about them is not its business"),
+    "core": ((), "core holds facts that all rooms share; it must not know who uses them"),
+    "manifest": (("core",), "the manifest's reading knows no HTTP and no ledger: it can be checked without either"),
+    "starter": (
+        ("core", "manifest"),
+        "a first manifest needs no run: it is written from what the manifest's reading knows",
+    ),
+    "providers": (("core",), "a provider speaks HTTP and judges answers; what is done about them is not its business"),
     "store": (
-        (*GROUND, "providers.base"),
+        ("core", "providers.base"),
         "the store keeps what a provider returned; it may know the contract, not one provider, nor who sends or shows",
     ),
-    "plan": ((*GROUND, "store.history"), "a plan is pure: jobs and their history in, decisions out"),
-    "dispatch": ((*GROUND, "plan"), "the scheduler is given `buy`; it can be tested without network and disk"),
-    "budget": (
-        (*GROUND, "store.spend", "store.records"),
-        "money is set aside before a request goes out, whoever sends it",
+    "money": (
+        ("core", "store.durable", "store.ledger_reader", "store.records"),
+        "money is reserved before a request goes out, whoever sends it; the ledger corrects its books",
     ),
-    "delivery": (
-        (*GROUND, "providers.base", "store.inspect", "store.durable"),
-        "pictures are fetched by any provider that keeps the contract; what is a picture is the store's to say",
+    "limits": (
+        ("core",),
+        "what a provider allows is the same for whatever is sent there; no job's route is known here",
     ),
-    "attempt": (
-        (*GROUND, "budget", "delivery", "providers.base", "store.store"),
-        "an attempt works with any provider that keeps the contract, and knows nothing of when it is made",
+    "plan": (("core", "store.history", "store.job_state"), "a plan is pure: jobs and their history in, decisions out"),
+    "dispatch": (
+        ("core", "limits", "plan"),
+        "the scheduler is given `buy`; it can be tested without network and disk",
     ),
-    "takeover": ((*GROUND, "plan", "store"), "giving a job a picture bought before needs no provider and no schedule"),
-    "reread": (
-        (*GROUND, "delivery", "providers.base", "store"),
-        "kept answers are read by a provider that is given, which needs no key; nothing is planned or sent for it",
-    ),
-    "leftovers": (
-        (*GROUND, "attempt", "providers.base", "store.store"),
-        "what an earlier run left open is settled from what arrived; nothing is planned or sent for it",
-    ),
-    "resolve": ((*GROUND, "store"), "a person's decision is a line of the ledger; nothing is planned or sent for it"),
     "report": (
         (
-            *GROUND,
+            "core",
             "plan",
             "store.history",
+            "store.job_state",
             "store.ledger_reader",
+            "store.live_status",
             "store.lost_files",
-            "store.now",
             "store.records",
             "store.rehearsal",
         ),
         "reports read what happened; they make nothing happen",
     ),
-    "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
-    "accounts": (
-        (*GROUND, "providers.profiles", "store.spend", "simulator"),
-        "what a manifest's endpoints cost and allow can be said without a key and a connection",
-    ),
-    "opening": (
-        (*GROUND, "accounts", "attempt", "dispatch.route", "dispatch.tally", "providers", "reread", "simulator"),
-        "keys are read, and connections made, in one place and only for a run",
-    ),
-    "planning": (
-        (*GROUND, "accounts", "budget", "manifest", "store", "plan"),
-        "a plan needs no connection, no key and no writing; whoever plans cannot send",
-    ),
     "runner": (
-        (
-            *GROUND,
-            "budget",
-            "manifest",
-            "providers",
-            "store",
-            "plan",
-            "planning",
-            "dispatch",
-            "attempt",
-            "accounts",
-            "opening",
-            "takeover",
-            "leftovers",
-            "report",
-            "simulator",
-        ),
+        ("core", "manifest", "providers", "store", "money", "limits", "plan", "dispatch", "report", "simulator"),
         "the runner joins the stages; nothing but the command line stands above it",
     ),
-    "when": ((), "what a moment is called needs to know nothing of what it is for"),
+    "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
     "cli": (
-        (
-            *GROUND,
-            "when",
-            "runner",
-            "planning",
-            "opening",
-            "resolve",
-            "plan",
-            "report",
-            "simulator",
-            "store.history",
-            "manifest.json_schema",
-            "manifest.starter",
-        ),
-        "the command line parses, calls the runner and prints; a first manifest needs no runner",
+        ("core", "starter", "runner", "plan", "report", "simulator", "store.history", "manifest.schema.json_schema"),
+        "the command line parses, calls the runner and prints",
     ),
-    "__init__": ((*GROUND, "runner", "planning", "plan"), "the front door names what callers use"),
+    "__init__": (("core", "runner", "plan"), "the front door names what callers use"),
     "__main__": (("cli",), "`python -m batch` is the command"),
+}
+
+#: Inside the runner: who may know which, since some of it must not send, and some must not read keys.
+INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
+    "runner.delivery": (
+        ("core", "providers.base", "store.picture_check", "store.durable"),
+        "pictures are fetched by any provider that keeps the contract; what is a picture is the store's to say",
+    ),
+    "runner.attempt": (
+        ("core", "money", "runner.delivery", "providers.base", "store.store"),
+        "an attempt works with any provider that keeps the contract, and knows nothing of when it is made",
+    ),
+    "runner.adoption": (
+        ("core", "plan", "store"),
+        "giving a job a picture bought before needs no provider and no schedule",
+    ),
+    "runner.reread": (
+        ("core", "runner.delivery", "providers.base", "store"),
+        "kept answers are read by a provider that is given, which needs no key; nothing is planned or sent for it",
+    ),
+    "runner.leftovers": (
+        ("core", "runner.attempt", "providers.base", "store.store"),
+        "what an earlier run left open is settled from what arrived; nothing is planned or sent for it",
+    ),
+    "runner.resolve": (
+        ("core", "store"),
+        "a person's decision is a line of the ledger; nothing is planned or sent for it",
+    ),
+    "runner.options": (("core", "plan"), "options are values"),
+    "runner.bottleneck": (("core",), "what limits this machine needs no knowledge of what it is used for"),
+    "runner.accounts": (
+        ("core", "money.spend_book", "simulator"),
+        "what a manifest's endpoints cost and allow can be said without a key and a connection",
+    ),
+    "runner.preparation": (
+        ("core", "runner.accounts", "runner.options", "money", "manifest", "store", "plan"),
+        "a plan needs no connection, no key and no writing; whatever plans cannot send",
+    ),
+    "runner.connections": (
+        (
+            "core",
+            "runner.accounts",
+            "runner.attempt",
+            "runner.reread",
+            "dispatch.route",
+            "limits.quota_store",
+            "providers",
+            "simulator",
+        ),
+        "keys are read, and connections made, in one place and only for a run",
+    ),
+    "cli.moments": ((), "what a moment is called needs to know nothing of what it is for"),
 }
 
 #: Libraries that one place knows, and why only there.
@@ -136,7 +124,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "tenacity": (("dispatch.retry",), "exactly one layer retries; a second would pay twice"),
     "yaml": (("manifest", "simulator.command"), "nothing behind the manifest knows how it was written"),
     "pydantic": (("manifest",), "inner code gets checked values, not shapes to check"),
-    "jinja2": (("manifest.templates", "manifest.sandbox"), "a prompt is rendered once, when its job is made"),
+    "jinja2": (("manifest.templating",), "a prompt is rendered once, when its job is made"),
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
     "filelock": (("store.lock",), "one place knows how the folder is locked"),
@@ -186,7 +174,7 @@ def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def module_of(module: str, name: str) -> str:
-    """`from batch.manifest import fields` imports the module batch.manifest.fields."""
+    """`from batch.manifest import fields` imports the module batch.manifest.schema.fields."""
     path = ROOT.parent / module.replace(".", "/")
     return f"{module}.{name}" if (path / f"{name}.py").exists() or (path / name).is_dir() else module
 
@@ -220,6 +208,17 @@ def test_arrows(part: str) -> None:
         assert part_of(target) == part or within(target, allowed), f"{each}; not wanted: {reason}"
 
 
+@pytest.mark.parametrize("module", sorted(INSIDE))
+def test_arrows_inside(module: str) -> None:
+    """Modules of one room that must not know all that the room may know."""
+    allowed, reason = INSIDE[module]
+    assert any(each.importer == module for each in ALL), f"there is no {module}"
+    for each in OURS:
+        if each.importer == module:
+            target = each.imported.removeprefix("batch.")
+            assert within(target, allowed), f"{each}; not wanted: {reason}"
+
+
 @pytest.mark.parametrize("library", sorted(LIBRARIES))
 def test_libraries(library: str) -> None:
     """Each foreign library is known in one place."""
@@ -233,7 +232,8 @@ def test_libraries(library: str) -> None:
 def test_nobody_else_starts_the_simulator() -> None:
     """Only who opens endpoints and the command line know the simulator, or it could not be the judge."""
     users = {each.importer for each in OURS if each.imported.startswith("batch.simulator")}
-    assert {user for user in users if part_of(user) != "simulator"} <= {"accounts", "opening", "cli"}
+    users = {user for user in users if part_of(user) not in ("simulator", "cli")}
+    assert users <= {"runner.accounts", "runner.connections"}
 
 
 def test_no_cycles() -> None:

@@ -28,7 +28,7 @@ def test_importing_is_cheap() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["plan", "--help"], ["status", "--help"]])
 def test_help_is_quick(words: list[str]) -> None:
     """Asking how to use it loads none of what is needed to do it."""
-    code = f"import batch.cli; sys.argv = ['imagebatch', *{words}]; batch.cli.main()"
+    code = f"import batch.cli.app; sys.argv = ['imagebatch', *{words}]; batch.cli.app.main()"
     assert loaded_by(code) == set()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from batch.cli import reread, resolve, run
-from batch.errors import ExitCode
+from batch.cli.app import reread, resolve, run
+from batch.core.errors import ExitCode
 from batch.manifest import load_manifest
 from batch.report.text import PLAN_WORDS
 

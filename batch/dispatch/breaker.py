@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from batch.clock import Clock
-from batch.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
+from batch.core.clock import Clock
+from batch.core.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20

@@ -6,7 +6,7 @@ from collections import deque
 from datetime import datetime
 from typing import Final
 
-from batch.clock import Clock
+from batch.core.clock import Clock
 
 #: What an answer of the cheap lane may take (Google aims at 1 to 15 minutes, ai.google.dev, "Flex inference").
 _SLOW_ANSWER_SECONDS: Final = 960.0

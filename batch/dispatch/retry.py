@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 import tenacity
 
-from batch.clock import Clock
-from batch.errors import (
+from batch.core.clock import Clock
+from batch.core.errors import (
     AttemptError,
     NotSent,
     OutcomeUnknown,
@@ -25,7 +25,7 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
-from batch.settings import RetryPolicy
+from batch.core.settings import RetryPolicy
 
 #: The classes that can be worth another attempt; the last two only with another model or at another endpoint.
 #: Everything else ends the job or the run.

@@ -11,20 +11,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from batch.clock import Clock
+from batch.core.clock import Clock
+from batch.core.errors import RateLimited, RunStopper
+from batch.core.events import Listener, Waiting
+from batch.core.model import Lane, Terms
+from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.breaker import Breaker
-from batch.dispatch.course import is_shed
-from batch.dispatch.gate import Pass
-from batch.dispatch.limits import Admission
-from batch.dispatch.line import Wait
-from batch.dispatch.patterns import Patterns
-from batch.dispatch.quotas import Need
-from batch.dispatch.tally import Tally
-from batch.dispatch.wasted import Wasted
-from batch.errors import RateLimited, RunStopper
-from batch.events import Listener, Waiting
-from batch.model import Lane, Terms
-from batch.settings import Limits, RetryPolicy
+from batch.dispatch.failure_patterns import Patterns
+from batch.dispatch.job_route import is_shed
+from batch.dispatch.waste_breaker import Wasted
+from batch.limits.admission import Admission
+from batch.limits.gate import Pass
+from batch.limits.quota_store import Tally
+from batch.limits.quotas import Need
+from batch.limits.wait import Wait
 
 #: Endings that concern one model only; all others concern the endpoint or the key.
 _OF_A_MODEL: Final = frozenset(("no_channel", "no_service", "model_missing", "daily_quota", "charged_for_nothing"))

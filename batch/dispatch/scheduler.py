@@ -19,16 +19,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from batch.clock import Clock
-from batch.dispatch.course import Course
-from batch.dispatch.deadline import Deadline
-from batch.dispatch.pool import Out, Pool
-from batch.dispatch.quotas import need_of
-from batch.dispatch.repeats import Repeats, ResendBudget
-from batch.dispatch.retry import with_retries
-from batch.dispatch.route import RouteSettings
-from batch.dispatch.wasted import Wasted
-from batch.errors import (
+from batch.core.clock import Clock
+from batch.core.errors import (
     AttemptError,
     NotSent,
     OutcomeUnknown,
@@ -39,10 +31,18 @@ from batch.errors import (
     Unavailable,
     Undelivered,
 )
-from batch.events import Listener
-from batch.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.events import Listener
+from batch.core.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.settings import Fallback, RetryPolicy
+from batch.dispatch.deadline import Deadline
+from batch.dispatch.job_route import Course
+from batch.dispatch.recovery import Repeats, ResendBudget
+from batch.dispatch.retry import with_retries
+from batch.dispatch.route import RouteSettings
+from batch.dispatch.router import Out, Pool
+from batch.dispatch.waste_breaker import Wasted
+from batch.limits.quotas import need_of
 from batch.plan import ToDo
-from batch.settings import Fallback, RetryPolicy
 
 log = logging.getLogger(__name__)
 

@@ -10,25 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from batch.errors import InputError, MissingInputError, Problem
-from batch.manifest.entries import EntryReader, Text
-from batch.manifest.expand import Expansion, Mark
-from batch.manifest.files import FileProblem, open_regular, reason
-from batch.manifest.hosts import ListedHosts
-from batch.manifest.ids import name_problem
-from batch.manifest.matrix import MatrixReader
-from batch.manifest.parameters import Offer
-from batch.manifest.picking import Choice, Sort
-from batch.manifest.pool import PoolReader
-from batch.manifest.price_table import load_price_table
-from batch.manifest.problems import Problems, show, show_path
-from batch.manifest.references import References, RemotePictures
-from batch.manifest.rows import Table, kind_of, rows_problem
-from batch.manifest.schema import ManifestShape, SortShape, read_shapes
-from batch.manifest.yaml_text import At, Document, parse
-from batch.model import Job, Lane
-from batch.prices import PriceList
-from batch.settings import (
+from batch.core.errors import InputError, MissingInputError, Problem
+from batch.core.model import Job, Lane
+from batch.core.prices import PriceList
+from batch.core.settings import (
     Budget,
     CanarySettings,
     Fallback,
@@ -40,6 +25,21 @@ from batch.settings import (
     Timeouts,
     UnknownPolicy,
 )
+from batch.manifest.expansion.entries import EntryReader, Text
+from batch.manifest.expansion.expand import Expansion, Mark
+from batch.manifest.expansion.matrix import MatrixReader
+from batch.manifest.expansion.parameters import Offer
+from batch.manifest.expansion.row_selection import Choice, Sort
+from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.ids import name_problem
+from batch.manifest.problems import Problems, show, show_path
+from batch.manifest.references.hosts import ListedHosts
+from batch.manifest.references.references import References, RemotePictures
+from batch.manifest.schema.endpoints import PoolReader
+from batch.manifest.schema.price_table import load_price_table
+from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
+from batch.manifest.schema.yaml_text import At, Document, parse
+from batch.manifest.tables.rows import Table, kind_of, rows_problem
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
 MAX_BYTES: Final = 64 * 1024 * 1024

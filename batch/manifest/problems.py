@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
-from batch.errors import InputError, Problem
+from batch.core.errors import InputError, Problem
 
 #: Where a stage hands its problems to, one by one.
 Report: TypeAlias = Callable[[Problem], None]

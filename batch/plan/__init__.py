@@ -6,12 +6,12 @@ looks ahead; `wish` reads `--retry`.
 """
 
 from batch.plan.adoption import Source, sources_of_copies
-from batch.plan.again import Again, AgainWish
-from batch.plan.choice import LEFT_OUT, MAY_SEND, OPEN, REMAKE, SET_ASIDE, Selection
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
-from batch.plan.wish import Wish, WishProblem
+from batch.plan.remakes import Again, AgainWish
+from batch.plan.retry_filter import Wish, WishProblem
+from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REMAKE, SET_ASIDE, Selection
 
 __all__ = [
     "DECISIONS",

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batch.key_rows import KeyNumbers
-from batch.plan.choice import SENDING
+from batch.core.key_index import KeyNumbers
 from batch.plan.decide import DECISIONS
+from batch.plan.selection import SENDING
 from batch.store.history import History
 
 RENAMED: Final = DECISIONS.index("adopt: renamed")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from batch.model import Job, Reference
-from batch.plan.again import Again
-from batch.settings import ChangedPolicy, UnknownPolicy
+from batch.core.model import Job, Reference
+from batch.core.settings import ChangedPolicy, UnknownPolicy
+from batch.plan.remakes import Again
 from batch.store.history import JobHistory, State
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from batch.core.settings import Settings
 from batch.plan.make import Plan
-from batch.settings import Settings
 
 #: A share of the jobs may be sent again in one run although their first request may have been paid.
 _RESEND_SHARE: Final = 0.01

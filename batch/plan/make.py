@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from struct import iter_unpack
 from typing import Final
 
-from batch.errors import InputError, Problem
-from batch.model import Job
+from batch.core.errors import InputError, Problem
+from batch.core.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
-from batch.plan.again import Again
-from batch.plan.choice import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
 from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
+from batch.plan.remakes import Again
+from batch.plan.selection import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
 from batch.store.history import History, JobHistory, State
 
 _EXAMPLES: Final = 5

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from batch.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unusable
-from batch.model import Job, Lane
+from batch.core.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.core.model import Job, Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from batch.clock import Clock
-from batch.errors import AttemptError, ExitCode, OutcomeUnknown, RunStopper, Unusable
-from batch.model import Job, Lane
+from batch.core.clock import Clock
+from batch.core.errors import AttemptError, ExitCode, OutcomeUnknown, RunStopper, Unusable
+from batch.core.model import Job, Lane
+from batch.core.profiles import Endpoint
+from batch.core.settings import Timeouts
+from batch.core.signatures import HEAD_BYTES, begins_as_picture
 from batch.providers.addresses import safest
-from batch.providers.answers import interpret_answer, lane_told, request_id_of
+from batch.providers.answers.answers import interpret_answer, lane_told, request_id_of
+from batch.providers.answers.classify import classify_error
+from batch.providers.answers.framing import is_whole, looks_cut, read_answer
+from batch.providers.answers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
+from batch.providers.answers.told import may_pass, plain_words, says_it_failed, told_status
 from batch.providers.base import Answer, Blob, BlobWriter, Cut, Received, Request, Spool
-from batch.providers.classify import classify_error
-from batch.providers.framing import is_whole, looks_cut, read_answer
-from batch.providers.http import DownloadClient, Head, PaidClient, PaidConsumer, unpack_file
-from batch.providers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
-from batch.providers.profiles import Endpoint
-from batch.providers.references import EncodedReference, ReferenceEncoder
+from batch.providers.http.client import DownloadClient, Head, PaidClient, PaidConsumer, unpack_file
+from batch.providers.references.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey, Redactor
-from batch.providers.told import may_pass, plain_words, says_it_failed, told_status
-from batch.settings import Timeouts
-from batch.signatures import HEAD_BYTES, begins_as_picture
 
 #: The unique name of an attempt, so that a gateway's log and ours can be laid side by side. Not an idempotency
 #: key: the API has none.

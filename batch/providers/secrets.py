@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from batch.errors import ConfigError
+from batch.core.errors import ConfigError
 
 MASK: Final = "***"
 _KEY_SHAPES = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from batch.report.words import count, path, printable
+from batch.report.formatting import count, path, printable
 
 
 class KeptAnswer(Protocol):

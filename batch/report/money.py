@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batch.model import Spend
-from batch.report.words import usd
+from batch.core.model import Spend
+from batch.report.formatting import usd
 from batch.store.history import History, Standing
 
 

@@ -9,11 +9,11 @@ from typing import IO, Any, Final
 
 from tqdm import tqdm
 
-from batch.clock import Clock
-from batch.errors import AttemptError, RateLimited, RunStopper
-from batch.events import Listener, RunStart, Waiting
-from batch.model import Done, Failed, Job, Outcome, Pending, Unknown
-from batch.report.words import at_list_price, count, duration, printable, usd, waiting_words
+from batch.core.clock import Clock
+from batch.core.errors import AttemptError, RateLimited, RunStopper
+from batch.core.events import Listener, RunStart, Waiting
+from batch.core.model import Done, Failed, Job, Outcome, Pending, Unknown
+from batch.report.formatting import at_list_price, count, duration, printable, usd, waiting_words
 
 _LINE_EVERY_SECONDS: Final = 30.0
 _FAILURES_SHOWN: Final = 20

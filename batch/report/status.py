@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch.errors import ExitCode, OutputError
-from batch.model import Spend
+from batch.core.errors import ExitCode, OutputError
+from batch.core.model import Spend
+from batch.report.formatting import path
 from batch.report.money import spend_of
 from batch.report.warned import count_warnings
-from batch.report.words import path
 from batch.store.history import History, Standing, replay
 from batch.store.ledger_reader import LedgerReader
+from batch.store.live_status import limits_now
 from batch.store.lost_files import NONE_LOST, lost_files
-from batch.store.now import limits_now
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import holds_bought

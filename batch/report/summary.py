@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batch.errors import BatchError, CanaryFailed, ExitCode, RunStopper
-from batch.model import Job, Summary
-from batch.oddities import is_not_as_asked
+from batch.core.errors import BatchError, CanaryFailed, ExitCode, RunStopper
+from batch.core.model import Job, Summary
+from batch.core.picture_warnings import is_not_as_asked
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.report.money import spend_of
 from batch.store.history import History, Standing, State

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from batch.model import Summary
+from batch.core.model import Summary
 from batch.plan import Forecast, Group, Plan
+from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
 from batch.report.money import spend_lines
 from batch.report.status import Status
 from batch.report.warned import warning_lines
-from batch.report.words import at_list_price, causes, count, duration, path, printable, usd
 from batch.store.lost_files import NONE_LOST, LostFiles
 
 #: How a plan names its groups, and which of their sums it shows: `buy` (list price), `saved`, `again` (what it would

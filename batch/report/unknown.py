@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batch.model import Decided, UnknownAttempt
-from batch.report.words import count, duration, path, printable, usd
+from batch.core.model import Decided, UnknownAttempt
+from batch.report.formatting import count, duration, path, printable, usd
 
 _DECIDED = {
     Decided.PAID: "counted as spent; held, and sent again only by --retry resolved_paid",

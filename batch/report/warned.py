@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from batch.oddities import asked_words, is_not_as_asked, odd_words
-from batch.report.words import count
+from batch.core.picture_warnings import asked_words, is_not_as_asked, odd_words
+from batch.report.formatting import count
 from batch.store.history import History, Standing
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from batch.own_files import sync_folder
+from batch.core.own_files import sync_folder
 from batch.store.durable import storage_errors
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, LedgerFile, decode_line, encode_line

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Final
 
-from batch.errors import StorageError
-from batch.own_files import sync_folder
+from batch.core.errors import StorageError
+from batch.core.own_files import sync_folder
 
 
 def _umask() -> int:

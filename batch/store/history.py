@@ -18,9 +18,9 @@ from pathlib import Path
 from struct import iter_unpack
 from typing import IO, Final, NamedTuple
 
-from batch.key_rows import KEY_BYTES, KeyRows
-from batch.model import Decided, job_key
-from batch.oddities import Oddity, kinds_of
+from batch.core.key_index import KEY_BYTES, KeyRows
+from batch.core.model import Decided, job_key
+from batch.core.picture_warnings import Oddity, kinds_of
 from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-from batch.signatures import signature
+from batch.core.signatures import signature
 
 RIFF_HEAD_BYTES: Final = 12
 #: As much of a file's beginning as is looked at.

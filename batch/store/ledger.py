@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.errors import LedgerError, StorageError
-from batch.own_files import open_to_read, open_to_write, sync_folder
+from batch.core.errors import LedgerError, StorageError
+from batch.core.own_files import open_to_read, open_to_write, sync_folder
 from batch.store.durable import create_anew, forget, replace_file, storage_errors, write_all
 
 #: The version of most lines, and the newest this program reads. A line that an older reader must not pass over

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batch.errors import LedgerError
+from batch.core.errors import LedgerError
 from batch.store.ledger import Tail, line_at, read_lines
 from batch.store.records import Asked, Record, read_record_line
 

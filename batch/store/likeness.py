@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from batch.model import Reference
+from batch.core.model import Reference
 from batch.store.decoding import Decoded, Undecodable, size_of
-from batch.store.inspect import PictureFacts
+from batch.store.picture_check import PictureFacts
 
 _KEPT: Final = 4096
 _LARGEST_BYTES: Final = 64 << 20

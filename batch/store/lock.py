@@ -8,8 +8,8 @@ import socket
 
 from filelock import FileLock, Timeout
 
-from batch.errors import LockedError, OutputError
-from batch.own_files import open_to_read
+from batch.core.errors import LockedError, OutputError
+from batch.core.own_files import open_to_read
 from batch.store.durable import PUBLIC_MODE, put_in_place, storage_errors
 
 

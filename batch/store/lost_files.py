@@ -8,7 +8,7 @@ from pathlib import Path
 from struct import iter_unpack
 from typing import Final
 
-from batch.key_rows import KEY_BYTES
+from batch.core.key_index import KEY_BYTES
 from batch.store.history import FileState, History, file_state
 from batch.store.ledger_reader import LedgerReader
 from batch.store.records import Pictured

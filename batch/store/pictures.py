@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from batch.capabilities import REFERENCE_MIME_TYPES, size_warnings
-from batch.errors import Unusable
-from batch.model import Image, Job
-from batch.oddities import Oddity, warning
+from batch.core.errors import Unusable
+from batch.core.image_models import REFERENCE_MIME_TYPES, size_warnings
+from batch.core.model import Image, Job
+from batch.core.picture_warnings import Oddity, warning
 from batch.providers.base import Picture
 from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
-from batch.store.inspect import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
 from batch.store.likeness import same_as_reference
+from batch.store.picture_check import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
 from batch.store.spool import AttemptSpool
 
 _MOST_NAMES: Final = 1000

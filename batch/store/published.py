@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from batch.oddities import warning_fields
-from batch.own_files import open_to_write
+from batch.core.own_files import open_to_write
+from batch.core.picture_warnings import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import FileState, History, JobHistory, Standing, file_state
 from batch.store.ledger import Published

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from batch.errors import AttemptError, RateLimited, RunStopper
-from batch.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
+from batch.core.errors import AttemptError, RateLimited, RunStopper
+from batch.core.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
 from batch.store.ledger import (
     ACCEPT_VERSION,
     REREAD_VERSION,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from batch.errors import LedgerError
-from batch.own_files import in_the_way, open_to_write, sync_folder
+from batch.core.errors import LedgerError
+from batch.core.own_files import in_the_way, open_to_write, sync_folder
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
 from batch.store.ledger import GivenBy, Line, Tail, decode_line, read_ledger, without_rest
 from batch.store.ledger_reader import record_of

@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from batch.errors import StorageError
-from batch.own_files import open_to_read, open_to_write
+from batch.core.errors import StorageError
+from batch.core.own_files import open_to_read, open_to_write
 from batch.providers.base import Blob, Cut, Received
-from batch.store.ballast import Ballast
+from batch.store.disk_reserve import Ballast
 from batch.store.durable import create_anew, forget, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"

@@ -20,21 +20,21 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.clock import Clock, timestamp
-from batch.errors import AttemptError, LockedError, OutputError, StorageError
-from batch.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
-from batch.oddities import Oddity, warning
-from batch.own_files import in_the_way, open_to_read, sync_folder
+from batch.core.clock import Clock, timestamp
+from batch.core.errors import AttemptError, LockedError, OutputError, StorageError
+from batch.core.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
+from batch.core.own_files import in_the_way, open_to_read, sync_folder
+from batch.core.picture_warnings import Oddity, warning
 from batch.providers.base import Answer, Blob, Picture, Received
-from batch.store.ballast import Ballast
+from batch.store.background_replay import LedgerReading
 from batch.store.commit import Committer
+from batch.store.disk_reserve import Ballast
 from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
 from batch.store.history import History, JobHistory, OpenAttempt, State, replay
-from batch.store.inspect import EXTENSIONS
 from batch.store.ledger import LedgerFile
 from batch.store.ledger_reader import LedgerReader, record_of
-from batch.store.ledger_reading import LedgerReading
 from batch.store.lock import OutputLock
+from batch.store.picture_check import EXTENSIONS
 from batch.store.pictures import store_pictures, take_over
 from batch.store.published import PublishedManifest
 from batch.store.records import (

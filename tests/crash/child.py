@@ -25,12 +25,12 @@ def say(text: str) -> None:
 
 def prepared(manifest: str, output: str, said: Callable[[str], None]) -> Callable[[], tuple[int, str]]:
     """What is to be done, with everything imported; it returns the exit code and why."""
-    from batch.errors import BatchError
-    from batch.events import Listener
-    from batch.model import Done, Outcome
-    from batch.opening import read_again
-    from batch.reread import Reread
-    from batch.runner import run
+    from batch.core.errors import BatchError
+    from batch.core.events import Listener
+    from batch.core.model import Done, Outcome
+    from batch.runner.connections import read_again
+    from batch.runner.reread import Reread
+    from batch.runner.run import run
 
     class Sayer(Listener):
         def job_ended(self, outcome: Outcome, in_flight: int) -> None:

@@ -12,10 +12,10 @@ import tempfile
 import traceback
 from typing import IO
 
-import batch.cli
-import batch.opening
-import batch.providers.http
-import batch.runner
+import batch.cli.app
+import batch.providers.http.client
+import batch.runner.connections
+import batch.runner.run
 from tests.crash import child
 from tests.crash.sweep import ENVIRONMENT, ROOT, RUN_SECONDS, Ran
 
@@ -45,7 +45,7 @@ def _become(module: str, words: tuple[str, ...], out: IO[bytes], errors: IO[byte
         os.environ.update(ENVIRONMENT)
         sys.argv = [module, *words]
         if module == "batch":
-            batch.cli.main()
+            batch.cli.app.main()
             code = 0
         else:
             code = child.main(*words)

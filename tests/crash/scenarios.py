@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from batch.providers.answers.json_stream import REFERENCE_PREFIX
 from batch.providers.base import Blob, Received
-from batch.providers.json_stream import REFERENCE_PREFIX
-from batch.store.ballast import Ballast
+from batch.store.disk_reserve import Ballast
 from batch.store.ledger import encode_line
 from batch.store.spool import AttemptSpool
 from tests.crash import oracle

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.runner import run
+from batch.runner.run import run
 from tests.crash.sweep import provider
 
 JOBS = [{"id": name, "prompt": name} for name in ("red", "blue")]

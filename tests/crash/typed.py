@@ -14,7 +14,7 @@ _write = os.write
 
 
 def main(folder: str, fault: str, *words: str) -> None:
-    from batch.cli import main as imagebatch
+    from batch.cli.app import main as imagebatch
 
     injector = Injector(folder, Fault.parse(fault) if fault else None)
     injector.install()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.tally import OwnTally
-from batch.errors import (
+from batch.core.errors import (
     AttemptError,
     ExitCode,
     NotSent,
@@ -18,8 +17,9 @@ from batch.errors import (
     RunStopper,
     Unavailable,
 )
-from batch.model import Job, Pending, Terms
-from batch.settings import Limits, RetryPolicy, UnknownPolicy
+from batch.core.model import Job, Pending, Terms
+from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
+from batch.limits.quota_store import OwnTally
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, one_route, scheduler, todo
 
 #: Virtual time starts here.

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from batch.dispatch.breaker import Breaker
-from batch.errors import (
+from batch.core.errors import (
     AttemptError,
     NotSent,
     OutcomeUnknown,
@@ -19,6 +18,7 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
+from batch.dispatch.breaker import Breaker
 from tests.support.fakes import FakeClock
 
 BROKEN = Unavailable("unavailable", "HTTP 503")

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
+from batch.core.errors import Refused, RunStopper
+from batch.core.model import Done, Failed, Outcome
 from batch.dispatch.scheduler import Canary
-from batch.errors import Refused, RunStopper
-from batch.model import Done, Failed, Outcome
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
 
 NOT_GOOD_ENOUGH = RunStopper("canary", "2 of 3 got no picture")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.retry import REPEATABLE, RetryBudget, decide_retry, soon_again, with_retries, worth_another
-from batch.errors import (
+from batch.core.errors import (
     AttemptError,
     BatchError,
     NotSent,
@@ -22,7 +21,8 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
-from batch.settings import RetryPolicy
+from batch.core.settings import RetryPolicy
+from batch.dispatch.retry import REPEATABLE, RetryBudget, decide_retry, soon_again, with_retries, worth_another
 from tests.support.fakes import FakeClock, job
 
 POLICY = RetryPolicy()

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from batch.dispatch.line import Wait
-from batch.dispatch.quotas import need_of
+from batch.core.errors import AttemptError, RunStopper, Unavailable, Unusable
+from batch.core.events import Listener
+from batch.core.model import Lane, Terms
+from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.route import Route, RouteSettings, Way
-from batch.errors import AttemptError, RunStopper, Unavailable, Unusable
-from batch.events import Listener
-from batch.model import Lane, Terms
-from batch.settings import Limits, RetryPolicy
+from batch.limits.quotas import need_of
+from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
 
 OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from batch.dispatch.course import Course
-from batch.dispatch.pool import Out, Pool
-from batch.dispatch.quotas import need_of
+from batch.core.errors import ExitCode, RunStopper
+from batch.core.model import Lane
+from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from batch.dispatch.job_route import Course
 from batch.dispatch.route import RouteSettings
-from batch.errors import ExitCode, RunStopper
-from batch.model import Lane
-from batch.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from batch.dispatch.router import Out, Pool
+from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, Recorder, job
 
 

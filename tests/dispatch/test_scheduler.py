@@ -13,10 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.dispatch.deadline import Deadline
-from batch.dispatch.quotas import need_of
-from batch.dispatch.route import RouteSettings
-from batch.errors import (
+from batch.core.errors import (
     AttemptError,
     InputError,
     NotSent,
@@ -30,10 +27,13 @@ from batch.errors import (
     Undelivered,
     Unusable,
 )
-from batch.events import Waiting
-from batch.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.events import Waiting
+from batch.core.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
+from batch.dispatch.deadline import Deadline
+from batch.dispatch.route import RouteSettings
+from batch.limits.quotas import need_of
 from batch.plan import ToDo
-from batch.settings import Limits, RetryPolicy, UnknownPolicy
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, done, job, kinds, one_route, scheduler, todo
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch import cli
+from batch.cli import app as cli
 from batch.simulator import Simulator, serve, settings_from
 
 KEY = "sk-canary-0123456789abcdef"

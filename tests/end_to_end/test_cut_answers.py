@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.model import Decided
-from batch.opening import read_again
+from batch.core.model import Decided
 from batch.report.money import spend_of
-from batch.reread import Reread
-from batch.resolve import resolve
+from batch.runner.connections import read_again
+from batch.runner.reread import Reread
+from batch.runner.resolve import resolve
 from batch.store.history import replay
 from tests.end_to_end.test_whole_answers import PARTS, PNG, reply, run
+from tests.runner.test_reread import HOLDING, hold
 from tests.support.fakes import QuickClock
-from tests.test_reread import HOLDING, hold
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch.planning import Wishes
+from batch.runner.preparation import Wishes
 from tests.support.bench import Bench, balance, faults
 from tests.support.fakes import ClockAt
 

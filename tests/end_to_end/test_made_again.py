@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 import batch
-from batch.clock import SystemClock
-from batch.errors import Declined, InputError, OptionError
-from batch.events import RunStart
-from batch.model import Outcome, Summary
+from batch.core.clock import SystemClock
+from batch.core.errors import Declined, InputError, OptionError
+from batch.core.events import RunStart
+from batch.core.model import Outcome, Summary
 from batch.plan import Selection
-from batch.planning import Wishes
 from batch.report.status import read_status
 from batch.report.why import why_as_json
-from batch.resolve import accept
-from batch.runner import RunControl, plan_only
+from batch.runner.preparation import Wishes
+from batch.runner.resolve import accept
+from batch.runner.run import RunControl, plan_only
 from batch.store.ledger import encode_line
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 import batch
-from batch.model import Summary
-from batch.planning import Wishes
+from batch.core.model import Summary
+from batch.core.settings import ChangedPolicy
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
-from batch.runner import plan_only
-from batch.settings import ChangedPolicy
+from batch.runner.preparation import Wishes
+from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, a_bench, balance, faults
 from tests.support.fakes import QuickClock
 

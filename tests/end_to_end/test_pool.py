@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import batch
-from batch.model import Summary
-from batch.planning import Wishes
+from batch.core.model import Summary
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
-from batch.runner import plan_only
+from batch.runner.preparation import Wishes
+from batch.runner.run import plan_only
 from batch.simulator import Simulator, serve, settings_from
 from tests.support.bench import Bench
 from tests.support.fakes import ClockAt, QuickClock

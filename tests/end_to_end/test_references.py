@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 
 import batch
-from batch.errors import InputError
-from batch.model import Summary
-from batch.planning import Planned, Wishes
-from batch.providers import fetched_references
-from batch.providers.http import PaidClient
-from batch.runner import plan_only
-from batch.settings import ChangedPolicy
+from batch.core.errors import InputError
+from batch.core.model import Summary
+from batch.core.settings import ChangedPolicy
+from batch.providers.http.client import PaidClient
+from batch.providers.references import fetched as fetched_references
+from batch.runner.preparation import Planned, Wishes
+from batch.runner.run import plan_only
 from tests.support.fakes import QuickClock, Recorder
 from tests.support.picture_host import PictureHost, http, picture_host, png
 
@@ -243,8 +243,8 @@ async def test_large_pictures_are_made_to_fit(shop: Shop) -> None:
 
 async def test_many_jobs_with_one_picture_read_it_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checked once, encoded once."""
-    from batch.manifest import references as checking
-    from batch.providers import references as sending
+    from batch.manifest.references import references as checking
+    from batch.providers.references import references as sending
 
     counted: list[str] = []
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import batch
-from batch.errors import StorageError
-from batch.model import Summary
-from batch.planning import Wishes
-from batch.runner import plan_only
+from batch.core.errors import StorageError
+from batch.core.model import Summary
+from batch.runner.preparation import Wishes
+from batch.runner.run import plan_only
 from batch.store.ledger import encode_line
 from batch.store.rehearsal import holds_bought
 from tests.support.bench import KEY, Bench, balance

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import batch
-from batch.errors import InputError, OutputError
-from batch.planning import Wishes
-from batch.runner import plan_only
-from batch.settings import ChangedPolicy
+from batch.core.errors import InputError, OutputError
+from batch.core.settings import ChangedPolicy
+from batch.runner.preparation import Wishes
+from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from batch.errors import InputError
+from batch.core.errors import InputError
+from batch.core.settings import ChangedPolicy
 from batch.plan import Selection
-from batch.planning import Wishes
-from batch.runner import RunControl
-from batch.settings import ChangedPolicy
+from batch.runner.preparation import Wishes
+from batch.runner.run import RunControl
 from tests.support.bench import Bench, balance, faults
 
 

@@ -14,10 +14,10 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from batch.model import Outcome, Summary
+from batch.core.model import Outcome, Summary
 from batch.plan import Selection
-from batch.planning import Wishes
-from batch.runner import RunControl
+from batch.runner.preparation import Wishes
+from batch.runner.run import RunControl
 from tests.support.bench import Bench
 from tests.support.fakes import Recorder
 

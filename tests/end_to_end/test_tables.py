@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import batch
-from batch.errors import InputError
-from batch.manifest.starter import write_starter
-from batch.model import Summary
-from batch.planning import Wishes
-from batch.runner import plan_only
-from batch.settings import ChangedPolicy
+from batch.core.errors import InputError
+from batch.core.model import Summary
+from batch.core.settings import ChangedPolicy
+from batch.runner.preparation import Wishes
+from batch.runner.run import plan_only
+from batch.starter.starter import write_starter
 
 MANIFEST = """name: shop
 defaults: {image_size: 512}

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 import batch
-from batch.errors import OutputError
+from batch.core.errors import OutputError
 from batch.plan import decide
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
 from batch.report.why import why_lines
-from batch.runner import RunControl, plan_only
+from batch.runner.run import RunControl, plan_only
 from tests.support.bench import Bench, faults
 from tests.support.fakes import QuickClock
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from batch.errors import InputError
+from batch.core.errors import InputError
+from batch.core.model import Job
 from batch.manifest import load_manifest
-from batch.model import Job
 
 
 class Folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.manifest.amounts import amount
+from batch.manifest.templating.amounts import amount
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel
 
+from batch.core.model import Lane
 from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
-from batch.manifest.yaml_text import parse
-from batch.model import Lane
+from batch.manifest.schema.yaml_text import parse
 from batch.simulator import settings_from
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def keys_of(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
 
 def test_every_key_has_an_example() -> None:
     """Whatever can be written in a manifest stands, as it is written, in an example that is tested above."""
-    from batch.manifest import schema
+    from batch.manifest.schema import schema
 
     shown = {path for example in EXAMPLES for path in keys_of(parse(example.encode(), "m.yaml", Problems("")).value)}
     wanted = {(*path, key) for path, shape in schema.SHAPES.items() for key in shape.model_fields}
@@ -100,7 +100,7 @@ def test_every_key_has_an_example() -> None:
 
 def test_reference_names_every_field() -> None:
     """A field nobody can look up does not exist."""
-    from batch.manifest import schema
+    from batch.manifest.schema import schema
 
     shapes: list[type[BaseModel]] = [
         schema.ManifestShape,
@@ -121,7 +121,7 @@ def test_the_price_table_on_the_page_can_be_copied(folder: Folder) -> None:
     money = page[page.index("## Money") :]
     table, budget = re.findall(r"(?ms)^```yaml\n(.*?)^```$", money)[:2]
     folder.write("own.yaml", table)
-    folder.write("shipped.json", (ROOT / "batch/data/prices.json").read_text(encoding="utf-8"))
+    folder.write("shipped.json", (ROOT / "batch/core/data/prices.json").read_text(encoding="utf-8"))
     for name, models in (("own.yaml", 1), ("shipped.json", 3)):
         path = folder.write("m.yaml", f"price_table: {name}\n{budget}jobs: [{{prompt: a cup}}]\n")
         settings = load_manifest(path).settings

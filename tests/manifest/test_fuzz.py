@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from batch import cli
-from batch.errors import InputError
+from batch.cli import app as cli
+from batch.core.errors import InputError
 from batch.manifest import load_manifest
-from batch.manifest.parquet_rows import is_available
+from batch.manifest.tables.parquet_rows import is_available
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

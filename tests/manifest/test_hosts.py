@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batch.core.model import FetchedPicture
 from batch.manifest import load_manifest
-from batch.manifest.hosts import ListedHosts
-from batch.model import FetchedPicture
+from batch.manifest.references.hosts import ListedHosts
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

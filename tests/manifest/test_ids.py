@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.errors import InputError
+from batch.core.errors import InputError
 from batch.manifest.ids import derived_id, id_key, id_problem, name_problem, slug
 
 if TYPE_CHECKING:

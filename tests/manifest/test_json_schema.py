@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from batch.capabilities import ASPECT_RATIOS
-from batch.errors import InputError
-from batch.manifest import fields, load_manifest
-from batch.manifest.json_schema import manifest_json_schema
+from batch.core.errors import InputError
+from batch.core.image_models import ASPECT_RATIOS
+from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
-from batch.manifest.yaml_text import parse
+from batch.manifest.schema import fields
+from batch.manifest.schema.json_schema import manifest_json_schema
+from batch.manifest.schema.yaml_text import parse
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = manifest_json_schema()
@@ -69,7 +70,7 @@ def test_the_command_prints_it() -> None:
 
 def test_an_unknown_check_or_key_does_no_harm() -> None:
     """A key too new for the tables here is offered without a description, and takes anything."""
-    from batch.manifest import json_schema
+    from batch.manifest.schema import json_schema
 
     shape: dict[str, Any] = {"title": "NewShape", "properties": {"novelty": {}}}
     json_schema.dress("New", shape)
@@ -82,7 +83,7 @@ def test_an_unknown_check_or_key_does_no_harm() -> None:
 )
 def test_every_key_is_described(shape: str, key: str, value: dict[str, Any]) -> None:
     """A key an editor offers comes with a sentence on what it does."""
-    where = "batch/manifest/json_schema.py"
+    where = "batch/manifest/schema/json_schema.py"
     assert value.get("description"), f'say what "{key}" does: add it to DESCRIPTIONS["{shape}"] in {where}'
     assert value["description"].endswith((".", "output/<name>")), f'"{key}" of {shape}: write whole sentences'
 
@@ -94,7 +95,7 @@ def test_every_key_says_what_it_may_hold(shape: str, key: str, value: dict[str, 
     """No key takes just anything: a check the schema does not know would let every mistake pass."""
     known = {"type", "enum", "anyOf", "$ref", "const", "allOf", "oneOf"}
     assert known & set(value), (
-        f'"{key}" of {shape} takes anything; add its check to _CHECKS in batch/manifest/json_schema.py'
+        f'"{key}" of {shape} takes anything; add its check to _CHECKS in batch/manifest/schema/json_schema.py'
     )
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batch.errors import ExitCode, InputError, MissingInputError
+from batch.core.errors import ExitCode, InputError, MissingInputError
+from batch.core.model import Place
+from batch.core.settings import Auth, Limits, ProviderSettings, RetryPolicy, Timeouts, UnknownPolicy
 from batch.manifest import Manifest, load_manifest
-from batch.model import Place
-from batch.settings import Auth, Limits, ProviderSettings, RetryPolicy, Timeouts, UnknownPolicy
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batch.errors import InputError, Problem
+from batch.core.errors import InputError, Problem
 from batch.manifest.problems import KEPT_PROBLEMS, Problems, did_you_mean, show
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batch.errors import InputError
-from batch.manifest import load_manifest, wildcards
-from batch.manifest.wildcards import MARK, Folders, marked, natural
+from batch.core.errors import InputError
+from batch.manifest import load_manifest
+from batch.manifest.references import wildcards
+from batch.manifest.references.wildcards import MARK, Folders, marked, natural
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

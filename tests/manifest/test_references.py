@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from batch.errors import InputError
-from batch.manifest import load_manifest, references
+from batch.core.errors import InputError
+from batch.manifest import load_manifest
+from batch.manifest.references import references
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

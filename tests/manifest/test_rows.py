@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batch.errors import InputError
+from batch.core.errors import InputError
+from batch.core.model import Place
 from batch.manifest import load_manifest
-from batch.model import Place
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

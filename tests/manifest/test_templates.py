@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.manifest.templates import Columns, Template, TemplateProblem, is_template
+from batch.manifest.templating.templates import Columns, Template, TemplateProblem, is_template
 
 COLUMNS = Columns(["Handle", "Title", "Body (HTML)", "Variant SKU", "A B", "A-B", "if", "row", "2nd", ""])
 ROW = ["kite", "Red Kite", "<p>light &amp; fast</p>", "K-1", "x", "y", "cond", "r", "second", "z"]

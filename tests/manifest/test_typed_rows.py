@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batch.errors import InputError
+from batch.core.errors import InputError
+from batch.core.model import Place
 from batch.manifest import load_manifest
-from batch.model import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +147,7 @@ def test_bad_lines_are_named(folder: Folder, case: str) -> None:
 
 def test_a_line_without_end_is_not_read_whole(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A packed file of one endless line does not fill the memory."""
-    monkeypatch.setattr("batch.manifest.jsonl_rows.MAX_LINE_CHARACTERS", 1000)
+    monkeypatch.setattr("batch.manifest.tables.jsonl_rows.MAX_LINE_CHARACTERS", 1000)
     folder.write("t.jsonl.gz", gzip.compress(b'{"Handle": "a", "Title": "' + b"x" * 5000))
 
     assert folder.problems(BY_TITLE.replace("t.jsonl", "t.jsonl.gz")) == [
@@ -157,7 +157,7 @@ def test_a_line_without_end_is_not_read_whole(folder: Folder, monkeypatch: pytes
 
 def test_a_csv_line_without_end_is_not_read_whole(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is one of a table with delimiters."""
-    monkeypatch.setattr("batch.manifest.csv_rows.MAX_LINE_CHARACTERS", 1000)
+    monkeypatch.setattr("batch.manifest.tables.csv_rows.MAX_LINE_CHARACTERS", 1000)
     folder.write("t.csv.gz", gzip.compress(b"Handle,Title\na,b\nc," + b"," * 5000))
 
     assert folder.problems(BY_TITLE.replace("t.jsonl", "t.csv.gz")) == [

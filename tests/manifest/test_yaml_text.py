@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from batch.errors import InputError
-from batch.manifest import yaml_text
+from batch.core.errors import InputError
 from batch.manifest.problems import Problems
+from batch.manifest.schema import yaml_text
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batch.errors import Refused
-from batch.model import AttemptFacts, Image, Job
+from batch.core.errors import Refused
+from batch.core.model import AttemptFacts, Image, Job
 from batch.store.history import History
 from batch.store.ledger import decode_line, encode_line
 from batch.store.records import Record, TryRecord, done_record, fail_record, line_fields, try_record

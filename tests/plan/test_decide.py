@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from batch.model import Reference
+from batch.core.model import Reference
+from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.plan import DECISIONS, Again, Policies, Skip, ToDo, Wish, changes, decide, name_of
-from batch.settings import ChangedPolicy, UnknownPolicy
 from batch.store.history import NOTHING, JobHistory, State
 from tests.support.fakes import job
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from batch.core.settings import Limits, ProviderSettings, RetryPolicy, Settings
 from batch.plan import Policies, forecast, make_plan
-from batch.settings import Limits, ProviderSettings, RetryPolicy, Settings
 from batch.store.history import History
 from tests.support.fakes import job
 

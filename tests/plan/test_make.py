@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from batch.errors import InputError, Problem
-from batch.model import Job
+from batch.core.errors import InputError, Problem
+from batch.core.model import Job
+from batch.core.settings import ChangedPolicy
 from batch.plan import DECISIONS, Policies, Selection, make_plan, name_examples
-from batch.settings import ChangedPolicy
 from batch.store.history import History
 from tests.support.fakes import job
 

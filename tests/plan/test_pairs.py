@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from batch.errors import InputError
-from batch.model import Job
+from batch.core.errors import InputError
+from batch.core.model import Job
 from batch.plan import Policies
 from batch.plan.make import Plan, make_plan
 from batch.store.history import History

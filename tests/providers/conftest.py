@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from batch.clock import SystemClock
-from batch.model import Job
+from batch.core.clock import SystemClock
+from batch.core.model import Job
+from batch.core.profiles import resolve_endpoint
+from batch.core.settings import Auth, ProviderSettings, Timeouts
 from batch.providers.base import Blob, Received
 from batch.providers.gemini import GeminiProvider
-from batch.providers.http import Head, PaidClient
-from batch.providers.profiles import resolve_endpoint
+from batch.providers.http.client import Head, PaidClient
 from batch.providers.secrets import ApiKey
-from batch.settings import Auth, ProviderSettings, Timeouts
 
 KEY = "sk-canary/+key=0123456789abcdef"
 QUICK = Timeouts(connect_seconds=5, write_seconds=5, read_seconds=5, total_seconds=10)

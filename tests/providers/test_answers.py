@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from batch.errors import AttemptError, Paid, Refused, RunStopper, Unusable
-from batch.providers.answers import interpret_answer
+from batch.core.errors import AttemptError, Paid, Refused, RunStopper, Unusable
+from batch.providers.answers.answers import interpret_answer
+from batch.providers.answers.picture_places import CAPTION_CHARACTERS
 from batch.providers.base import Blob, Picture
-from batch.providers.picture_places import CAPTION_CHARACTERS
 
 PNG = b"\x89PNG\r\n\x1a\n small"
 B64 = base64.b64encode(PNG).decode()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.errors import (
+from batch.core.errors import (
     AttemptError,
     ExitCode,
     OutcomeUnknown,
@@ -21,9 +21,9 @@ from batch.errors import (
     Unavailable,
     Unusable,
 )
-from batch.providers import classify
-from batch.providers.classify import classify_error, next_quota_day, parse_retry_after
-from batch.providers.told import parse_duration
+from batch.providers.answers import classify
+from batch.providers.answers.classify import classify_error, next_quota_day, parse_retry_after
+from batch.providers.answers.told import parse_duration
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
 DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"

@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batch.errors import AttemptError, Paid, Undelivered, Unusable
+from batch.core.errors import AttemptError, Paid, Undelivered, Unusable
 from batch.providers.addresses import host_may_be_public, is_public_address, safest, url_problem
-from batch.providers.http import DownloadClient, WebReader
+from batch.providers.http.client import DownloadClient, WebReader
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batch.errors import OutputError
-from batch.manifest.hosts import ListedHosts
-from batch.manifest.references import picture_kind
-from batch.providers import fetched_references
-from batch.providers import http as providers_http
-from batch.providers.fetched_references import FetchedReferences
-from batch.providers.reference_cache import KeptPicture, ReferenceCache, cache_folder
+from batch.core.errors import OutputError
+from batch.manifest.references.hosts import ListedHosts
+from batch.manifest.references.references import picture_kind
+from batch.providers.http import client as providers_http
+from batch.providers.references import fetched as fetched_references
+from batch.providers.references.cache import KeptPicture, ReferenceCache, cache_folder
+from batch.providers.references.fetched import FetchedReferences
 from tests.support.fakes import QuickClock
 from tests.support.picture_host import PictureHost, http, picture_host, png
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.providers.answers import interpret_answer
+from batch.providers.answers.answers import interpret_answer
+from batch.providers.answers.framing import is_whole, read_answer
+from batch.providers.answers.json_stream import StringSpooler
 from batch.providers.base import Received
-from batch.providers.framing import is_whole, read_answer
-from batch.providers.json_stream import StringSpooler
 
 DATA = b"\x89PNG picture " * 2000
 USAGE = {"promptTokenCount": 8, "candidatesTokenCount": 1120}

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.errors import NotSent, OutcomeUnknown, Refused, RunStopper, Unusable
-from batch.model import Lane
+from batch.core.errors import NotSent, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.core.model import Lane
+from batch.core.settings import Auth, Timeouts
 from batch.providers.gemini import build_request
-from batch.providers.references import EncodedReference
-from batch.settings import Auth, Timeouts
+from batch.providers.references.references import EncodedReference
 from tests.support.fakes import reference
 
 PICTURE = b"\x89PNG picture " * 4000

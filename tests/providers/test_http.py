@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batch.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, Paid, RunStopper
-from batch.providers import http
-from batch.providers.unpacking import Unpacker
-from batch.settings import Auth, Timeouts
+from batch.core.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, Paid, RunStopper
+from batch.core.settings import Auth, Timeouts
+from batch.providers.http import client as http
+from batch.providers.http.unpacking import Unpacker
 
 LARGE = [b"x" * (1 << 20)] * 32
 BODY = b'{"a":1}'

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from batch.providers.answers.json_stream import LONG_STRING_BYTES, StringSpooler
 from batch.providers.base import Blob
-from batch.providers.json_stream import LONG_STRING_BYTES, StringSpooler
 
 PICTURE = random.Random(1).randbytes(40_001)
 DATA = base64.b64encode(PICTURE).decode()

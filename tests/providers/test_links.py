@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.providers.links import links_in, web_address
+from batch.providers.answers.links import links_in, web_address
 
 CUP = "https://cdn.example/f/cup.png"
 

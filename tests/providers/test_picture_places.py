@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from batch.errors import AttemptError
-from batch.model import Lane
-from batch.providers.answers import interpret_answer
+from batch.core.errors import AttemptError
+from batch.core.model import Lane
+from batch.core.signatures import begins_as_picture
+from batch.providers.answers.answers import interpret_answer
+from batch.providers.answers.links import MOST_LINKS, Link, links_in, web_address
 from batch.providers.base import Answer, Blob, Received
-from batch.providers.links import MOST_LINKS, Link, links_in, web_address
-from batch.signatures import begins_as_picture
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
 B64 = base64.b64encode(PNG).decode()

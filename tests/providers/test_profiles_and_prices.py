@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from batch import prices
-from batch.errors import ConfigError
-from batch.model import Lane
-from batch.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
-from batch.providers.profiles import resolve_endpoint
-from batch.settings import Auth, ProviderSettings
+from batch.core import prices
+from batch.core.errors import ConfigError
+from batch.core.model import Lane
+from batch.core.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
+from batch.core.profiles import resolve_endpoint
+from batch.core.settings import Auth, ProviderSettings
 
 
 def test_profiles_fill_in_what_the_manifest_leaves_open() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.providers.reference_cache import KeptPicture, ReferenceCache
+from batch.providers.references.cache import KeptPicture, ReferenceCache
 
 ADDRESS = "https://example.com/cup.png"
 

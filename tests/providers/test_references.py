@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms
 
-from batch.errors import Paid, Refused
-from batch.model import Reference
-from batch.providers import references
+from batch.core.errors import Paid, Refused
+from batch.core.model import Reference
+from batch.core.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits, resolve_endpoint
+from batch.core.settings import ProviderSettings
 from batch.providers.gemini import GeminiProvider
-from batch.providers.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits, resolve_endpoint
-from batch.providers.references import EncodedReference, ReferenceEncoder
-from batch.providers.shrinking import CannotFit, fitted
-from batch.settings import ProviderSettings
+from batch.providers.references import references
+from batch.providers.references.references import EncodedReference, ReferenceEncoder
+from batch.providers.references.shrinking import CannotFit, fitted
 from tests.support.fakes import reference
 
 #: Small enough for tests to go through everything.

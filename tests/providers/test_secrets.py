@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batch
-from batch.errors import ConfigError
-from batch.providers.json_stream import StringSpooler
+from batch.core.errors import ConfigError
+from batch.providers.answers.json_stream import StringSpooler
 from batch.providers.secrets import MASK, ApiKey, Redactor, read_key
 from batch.simulator import serve, settings_from
 

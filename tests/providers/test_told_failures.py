@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from batch.errors import AttemptError, Paid, RunStopper, Unusable
+from batch.core.errors import AttemptError, Paid, RunStopper, Unusable
+from batch.providers.answers.classify import classify_error
 from batch.providers.base import Received
-from batch.providers.classify import classify_error
 
 WORDS = "Model is in maintenance until 09:00"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from batch.errors import NotSent, OutcomeUnknown, RateLimited, Refused
-from batch.events import Listener, Listeners, RunStart, Waiting
-from batch.model import Failed, Outcome, Pending, Unknown
+from batch.core.errors import NotSent, OutcomeUnknown, RateLimited, Refused
+from batch.core.events import Listener, Listeners, RunStart, Waiting
+from batch.core.model import Failed, Outcome, Pending, Unknown
 from batch.report.progress import Bar, Lines
 from tests.support.fakes import FakeClock, done, job
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import batch
-from batch.errors import AttemptError, LedgerError, OutcomeUnknown, OutputError, Refused
-from batch.model import AttemptFacts
+from batch.core.errors import AttemptError, LedgerError, OutcomeUnknown, OutputError, Refused
+from batch.core.model import AttemptFacts
 from batch.report.status import Status, read_status
 from batch.report.text import status_lines
 from batch.store.records import RunRecord

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batch.errors import ExitCode, InputError, Problem, RunStopper, StorageError
-from batch.model import Summary
+from batch.core.errors import ExitCode, InputError, Problem, RunStopper, StorageError
+from batch.core.model import Summary
 from batch.plan import DECISIONS, Policies, make_plan
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
 from batch.report.text import last_line, summary_lines

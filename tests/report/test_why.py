@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batch import run_sync
 from batch.report.why import why_lines
-from batch.runner import plan_only
+from batch.runner.run import plan_only
 
 MANIFEST = """\
 provider:

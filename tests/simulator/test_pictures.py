@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.capabilities import ASPECT_RATIOS, expected_pixels
+from batch.core.image_models import ASPECT_RATIOS, expected_pixels
 from batch.simulator import fonts, pictures, tables
 from batch.simulator.wire import Ask
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from batch.clock import SystemClock
-from batch.model import AttemptFacts, Job
+from batch.core.clock import SystemClock
+from batch.core.model import AttemptFacts, Job
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.ledger import encode_line
 from batch.store.records import (

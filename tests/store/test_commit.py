@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batch.errors import StorageError
+from batch.core.errors import StorageError
 from batch.store.commit import Committer
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, LedgerFile, encode_line

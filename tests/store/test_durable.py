@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from batch.errors import StorageError
-from batch.own_files import open_to_read, open_to_write, sync_folder
+from batch.core.errors import StorageError
+from batch.core.own_files import open_to_read, open_to_write, sync_folder
 from batch.store.durable import (
     claim_name,
     create_anew,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batch.errors import NotSent, OutcomeUnknown, Refused, Unusable
-from batch.model import Image, job_key
+from batch.core.errors import NotSent, OutcomeUnknown, Refused, Unusable
+from batch.core.model import Image, job_key
 from batch.store.history import NOTHING, History, Standing, State, replay
 from batch.store.ledger import Published, decode_line
 from batch.store.records import EndRecord, Record, RunRecord

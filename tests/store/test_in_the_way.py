@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import OutputError, StorageError
+from batch.core.errors import OutputError, StorageError
 from batch.store.durable import set_aside
 from batch.store.rehearsal import move_away
 from batch.store.store import look_into, output_folder

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from batch.errors import LedgerError, StorageError
+from batch.core.errors import LedgerError, StorageError
 from batch.store.history import State, replay
 from batch.store.ledger import (
     GROUP_BYTES,

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from batch.clock import SystemClock
-from batch.model import Decided
-from batch.opening import read_again
-from batch.resolve import resolve
-from batch.runner import run
+from batch.core.clock import SystemClock
+from batch.core.model import Decided
+from batch.runner.connections import read_again
+from batch.runner.resolve import resolve
+from batch.runner.run import run
 from batch.store.ledger import REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION, VERSION, is_whole
-from tests.test_reread import HOLDING, hold
+from tests.runner.test_reread import HOLDING, hold
 
 DOC = (Path(__file__).parents[2] / "docs/ledger.md").read_text("utf-8")
 KINDS = ["run", "try", "done", "fail", "unk", "adopt", "copy", "resolve", "reread", "end"]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.clock import SystemClock
-from batch.errors import LockedError, OutputError
+from batch.core.clock import SystemClock
+from batch.core.errors import LockedError, OutputError
 from batch.store.lock import OutputLock
 from batch.store.store import output_folder
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from batch.errors import StorageError, Unusable
-from batch.oddities import Oddity, read_warning
+from batch.core.errors import StorageError, Unusable
+from batch.core.picture_warnings import Oddity, read_warning
 from batch.providers.base import Answer, Blob, Picture
-from batch.store.ballast import Ballast
+from batch.store.disk_reserve import Ballast
 from batch.store.pictures import store_pictures
 from batch.store.spool import AttemptSpool
 

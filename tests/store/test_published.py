@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batch.errors import OutcomeUnknown, Refused
-from batch.model import Image
+from batch.core.errors import OutcomeUnknown, Refused
+from batch.core.model import Image
 from batch.store.history import History, replay
 from batch.store.published import PublishedManifest, published_line
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import LedgerError
+from batch.core.errors import LedgerError
 from batch.store.ledger import encode_line
 from batch.store.ledger_reader import LedgerReader, read_records
 from batch.store.records import DoneRecord, RunRecord, TryRecord, line_fields, read_record_line

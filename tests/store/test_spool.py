@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from batch.errors import StorageError
+from batch.core.errors import StorageError
 from batch.providers.base import Blob, Cut, Received
-from batch.store.ballast import Ballast
+from batch.store.disk_reserve import Ballast
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
 

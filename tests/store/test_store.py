@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from batch.errors import OutcomeUnknown, OutputError, Refused, StorageError, Unusable
+from batch.core.errors import OutcomeUnknown, OutputError, Refused, StorageError, Unusable
 from batch.store.history import State
 from batch.store.store import output_folder
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from batch.clock import SystemClock
-from batch.errors import OutcomeUnknown, OutputError, StorageError, Unusable
-from batch.model import Decided, Lane, Terms
+from batch.core.clock import SystemClock
+from batch.core.errors import OutcomeUnknown, OutputError, StorageError, Unusable
+from batch.core.model import Decided, Lane, Terms
 from batch.providers.base import Answer, Picture, Received
 from batch.store.history import State
-from batch.store.inspect import BadPicture
 from batch.store.ledger_reader import read_records
+from batch.store.picture_check import BadPicture
 from batch.store.records import EndRecord, RunRecord, TryRecord
 from batch.store.store import FolderToReuse, Store, look_into, machine, output_folder
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from batch.errors import OutcomeUnknown, Unusable
-from batch.own_files import make_folders
+from batch.core.errors import OutcomeUnknown, Unusable
+from batch.core.own_files import make_folders
 from batch.providers.base import Answer, Picture
 from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.ledger import LedgerFile, Tail, encode_line

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import batch
-from batch.model import Summary
-from batch.planning import Wishes
+from batch.core.model import Summary
+from batch.runner.preparation import Wishes
 from batch.simulator import Simulator, serve, settings_from
 from tests.support.fakes import QuickClock
 
@@ -48,8 +48,8 @@ class Bench:
         return file
 
     async def run(self, jobs: list[dict[str, Any]] | int, *, wishes: Wishes | None = None, **top: Any) -> Summary:
-        options: dict[str, Any] = {"environment": KEY, "clock": QuickClock(), **self.options}
-        return await batch.run(self.manifest(jobs, **top), output=self.output, wishes=wishes, **options)
+        given: dict[str, Any] = {"environment": KEY, "clock": QuickClock(), **self.options}
+        return await batch.run(self.manifest(jobs, **top), output=self.output, wishes=wishes, **given)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.output / "manifest.jsonl").read_bytes().splitlines()]

@@ -13,15 +13,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from batch.dispatch.repeats import ResendBudget
+from batch.core.errors import AttemptError
+from batch.core.events import Listener
+from batch.core.model import AttemptFacts, Done, Job, Outcome, Reference, Terms
+from batch.core.settings import Limits, RetryPolicy
+from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.route import RouteSettings
 from batch.dispatch.scheduler import Scheduler
-from batch.dispatch.tally import Tally
-from batch.errors import AttemptError
-from batch.events import Listener
-from batch.model import AttemptFacts, Done, Job, Outcome, Reference, Terms
+from batch.limits.quota_store import Tally
 from batch.plan import ToDo
-from batch.settings import Limits, RetryPolicy
 
 
 class FakeClock:

@@ -12,12 +12,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batch.dispatch.limits import Admission
-from batch.dispatch.line import Line
-from batch.dispatch.quotas import Need
-from batch.dispatch.tally import SharedTally
-from batch.events import Listener
-from batch.settings import Limits
+from batch.core.events import Listener
+from batch.core.settings import Limits
+from batch.dispatch.turnstile import Line
+from batch.limits.admission import Admission
+from batch.limits.quota_store import SharedTally
+from batch.limits.quotas import Need
 
 SPEED = 30.0
 

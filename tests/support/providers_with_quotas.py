@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NoReturn
 
-from batch.dispatch.quotas import need_of
-from batch.dispatch.repeats import ResendBudget
+from batch.core.errors import RateLimited
+from batch.core.events import Listener
+from batch.core.model import AttemptFacts, Done, Job, Outcome, Terms
+from batch.core.settings import Limits, RetryPolicy
+from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.scheduler import Scheduler
-from batch.dispatch.tally import Tally
-from batch.errors import RateLimited
-from batch.events import Listener
-from batch.model import AttemptFacts, Done, Job, Outcome, Terms
+from batch.limits.quota_store import Tally
+from batch.limits.quotas import need_of
 from batch.plan import ToDo
-from batch.settings import Limits, RetryPolicy
 from tests.support.fakes import FakeClock, carry_out, job, one_route
 
 REFUSED_AFTER_SECONDS = 0.15

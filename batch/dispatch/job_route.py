@@ -1,0 +1,86 @@
+"""One job's way through lanes and models in one run: what it asks for next, and what a failure changes about that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from batch.core.errors import AttemptError, RateLimited, Refused, Unavailable
+from batch.core.model import Job, Lane
+from batch.core.settings import Fallback, FallbackOn
+
+if TYPE_CHECKING:
+    from batch.dispatch.router import Out
+
+#: What Google and relays call a block for reasons of policy; whatever begins with `blocked_` is one as well.
+_POLICY_CODES: Final = frozenset(
+    (
+        "image_safety",
+        "image_prohibited_content",
+        "prohibited_content",
+        "safety",
+        "blocklist",
+        "spii",
+        "model_armor",
+        "prompt_blocked",
+        "sensitive_words_detected",
+    )
+)
+
+
+_BUSY: Final = 503
+
+
+def is_shed(error: BaseException | None, lane: Lane) -> bool:
+    """Whether the cheap lane had no room, which says nothing of quotas and of the other lane.
+
+    Google sheds with 503, or with a 429 that names no quota (ai.google.dev/gemini-api/docs/flex-inference).
+    """
+    if lane is Lane.STANDARD or not isinstance(error, (Unavailable, RateLimited)):
+        return False
+    return isinstance(error, Unavailable) or error.wait_seconds is None or error.http_status == _BUSY
+
+
+def is_block(error: AttemptError) -> bool:
+    """Whether a prompt was blocked by policy, as far as the answer says."""
+    return error.code in _POLICY_CODES or error.code.startswith("blocked_")
+
+
+class Course:
+    """Where `job` is on its way. `lane` is what the manifest wishes for."""
+
+    def __init__(self, job: Job, lane: Lane, fallback: Fallback) -> None:
+        self._models = (job.model, *(model for model in fallback.models if model != job.model))
+        self._on = fallback.on
+        self._at = 0
+        self.lane = lane
+        #: The attempt under way, or the last one.
+        self.out: Out | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model to ask, and those that may take its place where it cannot serve anybody."""
+        return self._models[self._at :] if FallbackOn.OVERLOAD in self._on else self._models[self._at : self._at + 1]
+
+    def went(self, out: Out) -> None:
+        """An attempt goes out. A model that has been passed over is not come back to."""
+        self.out = out
+        self._at = self._models.index(out.terms.model)
+
+    def shed(self, error: AttemptError) -> bool:
+        """Whether the cheap lane had no room: then the job takes the ordinary one from now on."""
+        if self.out is None or not is_shed(error, self.out.terms.lane):
+            return False
+        self.lane = Lane.STANDARD
+        return True
+
+    def fall_back(self, error: AttemptError) -> bool:
+        """After a model was given up: whether there is another one to ask for this reason."""
+        if self._reason(error) not in self._on or self._at + 1 >= len(self._models):
+            return False
+        self._at += 1
+        return True
+
+    def _reason(self, error: AttemptError) -> FallbackOn | None:
+        if isinstance(error, Unavailable):
+            return FallbackOn.OVERLOAD
+        return FallbackOn.SAFETY if isinstance(error, Refused) and is_block(error) else None

@@ -1,0 +1,114 @@
+"""What becomes of a job after a failed attempt: tried again here, elsewhere, in the other lane, with another model, or
+not. What the failure says of everybody (a gate, an endpoint's end) is passed on to its route.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from batch.core.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
+from batch.core.model import Job
+from batch.core.settings import RetryPolicy, UnknownPolicy
+from batch.dispatch.job_route import Course
+from batch.dispatch.retry import RetryBudget, decide_retry, soon_again
+from batch.dispatch.router import Out, Pool
+
+
+class ResendBudget:
+    """How many jobs of a run may be sent again although their first request may have been paid."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+
+    def take(self) -> bool:
+        """Take a place if there is one."""
+        if self._places <= 0:
+            return False
+        self._places -= 1
+        return True
+
+
+class Repeats:
+    """Decides for all jobs of a run. `past(job)`: as for the scheduler."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        resends: ResendBudget,
+        past: Callable[[Job], tuple[int, int]],
+        random: Random,
+        pool: Pool,
+    ) -> None:
+        self._policy = policy
+        self._resends = resends
+        self._past = past
+        self._random = random
+        self._pool = pool
+        self.budget = RetryBudget(policy.cap_seconds)
+
+    def wait_seconds(
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course
+    ) -> float | None:
+        """Seconds until the job asks for its next turn, or None if it does not. `seen` counts its failures by class."""
+        out = course.out
+        if out is None:
+            return None  # nothing went out: no endpoint or no money is left
+        if isinstance(error, RunStopper):
+            return 0.0 if self._end(out, error) else None
+        self._count(error, seen, out)
+        cause = out.route.patterns.attempt_failed(error)
+        if cause is not None and not self._end(out, cause):
+            return None
+        if course.shed(error):
+            return 0.0
+        wait_seconds = self._repeat(job, error, seen, out)
+        if isinstance(error, RateLimited) or error.code == "no_channel":
+            wait_seconds = self._all_wait(error, wait_seconds, seen, out)
+        if wait_seconds is None and course.fall_back(error):
+            seen.clear()
+            return 0.0
+        return wait_seconds
+
+    def _all_wait(
+        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], out: Out
+    ) -> float | None:
+        """What was said may concern everybody on that route; another one may be free."""
+        if wait_seconds is not None:
+            if not isinstance(error, RateLimited):
+                out.route.close_for(wait_seconds, error.message, told=True)
+            elif not out.route.refused(error, wait_seconds) and error.wait_seconds is None:
+                wait_seconds = min(wait_seconds, soon_again(seen[RateLimited], self._random))
+            return 0.0 if self._pool.others_than(out.route, out.terms.model) else wait_seconds
+        if not isinstance(error, RateLimited):
+            return None
+        words = f"the provider keeps asking for fewer requests: {error.message}"
+        keeps_on = RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY)
+        return 0.0 if self._end(out, keeps_on) else None
+
+    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> float | None:
+        """By the policy, within the budgets."""
+        rejected, resends = self._past(job)
+
+        def may_resend() -> bool:
+            allowed = self._policy.unknown is UnknownPolicy.RESEND and resends == 0
+            return allowed and self.budget.pays(job.id, error) and self._resends.take()
+
+        wait_seconds = decide_retry(
+            error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
+        )
+        if wait_seconds is None or out.way.breaker.is_open or isinstance(error, OutcomeUnknown):
+            return wait_seconds
+        return self.budget.wait_seconds(job.id, error, wait_seconds)
+
+    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> None:
+        """While nobody is served, that says nothing about this job: it keeps its attempts."""
+        if not (out.way.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
+            seen[type(error)] += 1
+        if isinstance(error, RateLimited) and error.wait_seconds is None:
+            # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
+            seen[RateLimited] = max(seen[RateLimited], out.way.breaker.limits_in_a_row)
+
+    def _end(self, out: Out, error: RunStopper) -> bool:
+        return self._pool.end(out.route, error, out.terms.model)

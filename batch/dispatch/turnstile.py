@@ -1,0 +1,107 @@
+"""Whose turn it is. First come first served, by the job and not by the attempt: one that comes back after a refusal
+keeps its place. Only whoever is first looks whether there is room, so nobody is overtaken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Final, TypeVar
+
+from batch.core.clock import Clock
+from batch.core.events import Listener, Waiting
+from batch.limits.wait import Wait
+
+#: What another run gives back, or counts right, is seen so soon.
+SEEN_AFTER_SECONDS: Final = 1.0
+T = TypeVar("T")
+
+
+class Line:
+    """Those who wait for a turn. `listener` hears what the first one waits for.
+
+    Where that is a slot, `slowed_by()` says if it is our own machine that gives none back: `cpu` or `disk`. Whoever
+    waits for a time looks again after `longest_sleep_seconds`, for other runs may have made room.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        listener: Listener,
+        slowed_by: Callable[[], str] = lambda: "",
+        longest_sleep_seconds: float = SEEN_AFTER_SECONDS,
+    ) -> None:
+        self._longest_sleep_seconds = longest_sleep_seconds
+        self._clock = clock
+        self._slowed_by = slowed_by
+        self._listener = listener
+        self._line: list[tuple[int, int]] = []
+        self._turns: dict[tuple[int, int], asyncio.Event] = {}
+        self._numbers = count()
+        self._waiting = Waiting()
+
+    async def wait_for(self, place: int, look: Callable[[], T | Wait]) -> T:
+        """Wait for the turn of `place`, and until `look` finds something other than a `Wait`.
+
+        A waiter that is cancelled takes nothing away. Nothing is awaited between finding and returning.
+        """
+        me = (place, next(self._numbers))
+        heapq.heappush(self._line, me)
+        turn = self._turns[me] = asyncio.Event()
+        try:
+            while True:
+                if self._first() != me:
+                    turn.clear()
+                    await turn.wait()
+                elif isinstance(found := look(), Wait):
+                    self._say(found.waiting)
+                    await self._pause(turn, found)
+                else:
+                    if len(self._turns) == 1:
+                        self._say(Waiting())
+                    return found
+        finally:
+            del self._turns[me]
+            self.changed()
+
+    def changed(self) -> None:
+        """There may be room now."""
+        first = self._first()
+        if first is not None:
+            self._turns[first].set()
+
+    def _first(self) -> tuple[int, int] | None:
+        """Who is at the head of the line; those who left it are passed over."""
+        while self._line and self._line[0] not in self._turns:
+            heapq.heappop(self._line)
+        return self._line[0] if self._line else None
+
+    def _say(self, waiting: Waiting | None) -> None:
+        """Tell what is waited for when it is something else, or another number; not at every step."""
+        if waiting is not None and waiting.by in ("concurrency", "found_slots") and (own := self._slowed_by()):
+            waiting = Waiting(by=own)
+        if waiting is not None and waiting != self._waiting:
+            self._waiting = waiting
+            self._listener.waiting(waiting)
+
+    async def _pause(self, turn: asyncio.Event, wait: Wait) -> None:
+        turn.clear()
+        seconds = min(wait.seconds, self._longest_sleep_seconds)
+        if wait.seconds == float("inf"):
+            await turn.wait()
+            return
+        if wait.is_fixed:
+            await self._clock.sleep(seconds)
+            return
+        waits = [
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(turn.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)

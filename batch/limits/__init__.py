@@ -1,0 +1,1 @@
+"""What a provider allows: told, counted and found by trying."""

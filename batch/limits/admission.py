@@ -1,0 +1,255 @@
+"""What holds requests to one endpoint back, in one step: the slots, the gate that closes when the provider says so,
+every quota of the manifest, and what was found by trying. A request takes of all of them at once, or of none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from batch.core.clock import Clock, DayStart
+from batch.core.errors import ExitCode, RateLimited, Refused, RunStopper, Unavailable, Unusable
+from batch.core.events import Listener, Waiting
+from batch.core.settings import Limits
+from batch.limits.adaptive import Found, Pace, Slots
+from batch.limits.gate import Gate, Pass
+from batch.limits.quota_store import Kept, OwnTally, Tally
+from batch.limits.quotas import Need, Room, counted_tokens
+from batch.limits.wait import Wait
+
+#: Another run looks into the shared counts; that takes less than this. If it stands still, pauses double.
+_BUSY_SECONDS: Final = 0.001
+_LONGEST_BUSY_SECONDS: Final = 0.5
+#: So long a key that brought a picture is taken for good: a weekly run begins as one that is repeated.
+_KNOWN_SECONDS: Final = 8 * 24 * 3600.0
+
+
+log = logging.getLogger(__name__)
+
+
+class Admission:
+    """Lets requests out to one endpoint, each when everything has room for it.
+
+    `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None) -> None:
+        self._limits = limits
+        self._day = DayStart.read(limits.day_resets_at)
+        self._clock = clock
+        self._listener = listener
+        self._tally = tally or OwnTally()
+        self._slots = Slots(limits.concurrency, limits.spacing, adaptive=limits.adaptive)
+        self._paces: dict[str, Pace] = {}
+        self._in_flight = 0
+        self._busy_seconds = _BUSY_SECONDS
+        #: Changes to what is kept that have to wait until no other run looks into it.
+        self._owed: list[Callable[[Kept], None]] = []
+        self._key_is_good: bool | None = None
+        self._newest = 0
+        self._gate = Gate(adaptive=limits.adaptive)
+        #: The models of the refusals that closed the gate.
+        self._refused_models: set[str] = set()
+
+    @property
+    def has_slot(self) -> bool:
+        return self._in_flight < self._slots.now
+
+    def no_slot(self) -> Wait:
+        """For somebody's answer."""
+        now, most = self._slots.now, self._limits.concurrency
+        full = Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
+        return Wait(float("inf"), full)
+
+    def is_known_key(self) -> bool:
+        """Whether this key brought a picture in the last days, in whatever run."""
+        with self._tally.borrowed() as kept:
+            return kept is not None and 0 <= self._clock.now().timestamp() - kept.served_at < _KNOWN_SECONDS
+
+    def take(self, need: Need, model: str) -> Pass | Wait:
+        """Take everything at once, or nothing: then how long, and for what.
+
+        Raises `RunStopper` when a day's quota is used up, or another run stands still with the shared counts.
+        """
+        if not self.has_slot:
+            return self.no_slot()
+        now = self._clock.monotonic()
+        self._settle(now)
+        if (seconds := self._gate.wait_seconds(now)) > 0:
+            closed = self._gate.opens_at > now
+            return Wait(seconds, Waiting(by="gate", until=self._gate.opens_at) if closed else None)
+        with self._tally.borrowed() as kept:
+            if kept is None:
+                return self._not_lent()
+            self._busy_seconds = _BUSY_SECONDS
+            self._pay(kept)
+            room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
+            if room.next_day is not None:
+                raise self._day_used_up(room)
+            pace = self._pace(model, kept)
+            pace_seconds = pace.free_at() - now
+            if max(room.seconds, pace_seconds) > 0:
+                return self._held_back(room, pace, pace_seconds, now)
+            part = kept.counts.take(need, self._limits, self._day, now, self._clock.now())
+            kept.changed = True
+        pace.go(now)
+        self._in_flight += 1
+        self._newest += 1
+        out = Pass(self._newest, model, need, now, part)
+        self._gate.went_out(out)
+        return out
+
+    def _not_lent(self) -> Wait:
+        if self._tally.stuck:
+            words = f"{self._tally.stuck}; no request goes out that its counts might not allow"
+            raise RunStopper("quotas_held", words, stop_code=ExitCode.TEMPORARY)
+        wait = Wait(self._busy_seconds)
+        self._busy_seconds = min(2 * self._busy_seconds, _LONGEST_BUSY_SECONDS)
+        return wait
+
+    def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
+        """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
+        now = self._clock.monotonic()
+        if isinstance(error, RateLimited):
+            self._gate.refused(out, now)
+            self._refused_models.add(out.model)
+            self._pace(out.model, None).refused(out.at)
+        elif error is None or isinstance(error, (Unusable, Refused)):
+            self._slots.answered(self._in_flight, now)
+            self._gate.accepted(out, now)
+        else:
+            self._gate.forget(out)
+            if isinstance(error, Unavailable):
+                self._slots.freeze(now)
+                self._pace(out.model, None).freeze(now)
+        self._settle(now)
+        self._in_flight -= 1
+        self._mind_the_key(error)
+        self._correct(out, usage)
+
+    def _mind_the_key(self, error: BaseException | None) -> None:
+        """Remember that the key is good, once a run, and forget it when that is in doubt."""
+        is_good = error is None
+        if is_good is self._key_is_good or not (is_good or isinstance(error, RunStopper)):
+            return
+        self._key_is_good = is_good
+        at = self._clock.now().timestamp() if is_good else 0.0
+        self._owed.append(lambda kept: setattr(kept, "served_at", at))  # written with the next request, or at the end
+
+    def close_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
+        """Keep everybody back for so long, unless the gate is closed longer already. `told`: the provider named it."""
+        self._close(seconds, reason, told=told, by_row=False)
+
+    def refused(self, seconds: float, reason: str, *, told: bool, certain: bool) -> bool:
+        """After a refusal that asks for so long a pause: whether everybody has to wait. One among requests that are
+        served concerns itself alone; `certain`: its words say that it concerns all."""
+        if self._gate.is_proven or certain:
+            self._close(seconds, reason, told=told, by_row=not certain)
+        return self._gate.opens_at > self._clock.monotonic()
+
+    def _close(self, seconds: float, reason: str, *, told: bool, by_row: bool) -> None:
+        now = self._clock.monotonic()
+        closed = self._gate.close_for(seconds, now, told=told, by_row=by_row)
+        if closed is not None:
+            log.info("gate closed for %.1f s: %s", closed, reason)
+            self._listener.gate_closed(closed, reason)
+
+    def close(self) -> None:
+        """At the end of the run: remember what was found, and let go of the shared counts."""
+        for model, pace in self._paces.items():
+            if pace.found is not None:
+                self._remember(model, pace)
+        if self._owed:
+            self._change(lambda _: None)
+        self._tally.close()
+
+    def _settle(self, now: float) -> None:
+        """Take in what time has told: who was not refused, and whether a closed gate was."""
+        for out, refused in self._gate.outcomes(now):
+            if self._limits.adaptive:
+                decided = self._pace(out.model, None).saw(out.at, now, refused=refused, may_try=self._slots.are_found)
+                self._say(out.model, decided)
+        closing = self._gate.confirmed(now)
+        if closing is not None:
+            for model in self._refused_models:
+                pace = self._pace(model, None)
+                tried, had = pace.is_tried(closing.at), pace.per_minute is not None
+                if self._limits.adaptive:
+                    self._say(model, pace.closed(closing, now))
+                    if had and not tried:
+                        self._halve(now)
+            self._refused_models.clear()
+
+    def _halve(self, now: float) -> None:
+        """The gate closed although the pace held nothing back: so many at once were too many."""
+        before = self._slots.now
+        self._slots.refused(self._in_flight, now)
+        if self._slots.now < before:
+            log.info(
+                "in flight at once: %d, was %d: the gate closed, and the pace held nothing back",
+                self._slots.now,
+                before,
+            )
+
+    def _say(self, model: str, decided: str) -> None:
+        if decided:
+            log.info("pace of %s: %s", model, decided)
+            self._remember(model, self._paces[model])
+
+    def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
+        if pace_seconds > room.seconds:
+            pace.waited(now)
+            return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
+        is_fixed = self._limits.tokens_per_minute is None  # else an answer may correct an estimate
+        most = round(getattr(self._limits, room.quota))
+        return Wait(room.seconds, Waiting(by=room.quota, most=most), is_fixed=is_fixed)
+
+    def _day_used_up(self, room: Room) -> RunStopper:
+        assert room.next_day is not None
+        not_before = room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z")
+        most = getattr(self._limits, room.quota)
+        return RunStopper(
+            "day_used_up",
+            f"{room.quota} is used up: {most:,} a day, counted over all runs of this machine with this key; the next "
+            f"day begins at {not_before}",
+            stop_code=ExitCode.TEMPORARY,
+            not_before=not_before,
+        )
+
+    def _pace(self, model: str, kept: Kept | None) -> Pace:
+        if model not in self._paces:
+            found = kept.found.get(model) if kept is not None and self._limits.adaptive else None
+            age_seconds = max(0.0, self._clock.now().timestamp() - found[1]) if found is not None else 0.0
+            self._paces[model] = Pace(found[0] if found is not None else None, age_seconds)
+        return self._paces[model]
+
+    def _remember(self, model: str, pace: Pace) -> None:
+        at = self._clock.now().timestamp()
+        found = None if pace.found is None else (pace.found, at)
+        self._change(lambda kept: _put_last(kept.found, model, found))
+
+    def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:
+        tokens = counted_tokens(usage)
+        if tokens is None or tokens == out.need.tokens or self._limits.tokens_per_minute is None:
+            return
+        self._change(lambda kept: kept.counts.correct(out.part, tokens - out.need.tokens))
+
+    def _change(self, change: Callable[[Kept], None]) -> None:
+        """Change what is kept, now or as soon as it is lent out again."""
+        self._owed.append(change)
+        with self._tally.borrowed() as kept:
+            if kept is not None:
+                self._pay(kept)
+
+    def _pay(self, kept: Kept) -> None:
+        owed, self._owed = self._owed, []
+        for change in owed:
+            change(kept)
+            kept.changed = True
+
+
+def _put_last(found: dict[str, tuple[Found, float]], model: str, new: tuple[Found, float] | None) -> None:
+    found.pop(model, None)
+    if new is not None:
+        found[model] = new

@@ -1,0 +1,1 @@
+"""From entries, rows and a matrix to jobs."""

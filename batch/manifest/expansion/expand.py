@@ -1,0 +1,252 @@
+"""Entries and rows become jobs, one by one.
+
+Without a table every entry makes its job once. With a table every row fills every entry. Nothing is kept of a
+job but eight bytes to find out whether an id comes twice, so a million rows need megabytes, not gigabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from struct import iter_unpack
+from typing import Final
+
+from batch.core.errors import InputError, Problem
+from batch.core.model import Job, Place
+from batch.manifest.expansion.entries import Entry, Text
+from batch.manifest.expansion.job_builder import JobMaker
+from batch.manifest.expansion.matrix import Matrix
+from batch.manifest.expansion.parameters import Offer
+from batch.manifest.expansion.row_selection import Choice, Picker
+from batch.manifest.ids import id_key
+from batch.manifest.problems import Problems, Report, show
+from batch.manifest.references.references import References
+from batch.manifest.tables.rows import Table
+from batch.manifest.tables.table_reader import Row
+from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
+
+#: Ids whose double use is looked up and named; the rest is counted.
+_NAMED_DUPLICATES: Final = 1000
+#: So much of a key is kept to find out whether it comes twice.
+_BEGINNING_BYTES: Final = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """Everything needed to go through the jobs of one manifest, as often as wanted."""
+
+    file: str
+    entries: tuple[Entry, ...]
+    offer: Offer
+    references: References
+    table: Table | None
+    choice: Choice
+    matrix: Matrix | None
+    allow_empty: bool
+
+    def check(self, mark: Mark | None = None) -> Iterator[Job]:
+        """Every good job; when all are seen, InputError with everything that is wrong."""
+        problems = Problems(self.file)
+        seen = _Keys()
+        for job in self._expand(problems.add, mark):
+            seen.add(id_key(job.id))
+            yield job
+        doubled, more = seen.doubled()
+        if doubled:
+            self._report_doubled(doubled, problems)
+            problems.add_more(more)
+        problems.raise_if_any()
+
+    def jobs(self) -> Iterator[Job]:
+        """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
+        return self._expand(_changed_meanwhile)
+
+    def wanted_addresses(self) -> Iterator[str]:
+        """The web addresses of the pictures that jobs need, one after the other and some more than once.
+
+        Only before anything is fetched; nothing that is wrong is told. Rows that are wrong count too, so that one
+        report tells all that is wrong with them.
+        """
+        self.references.take_wanted()
+        for _ in self._expand(_ignore):
+            yield from self.references.take_wanted()
+        yield from self.references.take_wanted()
+
+    def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[Job]:
+        return self._expand_entries(report, mark) if self.table is None else self._expand_rows(self.table, report, mark)
+
+    def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[Job]:
+        for maker in self._makers(None, report, mark):
+            place = Place(file=self.file, line=maker.entry.at.line)
+            yield from maker.jobs((), place, report)
+
+    def _expand_rows(self, table: Table, report: Report, mark: Mark | None) -> Iterator[Job]:
+        try:
+            reader = table.read()
+        except InputError as error:
+            report(error.problems[0])
+            return
+        with reader:
+            reader.may_be_empty = self.allow_empty
+            if not reader.read_header(report):
+                return
+            columns = Columns(reader.columns, gaps=reader.has_gaps)
+            self._report_hidden(columns, report)
+            makers = list(self._makers(columns, report, mark))
+            picker = Picker(
+                choice=self.choice,
+                columns=columns,
+                manifest=self.file,
+                table=table,
+                report=report,
+                prompt_columns=frozenset().union(*(maker.prompt_columns for maker in makers)),
+                other_columns=frozenset().union(*(maker.other_columns for maker in makers)),
+            )
+            for line, row in picker.pick(reader.rows(report)):
+                place = Place(file=table.shown, line=line)
+                for maker in makers:
+                    yield from maker.jobs(row, place, report)
+
+    def _makers(self, columns: Columns | None, report: Report, mark: Mark | None) -> Iterator[JobMaker | _MarkingMaker]:
+        """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
+        for entry in self.entries:
+            names = self._names(columns, entry)
+            maker = JobMaker(entry, names, self.offer, self.references)
+            for text, message in maker.problems:
+                report(self._at(text, message, entry))
+            yield maker if mark is None else _MarkingMaker(maker, mark, names or Columns(()), self.file)
+
+    def _names(self, columns: Columns | None, entry: Entry) -> Columns | None:
+        """What the entry's templates can use."""
+        if self.matrix is None:
+            return columns
+        names, gaps = ((), False) if columns is None else (columns.names, columns.gaps)
+        return Columns(names, gaps=gaps, constants=entry.variant.values, fields=self.matrix.fields)
+
+    def _report_hidden(self, columns: Columns, report: Report) -> None:
+        if self.matrix is not None:
+            for name in columns.hidden(self.matrix.names):
+                message = f'the table has a column "{show(name)}" too; rename it in the matrix'
+                report(self._at(Text(name, self.matrix.places[name]), message))
+
+    def _at(self, text: Text, message: str, entry: Entry | None = None) -> Problem:
+        given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)
+        return Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=given)
+
+    def _report_doubled(self, doubled: set[bytes], problems: Problems) -> None:
+        """Go through the jobs once more to name both places of every id that came twice."""
+        first: dict[bytes, Job] = {}
+        said: set[tuple[Place | None, Place]] = set()
+        for job in self._expand(_ignore):
+            key = id_key(job.id)
+            if key[:_BEGINNING_BYTES] not in doubled or job.place is None:
+                continue
+            other = first.setdefault(key, job)
+            # The samples of two jobs with one id meet one by one; saying it once is enough.
+            if other is not job and (other.place, job.place) not in said:
+                said.add((other.place, job.place))
+                problems.add(self._doubled(other, job, job.place))
+
+    def _doubled(self, first: Job, second: Job, place: Place) -> Problem:
+        where = str(first.place)
+        if first.place is not None and first.place.file == place.file:
+            where = "the same line" if first.place.line == place.line else f"line {first.place.line}"
+        if first.spec_hash() == second.spec_hash():
+            message = f"same prompt and parameters as {where}; give different ids, or use samples"
+        elif first.id == second.id:
+            message = f"this id is also used on {where}; give different ids"
+        else:
+            message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
+        if self.table is not None and where != "the same line":
+            if self.choice.unique is None:
+                message += ", or name a column in unique to take one row of each kind"
+            else:
+                message = message.replace("give different ids", "use one more column in the id")
+        return Problem(message=message, file=place.file, line=place.line, job=second.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A user's condition for this time, and where the answers go: a byte for each job, 1 if it holds."""
+
+    where: str
+    chosen: bytearray
+
+
+class _MarkingMaker:
+    """A maker of jobs that also says of each whether the user's condition holds for its row and variant."""
+
+    def __init__(self, maker: JobMaker, mark: Mark, names: Columns, file: str) -> None:
+        try:
+            self._condition = Condition(mark.where, names)
+        except TemplateProblem as problem:
+            raise InputError([Problem(message=f"--where: {problem}", file=file)]) from problem
+        self.entry = maker.entry
+        self.prompt_columns, self.other_columns = maker.prompt_columns, maker.other_columns
+        self._maker = maker
+        self._chosen = mark.chosen
+        self._said: set[str] = set()
+
+    def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
+        """The maker's jobs, marked."""
+        jobs = self._maker.jobs(row, place, report)
+        if jobs:
+            self._chosen += bytes([self._holds(row, place, report)]) * len(jobs)
+        return jobs
+
+    def _holds(self, row: Row, place: Place, report: Report) -> bool:
+        try:
+            return self._condition.holds(row)
+        except TemplateProblem as problem:
+            if isinstance(problem, RowProblem) or str(problem) not in self._said:
+                self._said.add(str(problem))
+                report(Problem(message=f"--where: {problem}", file=place.file, line=place.line))
+            return False
+
+
+class _Keys:
+    """Which keys came twice, for 8 bytes a key: their beginnings, kept unsorted in 256 heaps, compared at the end.
+
+    Should two different keys begin alike, which will not happen in a lifetime, then no id is found to come twice later.
+    """
+
+    def __init__(self) -> None:
+        self._heaps = [bytearray() for _ in range(256)]
+
+    def add(self, key: bytes) -> None:
+        self._heaps[key[0]] += key[1:_BEGINNING_BYTES]
+
+    def doubled(self) -> tuple[set[bytes], int]:
+        """The beginnings of some of the keys that came twice, and how many more there are."""
+        more = 0
+        found: set[bytes] = set()
+        for first, heap in enumerate(self._heaps):
+            for beginning in _repeated(heap):
+                key = bytes([first]) + beginning
+                if len(found) < _NAMED_DUPLICATES:
+                    found.add(key)
+                else:
+                    more += key not in found
+        return found, more
+
+
+def _repeated(heap: bytearray) -> Iterator[bytes]:
+    """Every 8 bytes that were there before."""
+    with memoryview(heap) as whole, whole.cast("Q") as numbers:
+        if len(set(numbers)) == len(numbers):  # as nearly always, and quickly found out
+            return
+    seen: set[bytes] = set()
+    for (beginning,) in iter_unpack("8s", heap):
+        if beginning in seen:
+            yield beginning
+        seen.add(beginning)
+
+
+def _changed_meanwhile(problem: Problem) -> None:
+    """Everything was right when it was checked."""
+    words = f"{problem.message} (not so when it was checked: leave the file alone while a run is on, and run again)"
+    raise InputError([replace(problem, message=words)])
+
+
+def _ignore(_: Problem) -> None:
+    """For a pass whose problems are known already."""

@@ -1,0 +1,342 @@
+"""One entry filled from one row: the texts, the checks of what can vary, the jobs.
+
+Whatever is the same for every row (templates, parameters, fixed pictures) is prepared and checked once, so
+that a row costs microseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+from batch.core.errors import Problem
+from batch.core.model import Job, Place, Reference
+from batch.manifest.expansion.entries import Entry, ReferenceText, Text
+from batch.manifest.expansion.parameters import Offer, prompt_problem
+from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
+from batch.manifest.problems import Report, show, unfit_text
+from batch.manifest.references.references import ReferenceProblem, References
+from batch.manifest.references.sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
+from batch.manifest.references.wildcards import marked
+from batch.manifest.tables.table_reader import Row
+from batch.manifest.templating.templates import Columns, RowProblem, Template, TemplateProblem, with_literals
+
+#: Six hex digits tell a manifest's few jobs apart. Rows come by the million with prompts that begin alike,
+#: and two of them must not meet by chance.
+_DIGITS: Final = 6
+_DIGITS_WITH_ROWS: Final = 16
+
+Fill: TypeAlias = Callable[[Row], str]
+
+
+T = TypeVar("T")
+
+
+class JobMaker:
+    """One entry, ready to be filled from row after row. What cannot vary was checked when it was read.
+
+    `problems` are texts that are wrong for every row, each with what is wrong. Such an entry makes no job, but its
+    rows are still looked at for everything else. `prompt_columns` and `other_columns` are the positions it uses.
+    """
+
+    def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
+        self.entry = entry
+        self._offer = offer
+        self._references = references
+        self._columns = columns
+        self._digits = _DIGITS if columns is None or not columns.names else _DIGITS_WITH_ROWS
+        compiler = _Compiler(columns)
+        self._id = None if entry.id is None else compiler.fill(entry.id)
+        self._prompt = compiler.fill(entry.prompt)
+        self._model = compiler.fill(entry.model)
+        self._size = compiler.fill(entry.image_size)
+        self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
+        self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
+        self._check_fixed_references(compiler)
+        self._parameters_vary = any(
+            text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
+        )
+        self._fixed_parameters = None if self._parameters_vary else _fixed_parameters(entry)
+        self.problems = compiler.problems
+        self._said: set[str] = set()
+        self.prompt_columns = compiler.columns_of(entry.prompt)
+        of_references = {source.index for source in self._reference_sources if isinstance(source, NamedByColumn)}
+        self.other_columns = (compiler.all_columns() | of_references) - set(self.prompt_columns)
+        #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
+        self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
+        self._id_column = None if entry.id is None else compiler.only_column(entry.id)
+        self._id_columns = () if entry.id is None else compiler.columns_of(entry.id)
+
+    def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
+        """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
+        wrong: list[_BadRow] = []
+        job_id = _tried(self._checked_id, row, wrong) or ""
+        prompt = _tried(self._checked_prompt, row, wrong)
+        parameters = _tried(self._checked_parameters, row, wrong)
+        references = self._checked_references(row, parameters, wrong) if self._reference_sources else ()
+        if wrong or prompt is None or parameters is None:
+            for bad in wrong:
+                self._report(bad, job_id, place, report)
+            return ()
+        model, size, ratio = parameters
+        entry = self.entry
+        if not job_id:
+            names = [reference.name for reference in references]
+            content = (model, ratio, size, entry.modalities, names)
+            job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
+        ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
+        return [
+            Job(
+                id=name,
+                prompt=prompt,
+                model=model,
+                references=references,
+                aspect_ratio=ratio,
+                image_size=size,
+                modalities=entry.modalities,
+                sample=number,
+                place=place,
+            )
+            for number, name in enumerate(ids, start=1)
+        ]
+
+    def _report(self, bad: _BadRow, job_id: str, place: Place, report: Report) -> None:
+        if not bad.message or (bad.once and bad.message in self._said):
+            return
+        if bad.once:
+            self._said.add(bad.message)
+        job = show(job_id) or None
+        report(Problem(message=bad.message, file=place.file, line=place.line, field=bad.column, job=job))
+
+    def _checked_id(self, row: Row) -> str:
+        if self._id is None:
+            return ""
+        job_id = _filled("id", self._id, row)
+        wrong = id_problem(job_id, samples=self.entry.samples)
+        if wrong is None:
+            return job_id
+        # Spaces around a name are nobody's intention, also where the id adds something to it.
+        bare = _filled("id", self._id, [cell.strip() if isinstance(cell, str) else cell for cell in row]).strip()
+        if bare != job_id and id_problem(bare, samples=self.entry.samples) is None:
+            return bare
+        raise self._bad_id(wrong, job_id, row)
+
+    def _bad_id(self, wrong: str, job_id: str, row: Row) -> _BadRow:
+        """The problem with what to write instead, where the id comes from a column."""
+        entry_id = self.entry.id
+        if self._columns is None or entry_id is None or not self._id_columns:
+            return _BadRow(wrong)
+        index = self._id_columns[0]
+        name = self._columns.written(index)
+        cell = show(row[index])
+        if not str(row[index]).strip():
+            wrong, advice = "id is empty", f'; fill the cell, or leave such rows out with where: {name} != ""'
+        elif "slug" in entry_id.text and not slug(cell):
+            wrong, advice = f"id is empty: slug finds no letter or digit of ASCII in {cell}", "; use another column"
+        elif "slug" not in entry_id.text:
+            advice = f"; write {{{{ {name} | slug }}}} in the id"
+        elif len(job_id) > MAX_ID_BYTES:
+            advice = f"; write {{{{ ({name} | slug)[:60] }}}} in the id"
+        else:
+            advice = ""
+        return _BadRow(f"{wrong}{advice}", self._id_column)
+
+    def _checked_prompt(self, row: Row) -> str:
+        prompt = _filled("prompt", self._prompt, row)
+        if not self.entry.prompt.varies:
+            return prompt
+        if "\r" in prompt:  # cells written on Windows; a prompt knows one kind of line end
+            prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
+        wrong = prompt_problem(prompt)
+        if wrong is not None:
+            raise self._bad_prompt(wrong, row)
+        if self._must_say:
+            self._refuse_to_say_nothing(row)
+        return prompt
+
+    def _bad_prompt(self, wrong: str, row: Row) -> _BadRow:
+        """The problem with the column it comes from, if it comes from one."""
+        columns = self._columns
+        if columns is None or not self.prompt_columns:
+            return _BadRow(wrong)
+        guilty = [index for index in self.prompt_columns if unfit_text(str(row[index])) is not None]
+        if not guilty and len(self.prompt_columns) == 1:
+            guilty = list(self.prompt_columns)
+        elif re.search(r"\\x[89][0-9a-f] is a control", wrong):
+            wrong += "; the table may be cp1252, name its encoding in rows"
+        return _BadRow(wrong, show(columns.names[guilty[0]]) if guilty else None)
+
+    def _refuse_to_say_nothing(self, row: Row) -> None:
+        """A picture of a row whose words are all missing is a picture of nothing, paid like any other.
+
+        Rows of variants, rows of further pictures and the totals under a table are such rows.
+        """
+        for index in self._must_say:
+            cell = row[index]
+            if cell.__class__ is not str or not (cell == "" or cell.isspace()):
+                return
+        columns = self._columns
+        if columns is not None:
+            names = [columns.written(index) for index in self._must_say]
+            verb = "is" if len(names) == 1 else "are"
+            message = f"{' and '.join(names)} {verb} empty, so the prompt says nothing of this row"
+            advice = f'fill in what is missing, or leave such rows out with where: {names[0]} != ""'
+            raise _BadRow(f"{message}; {advice}", show(columns.names[self._must_say[0]]))
+
+    def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
+        if self._fixed_parameters is not None:
+            return self._fixed_parameters
+        model = _filled("model", self._model, row)
+        size = _filled("image_size", self._size, row)
+        ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
+        wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
+        if wrong is None and ratio is not None:
+            wrong = self._offer.ratio_problem(model, ratio)
+        if wrong is not None:
+            raise _BadRow(wrong)
+        return model, size, ratio
+
+    def _reference_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
+        """A picture that is the same for every row is looked at once."""
+        if item.is_column:
+            return self._column_source(item, compiler)
+        text = item.text
+        if self._columns is not None and text.varies:
+            fill = compiler.fill(text, with_literals(text.text, marked))
+            return NamedByText(
+                fill=lambda row: _filled("references", fill, row),
+                references=self._references,
+                optional=item.optional,
+                column=compiler.only_column(text),
+            )
+        try:
+            return SamePictures(tuple(named(marked(text.text), self._references, optional=item.optional)))
+        except ReferenceProblem as problem:
+            compiler.problems.append((text, str(problem)))
+            return _NoPictures()
+
+    def _column_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
+        name = item.text.text
+        try:
+            if self._columns is None or not self._columns.names:
+                return _NoPictures()  # was said when the entry was read
+            index = self._columns.index_of(name)
+        except TemplateProblem as problem:
+            compiler.problems.append((item.text, f"references: {problem}"))
+            return _NoPictures()
+        return NamedByColumn(
+            index=index, column=show(name), split=item.split, references=self._references, optional=item.optional
+        )
+
+    def _check_fixed_references(self, compiler: _Compiler) -> None:
+        """Too many pictures for every row are told once, where the manifest names them."""
+        sources = self._reference_sources
+        fixed = [source.pictures for source in sources if isinstance(source, SamePictures)]
+        if self.entry.model.varies or len(fixed) < len(sources) or not sources:
+            return
+        wrong = self._offer.references_problem(self.entry.model.text, sum(map(len, fixed)))
+        if wrong is not None:
+            compiler.problems.append((self.entry.references[0].text, wrong))
+            sources.append(_NoPictures())
+
+    def _checked_references(
+        self, row: Row, parameters: tuple[str, str, str | None] | None, wrong: list[_BadRow]
+    ) -> tuple[Reference, ...]:
+        found: list[Reference] = []
+        problems: list[ReferenceProblem] = []
+        before = len(wrong)
+        for source in self._reference_sources:
+            try:
+                found += source.find(row, problems)
+            except _BadRow as bad:
+                wrong.append(bad)
+        wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
+        if parameters is not None and len(wrong) == before:
+            too_many = self._offer.references_problem(parameters[0], len(found))
+            if too_many is not None:
+                columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
+                wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))
+        return tuple(found)
+
+
+def _fixed_parameters(entry: Entry) -> tuple[str, str, str | None]:
+    return entry.model.text, entry.image_size.text, None if entry.aspect_ratio is None else entry.aspect_ratio.text
+
+
+def _tried(check: Callable[[Row], T], row: Row, wrong: list[_BadRow]) -> T | None:
+    """What a check of the row returns; None if it fails, with the reason added to `wrong`."""
+    try:
+        return check(row)
+    except _BadRow as bad:
+        wrong.append(bad)
+        return None
+
+
+class _BadRow(Exception):  # never leaves this file
+    """`once`: the template's fault rather than the row's, so the first row with it speaks for all."""
+
+    def __init__(self, message: str, column: str | None = None, *, once: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.column = column
+        self.once = once
+
+
+class _Compiler:
+    """Makes a function of every text of an entry and keeps what is wrong with any of them."""
+
+    def __init__(self, columns: Columns | None) -> None:
+        self._columns = columns
+        self._templates: dict[int, Template] = {}
+        self.problems: list[tuple[Text, str]] = []
+
+    def fill(self, text: Text, source: str | None = None) -> Fill:
+        """`source` is the text to fill, if not the text as it was written."""
+        literal = text.text
+        if self._columns is None or not text.varies:
+            return lambda _: literal
+        try:
+            template = self._templates[id(text)] = Template(source or literal, self._columns)
+        except TemplateProblem as problem:
+            self.problems.append((text, str(problem)))
+            return _already_said
+        return template.fill
+
+    def all_columns(self) -> set[int]:
+        """The columns that any text of the entry uses."""
+        return {index for template in self._templates.values() for index in template.columns}
+
+    def only_column(self, text: Text) -> str | None:
+        """The one column a text is made of, to be named when the result is no good."""
+        template = self._templates.get(id(text))
+        if template is None or self._columns is None or len(template.columns) != 1:
+            return None
+        return show(self._columns.names[template.columns[0]])
+
+    def columns_of(self, text: Text, *, only_plain: bool = False) -> tuple[int, ...]:
+        """The columns a text is made of, as they come in it; `only_plain`: none if it computes anything with them."""
+        template = self._templates.get(id(text))
+        names = self._columns
+        if template is None or names is None or (only_plain and not template.is_plain):
+            return ()
+        return tuple(sorted(template.columns, key=lambda index: text.text.find(names.written(index))))
+
+
+def _already_said(_: Row) -> str:
+    """Stands for a text that is wrong for every row: said once, at its place in the manifest."""
+    raise _BadRow("")
+
+
+class _NoPictures:
+    """Stands for references that are wrong for every row."""
+
+    def find(self, _row: Row, _problems: list[ReferenceProblem]) -> Sequence[Reference]:
+        raise _BadRow("")
+
+
+def _filled(field: str, fill: Fill, row: Row) -> str:
+    try:
+        return fill(row)
+    except TemplateProblem as problem:
+        raise _BadRow(f"{field}: {problem}", once=not isinstance(problem, RowProblem)) from problem

@@ -1,0 +1,240 @@
+"""Which rows make jobs, and in which order: where, then unique, then sort, then limit.
+
+Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value.
+`sort` holds the rows that are left, packed; with a `limit` no more than so many of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import marshal
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Final, TypeAlias
+
+from batch.core.errors import Problem
+from batch.manifest.expansion.entries import Text
+from batch.manifest.problems import Report, did_you_mean, show
+from batch.manifest.tables.rows import Table
+from batch.manifest.tables.table_reader import Row
+from batch.manifest.templating.amounts import amount
+from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
+
+#: A row's rank holds what it has to say above its line; the first of equal rows wins.
+_LINE_BITS: Final = 40
+_LAST_LINE: Final = (1 << _LINE_BITS) - 1
+
+_NOTHING: Final = ("", None)
+
+Numbered: TypeAlias = tuple[int, Row]
+_Test: TypeAlias = Callable[[int, Row], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sort:
+    """A column to sort by, as text, as numbers, or by a list of its `words` from first to last."""
+
+    by: Text
+    descending: bool = False
+    numeric: bool = False
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the manifest says about which rows to take."""
+
+    where: Text | None = None
+    unique: Text | None = None
+    sort: tuple[Sort, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picker:
+    """Takes rows of one table by the manifest's choice. `manifest` is its name in messages.
+
+    `prompt_columns` and `other_columns` are the positions of those the jobs use.
+    """
+
+    choice: Choice
+    columns: Columns
+    manifest: str
+    table: Table
+    report: Report
+    prompt_columns: frozenset[int] = frozenset()
+    other_columns: frozenset[int] = frozenset()
+
+    def pick(self, rows: Iterator[Numbered]) -> Iterator[Numbered]:
+        """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
+        choice = self.choice
+        tests = [test for test in (self._where(self.report), self._best_of_its_kind()) if test is not None]
+        keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
+        for test in tests:
+            rows = _passing(rows, test)
+        if keys:
+            return self._sorted(rows, keys)
+        return rows if choice.limit is None else islice(rows, choice.limit)
+
+    def _where(self, report: Report) -> _Test | None:
+        where = self.choice.where
+        if where is None:
+            return None
+        try:
+            condition = Condition(where.text, self.columns)
+        except TemplateProblem as problem:
+            report(self._choice_problem(where, f"where: {problem}"))
+            return _no_row  # which rows are meant is not known, so nothing is said about any
+        said: set[str] = set()
+
+        def holds(line: int, row: Row) -> bool:
+            try:
+                return condition.holds(row)
+            except TemplateProblem as problem:
+                message = f"where: {problem}"
+                if isinstance(problem, RowProblem) or message not in said:
+                    said.add(message)
+                    report(self._row_problem(message, line))
+                return False
+
+        return holds
+
+    def _best_of_its_kind(self) -> _Test | None:
+        """A question to ask of every row: is it the one to take of those with its value in the `unique` column?"""
+        unique = self.choice.unique
+        index = None if unique is None else self._column(unique)
+        if unique is None or index is None:
+            return None
+        column = unique.text
+        lines = self._best_lines(index)
+        position = 0
+
+        def is_best(line: int, row: Row) -> bool:
+            nonlocal position
+            if _value(row[index]) is None:
+                advice = f'fill it in, or leave such rows out with where: {self.columns.written(index)} != ""'
+                self._report_row(f"is empty; unique needs a value in every row: {advice}", line, column)
+                return False
+            while position < len(lines) and lines[position] < line:
+                position += 1
+            return position < len(lines) and lines[position] == line
+
+        return is_best
+
+    def _best_lines(self, index: int) -> array[int]:
+        """The lines of the rows to take, found in a pass of its own: of each value the row with most to say.
+
+        An export's first row of a product is the complete one only until somebody sorts it. Which row is taken must
+        not depend on that, or the same products would be bought anew.
+        """
+        if self.table.best_lines is not None:
+            return self.table.best_lines
+        best: dict[bytes, int] = {}
+        holds = self._where(_ignore)
+        with self.table.read() as reader:
+            rows = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
+            for line, row in rows if holds is None else _passing(rows, holds):
+                value = _value(row[index])
+                if value is not None:
+                    key = hashlib.blake2b(value, digest_size=16).digest()
+                    best[key] = max(best.get(key, 0), self._words_in(row) << _LINE_BITS | _LAST_LINE - line)
+        self.table.best_lines = array("q", sorted(_LAST_LINE - (rank & _LAST_LINE) for rank in best.values()))
+        return self.table.best_lines
+
+    def _words_in(self, row: Row) -> int:
+        """How much a row has of what the jobs use; the prompt counts most."""
+        in_prompt = sum(1 for column in self.prompt_columns if row[column] not in _NOTHING)
+        return in_prompt << 16 | sum(1 for column in self.other_columns if row[column] not in _NOTHING)
+
+    def _sorted(self, rows: Iterator[Numbered], keys: Sequence[tuple[Sort, int]]) -> Iterator[Numbered]:
+        """The rows by their columns' values, the first column first; equal rows keep their order."""
+
+        def keyed() -> Iterator[tuple[tuple[Any, ...], int, int, bytes]]:
+            for number, (line, row) in enumerate(rows):
+                values = [self._sort_value(line, row, sort, column) for sort, column in keys]
+                if None not in values:
+                    yield tuple(chain.from_iterable(filter(None, values))), number, line, marshal.dumps(list(row))
+
+        limit = self.choice.limit
+        for _, _, line, packed in sorted(keyed()) if limit is None else heapq.nsmallest(limit, keyed()):
+            yield line, marshal.loads(packed)  # noqa: S302  # packed a moment ago, never stored
+
+    def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> tuple[bool, Any] | None:
+        """What a row is sorted by: whether it is empty, which comes last, and the value; None (and a problem) if none.
+
+        The smaller value comes first, so what is to come from large to small is turned round.
+        """
+        cell = "" if row[column] is None else row[column]
+        if not isinstance(cell, str):
+            self._report_row("is no text; sort needs one", line, sort.by.text)
+            return None
+        text = cell.strip().casefold()
+        if not text:
+            return True, 0
+        if sort.words:
+            value: Any = sort.words.index(text) if text in sort.words else None
+            wanted = f"is none of the words in order, {', '.join(map(show, sort.words))}"
+        elif sort.numeric:
+            value = amount(cell)
+            wanted = "is no number such as 12.5"
+        else:
+            return False, _Backwards(text) if sort.descending else text
+        if value is None:
+            self._report_row(f"{wanted}; got {show(cell)}", line, sort.by.text)
+            return None
+        return False, -value if sort.descending else value
+
+    def _column(self, text: Text) -> int | None:
+        names = self.columns.names
+        if text.text and text.text in names:
+            return names.index(text.text)
+        hint = did_you_mean(text.text, filter(None, names), "columns")
+        self._report_choice(text, f'no column "{show(text.text)}"; {hint}')
+        return None
+
+    def _report_choice(self, text: Text, message: str) -> None:
+        self.report(self._choice_problem(text, message))
+
+    def _choice_problem(self, text: Text, message: str) -> Problem:
+        return Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column)
+
+    def _report_row(self, message: str, line: int, column: str | None = None) -> None:
+        self.report(self._row_problem(message, line, column))
+
+    def _row_problem(self, message: str, line: int, column: str | None = None) -> Problem:
+        field = None if column is None else show(column)
+        return Problem(message=message, file=self.table.shown, line=line, field=field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backwards:
+    """A text that comes before those it would come after."""
+
+    text: str
+
+    def __lt__(self, other: _Backwards) -> bool:
+        return other.text < self.text
+
+
+def _value(cell: Any) -> bytes | None:
+    """What makes two rows one kind; None for nothing. Spellings that look the same are one value."""
+    if not isinstance(cell, str):
+        return None
+    value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
+    return value.encode("utf-8", "surrogatepass") or None
+
+
+def _ignore(_: Problem) -> None:
+    """For the pass before; what is wrong is told in the one that takes the rows."""
+
+
+def _passing(rows: Iterator[Numbered], test: _Test) -> Iterator[Numbered]:
+    return (numbered for numbered in rows if test(*numbered))
+
+
+def _no_row(_line: int, _row: Row) -> bool:
+    return False

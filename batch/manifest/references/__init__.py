@@ -1,0 +1,1 @@
+"""Reference pictures a job names: files, patterns, addresses."""

@@ -1,0 +1,232 @@
+"""Reference pictures: found, checked and hashed before anything is sent.
+
+A reference is uploaded to a stranger's computer, so it must lie under one folder, or at a host the manifest lists,
+and it must be a picture by its content, whatever its name. Each distinct file is read once; only a hundred bytes per
+file stay in memory. What lies behind web addresses is fetched by somebody else (`RemotePictures`) before the check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from PIL import Image, UnidentifiedImageError
+
+from batch.core.model import FetchedPicture, Reference
+from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.problems import show
+from batch.manifest.references.hosts import ListedHosts, form_problem, is_address, without_query
+from batch.manifest.references.wildcards import Folders, unmarked
+
+MAX_PIXELS: Final = 50_000_000
+MAX_FILE_BYTES: Final = 100 * 1024 * 1024
+#: They are taken after every job. Only rows that make none leave them here, and of those no more are reported.
+MAX_NOTED: Final = 10_000
+
+#: Pillow's names of the formats it may try, and their MIME types. The list is closed on purpose: other
+#: parsers start programs (EPS) or read documents. Phones write JPEGs that Pillow calls MPO.
+_MIME_BY_FORMAT: Final = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+}
+_FORMATS: Final = tuple(name for name in _MIME_BY_FORMAT if name != "MPO")  # its reader is the JPEG reader
+_READABLE: Final = "PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
+
+
+class ReferenceProblem(Exception):  # carries a sentence to the report
+    """A reference that cannot be sent; the text says why.
+
+    `missing`: there is no such picture. `once`: the manifest's fault rather than the row's. `column` is where the
+    name comes from, if it is one column.
+    """
+
+    def __init__(self, message: str, *, missing: bool = False, once: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
+        self.once = once
+        self.column: str | None = None
+
+    def of(self, column: str | None) -> ReferenceProblem:
+        """The same problem with the column it comes from."""
+        self.column = column
+        return self
+
+
+class RemotePictures(Protocol):
+    """What has been fetched from web addresses."""
+
+    def get(self, url: str) -> FetchedPicture:
+        """The picture at a listed address, or why there is none."""
+        ...
+
+
+class _Facts(NamedTuple):
+    """What is remembered of a file. `problem` is empty for a good one."""
+
+    sha256: bytes
+    mime: str
+    problem: str
+
+
+class References:
+    """The pictures under one folder."""
+
+    def __init__(self, folder: Path, root: Path, hosts: ListedHosts | None = None) -> None:
+        self._folder = os.fspath(folder)
+        self._root = os.path.realpath(root)
+        self._inside = self._root.rstrip(os.sep) + os.sep
+        self._known: dict[bytes, _Facts] = {}
+        self._folders = Folders(self._folder, lambda real: real == self._root or self._lies_inside(real))
+        self.hosts = hosts or ListedHosts()
+        #: None as long as nothing is fetched: addresses are then noted, and stand for pictures without content.
+        self.remote: RemotePictures | None = None
+        self._wanted: list[str] = []
+
+    def get(self, name: str) -> Reference:
+        """The reference a manifest calls `name`; raises ReferenceProblem if it cannot be sent."""
+        if is_address(name.strip()):
+            return self._at_address(name.strip())
+        file, facts = self._find(name)
+        key = hashlib.blake2b(
+            f"{file}\0{facts.st_ino}\0{facts.st_size}\0{facts.st_mtime_ns}".encode("utf-8", "surrogateescape"),
+            digest_size=16,
+        ).digest()
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = examined(file)
+        if known.problem:
+            raise _problem(name, known.problem)
+        return Reference(
+            name=name, file=Path(file), sha256=known.sha256.hex(), mime=known.mime, size_bytes=facts.st_size
+        )
+
+    def matching(self, pattern: str) -> Sequence[Reference]:
+        """The references that a name with marked wildcards means, at least one; raises ReferenceProblem."""
+        name = unmarked(pattern)
+        try:
+            found = self._folders.matching(pattern)
+        except OSError as error:
+            raise _problem(name, f"cannot be looked up: {reason(error)}") from error
+        except ValueError as error:
+            raise _problem(name, "is no valid file name") from error
+        if not found:
+            raise ReferenceProblem(f"reference {show(name)} matches no file under reference_root", missing=True)
+        return [self.get(each) for each in found]
+
+    def take_wanted(self) -> list[str]:
+        """The addresses noted since this was last asked."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
+    def _at_address(self, url: str) -> Reference:
+        name = without_query(url)
+        wrong = form_problem(url)
+        if wrong is not None:
+            raise _problem(name, wrong)
+        unlisted = self.hosts.host_problem(url)
+        if unlisted is not None:
+            raise ReferenceProblem(unlisted, once=True)
+        if self.remote is None:
+            if len(self._wanted) < MAX_NOTED:
+                self._wanted.append(url)
+            return Reference(name=name, file=Path(), sha256="", mime="", size_bytes=0)
+        picture = self.remote.get(url)
+        if picture.problem:
+            raise ReferenceProblem(f"reference {show(name)} {picture.problem}", missing=picture.missing)
+        return Reference(
+            name=name, file=picture.file, sha256=picture.sha256, mime=picture.mime, size_bytes=picture.size_bytes
+        )
+
+    def _lies_inside(self, real: str) -> bool:
+        return real.startswith(self._inside)
+
+    def _find(self, name: str) -> tuple[str, os.stat_result]:
+        if not name.strip():
+            raise ReferenceProblem("a reference is empty; name a file or leave it out", missing=True)
+        try:
+            file = os.path.realpath(os.path.join(self._folder, name))
+            if not self._lies_inside(file):
+                raise _problem(name, "lies outside reference_root; references are uploaded, so name its folder there")
+            facts = os.stat(file)
+        except OSError as error:
+            hint = "; write / between folders" if "\\" in name else ""
+            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            raise ReferenceProblem(f"reference {show(name)} {reason(error)}{hint}", missing=missing) from error
+        except ValueError as error:
+            raise _problem(name, "is no valid file name") from error
+        if not stat.S_ISREG(facts.st_mode):
+            raise _problem(name, "is not a regular file")
+        return file, facts
+
+
+def _problem(name: str, why: str) -> ReferenceProblem:
+    return ReferenceProblem(f"reference {show(name)} {why}")
+
+
+def examined(file: str) -> _Facts:
+    """Read a file once: its hash, its format, and whether it is whole."""
+    try:
+        with open_regular(file) as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except FileProblem as error:
+        return _Facts(b"", "", str(error))
+    except OSError as error:
+        return _Facts(b"", "", reason(error))
+    mime, problem = picture_kind(data)
+    return _Facts(b"" if problem else hashlib.sha256(data).digest(), mime, problem)
+
+
+def picture_kind(data: bytes) -> tuple[str, str]:
+    """The MIME type of a whole picture by its bytes, and why it cannot be sent; one of the two is empty."""
+    try:
+        return _picture_mime(data), ""
+    except ReferenceProblem as problem:
+        return "", str(problem)
+
+
+def _picture_mime(data: bytes) -> str:
+    if not data:
+        raise ReferenceProblem("is empty")
+    if len(data) > MAX_FILE_BYTES:
+        raise ReferenceProblem(f"is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns between one and two times its limit, and warns of oddities in whole pictures.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _decoded_mime(data)
+    except ReferenceProblem:
+        raise
+    except UnidentifiedImageError:
+        raise ReferenceProblem(f"is not a picture that can be read; save it as {_READABLE}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels() from None
+    except Exception as error:  # decoders of damaged pictures raise anything from SyntaxError to struct.error
+        raise ReferenceProblem(f"is damaged or cut off ({show(str(error))})") from error
+
+
+def _decoded_mime(data: bytes) -> str:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise _too_many_pixels()
+        mime = _MIME_BY_FORMAT[picture.format or ""]
+        # A JPEG read at an eighth of its size is still read to its end; the other formats ignore this.
+        picture.draft(None, (1, 1))
+        picture.load()
+        return mime
+
+
+def _too_many_pixels() -> ReferenceProblem:
+    return ReferenceProblem(f"has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller")

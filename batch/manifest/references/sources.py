@@ -1,0 +1,95 @@
+"""One item of an entry's `references`, ready to be looked up for row after row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from batch.core.model import Reference
+from batch.manifest.references.hosts import is_address
+from batch.manifest.references.references import ReferenceProblem, References
+from batch.manifest.references.wildcards import MARK, unmarked
+from batch.manifest.tables.table_reader import Row
+
+
+class ReferenceSource(Protocol):
+    """Finds the pictures of one row and notes what is wrong with them."""
+
+    def find(self, row: Row, problems: list[ReferenceProblem]) -> Sequence[Reference]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SamePictures:
+    """Pictures that are the same for every row, looked at already."""
+
+    pictures: tuple[Reference, ...]
+
+    def find(self, _row: Row, _problems: list[ReferenceProblem]) -> Sequence[Reference]:
+        return self.pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedByText:
+    """Pictures that a text names. `fill` returns it with the wildcards marked; `column` is the one it is made of."""
+
+    fill: Callable[[Row], str]
+    references: References
+    optional: bool
+    column: str | None
+
+    def find(self, row: Row, problems: list[ReferenceProblem]) -> Sequence[Reference]:
+        try:
+            return named(self.fill(row), self.references, optional=self.optional)
+        except ReferenceProblem as problem:
+            problems.append(problem.of(self.column))
+            return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedByColumn:
+    """Pictures that a cell names: one, several with `split` between them, or a list."""
+
+    index: int
+    column: str
+    split: str | None
+    references: References
+    optional: bool
+
+    def find(self, row: Row, problems: list[ReferenceProblem]) -> Sequence[Reference]:
+        try:
+            names = self._names(row[self.index])
+        except ReferenceProblem as problem:
+            problems.append(problem.of(self.column))
+            return ()
+        found: list[Reference] = []
+        for name in names:
+            try:
+                found += named(name, self.references, optional=self.optional)
+            except ReferenceProblem as problem:
+                problems.append(problem.of(self.column))
+        return found
+
+    def _names(self, cell: object) -> list[str]:
+        if isinstance(cell, str):
+            cell = [cell] if self.split is None else cell.split(self.split)
+        if cell is None:
+            cell = []
+        if not isinstance(cell, list) or not all(isinstance(name, str) for name in cell):
+            raise ReferenceProblem("holds something else than names of pictures; references need a text or a list")
+        names = [name.strip() for name in cell if name.strip()]
+        if not names and not self.optional:
+            raise ReferenceProblem("names no picture; fill it in, or write optional: true beside column")
+        return names
+
+
+def named(text: str, references: References, *, optional: bool) -> Sequence[Reference]:
+    """The pictures a name means: one, or with marked wildcards any number. Raises ReferenceProblem."""
+    try:
+        if MARK in text and not is_address(text.strip()):
+            return references.matching(text)
+        return (references.get(unmarked(text)),)
+    except ReferenceProblem as problem:
+        if optional and problem.missing:
+            return ()
+        raise

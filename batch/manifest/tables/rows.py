@@ -1,0 +1,130 @@
+"""The table whose rows make jobs: which format a file has, and opening it for one pass after the other.
+
+The same file must stay the same while a run goes through it more than once.
+"""
+
+from __future__ import annotations
+
+import gzip
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from batch.core.errors import InputError, Problem
+from batch.manifest.files import FileProblem, open_regular, signature
+from batch.manifest.problems import show
+from batch.manifest.tables.csv_rows import CsvReader
+from batch.manifest.tables.encoding import HEAD_BYTES, encoding_of, foreign, is_packed, wrong_encoding
+from batch.manifest.tables.jsonl_rows import JsonlReader
+from batch.manifest.tables.parquet_rows import MISSING, ParquetReader, is_available
+from batch.manifest.tables.table_reader import READ_ERRORS, RefusedReader, TableReader
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+_BY_ENDING: Final = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+#: What separates the cells of a text table if nobody says otherwise.
+USUAL_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+
+#: Endings that a `delimiter` does not turn into text.
+_NO_TEXT: Final = (".zip", ".zst", ".bz2", ".xz", ".json", ".xlsx", ".xls", ".ods")
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """A file of rows. `shown` is its path as the user would write it."""
+
+    file: Path
+    shown: str
+    kind: str
+    encoding: str
+    delimiter: str | None
+    #: The lines that `unique` takes, once they are known.
+    best_lines: array[int] | None = None
+    _signature: tuple[int, ...] | None = None
+    _known_columns: list[str] = field(default_factory=list)
+
+    def read(self) -> TableReader:
+        """Start a pass; raises InputError if the file cannot be read or is not what it was before."""
+        stream = self.content()
+        return ParquetReader(stream, self.shown) if self.kind == "parquet" else self._text_reader(stream)
+
+    def content(self) -> BinaryIO:
+        """The file's bytes, unpacked if it is packed; InputError as for `read`."""
+        try:
+            stream = open_regular(self.file)
+        except FileProblem as error:
+            raise InputError(
+                [Problem(message=f"the table cannot be read ({error}); check the path in rows", file=self.shown)]
+            ) from error
+        now = signature(stream)
+        if self._signature not in (None, now):
+            stream.close()
+            raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
+        self._signature = now
+        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
+
+    def _text_reader(self, stream: BinaryIO) -> TableReader:
+        head = _head(stream)
+        encoding = encoding_of(head, self.encoding)
+        refusal = foreign(head, self.kind) or wrong_encoding(head, encoding)
+        if refusal is not None:
+            return RefusedReader(stream, self.shown, refusal)
+        if self.kind == "jsonl":
+            return JsonlReader(stream, self.shown, encoding, self._known_columns)
+        return CsvReader(stream, self.shown, encoding, self.delimiter, USUAL_DELIMITERS[self.kind])
+
+
+def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
+    """The format of a table: as given, else by the file's name; None if neither says."""
+    ending = _ending(file)
+    if given is None and delimiter_given and ending not in _NO_TEXT and ending not in _BY_ENDING:
+        return "csv"
+    return given or _BY_ENDING.get(ending)
+
+
+def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple[str, str] | None:
+    """Why a table cannot be read as it is described: the field of `rows` that is wrong, and a sentence."""
+    if kind is None:
+        ending = _ending(file) or Path(file).name
+        known = "rows are read from .csv, .tsv, .jsonl and .parquet files"
+        return "file", f"{known}; got {show(ending)}, save the table as .csv, or say its format"
+    if kind == "parquet" and file.lower().endswith(".gz"):
+        return "file", "a parquet table is packed already; unpack the .gz file"
+    if kind == "parquet" and not is_available():
+        return "file", MISSING
+    if delimiter_given and kind not in USUAL_DELIMITERS:
+        return "delimiter", f"a {kind} table has no delimiter; remove it"
+    return None
+
+
+def _ending(file: str) -> str:
+    """What a file's name says about its content, whether or not it is packed."""
+    path = Path(file.lower())
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """The first bytes of what will be read from its beginning; a stream that fails will say so then."""
+    try:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+    except READ_ERRORS:
+        return b""
+    return head
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    packed = gzip.GzipFile(fileobj=stream, mode="rb")
+    packed.myfileobj = cast("FileIO", stream)  # closed along with it
+    return cast("BinaryIO", packed)

@@ -1,0 +1,1 @@
+"""Prompts and ids made from templates, in a sandbox."""

@@ -1,0 +1,1 @@
+"""Caps on money: reserved before a request, settled after it."""

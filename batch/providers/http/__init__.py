@@ -1,0 +1,1 @@
+"""The only HTTP client, and what makes odd responses readable."""

@@ -1,0 +1,1 @@
+"""Reference pictures on their way into a request."""

@@ -1,0 +1,1 @@
+"""Joins the stages: a run, and what else works on an output folder."""

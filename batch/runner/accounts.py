@@ -1,0 +1,110 @@
+"""The endpoints of a manifest, each with its limits and prices, and where the spending of its key is written down.
+
+An account is an endpoint and a key: what a provider counts quotas and money by. The key itself is read in `opening`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from batch.core.errors import InputError, Problem
+from batch.core.model import Job, Lane
+from batch.core.prices import ChargedBy, PriceTable, load_prices
+from batch.core.profiles import Endpoint, resolve_endpoint
+from batch.core.settings import Limits, ProviderSettings, Settings
+from batch.money.spend_book import SpendBook, spend_folder
+
+if TYPE_CHECKING:
+    from batch.simulator import SimulatorSettings
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An endpoint of the manifest, whose key is not read yet. `simulator` is set if one is to be started for it."""
+
+    name: str
+    endpoint: Endpoint
+    limits: Limits
+    weight: float
+    prices: PriceTable
+    simulator: SimulatorSettings | None
+
+    def picture_usd(self, job: Job, lane: Lane) -> float:
+        """The list price of a picture in that lane, or in the ordinary one if there is no such lane here."""
+        return self.prices.picture_usd(job, lane=lane if lane in self.endpoint.lanes else Lane.STANDARD)
+
+    def spend_book(self, key: str, output: Path) -> SpendBook:
+        """What runs with this key spend. A rehearsal spends nothing, so each has a book of its own."""
+        if self.endpoint.base_url is None:
+            return SpendBook(_book_path(f"{output}\0{self.name}"))
+        return SpendBook(_book_path(f"{self.address}\0{key}"), _book_path(f"{self.endpoint.base_url}\0{key}"))
+
+    @property
+    def address(self) -> str:
+        """The endpoint's address in one spelling, since an account is one however spelt; empty for the simulator."""
+        return one_spelling(self.endpoint.base_url) if self.endpoint.base_url else ""
+
+
+def one_spelling(url: str) -> str:
+    """An address with scheme and host in small letters, without its scheme's own port and what ends in a slash or dot.
+
+    `HTTPS://Api.example.com.:443/` is `https://api.example.com`.
+    """
+    try:
+        parts = urlsplit(url)
+        number = parts.port
+    except ValueError:
+        return url
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if number in (None, _PORTS.get(parts.scheme)) else f":{number}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def _book_path(whose: str) -> Path:
+    name = blake2b(whose.encode("utf-8", "surrogateescape"), digest_size=12, person=b"imagebatch").hexdigest()
+    return spend_folder(os.environ) / f"{name}.jsonl"
+
+
+def accounts_of(settings: Settings, manifest: Path) -> tuple[Account, ...]:
+    """The accounts that a manifest names. Raises `ConfigError` or `InputError` for what cannot be."""
+    return tuple(_account(provider, settings, manifest) for provider in settings.providers)
+
+
+def _account(provider: ProviderSettings, settings: Settings, manifest: Path) -> Account:
+    endpoint = resolve_endpoint(provider)
+    simulator = _simulator_settings(provider, manifest) if endpoint.embedded else None
+    own_prices = provider.prices or settings.prices
+    return Account(
+        name=provider.name or provider.profile,
+        endpoint=endpoint,
+        limits=provider.limits or settings.limits,
+        weight=provider.weight,
+        prices=load_prices(own_prices, settings.price_table, _charged_by(endpoint, simulator)),
+        simulator=simulator,
+    )
+
+
+def _simulator_settings(provider: ProviderSettings, manifest: Path) -> SimulatorSettings:
+    from batch.simulator import SimulatorOptionsError, settings_from
+
+    try:
+        return settings_from(provider.simulator)
+    except SimulatorOptionsError as error:
+        problems = [Problem(message=message, file=str(manifest)) for message in error.messages]
+        raise InputError(problems) from None
+
+
+def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
+    """Google charges tokens. A relay charges a request, as far as anybody knows; its owner can say otherwise."""
+    if simulator is not None:
+        return ChargedBy(simulator.billing)
+    return ChargedBy.TOKENS if endpoint.name == "google" else ChargedBy.REQUEST

@@ -1,0 +1,165 @@
+"""One attempt to buy one picture, from intent to record. The heart of the program; everything else serves it.
+
+The order is the promise: the intent is durable before the request goes out, the answer is in the spool before
+anything looks at it, the picture is on disk before the ledger says so. Whatever happens in between is recorded
+with what it may have cost, and then raised for the retry policy to judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from batch.core.clock import Clock
+from batch.core.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
+from batch.core.model import AttemptFacts, Done, Job, Lane, Terms
+from batch.core.prices import Charge, PriceTable
+from batch.money.wallet import Wallet
+from batch.providers.base import Answer, Provider, Received
+from batch.runner.delivery import delivered
+from batch.store.store import Store, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """An endpoint to buy from, and what it charges."""
+
+    provider: Provider
+    prices: PriceTable
+
+
+class Buyer:
+    """Makes attempts at the endpoints of a run, known by their names, and keeps what comes back in one store."""
+
+    def __init__(
+        self,
+        vendors: Mapping[str, Vendor],
+        store: Store,
+        clock: Clock,
+        worth_another: Callable[[AttemptError, int], bool],
+        wallet: Wallet,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
+        self._vendors = vendors
+        self._store = store
+        self._clock = clock
+        self._worth_another = worth_another
+        self._wallet = wallet
+        self._stopping = stopping
+        #: Answers that are here whole, and not yet recorded.
+        self.recording = 0
+        #: Jobs sent again after an attempt that may have been paid.
+        self.resent: list[Job] = []
+
+    async def buy(self, job: Job, why: str, terms: Terms) -> Done:
+        """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
+        provider = self._vendors[terms.endpoint].provider
+        request = await provider.prepare(terms.of(job), terms.lane)
+        self._wallet.sending(job)
+        ticket = await self._store.begin(job, why=why, terms=terms)
+        if why == "resend":
+            self.resent.append(job)
+        received: Received | None = None
+        try:
+            received = await provider.send(request, ticket.attempt_id, ticket.spool)
+            self.recording += 1
+            return await self._keep(ticket, received)
+        except Undelivered:
+            raise  # not the end of the attempt: its answer waits in the spool
+        except AttemptError as error:
+            await self._record_failure(ticket, error, received)
+            raise
+        finally:
+            self.recording -= received is not None
+
+    def addresses(self, ticket: Ticket, received: Received) -> tuple[str, ...]:
+        """Where the pictures of an answer are still to be fetched from; empty if it holds them, or none."""
+        try:
+            answer = self._vendor(ticket.terms).provider.interpret(received)
+        except AttemptError:
+            return ()
+        return tuple(picture.url for picture in answer.pictures if picture.url is not None)
+
+    async def finish(self, ticket: Ticket, received: Received | None) -> Done | None:
+        """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
+        if received is None:
+            lost = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
+            await self._record_failure(ticket, lost, None)
+            return None
+        try:
+            return await self._keep(ticket, received)
+        except Undelivered:
+            return None
+        except AttemptError as error:
+            await self._record_failure(ticket, error, received)
+            return None
+
+    def attempt_usd(self, job: Job, terms: Terms) -> float:
+        """What an attempt on these terms counts for while its outcome is open."""
+        return self._vendor(terms).prices.attempt_usd(terms.of(job))
+
+    async def _keep(self, ticket: Ticket, received: Received) -> Done:
+        vendor = self._vendor(ticket.terms)
+        answer = vendor.provider.interpret(received)
+        try:
+            answer = await delivered(answer, vendor.provider, ticket.spool, self._clock, self._stopping)
+        except AttemptError as error:
+            raise _as_charged(received.judged(error), answer) from None
+        lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
+        charge = vendor.prices.charge(
+            ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
+        )
+        facts = AttemptFacts(
+            number=ticket.number,
+            seconds=received.seconds,
+            cost_usd=charge.usd,
+            request_id=answer.request_id,
+            usage=answer.usage,
+            usd_from=charge.source,
+            lane=lane,
+        )
+        try:
+            done = await self._store.keep(ticket, answer, facts)
+        except AttemptError as error:  # the pictures are broken; they were charged all the same
+            raise _as_charged(received.judged(error), answer) from None
+        self._wallet.settle(ticket.job, facts.cost_usd)
+        return done
+
+    async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
+        charge = self._charge_of_failure(ticket, error)
+        error.cost_usd = charge.usd if charge is not None else 0.0
+        facts = AttemptFacts(
+            number=ticket.number,
+            seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
+            cost_usd=error.cost_usd,
+            request_id=error.request_id,
+            usd_from=charge.source if charge is not None else None,
+            lane=error.lane or Lane.STANDARD,
+        )
+        if isinstance(error, OutcomeUnknown):
+            await self._store.unknown(ticket, error, facts)
+            self._wallet.settle(ticket.job, facts.cost_usd)
+            return
+        rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
+        again = isinstance(error, RunStopper) or self._worth_another(error, rejected)
+        await self._store.reject(ticket, error, facts, again=again)
+        self._wallet.settle(ticket.job, facts.cost_usd)
+
+    def _charge_of_failure(self, ticket: Ticket, error: AttemptError) -> Charge | None:
+        """What an attempt without a picture cost, or may have cost at most; None if nothing."""
+        if error.paid is Paid.NO:
+            return None
+        usage = error.usage if error.paid is Paid.YES else None
+        prices, job = self._vendor(ticket.terms).prices, ticket.terms.of(ticket.job)
+        return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
+
+    def _vendor(self, terms: Terms) -> Vendor:
+        """Who was asked. One that is no longer in the manifest spoke as the others do."""
+        return self._vendors.get(terms.endpoint) or next(iter(self._vendors.values()))
+
+
+def _as_charged(error: AttemptError, answer: Answer) -> AttemptError:
+    """The error with what the answer says of its price."""
+    error.usage, error.lane = answer.usage, answer.lane
+    return error

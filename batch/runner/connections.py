@@ -1,0 +1,152 @@
+"""What a run needs of the accounts of a manifest: their keys, their routes, and somebody who speaks to each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from batch.core.clock import Clock, SystemClock
+from batch.core.errors import ConfigError, OutputError
+from batch.core.events import Listener
+from batch.core.profiles import resolve_endpoint
+from batch.core.settings import ProviderSettings, Timeouts
+from batch.dispatch.route import RouteSettings
+from batch.limits.quota_store import OwnTally, SharedTally, Tally, quotas_folder
+from batch.providers.gemini import GeminiProvider
+from batch.providers.secrets import ApiKey, read_key
+from batch.runner.accounts import Account
+from batch.runner.attempt import Vendor
+from batch.runner.reread import Reread, reread
+
+_SIMULATOR_KEY: Final = "simulator"
+#: An address where nothing listens: for a provider that sends nothing.
+_NOWHERE: Final = "https://imagebatch.invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAccount:
+    """An account with its key."""
+
+    account: Account
+    key: ApiKey
+
+    @property
+    def name(self) -> str:
+        return self.account.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells accounts apart in files, and leads nobody to the key."""
+        return self._fingerprint(self.account.address or self.name)
+
+    @property
+    def former_fingerprint(self) -> str:
+        """What an earlier version called it: by the manifest's own spelling of the address."""
+        return self._fingerprint(self.account.endpoint.base_url or self.name)
+
+    def _fingerprint(self, name: str) -> str:
+        return self.key.fingerprint(f"imagebatch quotas of {name}")
+
+    def route(self, output: Path, clock: Clock, listener: Listener) -> RouteSettings:
+        """What the dispatcher knows of it, for a run in that output folder."""
+        account = self.account
+        return RouteSettings(
+            name=self.name,
+            limits=account.limits,
+            weight=account.weight,
+            lanes=account.endpoint.lanes,
+            tally=self._tally(output, clock, listener),
+        )
+
+    def _tally(self, output: Path, clock: Clock, listener: Listener) -> Tally:
+        """The quotas' counts, shared by all runs of this machine with one key.
+
+        A simulator is each output folder's own; without a limit for the day there is nothing to remember of it.
+        """
+        limits = self.account.limits
+        if self.account.endpoint.embedded and limits.requests_per_day is None and limits.images_per_day is None:
+            return OwnTally()
+        try:
+            folder = quotas_folder(os.environ)
+        except ConfigError as error:
+            listener.message(f"the counts of quotas are this run's own, not shared with others: {error}")
+            return OwnTally()
+        if self.account.endpoint.embedded:
+            name = self._fingerprint(f"{output}\0{self.name}")
+            return SharedTally(folder, f"{name}.quota", clock, listener.message)
+        names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
+        return SharedTally(folder, names[0], clock, listener.message, former_name=names[1])
+
+
+def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[OpenAccount, ...]:
+    """The accounts with their keys.
+
+    Raises `ConfigError` if one is missing, or is there twice for one address: its quota would count double.
+    """
+    opened = tuple(OpenAccount(account=account, key=_read_key(account, environment)) for account in accounts)
+    names: dict[str, str] = {}
+    for each in opened:
+        other = names.setdefault(each.fingerprint, each.name)
+        if other != each.name:
+            raise ConfigError(
+                f"providers {other} and {each.name} have the same address and the same key, whose quota would count "
+                "twice; give them different keys, or remove one"
+            )
+    return opened
+
+
+@asynccontextmanager
+async def open_vendors(
+    accounts: Sequence[OpenAccount], output: Path, timeouts: Timeouts, clock: Clock
+) -> AsyncIterator[Mapping[str, Vendor]]:
+    """Somebody to buy from for every account, by its name."""
+    vendors: dict[str, Vendor] = {}
+    async with AsyncExitStack() as stack:
+        for opened in accounts:
+            account = opened.account
+            book = "simulator-book.jsonl" if not vendors else f"simulator-book-{account.name}.jsonl"
+            base_url = await stack.enter_async_context(_address(account, output / book))
+            provider = GeminiProvider(account.endpoint, base_url, opened.key, timeouts, clock)
+            stack.push_async_callback(provider.aclose)
+            vendors[account.name] = Vendor(provider, account.prices)
+        yield vendors
+
+
+@asynccontextmanager
+async def _address(account: Account, book: Path) -> AsyncIterator[str]:
+    """The endpoint's address; the embedded simulator is started for as long as it is needed."""
+    if account.simulator is None:
+        assert account.endpoint.base_url is not None
+        yield account.endpoint.base_url
+        return
+    from batch.simulator import serve  # here: a server's libraries are no part of a run against the real thing
+
+    async with AsyncExitStack() as stack:
+        try:
+            running = await stack.enter_async_context(serve(account.simulator, book_path=book))
+        except OSError as error:
+            raise OutputError(f"cannot start the built-in simulator: {error.strerror or error}") from error
+        yield running.base_url
+
+
+def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
+    key_env = account.endpoint.key_env
+    return ApiKey(_SIMULATOR_KEY) if key_env is None else read_key(environment, key_env)
+
+
+async def read_again(output: Path, *, base_url: str | None, dry_run: bool, told: Callable[[Reread], None]) -> None:
+    """`reread.reread` with a provider that has no key and is only asked what answers mean, and for pictures.
+
+    `base_url` is the one origin from which pictures are fetched although it is not public.
+    """
+    clock = SystemClock()
+    endpoint = resolve_endpoint(ProviderSettings(profile="simulator"))
+    provider = GeminiProvider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)
+    try:
+        await reread(output, provider, clock, dry_run=dry_run, told=told)
+    finally:
+        await provider.aclose()

@@ -1,0 +1,354 @@
+"""From a manifest's path to a plan, for a run and for whoever only wants to know: nothing is written or sent here.
+
+`prepare` settles what does not depend on the past (endpoint, prices, the caller's wishes for this time); `plan`
+then looks at every job and its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from batch.core.clock import Clock, SystemClock
+from batch.core.errors import InputError, OptionError, OutputError, Problem
+from batch.core.events import Listener
+from batch.core.model import Job, Lane
+from batch.core.settings import Budget, ChangedPolicy
+from batch.manifest import Manifest, load_manifest
+from batch.money.wallet import Cap, Wallet, micro
+from batch.plan import (
+    DECISIONS,
+    Adopt,
+    Again,
+    AgainWish,
+    Decision,
+    Forecast,
+    Plan,
+    Policies,
+    Selection,
+    Skip,
+    Wish,
+    WishProblem,
+    decide,
+    forecast,
+    make_plan,
+)
+from batch.runner.accounts import Account, accounts_of
+from batch.store.history import History, JobHistory
+from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
+from batch.store.records import EndRecord, RunRecord
+from batch.store.rehearsal import rehearsal_folder
+from batch.store.store import FolderToReuse
+
+#: Looking for a similar id among a million takes longer than anybody waits.
+_NAMES_COMPARED: Final = 20_000
+#: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
+_REPLACED_AT_LEAST: Final = 20
+_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a caller wants of this one run.
+
+    `retry` is written as for `--retry`; `resend_unknown` sends every job whose outcome is unknown once more;
+    `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
+    With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
+    asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
+    beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
+    pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
+    price of that. `finish_by` is when everything is to be there: from some time before it on the cheap
+    lane is too slow.
+    """
+
+    on_changed: ChangedPolicy = ChangedPolicy.REFUSE
+    retry: str = ""
+    resend_unknown: bool = False
+    ignore_not_before: bool = False
+    selection: Selection = field(default_factory=Selection)
+    reuse: tuple[Path, ...] = ()
+    canary: int | None = None
+    allow_empty: bool = False
+    refresh_references: bool = False
+    max_cost: float | None = None
+    finish_by: datetime | None = None
+    again: tuple[str, ...] = ()
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A manifest whose own text is right, with everything a plan needs but the past."""
+
+    manifest: Manifest
+    output: Path
+    accounts: tuple[Account, ...]
+    policies: Policies
+    wishes: Wishes
+    reuse: tuple[FolderToReuse, ...]
+
+    def with_changed(self, policy: ChangedPolicy) -> Prepared:
+        """The same, with another answer to what is to become of edited jobs."""
+        return replace(self, policies=replace(self.policies, changed=policy))
+
+    def going_on(self, wish: AgainWish | None) -> Prepared:
+        """The same, going on with an `--again` that a run before did not bring to its end."""
+        if wish is None or wish.digest != self.policies.again.digest:
+            return self
+        return replace(self, policies=replace(self.policies, again=self.policies.again.going_on(wish.since)))
+
+    def plan(self, history: Callable[[], History]) -> Plan:
+        """Check every job and decide on it. Raises `InputError` with everything that is wrong.
+
+        `history` is called for when all jobs are checked: the ledger may be read meanwhile.
+        """
+        selection = self.wishes.selection
+        rows_chosen = None if selection.where is None else bytearray()
+        plan = make_plan(
+            self.manifest.check(selection.where, rows_chosen),
+            history,
+            self.policies,
+            self.picture_usd,
+            selection=selection,
+            rows_chosen=rows_chosen,
+            reuse=[folder.history for folder in self.reuse],
+        )
+        if plan.named == 0:
+            raise InputError([self._nothing_is_called_so(selection.only)])
+        unmet = self.policies.again.unmet
+        if unmet:
+            raise OptionError([self._nothing_to_make_again(unmet)])
+        return plan
+
+    def refuse_unasked_remakes(self, plan: Plan) -> str:
+        """The question to put before pictures are bought again, or "" if there is none to ask."""
+        named = [plan.remade]
+        if self.wishes.again and self.policies.changed is not ChangedPolicy.RERUN:
+            named += [group for name, group in plan.groups.items() if name == "to do: changed"]
+        jobs = sum(group.count for group in named)
+        if not jobs or self.wishes.yes:
+            return ""
+        price = sum(group.price_usd for group in named)
+        return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"
+
+    @property
+    def budget(self) -> Budget:
+        """The manifest's caps, with the caller's for this run."""
+        budget, wished = self.manifest.settings.budget, self.wishes.max_cost
+        if wished is None:
+            return budget
+        return replace(budget, per_run=wished if budget.per_run is None else min(wished, budget.per_run))
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether nothing is paid: every endpoint is the simulator."""
+        return all(account.endpoint.simulated for account in self.accounts)
+
+    @property
+    def picture_usd(self) -> Callable[[Job], float]:
+        """The list price of a job's picture, at the dearest endpoint it may be bought at, in the lane wished for."""
+        lane = self.manifest.settings.lane
+        if len(self.accounts) == 1 and lane is Lane.STANDARD:
+            return self.accounts[0].prices.picture_usd  # millions of times, and then it counts
+        return lambda job: max(account.picture_usd(job, lane) for account in self.accounts)
+
+    def most_usd(self, job: Job) -> float:
+        """The most that one attempt at it can cost: at any endpoint, and by any model that may be asked."""
+        models = {job.model, *self.manifest.settings.fallback.models}
+        asked = [job if model == job.model else replace(job, model=model) for model in models]
+        return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
+
+    def wallet(self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener) -> Wallet:
+        """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
+
+        `keys` by the name of the account; one without a key has no book.
+        """
+        settings = self.manifest.settings
+        is_shared = settings.budget.is_shared or bool(settings.tag)
+        books = [
+            account.spend_book(keys.get(account.name, ""), self.output)
+            for account in self.accounts
+            if is_shared and (account.endpoint.embedded or keys.get(account.name))
+        ]
+        return Wallet(
+            self.budget,
+            most_usd=self.most_usd,
+            clock=clock,
+            run_id=run_id,
+            output=str(self.output),
+            tag=settings.tag,
+            books=books,
+            waiting=listener.money_waits,
+            say=listener.message,
+        )
+
+    def refuse_a_silent_replacement(self, plan: Plan) -> None:
+        """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""
+        new = plan.count("to do: new")
+        replaced = min(new, plan.replaced)
+        if (
+            self.policies.changed is ChangedPolicy.RERUN
+            or not self.manifest.derives_ids
+            or replaced < _REPLACED_AT_LEAST
+            or 2 * replaced < new
+        ):
+            return
+        message = (
+            f"{new:,} jobs are new, and {plan.replaced:,} that were bought are no longer in the manifest: it looks as "
+            f"if the prompt that names them was edited. Buying them again costs ${plan.usd:,.2f}: --on-changed rerun "
+            "does it. Give jobs an id, and an edited job is known for what it is"
+        )
+        raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+    def _nothing_to_make_again(self, unmet: Sequence[str]) -> Problem:
+        shown = ", ".join(unmet[:_NAMED]) + (f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else "")
+        message = f"--again: no job is called {shown}{_hint(unmet[0], self.manifest.jobs())}"
+        return Problem(message=message, file=str(self.manifest.path))
+
+    def _nothing_is_called_so(self, patterns: Sequence[str]) -> Problem:
+        wanted = ", ".join(patterns)
+        message = f"--only: no job is called {wanted}{_hint(wanted, self.manifest.jobs())}"
+        return Problem(message=message, file=str(self.manifest.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affordable:
+    """About so many jobs fit into the cap that ends the run first."""
+
+    jobs: int
+    cap: Cap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run would do, with everything needed to explain it. Nothing was sent or written."""
+
+    prepared: Prepared
+    history: History
+    plan: Plan
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.prepared.manifest
+
+    @property
+    def output(self) -> Path:
+        return self.prepared.output
+
+    def affordable(self, environment: Mapping[str, str]) -> Affordable | None:
+        """How many of the jobs to send the budget has room for, if that is not all of them.
+
+        Without the key it is not known what other runs with it have spent; then only the cap per run counts.
+        """
+        if not self.plan.to_do:
+            return None
+        named = {account.name: account.endpoint.key_env for account in self.prepared.accounts}
+        keys = {name: environment.get(key_env, "").strip("\r\n") for name, key_env in named.items() if key_env}
+        caps = self.prepared.wallet(keys, SystemClock(), "", Listener()).caps()
+        tightest = min(caps, key=lambda cap: cap.free, default=None)
+        if tightest is None or tightest.free >= micro(self.plan.usd):
+            return None
+        jobs = max(0, tightest.free) * self.plan.to_do // micro(self.plan.usd)
+        return Affordable(jobs=jobs, cap=tightest)
+
+    @property
+    def lost_files(self) -> LostFiles:
+        """The first files of the manifest's jobs that are gone or altered."""
+        if not (self.plan.count("skip: missing") or self.plan.count("skip: altered")):
+            return NONE_LOST
+        return lost_files(self.output, self.history, self.plan.order)
+
+    @property
+    def forecast(self) -> Forecast:
+        """What it will cost and how long it will take."""
+        return forecast(self.plan, self.manifest.settings, simulated=self.prepared.is_rehearsal)
+
+    def decision_on(self, job_id: str) -> tuple[Decision, JobHistory]:
+        """What is decided about one job, and its past. Raises `InputError` if the manifest has no such job."""
+        for job, code in self.plan.pairs(self.manifest.jobs()):
+            if job.id == job_id:
+                past = self.history.of(job.key())
+                kind, _, because = DECISIONS[code].partition(": ")
+                if kind == "to do":
+                    return decide(job, past, self.prepared.policies), past
+                return (Adopt if kind == "adopt" else Skip)(job=job, because=because), past
+        message = f"no job {job_id!r}{_hint(job_id, self.manifest.jobs())}"
+        raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+
+def begun_again(note: RunRecord | EndRecord | None) -> AgainWish | None:
+    """The `--again` that the newest record about a run left unfinished."""
+    wish = note.remake if note is not None else None
+    return None if wish is None else AgainWish(said=wish.said, digest=wish.digest, since=wish.since)
+
+
+def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:
+    """Read the manifest and settle what does not depend on the past.
+
+    Raises `InputError`, `ConfigError` or `OutputError`.
+    """
+    manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
+    settings = manifest.settings
+    accounts = accounts_of(settings, manifest.path)
+    simulated = all(account.endpoint.simulated for account in accounts)
+    chosen = output_path(manifest, output)
+    return Prepared(
+        manifest=manifest,
+        output=rehearsal_folder(chosen) if simulated else chosen,
+        accounts=accounts,
+        policies=Policies(
+            unknown=settings.retry.unknown,
+            changed=ChangedPolicy(wishes.on_changed),
+            retry=_wish(wishes.retry),
+            resend_unknown=wishes.resend_unknown,
+            set_aside_after=settings.retry.set_aside_after,
+            dedupe=settings.dedupe,
+            again=_again(wishes.again),
+        ),
+        wishes=wishes,
+        reuse=tuple(FolderToReuse(folder, bought_only=not simulated) for folder in wishes.reuse),
+    )
+
+
+def output_path(manifest: Manifest, output: str | Path | None) -> Path:
+    """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
+    chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
+    try:
+        return chosen.absolute()
+    except OSError as error:
+        message = "the current folder is gone; change to one that exists, or name the output with an absolute path (-o)"
+        raise OutputError(message) from error
+
+
+def _wish(text: str) -> Wish | None:
+    try:
+        return Wish(text) if text else None
+    except WishProblem as problem:
+        raise InputError([Problem(message=f"--retry: {problem}")]) from problem
+
+
+def _again(words: Sequence[str]) -> Again:
+    files = [word[1:] for word in words if word.startswith("@")]
+    ids = [line.strip() for file in files for line in _lines_of(file)]
+    return Again((word for word in words if not word.startswith("@")), filter(None, ids))
+
+
+def _lines_of(file: str) -> list[str]:
+    """A file of ids, one a line."""
+    try:
+        return Path(file).read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise OptionError([Problem(message=f"--again: cannot read {file or 'a file without a name'}: {why}")]) from None
+
+
+def _hint(wanted: str, jobs: Iterator[Job]) -> str:
+    """`; did you mean x?` if one of the first jobs is called almost so."""
+    names = [job.id for job in islice(jobs, _NAMES_COMPARED)]
+    close = get_close_matches(wanted, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""Writes a first manifest for a table and a folder of photos."""

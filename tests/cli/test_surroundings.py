@@ -1,0 +1,106 @@
+"""The command in surroundings that a container or a cron line has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PICTURES = "provider: {profile: simulator, simulator: {latency_seconds: 0}}\njobs: [{id: a, prompt: cup}]\n"
+
+
+def call(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "batch", *words],
+        cwd=folder,
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "-inf", "1e999"])
+def test_a_cap_that_is_no_amount_is_a_wrong_command_line(tmp_path: Path, amount: str) -> None:
+    """Exit 2, and nothing is begun."""
+    (tmp_path / "m.yaml").write_text(PICTURES)
+    ended = call(tmp_path, "run", "m.yaml", "-o", "out", f"--max-cost={amount}")
+    assert ended.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize("output", ["out-é", "out-日本", os.fsdecode(b"out-\xff")])
+def test_json_is_json_in_every_locale(tmp_path: Path, locale: dict[str, str], output: str) -> None:
+    """Whatever the output folder is called, `plan --json` can be read by a program."""
+    (tmp_path / "m.yaml").write_text(PICTURES)
+    ended = call(tmp_path, "plan", "m.yaml", "-o", output, "--json", **locale)
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["output"].endswith(output)
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    """`run` without an absolute output says so with exit 73."""
+    (tmp_path / "m.yaml").write_text(PICTURES)
+    (tmp_path / "gone").mkdir()
+    words = [sys.executable, "-m", "batch", "run", str(tmp_path / "m.yaml")]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *words],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 73
+    assert "the current folder is gone" in ended.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the others have no such flag")
+@pytest.mark.parametrize("allowed", ["", "1"])
+def test_no_core_is_handed_to_a_program_unless_it_is_allowed(allowed: str) -> None:
+    """Where the kernel pipes dumps to a program no limit holds: the process says that it is not to be dumped."""
+    code = (
+        "import ctypes, sys; from batch.cli.app import main\n"
+        "sys.argv = ['imagebatch', '--version']\n"
+        "try: main()\n"
+        "finally: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), file=sys.stderr)"  # PR_GET_DUMPABLE
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "IMAGEBATCH_CORE_DUMPS": allowed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr.strip() == ("1" if allowed else "0")
+
+
+@pytest.mark.parametrize("allowed", ["", "1"])
+def test_no_core_is_dumped_unless_it_is_allowed(allowed: str) -> None:
+    """The key must not outlive the process in a file."""
+    code = (
+        "import resource, sys; from batch.cli.app import main\n"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]; resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "sys.argv = ['imagebatch', '--version']\n"
+        "try: main()\n"
+        "finally: print(resource.getrlimit(resource.RLIMIT_CORE)[0] == (0 if not "
+        f"{allowed!r} else hard), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "IMAGEBATCH_CORE_DUMPS": allowed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr.strip() == "True"
