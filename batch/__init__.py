@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from batch.core.events import Listener
     from batch.core.model import Job, Summary
     from batch.plan import Selection
-    from batch.runner.preparation import Wishes
+    from batch.runner.preparation import RunOptions
     from batch.runner.run import RunControl, run, run_sync
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
     "LockedError",
     "OutputError",
     "RunControl",
+    "RunOptions",
     "Selection",
     "Summary",
-    "Wishes",
     "run",
     "run_sync",
 ]
@@ -46,7 +46,7 @@ _HOMES = {
     "RunControl": "runner.run",
     "Selection": "plan",
     "Summary": "core.model",
-    "Wishes": "runner.preparation",
+    "RunOptions": "runner.preparation",
     "run": "runner.run",
     "run_sync": "runner.run",
 }

@@ -17,7 +17,7 @@ from typing import Any, Final
 from batch.core.errors import RateLimited
 from batch.core.model import Job, Terms
 from batch.core.settings import Limits
-from batch.limits.quota_store import OwnTally, Tally
+from batch.limits.quota_store import MemoryQuotaStore, QuotaStore
 from tests.support.fakes import FakeClock, job
 from tests.support.providers_with_quotas import (
     FixedWindowProvider,
@@ -162,12 +162,14 @@ class _Run:
     undone: int = 0
 
 
-async def _ours(case: Case, provider: QuotaProvider, first: int, tally: Tally) -> int:
-    _, outcomes = await send(provider, case.jobs, Limits(concurrency=case.in_flight), first=first, tally=tally)
+async def _ours(case: Case, provider: QuotaProvider, first: int, quota_store: QuotaStore) -> int:
+    _, outcomes = await send(
+        provider, case.jobs, Limits(concurrency=case.in_flight), first=first, quota_store=quota_store
+    )
     return sum(type(outcome).__name__ != "Done" for outcome in outcomes.values())
 
 
-async def _loop(case: Case, provider: QuotaProvider, first: int, _: Tally, *, attempts: int = 5) -> int:
+async def _loop(case: Case, provider: QuotaProvider, first: int, _: QuotaStore, *, attempts: int = 5) -> int:
     """A semaphore, and around each call what google-genai does with `HttpRetryOptions(attempts=5)`: 1, 2, 4 s and a
     second of jitter, whatever delay is named."""
     slots, random = asyncio.Semaphore(case.in_flight), Random(first)
@@ -234,7 +236,7 @@ def _nice(number: int, up: int) -> int:
     return max(1, number) if number < 10 else (number + up) // 5 * 5
 
 
-async def _inspect(case: Case, provider: QuotaProvider, first: int, _: Tally) -> int:
+async def _inspect(case: Case, provider: QuotaProvider, first: int, _: QuotaStore) -> int:
     """The slot is held while a request is repeated: after 3 s doubled each time, with jitter."""
     control, random = _Controller(case.in_flight, provider.clock), Random(first)
 
@@ -261,19 +263,21 @@ async def _bought(provider: QuotaProvider, number: int) -> bool:
     return True
 
 
-Send = Callable[[Case, QuotaProvider, int, Tally], Awaitable[int]]
+Send = Callable[[Case, QuotaProvider, int, QuotaStore], Awaitable[int]]
 CONTESTANTS: Final[dict[str, Send]] = {"imagebatch": _ours, "SDK loop": _loop, "inspect_ai": _inspect}
 
 
 async def _one(case: Case, contestant: Send, seed: int) -> _Run:
     clock = FakeClock()
     provider = case.make(clock, Random(seed))
-    tally = OwnTally()
+    quota_store = MemoryQuotaStore()
     if case.again:
-        await contestant(case, provider, 0, tally)
+        await contestant(case, provider, 0, quota_store)
         provider = QuotaProvider(clock, seconds=provider.seconds, random=provider.random)
     began = clock.monotonic()
-    ends = await asyncio.gather(*(contestant(case, provider, number * case.jobs, tally) for number in range(case.runs)))
+    ends = await asyncio.gather(
+        *(contestant(case, provider, number * case.jobs, quota_store) for number in range(case.runs))
+    )
     return _Run(provider, clock.monotonic() - began, sum(ends))
 
 

@@ -25,7 +25,7 @@ from batch.providers.answers.json_stream import StringSpooler
 from batch.providers.base import Received
 from batch.providers.http.unpacking import Unpacker
 from batch.providers.secrets import ApiKey, Redactor
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.picture_check import inspect_picture
 from batch.store.spool import AttemptSpool
 from benchmarks.answers import KINDS, write_answer
@@ -140,7 +140,7 @@ def _longest(tree: object) -> str:
 
 def _as_we_do(body: bytes, folder: Path) -> None:
     """Unpacked, decoded while it arrives, sealed, interpreted and inspected."""
-    spool = AttemptSpool(str(folder), "a~1", Ballast(str(folder)))
+    spool = AttemptSpool(str(folder), "a~1", DiskReserve(str(folder)))
     unpacker = Unpacker()
     strings = StringSpooler(spool.new_blob, redactor=_redactor())
     for piece in _pieces(body):

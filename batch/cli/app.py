@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from batch.core.model import Summary
     from batch.core.settings import ChangedPolicy
     from batch.plan import Plan
-    from batch.runner.preparation import Prepared, Wishes
+    from batch.runner.preparation import PreparedRun, RunOptions
     from batch.runner.run import RunControl
     from batch.store.history import History
 
@@ -64,8 +64,8 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class _NamedPath(click.Path):
     """A path that is one: `-o "$FOLDER"` with an empty variable must not mean the current folder."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(path_type=Path, **rest)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
@@ -125,8 +125,8 @@ def _output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What one run is to do differently. The command gets them as one value, `wishes`."""
+def _run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What one run is to do differently. The command gets them as one value, `options`."""
     names = (
         "on_changed",
         "retry",
@@ -145,16 +145,16 @@ def _wishes_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
     @functools.wraps(function)
-    def with_wishes(
-        *args: Any, canary: int | None = None, ignore_not_before: bool = False, yes: bool = False, **options: Any
+    def with_options(
+        *args: Any, canary: int | None = None, ignore_not_before: bool = False, yes: bool = False, **rest: Any
     ) -> Any:
-        given = {name: options.pop(name) for name in names}
-        wishes = _wishes(**given, canary=canary, ignore_not_before=ignore_not_before, yes=yes)
-        return function(*args, wishes=wishes, **options)
+        given = {name: rest.pop(name) for name in names}
+        options = _options_of(**given, canary=canary, ignore_not_before=ignore_not_before, yes=yes)
+        return function(*args, options=options, **rest)
 
-    for option in reversed(_WISHES_OPTIONS):
-        with_wishes = option(with_wishes)
-    return with_wishes
+    for option in reversed(_RUN_OPTIONS):
+        with_options = option(with_options)
+    return with_options
 
 
 def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
@@ -168,7 +168,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
         raise click.BadParameter(str(problem)) from None
 
 
-_WISHES_OPTIONS: Final = (
+_RUN_OPTIONS: Final = (
     click.option(
         "--only",
         metavar="ID",
@@ -243,7 +243,7 @@ _WISHES_OPTIONS: Final = (
 )
 
 
-def _wishes(
+def _options_of(
     *,
     on_changed: str,
     retry: str,
@@ -262,15 +262,15 @@ def _wishes(
     canary: int | None,
     ignore_not_before: bool,
     yes: bool,
-) -> Wishes:
+) -> RunOptions:
     from batch.core.settings import ChangedPolicy
     from batch.plan import Selection
-    from batch.runner.preparation import Wishes
+    from batch.runner.preparation import RunOptions
 
     if limit is not None and sample is not None:
         raise click.UsageError("--limit and --sample exclude each other: the first N jobs, or N at random")
     selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
-    return Wishes(
+    return RunOptions(
         on_changed=ChangedPolicy(on_changed),
         retry=retry,
         selection=selection,
@@ -290,7 +290,7 @@ def _wishes(
 @cli.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @_output_option
-@_wishes_options
+@_run_options
 @click.option(
     "--canary",
     type=click.IntRange(min=0),
@@ -305,7 +305,7 @@ def _wishes(
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
 @click.option("--log-file", type=_NamedPath(dir_okay=False), help="Append a debug log to this file.")
 def run(
-    manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool, quiet: bool, log_file: Path | None
+    manifest: Path, output: Path | None, options: RunOptions, *, as_json: bool, quiet: bool, log_file: Path | None
 ) -> None:
     """Buy every picture of MANIFEST that is not bought yet.
 
@@ -315,7 +315,7 @@ def run(
     """
     _start_log(log_file)
     summary = _run_until_signal(
-        manifest, _listener(quiet=quiet), asks=not quiet and _is_terminal(), output=output, wishes=wishes
+        manifest, _listener(quiet=quiet), asks=not quiet and _is_terminal(), output=output, options=options
     )
     _report_run(summary, _typed_again(), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
@@ -326,9 +326,9 @@ def run(
 @cli.command(short_help="Show what a run would send, and why.")
 @click.argument("manifest", type=Manifest)
 @_output_option
-@_wishes_options
+@_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) -> None:
+def plan(manifest: Path, output: Path | None, options: RunOptions, *, as_json: bool) -> None:
     """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key. Only reference pictures at web addresses are fetched and kept.
@@ -337,7 +337,7 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
     from batch.report.why import asked_before, change_lines
     from batch.runner.run import plan_only
 
-    planned = plan_only(manifest, output=output, wishes=wishes, listener=_listener(quiet=False))
+    planned = plan_only(manifest, output=output, options=options, listener=_listener(quiet=False))
     found, path = planned.plan, planned.output
     affordable = planned.affordable(os.environ)
     budget_ends = None if affordable is None else (affordable.jobs, affordable.cap.words())
@@ -354,9 +354,9 @@ def plan(manifest: Path, output: Path | None, wishes: Wishes, *, as_json: bool) 
 @click.argument("manifest", type=Manifest)
 @click.argument("job_id", metavar="ID")
 @_output_option
-@_wishes_options
+@_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes, *, as_json: bool) -> None:
+def why(manifest: Path, job_id: str, output: Path | None, options: RunOptions, *, as_json: bool) -> None:
     """Show why the job ID of MANIFEST will be sent, or will not: what was changed, and every attempt so far.
 
     Sends nothing, writes nothing, needs no key.
@@ -364,7 +364,7 @@ def why(manifest: Path, job_id: str, output: Path | None, wishes: Wishes, *, as_
     from batch.report.why import why_as_json, why_lines
     from batch.runner.run import plan_only
 
-    planned = plan_only(manifest, output=output, wishes=wishes)
+    planned = plan_only(manifest, output=output, options=options)
     decision, past = planned.decision_on(job_id)
     if as_json:
         _show_json(why_as_json(decision, past, planned.output))
@@ -577,7 +577,7 @@ def _end_with(failure: BatchError | None) -> None:
         raise failure
 
 
-def _run_until_signal(manifest: Path, listener: Listener, *, asks: bool, **options: Any) -> Summary:
+def _run_until_signal(manifest: Path, listener: Listener, *, asks: bool, **rest: Any) -> Summary:
     import asyncio
 
     from batch.runner.run import RunControl
@@ -594,7 +594,7 @@ def _run_until_signal(manifest: Path, listener: Listener, *, asks: bool, **optio
             choose_changed=_choose_changed if asks else None,
         )
         try:
-            return await run_batch(manifest, listener=listener, control=control, **options)
+            return await run_batch(manifest, listener=listener, control=control, **rest)
         finally:
             _die_at_once_on(heard)
 
@@ -690,7 +690,7 @@ async def _ask(question: str) -> bool:
         loop.remove_reader(sys.stdin)
 
 
-def _choose_changed(plan: Plan, prepared: Prepared, history: History) -> ChangedPolicy:
+def _choose_changed(plan: Plan, prepared: PreparedRun, history: History) -> ChangedPolicy:
     """Show what was edited and ask what is to become of it. No answer means: do not start."""
     from batch.core.settings import ChangedPolicy
     from batch.report.formatting import count, usd

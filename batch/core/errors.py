@@ -19,7 +19,7 @@
         ├── Undelivered       the picture's own URL cannot be read now        paid: yes    fetched later, not bought
         ├── Unusable          an answer without a picture we can use          paid: yes    rarely again
         ├── Refused           this request will never work                    paid: no/yes never again
-        └── RunStopper        no request will work until somebody acts        paid: no     stop the run
+        └── EndpointDown        no request will work until somebody acts        paid: no     stop the run
 
 An attempt's first question is always `paid`. The classes decide what happens next; codes name the cause
 and stay the same between versions, so that scripts and the ledger can rely on them.
@@ -212,7 +212,7 @@ class RateLimited(AttemptError):
         message: str,
         *,
         wait_seconds: float | None = None,
-        if_repeated: RunStopper | None = None,
+        if_repeated: EndpointDown | None = None,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -288,7 +288,7 @@ class Refused(AttemptError):
         self.may_work_later = may_work_later
 
 
-class RunStopper(AttemptError):
+class EndpointDown(AttemptError):
     """No request can work until somebody acts or time passes: the run stops, jobs left stay pending.
 
     `stop_code` is the exit code; `not_before` (ISO time) says when a new start makes sense, if known.

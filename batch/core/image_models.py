@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from batch.core.picture_warnings import Oddity, size_kinds, warning
+from batch.core.picture_warnings import WarningKind, size_kinds, warning
 
 DEFAULT_MODEL: Final = "gemini-3.1-flash-image"
 DEFAULT_SIZE: Final = "1K"
@@ -118,7 +118,7 @@ def size_warnings(aspect_ratio: str | None, image_size: str, width: int, height:
         area = width * height / (side * side)
         if abs(area - 1) <= 4 * SIZE_TOLERANCE:
             return ()
-        return (warning(Oddity.SMALLER if area < 1 else Oddity.LARGER, f"asked for {image_size}, {got}"),)
+        return (warning(WarningKind.SMALLER if area < 1 else WarningKind.LARGER, f"asked for {image_size}, {got}"),)
     wanted = expected_pixels(aspect_ratio, image_size)
     words = f"asked for {wanted[0]}x{wanted[1]}, {got}"
     return tuple(warning(kind, words) for kind in size_kinds(wanted, (width, height), SIZE_TOLERANCE))

@@ -15,7 +15,7 @@ _SMALLEST_TABLE: Final = 1024
 _first_eight_bytes = struct.Struct("=Q").unpack_from
 
 
-class KeyRows:
+class KeyIndex:
     """Keys of 16 bytes and their rows: 16 bytes a key, and 8 to 16 more for the table.
 
     A slot of the table holds a row's number plus one, zero if it is free; who finds a slot taken by another key looks
@@ -29,7 +29,7 @@ class KeyRows:
         self._next = 0
 
     @classmethod
-    def of(cls, keys: bytearray, slots: array[int]) -> KeyRows:
+    def of(cls, keys: bytearray, slots: array[int]) -> KeyIndex:
         """From the two columns of another one."""
         made = cls()
         made._keys, made._slots, made._count = keys, slots, len(keys) // KEY_BYTES
@@ -41,7 +41,7 @@ class KeyRows:
         return self._keys, self._slots
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyRows) and self.columns == other.columns
+        return isinstance(other, KeyIndex) and self.columns == other.columns
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
@@ -98,11 +98,11 @@ class KeyRows:
                 slots[slot] = taken
 
 
-class KeyNumbers:
+class KeyMap:
     """A number (0 to 2**32 - 1) for every key: the first one it was given."""
 
     def __init__(self) -> None:
-        self._rows = KeyRows()
+        self._rows = KeyIndex()
         self._numbers = array("I")
 
     def __len__(self) -> int:

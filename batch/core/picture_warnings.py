@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Oddity(StrEnum):
+class WarningKind(StrEnum):
     """A kind of warning. The words are stable: programs may look for them."""
 
     ANOTHER_SHAPE = "another_shape"
@@ -35,37 +35,37 @@ class Oddity(StrEnum):
 
 
 #: The kinds of which a picture is not as asked, and how a number of them is put in words.
-NOT_AS_ASKED: Final[Mapping[Oddity, str]] = {
-    Oddity.ANOTHER_SHAPE: "of another shape",
-    Oddity.SMALLER: "smaller",
-    Oddity.LARGER: "larger",
-    Oddity.BLANK: "blank",
-    Oddity.SAME_AS_REFERENCE: "the same as a reference",
-    Oddity.SAME_AS_ANOTHER: "the same as another job's",
+NOT_AS_ASKED: Final[Mapping[WarningKind, str]] = {
+    WarningKind.ANOTHER_SHAPE: "of another shape",
+    WarningKind.SMALLER: "smaller",
+    WarningKind.LARGER: "larger",
+    WarningKind.BLANK: "blank",
+    WarningKind.SAME_AS_REFERENCE: "the same as a reference",
+    WarningKind.SAME_AS_ANOTHER: "the same as another job's",
 }
 #: The kinds that leave the picture as it was asked for.
-_ODD: Final[Mapping[Oddity, str]] = {
-    Oddity.DAMAGED_BESIDE: "with something damaged beside it",
-    Oddity.FINISH_REASON: "with an odd finish reason",
-    Oddity.SEVERAL_CANDIDATES: "of several candidates",
-    Oddity.CAPTION_CUT: "with a caption cut short",
-    Oddity.UNUSUAL_FORMAT: "in an unusual format",
-    Oddity.DAMAGED_FILE: "in a damaged file, with all pixels there",
-    Oddity.TRAILING_BYTES: "followed by other bytes",
-    Oddity.DECLARED_TYPE: "declared as another type",
-    Oddity.ADDRESS_PASSED_OVER: "beside addresses that led to none",
-    Oddity.OTHER: "odd in another way",
+_ODD: Final[Mapping[WarningKind, str]] = {
+    WarningKind.DAMAGED_BESIDE: "with something damaged beside it",
+    WarningKind.FINISH_REASON: "with an odd finish reason",
+    WarningKind.SEVERAL_CANDIDATES: "of several candidates",
+    WarningKind.CAPTION_CUT: "with a caption cut short",
+    WarningKind.UNUSUAL_FORMAT: "in an unusual format",
+    WarningKind.DAMAGED_FILE: "in a damaged file, with all pixels there",
+    WarningKind.TRAILING_BYTES: "followed by other bytes",
+    WarningKind.DECLARED_TYPE: "declared as another type",
+    WarningKind.ADDRESS_PASSED_OVER: "beside addresses that led to none",
+    WarningKind.OTHER: "odd in another way",
 }
 
-_KINDS: Final = {str(kind): kind for kind in Oddity}
+_KINDS: Final = {str(kind): kind for kind in WarningKind}
 _WITH_KIND: Final = re.compile(r"([a-z_]+): ")
 #: What earlier versions wrote, by how it begins or reads.
 _EARLIER: Final = (
-    (re.compile(r"finish_"), Oddity.FINISH_REASON),
-    (re.compile(r"declared "), Oddity.DECLARED_TYPE),
-    (re.compile(r"picture \d+ of \d+ is damaged"), Oddity.DAMAGED_BESIDE),
-    (re.compile(r"\d+ bytes follow"), Oddity.TRAILING_BYTES),
-    (re.compile(r"an address at .* is passed over"), Oddity.DAMAGED_BESIDE),
+    (re.compile(r"finish_"), WarningKind.FINISH_REASON),
+    (re.compile(r"declared "), WarningKind.DECLARED_TYPE),
+    (re.compile(r"picture \d+ of \d+ is damaged"), WarningKind.DAMAGED_BESIDE),
+    (re.compile(r"\d+ bytes follow"), WarningKind.TRAILING_BYTES),
+    (re.compile(r"an address at .* is passed over"), WarningKind.DAMAGED_BESIDE),
 )
 _EARLIER_SIZE: Final = re.compile(r"asked for (?:(\d+)x(\d+)|(512|[124]K)), got (\d+)x(\d+)")
 _SIDES: Final = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
@@ -77,11 +77,11 @@ SHAPE_TOLERANCE: Final = 0.05
 class Warned:
     """A warning, taken apart: its kind, and what it says."""
 
-    kind: Oddity
+    kind: WarningKind
     message: str
 
 
-def warning(kind: Oddity, message: str) -> str:
+def warning(kind: WarningKind, message: str) -> str:
     """A warning as the ledger has it."""
     return f"{kind}: {message}"
 
@@ -94,12 +94,12 @@ def read_warning(text: str) -> Warned:
     return Warned(kind=_earlier_kind(text), message=text)
 
 
-def kinds_of(warnings: Iterable[str]) -> tuple[Oddity, ...]:
+def kinds_of(warnings: Iterable[str]) -> tuple[WarningKind, ...]:
     """The kinds of a picture's warnings, each once, in a fixed order: alike for many pictures."""
     found = {read_warning(text).kind for text in warnings}
     if not found:
         return ()  # nearly always, and asked for every picture of a ledger
-    return tuple(kind for kind in Oddity if kind in found)
+    return tuple(kind for kind in WarningKind if kind in found)
 
 
 def is_not_as_asked(kinds: Iterable[str]) -> bool:
@@ -107,18 +107,18 @@ def is_not_as_asked(kinds: Iterable[str]) -> bool:
     return not NOT_AS_ASKED.keys().isdisjoint(kinds)
 
 
-def size_kinds(wanted: tuple[int, int], got: tuple[int, int], tolerance: float) -> tuple[Oddity, ...]:
+def size_kinds(wanted: tuple[int, int], got: tuple[int, int], tolerance: float) -> tuple[WarningKind, ...]:
     """How a picture's size in pixels differs from the one wanted, sides taken to be equal within `tolerance`."""
     (wanted_width, wanted_height), (width, height) = wanted, got
     if abs(width / wanted_width - 1) <= tolerance and abs(height / wanted_height - 1) <= tolerance:
         return ()
     found = []
     if abs(width * wanted_height / (height * wanted_width) - 1) > SHAPE_TOLERANCE:
-        found.append(Oddity.ANOTHER_SHAPE)
+        found.append(WarningKind.ANOTHER_SHAPE)
     area = width * height / (wanted_width * wanted_height)
     if abs(area - 1) > 4 * tolerance:
-        found.append(Oddity.SMALLER if area < 1 else Oddity.LARGER)
-    return tuple(found) or (Oddity.SMALLER if area < 1 else Oddity.LARGER,)
+        found.append(WarningKind.SMALLER if area < 1 else WarningKind.LARGER)
+    return tuple(found) or (WarningKind.SMALLER if area < 1 else WarningKind.LARGER,)
 
 
 def warning_fields(text: str) -> dict[str, str]:
@@ -137,24 +137,24 @@ def odd_words(kinds: Mapping[str, int]) -> str:
     return _words(kinds, _ODD)
 
 
-def _words(kinds: Mapping[str, int], words: Mapping[Oddity, str]) -> str:
+def _words(kinds: Mapping[str, int], words: Mapping[WarningKind, str]) -> str:
     found = sorted(((kinds[kind], kind) for kind in words if kind in kinds), key=lambda item: -item[0])
     return ", ".join(f"{number:,} {words[kind]}" for number, kind in found)
 
 
-def _earlier_kind(text: str) -> Oddity:
+def _earlier_kind(text: str) -> WarningKind:
     if text in _KINDS:
         return _KINDS[text]
     size = _EARLIER_SIZE.match(text)
     if size is not None:
         return _earlier_size_kind(size)
-    return next((kind for pattern, kind in _EARLIER if pattern.match(text)), Oddity.OTHER)
+    return next((kind for pattern, kind in _EARLIER if pattern.match(text)), WarningKind.OTHER)
 
 
-def _earlier_size_kind(match: re.Match[str]) -> Oddity:
+def _earlier_size_kind(match: re.Match[str]) -> WarningKind:
     width, height = int(match[4]), int(match[5])
     if match[3] is not None:
-        return Oddity.SMALLER if width * height < _SIDES[match[3]] ** 2 else Oddity.LARGER
+        return WarningKind.SMALLER if width * height < _SIDES[match[3]] ** 2 else WarningKind.LARGER
     if 0 in (int(match[1]), int(match[2]), width, height):
-        return Oddity.OTHER
-    return next(iter(size_kinds((int(match[1]), int(match[2])), (width, height), 0.0)), Oddity.OTHER)
+        return WarningKind.OTHER
+    return next(iter(size_kinds((int(match[1]), int(match[2])), (width, height), 0.0)), WarningKind.OTHER)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, NotSent, OutcomeUnknown, RateLimited, Unavailable
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20
@@ -48,7 +48,7 @@ class Breaker:
         clock: Clock,
         max_outage_seconds: float,
         told: Callable[[float, str], None],
-        stop: Callable[[RunStopper], object],
+        stop: Callable[[EndpointDown], object],
         *,
         gives_up: bool = True,
         is_limit: Callable[[AttemptError], bool] = lambda error: isinstance(error, RateLimited),
@@ -79,10 +79,10 @@ class Breaker:
         self._opens_at = float("-inf")
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._good = 0
-        self._limits = _Repeats()
+        self._limits = _Streak()
         self._limited_since: float | None = None
-        self._day_quotas = _Repeats()
-        self._no_channels = _Repeats()
+        self._day_quotas = _Streak()
+        self._no_channels = _Streak()
 
     @property
     def limits_in_a_row(self) -> int:
@@ -112,7 +112,7 @@ class Breaker:
     def wait_seconds(self) -> float:
         """Until something may change: 0 if the next may go now, infinite if an answer must come first.
 
-        Raises `RunStopper` when the trouble has lasted too long.
+        Raises `EndpointDown` when the trouble has lasted too long.
         """
         now = self._clock.monotonic()
         if self.is_open:
@@ -127,7 +127,7 @@ class Breaker:
             return float("inf")
         return self._probe_at + self._refused_within - now
 
-    def let_out(self) -> int:
+    def admit(self) -> int:
         """One more request goes out; returns its number, for `watch`."""
         self._newest += 1
         if self._probe is not None:  # it was not refused in time: all may go
@@ -158,7 +158,7 @@ class Breaker:
             self._without_channel(number, error)
         elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown, RateLimited)):
             self._in_trouble(number, error)
-        elif not isinstance(error, RunStopper):
+        elif not isinstance(error, EndpointDown):
             self._served(number)
         if number == self._probe:
             self._probe = None
@@ -173,13 +173,13 @@ class Breaker:
         if now - self._limited_since >= self._max_outage_seconds:
             words = f"the provider has asked for fewer requests for {_minutes(now - self._limited_since)}, and served "
             self._stop(
-                RunStopper("rate_limited", f"{words}none; the last: {error.message}", stop_code=ExitCode.TEMPORARY)
+                EndpointDown("rate_limited", f"{words}none; the last: {error.message}", stop_code=ExitCode.TEMPORARY)
             )
 
     def _without_channel(self, number: int, error: AttemptError) -> None:
         self._go_alone()
         if self._no_channels.add(number, self._newest) >= _NO_CHANNEL_ANSWERS:
-            self._stop(RunStopper("no_channel", f"the relay has no channel for this model: {error.message}"))
+            self._stop(EndpointDown("no_channel", f"the relay has no channel for this model: {error.message}"))
 
     def _in_trouble(self, number: int, error: AttemptError) -> None:
         self._recent.append(False)
@@ -215,12 +215,12 @@ class Breaker:
         self._recent.clear()
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
-    def _no_service(self) -> RunStopper:
+    def _no_service(self) -> EndpointDown:
         words = f"no service for {_minutes(self._clock.monotonic() - self._open_since)}; the last: {self._last_words}"
-        return RunStopper("no_service", words, stop_code=ExitCode.TEMPORARY)
+        return EndpointDown("no_service", words, stop_code=ExitCode.TEMPORARY)
 
 
-class _Repeats:
+class _Streak:
     """Counts how often something was answered again: of requests that were in flight together, only once."""
 
     def __init__(self) -> None:

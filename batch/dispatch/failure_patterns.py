@@ -6,7 +6,7 @@ import re
 from collections import deque
 from typing import Final
 
-from batch.core.errors import AttemptError, ExitCode, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, OutcomeUnknown, Refused, Unusable
 
 #: Requests cut this many times at the same elapsed time are cut by something with a timer.
 _SAME_CUTS: Final = 3
@@ -20,8 +20,8 @@ _SAME_REFUSALS: Final = 5
 _REQUEST_ID: Final = re.compile(r"request[ _-]?id\W+\S+", re.IGNORECASE)
 
 
-class Patterns:
-    """Told of every attempt's end; answers with a `RunStopper` once the failures show a common cause."""
+class FailurePatterns:
+    """Told of every attempt's end; answers with a `EndpointDown` once the failures show a common cause."""
 
     def __init__(self) -> None:
         self._cut_seconds: deque[float] = deque(maxlen=_SAME_CUTS)
@@ -36,46 +36,46 @@ class Patterns:
         if self._cut_seconds and seconds > max(self._cut_seconds) + _SAME_SECONDS:
             self._cut_seconds.clear()  # nothing cuts at that time
 
-    def attempt_failed(self, error: AttemptError) -> RunStopper | None:
+    def attempt_failed(self, error: AttemptError) -> EndpointDown | None:
         """After each failed attempt."""
         if isinstance(error, OutcomeUnknown):
             return self._cut(error)
         if isinstance(error, Unusable) and error.code in ("not_json", "error_in_answer"):
             self._unreadable += 1
             if self._unreadable >= _UNREADABLE_ANSWERS:
-                return RunStopper(
+                return EndpointDown(
                     "unreadable_answers",
                     f"{self._unreadable} answers in a row could not be read; the last: {error.message}",
                     stop_code=ExitCode.PROTOCOL,
                 )
         return None
 
-    def job_given_up(self, error: AttemptError) -> RunStopper | None:
+    def job_given_up(self, error: AttemptError) -> EndpointDown | None:
         """After a job's last attempt of this run failed."""
         if error.code == "no_channel":
-            return RunStopper("no_channel", f"the relay has no channel for this model: {error.message}")
+            return EndpointDown("no_channel", f"the relay has no channel for this model: {error.message}")
         if isinstance(error, Refused) and error.code == "invalid_request":
             return self._same_refusal(error)
         return None
 
-    def _same_refusal(self, error: AttemptError) -> RunStopper | None:
+    def _same_refusal(self, error: AttemptError) -> EndpointDown | None:
         words = _REQUEST_ID.sub("", error.message)
         self._refusals = self._refusals + 1 if words == self._refused_with else 1
         self._refused_with = words
         if self._refusals < _SAME_REFUSALS:
             return None
-        return RunStopper(
+        return EndpointDown(
             "all_refused", f"{self._refusals} jobs in a row were refused with the same words: {error.message}"
         )
 
-    def _cut(self, error: OutcomeUnknown) -> RunStopper | None:
+    def _cut(self, error: OutcomeUnknown) -> EndpointDown | None:
         if error.elapsed_seconds < _SHORTEST_LIMIT_SECONDS:
             return None
         self._cut_seconds.append(error.elapsed_seconds)
         spread = max(self._cut_seconds) - min(self._cut_seconds)
         if len(self._cut_seconds) < _SAME_CUTS or spread > 2 * _SAME_SECONDS:
             return None
-        return RunStopper(
+        return EndpointDown(
             "cut_at_constant_time",
             f"something between here and the API cuts every request after {error.elapsed_seconds:.0f} s (a proxy's "
             "time limit, or the timeouts of this manifest); raise it. The cut requests may have been paid",

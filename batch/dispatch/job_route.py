@@ -45,7 +45,7 @@ def is_block(error: AttemptError) -> bool:
     return error.code in _POLICY_CODES or error.code.startswith("blocked_")
 
 
-class Course:
+class JobRoute:
     """Where `job` is on its way. `lane` is what the manifest wishes for."""
 
     def __init__(self, job: Job, lane: Lane, fallback: Fallback) -> None:

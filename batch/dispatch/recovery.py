@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from batch.core.errors import AttemptError, ExitCode, NotSent, OutcomeUnknown, RateLimited, RunStopper, Unavailable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, NotSent, OutcomeUnknown, RateLimited, Unavailable
 from batch.core.model import Job
 from batch.core.settings import RetryPolicy, UnknownPolicy
-from batch.dispatch.job_route import Course
+from batch.dispatch.job_route import JobRoute
 from batch.dispatch.retry import RetryBudget, decide_retry, soon_again
-from batch.dispatch.router import Out, Pool
+from batch.dispatch.router import Out, Router
 
 
 class ResendBudget:
@@ -30,7 +30,7 @@ class ResendBudget:
         return True
 
 
-class Repeats:
+class RecoveryPolicy:
     """Decides for all jobs of a run. `past(job)`: as for the scheduler."""
 
     def __init__(
@@ -39,34 +39,34 @@ class Repeats:
         resends: ResendBudget,
         past: Callable[[Job], tuple[int, int]],
         random: Random,
-        pool: Pool,
+        router: Router,
     ) -> None:
         self._policy = policy
         self._resends = resends
         self._past = past
         self._random = random
-        self._pool = pool
+        self._router = router
         self.budget = RetryBudget(policy.cap_seconds)
 
     def wait_seconds(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], job_route: JobRoute
     ) -> float | None:
         """Seconds until the job asks for its next turn, or None if it does not. `seen` counts its failures by class."""
-        out = course.out
+        out = job_route.out
         if out is None:
             return None  # nothing went out: no endpoint or no money is left
-        if isinstance(error, RunStopper):
+        if isinstance(error, EndpointDown):
             return 0.0 if self._end(out, error) else None
         self._count(error, seen, out)
         cause = out.route.patterns.attempt_failed(error)
         if cause is not None and not self._end(out, cause):
             return None
-        if course.shed(error):
+        if job_route.shed(error):
             return 0.0
         wait_seconds = self._repeat(job, error, seen, out)
         if isinstance(error, RateLimited) or error.code == "no_channel":
             wait_seconds = self._all_wait(error, wait_seconds, seen, out)
-        if wait_seconds is None and course.fall_back(error):
+        if wait_seconds is None and job_route.fall_back(error):
             seen.clear()
             return 0.0
         return wait_seconds
@@ -77,14 +77,14 @@ class Repeats:
         """What was said may concern everybody on that route; another one may be free."""
         if wait_seconds is not None:
             if not isinstance(error, RateLimited):
-                out.route.close_for(wait_seconds, error.message, told=True)
+                out.route.pause_for(wait_seconds, error.message, told=True)
             elif not out.route.refused(error, wait_seconds) and error.wait_seconds is None:
                 wait_seconds = min(wait_seconds, soon_again(seen[RateLimited], self._random))
-            return 0.0 if self._pool.others_than(out.route, out.terms.model) else wait_seconds
+            return 0.0 if self._router.others_than(out.route, out.terms.model) else wait_seconds
         if not isinstance(error, RateLimited):
             return None
         words = f"the provider keeps asking for fewer requests: {error.message}"
-        keeps_on = RunStopper("rate_limited", words, stop_code=ExitCode.TEMPORARY)
+        keeps_on = EndpointDown("rate_limited", words, stop_code=ExitCode.TEMPORARY)
         return 0.0 if self._end(out, keeps_on) else None
 
     def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> float | None:
@@ -110,5 +110,5 @@ class Repeats:
             # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
             seen[RateLimited] = max(seen[RateLimited], out.way.breaker.limits_in_a_row)
 
-    def _end(self, out: Out, error: RunStopper) -> bool:
-        return self._pool.end(out.route, error, out.terms.model)
+    def _end(self, out: Out, error: EndpointDown) -> bool:
+        return self._router.end(out.route, error, out.terms.model)

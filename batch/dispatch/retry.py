@@ -17,11 +17,11 @@ import tenacity
 from batch.core.clock import Clock
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
     Unusable,
 )
@@ -29,7 +29,7 @@ from batch.core.settings import RetryPolicy
 
 #: The classes that can be worth another attempt; the last two only with another model or at another endpoint.
 #: Everything else ends the job or the run.
-REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, RunStopper)
+REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, EndpointDown)
 #: Beyond every policy's own numbers: no job may go round for ever.
 _MOST_ATTEMPTS: Final = 1000
 _MOST_DOUBLINGS: Final = 5

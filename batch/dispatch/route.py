@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.clock import Clock
-from batch.core.errors import RateLimited, RunStopper
+from batch.core.errors import EndpointDown, RateLimited
 from batch.core.events import Listener, Waiting
 from batch.core.model import Lane, Terms
 from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.breaker import Breaker
-from batch.dispatch.failure_patterns import Patterns
+from batch.dispatch.failure_patterns import FailurePatterns
 from batch.dispatch.job_route import is_shed
-from batch.dispatch.waste_breaker import Wasted
-from batch.limits.admission import Admission
-from batch.limits.gate import Pass
-from batch.limits.quota_store import Tally
+from batch.dispatch.waste_breaker import WasteBreaker
+from batch.limits.admission import AdmissionController
+from batch.limits.gate import Reservation
+from batch.limits.quota_store import QuotaStore
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 
@@ -34,7 +34,7 @@ _OVERLOADED: Final = frozenset(("no_channel", "no_service"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
-    """An endpoint as the manifest has it. `tally` keeps what was taken of its quotas; None: of this run alone.
+    """An endpoint as the manifest has it. `quota_store` keeps what was taken of its quotas; None: of this run alone.
 
     Of several, each gets requests by its `weight`.
     """
@@ -43,7 +43,7 @@ class RouteSettings:
     limits: Limits
     weight: float = 1.0
     lanes: frozenset[Lane] = frozenset((Lane.STANDARD,))
-    tally: Tally | None = None
+    quota_store: QuotaStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Way:
     """A request of a route: the terms it goes out on, what it took, and its breaker with its number there."""
 
     terms: Terms
-    taken: Pass
+    taken: Reservation
     breaker: Breaker
     number: int
 
@@ -72,26 +72,26 @@ class Route:
         clock: Clock,
         listener: Listener,
         policy: RetryPolicy,
-        end: Callable[[Route, RunStopper, str], object],
+        end: Callable[[Route, EndpointDown, str], object],
         called: str = "",
     ) -> None:
         self.name = settings.name
         self._called = called
         self.weight = settings.weight
-        self.patterns = Patterns()
+        self.patterns = FailurePatterns()
         self._lanes = settings.lanes
         self._clock = clock
         self._listener = listener
         self._policy = policy
         self._tell_end = end
-        self._admission = Admission(settings.limits, clock, listener, settings.tally)
+        self._admission = AdmissionController(settings.limits, clock, listener, settings.quota_store)
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
-        self._wasted: dict[str, Wasted] = {}
+        self._wasted: dict[str, WasteBreaker] = {}
         #: Why it is out of use, by model; under "" for all of them.
-        self._ended: dict[str, RunStopper] = {}
+        self._ended: dict[str, EndpointDown] = {}
 
-    def look(self, need: Need, model: str, lane: Lane) -> Way | Wait:
-        """Let a request out, or say what it has to wait for. Raises `RunStopper` if waiting has no end."""
+    def try_acquire(self, need: Need, model: str, lane: Lane) -> Way | Wait:
+        """Let a request out, or say what it has to wait for. Raises `EndpointDown` if waiting has no end."""
         if not self._admission.has_slot:
             return self._admission.no_slot()
         if self.wasted(model).is_full:
@@ -106,29 +106,29 @@ class Route:
             return taken
         self.wasted(model).went_out()
         terms = Terms(endpoint=self.name, model=model, lane=lane)
-        return Way(terms, taken, breaker, breaker.let_out())
+        return Way(terms, taken, breaker, breaker.admit())
 
-    def leave(self, way: Way, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+    def release(self, way: Way, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
         """A job's request is over and recorded."""
-        self._admission.leave(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
+        self._admission.release(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
         stopper = self.wasted(way.terms.model).came_back(job_id, error)
         if stopper is not None:
             self._tell_end(self, stopper, way.terms.model)
 
-    def wasted(self, model: str) -> Wasted:
+    def wasted(self, model: str) -> WasteBreaker:
         """What was charged for nothing here, for that model."""
-        return self._wasted.setdefault(model, Wasted(self._policy.wasted_in_a_row))
+        return self._wasted.setdefault(model, WasteBreaker(self._policy.wasted_in_a_row))
 
-    def close_for(self, seconds: float, reason: str, *, told: bool) -> None:
+    def pause_for(self, seconds: float, reason: str, *, told: bool) -> None:
         """The provider wants nothing for so long; `told`: it named the time itself."""
-        self._admission.close_for(seconds, self._called + reason, told=told)
+        self._admission.pause_for(seconds, self._called + reason, told=told)
 
     def refused(self, error: RateLimited, seconds: float) -> bool:
         """A request was refused and is not to come back for so long; whether that holds for everybody."""
         words, told = self._called + error.message, error.wait_seconds is not None
         return self._admission.refused(seconds, words, told=told, certain=error.if_repeated is not None)
 
-    def end(self, error: RunStopper, model: str) -> bool:
+    def end(self, error: EndpointDown, model: str) -> bool:
         """Use it no more, for that model or at all; whether that is new."""
         scope = model if error.code in _OF_A_MODEL else ""
         if scope in self._ended or "" in self._ended:
@@ -136,12 +136,12 @@ class Route:
         self._ended[scope] = error
         return True
 
-    def ended_by(self, model: str) -> RunStopper | None:
+    def ended_by(self, model: str) -> EndpointDown | None:
         """Why nothing is asked of it for that model; None if it is in use."""
         return self._ended.get("") or self._ended.get(model)
 
     @property
-    def endings(self) -> Mapping[str, RunStopper]:
+    def endings(self) -> Mapping[str, EndpointDown]:
         """All of them, by model; under "" what concerns every model."""
         return self._ended
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batch.core.clock import Clock
-from batch.core.errors import RunStopper
+from batch.core.errors import EndpointDown
 from batch.core.events import Listener
 from batch.core.model import Terms
 from batch.core.settings import Fallback, FallbackOn, RetryPolicy
-from batch.dispatch.job_route import Course
+from batch.dispatch.job_route import JobRoute
 from batch.dispatch.route import Route, RouteSettings, Way
-from batch.dispatch.turnstile import SEEN_AFTER_SECONDS, Line
+from batch.dispatch.turnstile import SEEN_AFTER_SECONDS, Turnstile
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 
@@ -34,7 +34,7 @@ class Out:
         return self.way.terms
 
 
-class Pool:
+class Router:
     """The endpoints of a run. `stop` is told why when none is left for what is asked, not even with a `fallback`."""
 
     def __init__(
@@ -43,14 +43,14 @@ class Pool:
         clock: Clock,
         listener: Listener,
         policy: RetryPolicy,
-        stop: Callable[[RunStopper], None],
+        stop: Callable[[EndpointDown], None],
         fallback: Fallback,
-        slowed_by: Callable[[], str],
+        local_bottleneck: Callable[[], str],
     ) -> None:
         self._fallback = fallback
         self._listener = listener
-        shares = any(each.tally is not None for each in settings)
-        self._line = Line(clock, listener, slowed_by, SEEN_AFTER_SECONDS if shares else float("inf"))
+        shares = any(each.quota_store is not None for each in settings)
+        self._turnstile = Turnstile(clock, listener, local_bottleneck, SEEN_AFTER_SECONDS if shares else float("inf"))
         self._stop = stop
         called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
         self.routes = [
@@ -60,21 +60,21 @@ class Pool:
         self._had = dict.fromkeys((route.name for route in self.routes), 0.0)
         self._now = 0.0
 
-    async def enter(self, place: int, need: Need, course: Course) -> Out:
+    async def acquire(self, place: int, need: Need, job_route: JobRoute) -> Out:
         """Wait for the turn of a job's next request and let it out; `place` is its job's in the order.
 
-        Raises `RunStopper` when no endpoint is left for it. Nothing is awaited between taking and returning.
+        Raises `EndpointDown` when no endpoint is left for it. Nothing is awaited between taking and returning.
         """
-        out = await self._line.wait_for(place, lambda: self._look(need, course))
-        course.went(out)
+        out = await self._turnstile.wait_for(place, lambda: self._try_acquire(need, job_route))
+        job_route.went(out)
         return out
 
-    def leave(self, out: Out, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+    def release(self, out: Out, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
         """A job's request is over and recorded."""
-        out.route.leave(out.way, job_id, error, usage)
-        self._line.changed()
+        out.route.release(out.way, job_id, error, usage)
+        self._turnstile.changed()
 
-    def end(self, route: Route, error: RunStopper, model: str) -> bool:
+    def end(self, route: Route, error: EndpointDown, model: str) -> bool:
         """Ask no more of a route, for `model` or at all; whether something else can take its place. If not, the run is
         told to stop."""
         is_new = route.end(error, model)
@@ -83,7 +83,7 @@ class Pool:
             self._stop(self.nothing_left(model))
         elif is_new:
             self._listener.message(f"{route.name} is left out from now on: {error.message}")
-        self._line.changed()
+        self._turnstile.changed()
         return is_left
 
     def _can_serve(self, model: str) -> bool:
@@ -99,7 +99,7 @@ class Pool:
         asked = [route for route in self.routes if route.ended_by(model) is None or route.is_overloaded(model)]
         return bool(asked) and all(route.is_overloaded(model) for route in asked)
 
-    def leave_out(self, name: str, model: str, error: RunStopper) -> None:
+    def leave_out(self, name: str, model: str, error: EndpointDown) -> None:
         """Before the start: a route that is known to be of no use yet."""
         route = next(route for route in self.routes if route.name == name)
         if route.end(error, model):
@@ -109,7 +109,7 @@ class Pool:
         """Whether anything else could serve that model."""
         return any(other is not route for other in self._open(model))
 
-    def nothing_left(self, model: str) -> RunStopper:
+    def nothing_left(self, model: str) -> EndpointDown:
         """Why no endpoint is in use for that model."""
         ends = [(route.name, error) for route in self.routes if (error := route.ended_by(model)) is not None]
         # What time mends comes first, and of that what is mended soonest.
@@ -117,7 +117,7 @@ class Pool:
         if len(ends) == 1:
             return chosen
         words = "; ".join(f"{name}: {error.message}" for name, error in ends)
-        return RunStopper(
+        return EndpointDown(
             chosen.code,
             f"no endpoint is left. {words}",
             stop_code=chosen.stop_code,
@@ -130,25 +130,25 @@ class Pool:
         for route in self.routes:
             route.close()
 
-    def _look(self, need: Need, course: Course) -> Out | Wait:
+    def _try_acquire(self, need: Need, job_route: JobRoute) -> Out | Wait:
         waits: list[Wait] = []
-        for model in course.models:
+        for model in job_route.models:
             for route in self._open(model):
-                found = self._look_at(route, need, model, course)
+                found = self._look_at(route, need, model, job_route)
                 if isinstance(found, Out):
                     return found
                 waits += [found] if found is not None else []
             if not self._is_overloaded(model):
                 break  # it is only busy
         if not waits:
-            raise self.nothing_left(course.models[0])
+            raise self.nothing_left(job_route.models[0])
         soonest = min(waits, key=lambda wait: wait.seconds)
         return replace(soonest, is_fixed=all(wait.is_fixed for wait in waits))
 
-    def _look_at(self, route: Route, need: Need, model: str, course: Course) -> Out | Wait | None:
+    def _look_at(self, route: Route, need: Need, model: str, job_route: JobRoute) -> Out | Wait | None:
         try:
-            found = route.look(need, model, course.lane)
-        except RunStopper as error:
+            found = route.try_acquire(need, model, job_route.lane)
+        except EndpointDown as error:
             self.end(route, error, model)
             return None
         if isinstance(found, Wait):

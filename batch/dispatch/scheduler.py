@@ -22,11 +22,11 @@ from typing import Final
 from batch.core.clock import Clock
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     StorageError,
     Unavailable,
     Undelivered,
@@ -35,12 +35,12 @@ from batch.core.events import Listener
 from batch.core.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Fallback, RetryPolicy
 from batch.dispatch.deadline import Deadline
-from batch.dispatch.job_route import Course
-from batch.dispatch.recovery import Repeats, ResendBudget
+from batch.dispatch.job_route import JobRoute
+from batch.dispatch.recovery import RecoveryPolicy, ResendBudget
 from batch.dispatch.retry import with_retries
 from batch.dispatch.route import RouteSettings
-from batch.dispatch.router import Out, Pool
-from batch.dispatch.waste_breaker import Wasted
+from batch.dispatch.router import Out, Router
+from batch.dispatch.waste_breaker import WasteBreaker
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
 
@@ -70,7 +70,7 @@ class Scheduler:
     others.
     `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
     `lane` is wished for where an endpoint of `routes` has it, until the `deadline` is near; `fallback` names models
-    that take the place of one that cannot serve. `slowed_by(in_flight)` says whether it is our own machine (`cpu`,
+    that take the place of one that cannot serve. `local_bottleneck(in_flight)` says whether it is our own machine (`cpu`,
     `disk`) that gives back no slots.
     """
 
@@ -89,7 +89,7 @@ class Scheduler:
         lane: Lane = Lane.STANDARD,
         fallback: Fallback | None = None,
         deadline: Deadline | None = None,
-        slowed_by: Callable[[int], str] = lambda _: "",
+        local_bottleneck: Callable[[int], str] = lambda _: "",
         money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._buy = buy
@@ -105,21 +105,21 @@ class Scheduler:
         self._fallback = fallback or Fallback()
         self._deadline = deadline
         self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
-        self.pool = Pool(
+        self.router = Router(
             routes,
             clock,
             listener,
             policy,
             self._stop_for,
             self._fallback,
-            lambda: slowed_by(self.in_flight),
+            lambda: local_bottleneck(self.in_flight),
         )
-        self._repeats = Repeats(policy, budget, past, random, self.pool)
+        self._recovery = RecoveryPolicy(policy, budget, past, random, self.router)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._jobs: dict[asyncio.Task[Outcome], Job] = {}
         #: Repeats of charged answers that wait for proof that they are worth it, the first first.
-        self._held: dict[asyncio.Event, Wasted] = {}
+        self._held: dict[asyncio.Event, WasteBreaker] = {}
         self._in_flight: set[asyncio.Task[Outcome] | None] = set()
         self._bugs = 0
         self._stopping = False
@@ -147,7 +147,7 @@ class Scheduler:
             try:
                 await self._all_ended(running)
             finally:
-                self.pool.close()
+                self.router.close()
 
     def stop(self, reason: BaseException, words: str) -> None:
         """Send nothing new; finish and record what is in flight. Only the first reason counts."""
@@ -245,21 +245,21 @@ class Scheduler:
 
     async def _settle(self, entry: ToDo, place: int) -> Outcome:
         """Bring one job, the `place`-th, to its outcome. Only a cancellation leaves this function: it was let go."""
-        course = Course(entry.job, self._lane, self._fallback)
+        job_route = JobRoute(entry.job, self._lane, self._fallback)
         try:
-            return await self._with_retries(entry, place, course)
-        except RunStopper as error:
+            return await self._with_retries(entry, place, job_route)
+        except EndpointDown as error:
             self._stop_for(error)
             return Pending(job=entry.job)
         except StorageError as error:
             self.stop(error, str(error))
             return Pending(job=entry.job)
         except AttemptError as error:
-            return self._given_up(entry.job, error, course.out)
+            return self._given_up(entry.job, error, job_route.out)
         except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
             return self._our_bug(entry.job, error)
 
-    async def _with_retries(self, entry: ToDo, place: int, course: Course) -> Done:
+    async def _with_retries(self, entry: ToDo, place: int, job_route: JobRoute) -> Done:
         seen: Counter[type[AttemptError]] = Counter()
         why = entry.because
         if why == "resend" and not entry.asked_for and not self._budget.take():
@@ -267,30 +267,30 @@ class Scheduler:
 
         async def attempt() -> Done:
             if self._deadline is not None and self._deadline.is_near():
-                course.lane = Lane.STANDARD
-            if why == "again" and course.out is not None:
-                await self._hold(course.out.route.wasted(course.out.terms.model))
-            return await self._attempt(entry.job, why, place, course)
+                job_route.lane = Lane.STANDARD
+            if why == "again" and job_route.out is not None:
+                await self._hold(job_route.out.route.wasted(job_route.out.terms.model))
+            return await self._attempt(entry.job, why, place, job_route)
 
         def ask(error: AttemptError) -> float | None:
             nonlocal why
             why = "resend" if isinstance(error, OutcomeUnknown) else "again"
-            return self._after_failure(entry.job, error, seen, course)
+            return self._after_failure(entry.job, error, seen, job_route)
 
         try:
             done = await with_retries(attempt, ask, self._clock)
-            self._repeats.budget.succeeded(entry.job.id)
+            self._recovery.budget.succeeded(entry.job.id)
         finally:
-            self._repeats.budget.gave_up(entry.job.id)
-        if course.out is not None:
-            course.out.route.patterns.succeeded(done.attempt.seconds)
+            self._recovery.budget.gave_up(entry.job.id)
+        if job_route.out is not None:
+            job_route.out.route.patterns.succeeded(done.attempt.seconds)
         return done
 
-    async def _attempt(self, job: Job, why: str, place: int, course: Course) -> Done:
+    async def _attempt(self, job: Job, why: str, place: int, job_route: JobRoute) -> Done:
         """One attempt, admitted. Its money is set aside first: who waits for that must hold no slot and no quota."""
-        course.out = None
+        job_route.out = None
         async with self._money(job):
-            out = await self.pool.enter(place, need_of(job), course)
+            out = await self.router.acquire(place, need_of(job), job_route)
             # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
             task = _this_task()
             self._in_flight.add(task)
@@ -306,10 +306,10 @@ class Scheduler:
                 raise
             finally:
                 self._in_flight.discard(task)
-                self.pool.leave(out, job.id, error, done.attempt.usage if done is not None else None)
+                self.router.release(out, job.id, error, done.attempt.usage if done is not None else None)
                 self._release_held()
 
-    async def _hold(self, wasted: Wasted) -> None:
+    async def _hold(self, wasted: WasteBreaker) -> None:
         """A repeat waits while charged answers without a picture come in a row: the next one costs as much."""
         if not wasted.is_common:
             return
@@ -329,13 +329,13 @@ class Scheduler:
                 worth_it.set()
 
     def _after_failure(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], course: Course
+        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], job_route: JobRoute
     ) -> float | None:
         """After a failed attempt that may be worth repeating: how long to wait, or None."""
-        wait_seconds = None if self._stopping else self._repeats.wait_seconds(job, error, seen, course)
+        wait_seconds = None if self._stopping else self._recovery.wait_seconds(job, error, seen, job_route)
         if self._stopping:  # it may be what stopped the run
             wait_seconds = None
-        if wait_seconds is not None or not isinstance(error, (RunStopper, Refused)):
+        if wait_seconds is not None or not isinstance(error, (EndpointDown, Refused)):
             self._listener.attempt_failed(job, error, wait_seconds)
         return wait_seconds
 
@@ -351,10 +351,10 @@ class Scheduler:
             return Pending(job=job)  # it would have been tried again
         cause = out.route.patterns.job_given_up(error) if out is not None else None
         if out is not None and cause is not None:
-            self.pool.end(out.route, cause, out.terms.model)
+            self.router.end(out.route, cause, out.terms.model)
         return Failed(job=job, error=error)
 
-    def _stop_for(self, stopper: RunStopper) -> None:
+    def _stop_for(self, stopper: EndpointDown) -> None:
         self.stop(stopper, stopper.message)
 
     def _our_bug(self, job: Job, error: Exception) -> Outcome:

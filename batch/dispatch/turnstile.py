@@ -19,10 +19,10 @@ SEEN_AFTER_SECONDS: Final = 1.0
 T = TypeVar("T")
 
 
-class Line:
+class Turnstile:
     """Those who wait for a turn. `listener` hears what the first one waits for.
 
-    Where that is a slot, `slowed_by()` says if it is our own machine that gives none back: `cpu` or `disk`. Whoever
+    Where that is a slot, `local_bottleneck()` says if it is our own machine that gives none back: `cpu` or `disk`. Whoever
     waits for a time looks again after `longest_sleep_seconds`, for other runs may have made room.
     """
 
@@ -30,20 +30,20 @@ class Line:
         self,
         clock: Clock,
         listener: Listener,
-        slowed_by: Callable[[], str] = lambda: "",
+        local_bottleneck: Callable[[], str] = lambda: "",
         longest_sleep_seconds: float = SEEN_AFTER_SECONDS,
     ) -> None:
         self._longest_sleep_seconds = longest_sleep_seconds
         self._clock = clock
-        self._slowed_by = slowed_by
+        self._local_bottleneck = local_bottleneck
         self._listener = listener
         self._line: list[tuple[int, int]] = []
         self._turns: dict[tuple[int, int], asyncio.Event] = {}
         self._numbers = count()
         self._waiting = Waiting()
 
-    async def wait_for(self, place: int, look: Callable[[], T | Wait]) -> T:
-        """Wait for the turn of `place`, and until `look` finds something other than a `Wait`.
+    async def wait_for(self, place: int, try_acquire: Callable[[], T | Wait]) -> T:
+        """Wait for the turn of `place`, and until `try_acquire` finds something other than a `Wait`.
 
         A waiter that is cancelled takes nothing away. Nothing is awaited between finding and returning.
         """
@@ -55,7 +55,7 @@ class Line:
                 if self._first() != me:
                     turn.clear()
                     await turn.wait()
-                elif isinstance(found := look(), Wait):
+                elif isinstance(found := try_acquire(), Wait):
                     self._say(found.waiting)
                     await self._pause(turn, found)
                 else:
@@ -80,7 +80,7 @@ class Line:
 
     def _say(self, waiting: Waiting | None) -> None:
         """Tell what is waited for when it is something else, or another number; not at every step."""
-        if waiting is not None and waiting.by in ("concurrency", "found_slots") and (own := self._slowed_by()):
+        if waiting is not None and waiting.by in ("concurrency", "found_slots") and (own := self._local_bottleneck()):
             waiting = Waiting(by=own)
         if waiting is not None and waiting != self._waiting:
             self._waiting = waiting

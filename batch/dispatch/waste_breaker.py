@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from batch.core.errors import AttemptError, ExitCode, Paid, RunStopper
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, Paid
 from batch.dispatch.job_route import is_block
 
 #: So many requests at once may be in flight, and paid for, before the first picture: a small batch goes out whole.
@@ -22,7 +22,7 @@ _TIMES_BLOCKED: Final = 4
 _JOBS_TO_HOLD_REPEATS: Final = 2
 
 
-class Wasted:
+class WasteBreaker:
     """Counts charged answers without a picture since the last one with a picture, at one route for one model.
 
     `jobs_in_a_row`: so many jobs end the use of the route; 0 for never.
@@ -54,7 +54,7 @@ class Wasted:
         """A request goes out."""
         self._in_flight += 1
 
-    def came_back(self, job_id: str, error: BaseException | None) -> RunStopper | None:
+    def came_back(self, job_id: str, error: BaseException | None) -> EndpointDown | None:
         """It is over. Returns why nothing more should be bought there, once that is clear and nothing is in flight."""
         self._in_flight -= 1
         if error is None:
@@ -92,7 +92,7 @@ class Wasted:
         (self._blocked if blocked else self._jobs).add(job_id)
         self._answers += not blocked
 
-    def _stopper(self, jobs: int) -> RunStopper:
+    def _stopper(self, jobs: int) -> EndpointDown:
         assert self._first is not None
         said = f"The first answer ({self._first.code}): {self._first.message.rstrip('.')}."
         cost = f" for ${self._usd:,.2f}" if self._usd else ""
@@ -101,7 +101,7 @@ class Wasted:
             f"{said} What came back lies in rejected/ of the output folder; `imagebatch reread` looks for pictures in "
             "it again, without a request"
         )
-        return RunStopper(
+        return EndpointDown(
             "charged_for_nothing",
             words,
             stop_code=ExitCode.PROTOCOL,

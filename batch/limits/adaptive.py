@@ -1,6 +1,6 @@
 """Limits nobody told us, found by trying: how many requests at once, and how many a minute.
 
-`Slots` begins low and doubles per round of answers until a limit shows, as TCP does. `Pace` holds nothing back until
+`ConcurrencyLimit` begins low and doubles per round of answers until a limit shows, as TCP does. `RatePacer` holds nothing back until
 the gate closes or refusals are more than usual. Then it sends a little less than what was accepted, and asks the one
 question that tells the causes apart: are fewer refused than before? If so the pace was the cause: it is kept, and more
 is tried now and then. If not, refusals have nothing to do with it, and all is as it was. The rate that was accepted is
@@ -88,7 +88,7 @@ _LEAST_SHARE: Final = 0.002
 _CLEAN: Final = 0.02
 
 
-class Slots:
+class ConcurrencyLimit:
     """How many requests may be in flight: found between 1 and `most`; with `adaptive` False it is `most`.
 
     `told`: requests a second that the provider allows by the manifest's word, and those at once.
@@ -174,7 +174,7 @@ class _Trial:
         return (self.refused + _FIRST_SHARE * _FIRST_REQUESTS) / (self.accepted + self.refused + _FIRST_REQUESTS)
 
 
-class Pace:
+class RatePacer:
     """How many requests of one model may go out per minute, evenly; None while nothing is held back.
 
     `remembered` is what an earlier run found so many seconds ago; the older it is, the less it holds back.

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from batch.core.clock import Clock, DayStart
-from batch.core.errors import ExitCode, RateLimited, Refused, RunStopper, Unavailable, Unusable
+from batch.core.errors import EndpointDown, ExitCode, RateLimited, Refused, Unavailable, Unusable
 from batch.core.events import Listener, Waiting
 from batch.core.settings import Limits
-from batch.limits.adaptive import Found, Pace, Slots
-from batch.limits.gate import Gate, Pass
-from batch.limits.quota_store import Kept, OwnTally, Tally
+from batch.limits.adaptive import ConcurrencyLimit, Found, RatePacer
+from batch.limits.gate import Gate, Reservation
+from batch.limits.quota_store import MemoryQuotaStore, QuotaState, QuotaStore
 from batch.limits.quotas import Need, Room, counted_tokens
 from batch.limits.wait import Wait
 
@@ -28,24 +28,24 @@ _KNOWN_SECONDS: Final = 8 * 24 * 3600.0
 log = logging.getLogger(__name__)
 
 
-class Admission:
+class AdmissionController:
     """Lets requests out to one endpoint, each when everything has room for it.
 
-    `tally` keeps the counts; the default is of this process alone. `listener` hears when the gate closes.
+    `quota_store` keeps the counts; the default is of this process alone. `listener` hears when the gate closes.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, listener: Listener, tally: Tally | None = None) -> None:
+    def __init__(self, limits: Limits, clock: Clock, listener: Listener, quota_store: QuotaStore | None = None) -> None:
         self._limits = limits
         self._day = DayStart.read(limits.day_resets_at)
         self._clock = clock
         self._listener = listener
-        self._tally = tally or OwnTally()
-        self._slots = Slots(limits.concurrency, limits.spacing, adaptive=limits.adaptive)
-        self._paces: dict[str, Pace] = {}
+        self._quota_store = quota_store or MemoryQuotaStore()
+        self._slots = ConcurrencyLimit(limits.concurrency, limits.spacing, adaptive=limits.adaptive)
+        self._paces: dict[str, RatePacer] = {}
         self._in_flight = 0
         self._busy_seconds = _BUSY_SECONDS
         #: Changes to what is kept that have to wait until no other run looks into it.
-        self._owed: list[Callable[[Kept], None]] = []
+        self._owed: list[Callable[[QuotaState], None]] = []
         self._key_is_good: bool | None = None
         self._newest = 0
         self._gate = Gate(adaptive=limits.adaptive)
@@ -64,13 +64,13 @@ class Admission:
 
     def is_known_key(self) -> bool:
         """Whether this key brought a picture in the last days, in whatever run."""
-        with self._tally.borrowed() as kept:
-            return kept is not None and 0 <= self._clock.now().timestamp() - kept.served_at < _KNOWN_SECONDS
+        with self._quota_store.transaction() as state:
+            return state is not None and 0 <= self._clock.now().timestamp() - state.served_at < _KNOWN_SECONDS
 
-    def take(self, need: Need, model: str) -> Pass | Wait:
+    def take(self, need: Need, model: str) -> Reservation | Wait:
         """Take everything at once, or nothing: then how long, and for what.
 
-        Raises `RunStopper` when a day's quota is used up, or another run stands still with the shared counts.
+        Raises `EndpointDown` when a day's quota is used up, or another run stands still with the shared counts.
         """
         if not self.has_slot:
             return self.no_slot()
@@ -79,36 +79,38 @@ class Admission:
         if (seconds := self._gate.wait_seconds(now)) > 0:
             closed = self._gate.opens_at > now
             return Wait(seconds, Waiting(by="gate", until=self._gate.opens_at) if closed else None)
-        with self._tally.borrowed() as kept:
-            if kept is None:
+        with self._quota_store.transaction() as state:
+            if state is None:
                 return self._not_lent()
             self._busy_seconds = _BUSY_SECONDS
-            self._pay(kept)
-            room = kept.counts.room(need, self._limits, self._day, now, self._clock.now())
+            self._pay(state)
+            room = state.counts.room(need, self._limits, self._day, now, self._clock.now())
             if room.next_day is not None:
                 raise self._day_used_up(room)
-            pace = self._pace(model, kept)
+            pace = self._pace(model, state)
             pace_seconds = pace.free_at() - now
             if max(room.seconds, pace_seconds) > 0:
                 return self._held_back(room, pace, pace_seconds, now)
-            part = kept.counts.take(need, self._limits, self._day, now, self._clock.now())
-            kept.changed = True
+            part = state.counts.take(need, self._limits, self._day, now, self._clock.now())
+            state.changed = True
         pace.go(now)
         self._in_flight += 1
         self._newest += 1
-        out = Pass(self._newest, model, need, now, part)
+        out = Reservation(self._newest, model, need, now, part)
         self._gate.went_out(out)
         return out
 
     def _not_lent(self) -> Wait:
-        if self._tally.stuck:
-            words = f"{self._tally.stuck}; no request goes out that its counts might not allow"
-            raise RunStopper("quotas_held", words, stop_code=ExitCode.TEMPORARY)
+        if self._quota_store.stuck:
+            words = f"{self._quota_store.stuck}; no request goes out that its counts might not allow"
+            raise EndpointDown("quotas_held", words, stop_code=ExitCode.TEMPORARY)
         wait = Wait(self._busy_seconds)
         self._busy_seconds = min(2 * self._busy_seconds, _LONGEST_BUSY_SECONDS)
         return wait
 
-    def leave(self, out: Pass, error: BaseException | None = None, usage: Mapping[str, Any] | None = None) -> None:
+    def release(
+        self, out: Reservation, error: BaseException | None = None, usage: Mapping[str, Any] | None = None
+    ) -> None:
         """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
         now = self._clock.monotonic()
         if isinstance(error, RateLimited):
@@ -131,13 +133,13 @@ class Admission:
     def _mind_the_key(self, error: BaseException | None) -> None:
         """Remember that the key is good, once a run, and forget it when that is in doubt."""
         is_good = error is None
-        if is_good is self._key_is_good or not (is_good or isinstance(error, RunStopper)):
+        if is_good is self._key_is_good or not (is_good or isinstance(error, EndpointDown)):
             return
         self._key_is_good = is_good
         at = self._clock.now().timestamp() if is_good else 0.0
-        self._owed.append(lambda kept: setattr(kept, "served_at", at))  # written with the next request, or at the end
+        self._owed.append(lambda state: setattr(state, "served_at", at))  # written with the next request, or at the end
 
-    def close_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
+    def pause_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
         """Keep everybody back for so long, unless the gate is closed longer already. `told`: the provider named it."""
         self._close(seconds, reason, told=told, by_row=False)
 
@@ -150,7 +152,7 @@ class Admission:
 
     def _close(self, seconds: float, reason: str, *, told: bool, by_row: bool) -> None:
         now = self._clock.monotonic()
-        closed = self._gate.close_for(seconds, now, told=told, by_row=by_row)
+        closed = self._gate.pause_for(seconds, now, told=told, by_row=by_row)
         if closed is not None:
             log.info("gate closed for %.1f s: %s", closed, reason)
             self._listener.gate_closed(closed, reason)
@@ -162,7 +164,7 @@ class Admission:
                 self._remember(model, pace)
         if self._owed:
             self._change(lambda _: None)
-        self._tally.close()
+        self._quota_store.close()
 
     def _settle(self, now: float) -> None:
         """Take in what time has told: who was not refused, and whether a closed gate was."""
@@ -197,7 +199,7 @@ class Admission:
             log.info("pace of %s: %s", model, decided)
             self._remember(model, self._paces[model])
 
-    def _held_back(self, room: Room, pace: Pace, pace_seconds: float, now: float) -> Wait:
+    def _held_back(self, room: Room, pace: RatePacer, pace_seconds: float, now: float) -> Wait:
         if pace_seconds > room.seconds:
             pace.waited(now)
             return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
@@ -205,11 +207,11 @@ class Admission:
         most = round(getattr(self._limits, room.quota))
         return Wait(room.seconds, Waiting(by=room.quota, most=most), is_fixed=is_fixed)
 
-    def _day_used_up(self, room: Room) -> RunStopper:
+    def _day_used_up(self, room: Room) -> EndpointDown:
         assert room.next_day is not None
         not_before = room.next_day.isoformat(timespec="seconds").replace("+00:00", "Z")
         most = getattr(self._limits, room.quota)
-        return RunStopper(
+        return EndpointDown(
             "day_used_up",
             f"{room.quota} is used up: {most:,} a day, counted over all runs of this machine with this key; the next "
             f"day begins at {not_before}",
@@ -217,36 +219,36 @@ class Admission:
             not_before=not_before,
         )
 
-    def _pace(self, model: str, kept: Kept | None) -> Pace:
+    def _pace(self, model: str, state: QuotaState | None) -> RatePacer:
         if model not in self._paces:
-            found = kept.found.get(model) if kept is not None and self._limits.adaptive else None
+            found = state.found.get(model) if state is not None and self._limits.adaptive else None
             age_seconds = max(0.0, self._clock.now().timestamp() - found[1]) if found is not None else 0.0
-            self._paces[model] = Pace(found[0] if found is not None else None, age_seconds)
+            self._paces[model] = RatePacer(found[0] if found is not None else None, age_seconds)
         return self._paces[model]
 
-    def _remember(self, model: str, pace: Pace) -> None:
+    def _remember(self, model: str, pace: RatePacer) -> None:
         at = self._clock.now().timestamp()
         found = None if pace.found is None else (pace.found, at)
-        self._change(lambda kept: _put_last(kept.found, model, found))
+        self._change(lambda state: _put_last(state.found, model, found))
 
-    def _correct(self, out: Pass, usage: Mapping[str, Any] | None) -> None:
+    def _correct(self, out: Reservation, usage: Mapping[str, Any] | None) -> None:
         tokens = counted_tokens(usage)
         if tokens is None or tokens == out.need.tokens or self._limits.tokens_per_minute is None:
             return
-        self._change(lambda kept: kept.counts.correct(out.part, tokens - out.need.tokens))
+        self._change(lambda state: state.counts.correct(out.part, tokens - out.need.tokens))
 
-    def _change(self, change: Callable[[Kept], None]) -> None:
+    def _change(self, change: Callable[[QuotaState], None]) -> None:
         """Change what is kept, now or as soon as it is lent out again."""
         self._owed.append(change)
-        with self._tally.borrowed() as kept:
-            if kept is not None:
-                self._pay(kept)
+        with self._quota_store.transaction() as state:
+            if state is not None:
+                self._pay(state)
 
-    def _pay(self, kept: Kept) -> None:
+    def _pay(self, state: QuotaState) -> None:
         owed, self._owed = self._owed, []
         for change in owed:
-            change(kept)
-            kept.changed = True
+            change(state)
+            state.changed = True
 
 
 def _put_last(found: dict[str, tuple[Found, float]], model: str, new: tuple[Found, float] | None) -> None:

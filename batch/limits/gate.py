@@ -34,7 +34,7 @@ _LATER_PAUSES_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class Reservation:
     """One request that was let out, and what it took. `number` counts them, `at` is monotonic seconds, `part` its
     place in the counts."""
 
@@ -62,11 +62,11 @@ class Gate:
 
     def __init__(self, *, adaptive: bool) -> None:
         self._adaptive = adaptive
-        self._undecided: dict[int, Pass] = {}
+        self._undecided: dict[int, Reservation] = {}
         #: The refused ones with nothing accepted after them.
-        self._row: list[Pass] = []
+        self._row: list[Reservation] = []
         #: What was decided and not yet asked for.
-        self._outcomes: list[tuple[Pass, bool]] = []
+        self._outcomes: list[tuple[Reservation, bool]] = []
         self._accepted_up_to = 0
         self._ever_accepted = False
         self._refused_share = 1.0 / _PRIOR_REQUESTS
@@ -111,13 +111,13 @@ class Gate:
             return next(iter(self._undecided.values())).at + self.decided_after_seconds - now
         return 0.0
 
-    def went_out(self, sent: Pass) -> None:
+    def went_out(self, sent: Reservation) -> None:
         """One more is out."""
         self._undecided[sent.number] = sent
         if self._probe_wanted:
             self._probe_wanted, self._probe = False, sent.number
 
-    def outcomes(self, now: float) -> list[tuple[Pass, bool]]:
+    def outcomes(self, now: float) -> list[tuple[Reservation, bool]]:
         """What has been decided since this was asked last, and whether it was a refusal. Those of a row that closes
         the gate are no outcomes of a pace, and not among them."""
         after = self.decided_after_seconds
@@ -126,19 +126,19 @@ class Gate:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def accepted(self, sent: Pass, now: float) -> None:
+    def accepted(self, sent: Reservation, now: float) -> None:
         """It was answered, or not refused in time."""
         self._served = True
         if self._undecided.pop(sent.number, None) is not None:
             self._accept(sent, now)
 
-    def forget(self, sent: Pass) -> None:
+    def forget(self, sent: Reservation) -> None:
         """It ended in a way that tells nothing."""
         self._undecided.pop(sent.number, None)
         self._probe_wanted |= self._probe == sent.number
         self._probe = None if self._probe == sent.number else self._probe
 
-    def refused(self, sent: Pass, now: float) -> None:
+    def refused(self, sent: Reservation, now: float) -> None:
         """It was refused."""
         seconds = now - sent.at
         self._takes_seconds = max(seconds, ((self._takes_seconds or seconds) + seconds) / 2)
@@ -148,7 +148,7 @@ class Gate:
         else:
             self._count(sent, refused=True)
 
-    def close_for(self, seconds: float, now: float, *, told: bool, by_row: bool = False) -> float | None:
+    def pause_for(self, seconds: float, now: float, *, told: bool, by_row: bool = False) -> float | None:
         """Close it for so long, unless it is closed longer already; returns for how long if that is new.
 
         `told`: the provider named the time. Where it did not, a refusal among requests that are served says "a little
@@ -189,7 +189,7 @@ class Gate:
     def _needed(self) -> int:
         return ceil(log(_UNLIKELY) / log(min(self._refused_share, _MOST_SHARE))) if self._ever_accepted else 1
 
-    def _accept(self, sent: Pass, now: float) -> None:
+    def _accept(self, sent: Reservation, now: float) -> None:
         self._ever_accepted = self._served = True
         self._count(sent, refused=False)
         self._accepted_up_to = max(self._accepted_up_to, sent.number)
@@ -204,7 +204,7 @@ class Gate:
         if sent.number == self._probe:
             self._probe, self._closings = None, 0
 
-    def _count(self, sent: Pass, *, refused: bool) -> None:
+    def _count(self, sent: Reservation, *, refused: bool) -> None:
         self._outcomes.append((sent, refused))
         self._known_requests = min(_REMEMBERED_REQUESTS, self._known_requests + 1)
         self._refused_share += (float(refused) - self._refused_share) / self._known_requests

@@ -34,7 +34,7 @@ _MODELS_REMEMBERED: Final = 50
 
 
 @dataclass(slots=True)
-class Kept:
+class QuotaState:
     """Everything that is kept: the counts, and by model what an earlier run found, with when that was (seconds since
     1970)."""
 
@@ -51,7 +51,7 @@ def quotas_folder(environment: Mapping[str, str]) -> Path:
     return state_home(environment) / "quotas"
 
 
-class Tally(Protocol):
+class QuotaStore(Protocol):
     """Lends out what is kept, to one at a time.
 
     `stuck` says, in words, that another process has had it for too long; it is empty until then.
@@ -59,30 +59,30 @@ class Tally(Protocol):
 
     stuck: str
 
-    def borrowed(self) -> Any:
-        """A context that gives `Kept`, or None while another process has it; changes are kept when it ends."""
+    def transaction(self) -> Any:
+        """A context that gives `QuotaState`, or None while another process has it; changes are kept when it ends."""
         ...
 
     def close(self) -> None: ...
 
 
-class OwnTally:
+class MemoryQuotaStore:
     """Of this process alone."""
 
     stuck = ""
 
-    def __init__(self, kept: Kept | None = None) -> None:
-        self._kept = kept or Kept()
+    def __init__(self, state: QuotaState | None = None) -> None:
+        self._state = state or QuotaState()
 
     @contextmanager
-    def borrowed(self) -> Iterator[Kept | None]:
-        yield self._kept
+    def transaction(self) -> Iterator[QuotaState | None]:
+        yield self._state
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-class SharedTally:
+class FileQuotaStore:
     """Of all runs on this machine with the same endpoint and key, in the file `folder/name`.
 
     If the file cannot be used, `say` hears of it and this process goes on with counts of its own. A file that is
@@ -107,7 +107,7 @@ class SharedTally:
         self._former = folder / former_name if former_name not in ("", name) else None
         self._clock = clock
         self._say = say
-        self._own: OwnTally | None = None
+        self._own: MemoryQuotaStore | None = None
         self._boot = boot_id or _boot_id()
         self._descriptor = -1
         self.stuck = ""
@@ -116,21 +116,21 @@ class SharedTally:
         #: What the file held when we wrote it last, so that it is read again only if somebody else wrote.
         self._head = b""
         self._number = 0
-        self._kept = Kept()
+        self._state = QuotaState()
 
     @contextmanager
-    def borrowed(self) -> Iterator[Kept | None]:
-        """`Kept`, or None for a moment while another process has it."""
+    def transaction(self) -> Iterator[QuotaState | None]:
+        """`QuotaState`, or None for a moment while another process has it."""
         if self._own is None and not self._lock():
             yield None
         elif self._own is not None:
-            with self._own.borrowed() as kept:
-                yield kept
+            with self._own.transaction() as state:
+                yield state
         else:
             with self._own_or_read():
-                yield self._kept
-                if self._kept.changed and self._own is None:
-                    self._kept.changed = False
+                yield self._state
+                if self._state.changed and self._own is None:
+                    self._state.changed = False
                     self._write()
 
     @contextmanager
@@ -184,7 +184,7 @@ class SharedTally:
                 sync_folder(str(self._path.parent))
 
     def _alone(self, error: OSError) -> None:
-        self._own = OwnTally(self._kept)
+        self._own = MemoryQuotaStore(self._state)
         self.close()
         self._say(
             f"the quotas' file {self._path} cannot be used ({error.strerror or error}): this run counts by itself, "
@@ -198,7 +198,7 @@ class SharedTally:
         number, head, text = max((_checked(copy) for copy in copies), key=lambda found: found[0])
         if (number, head) != (self._number, self._head):
             self._number, self._head = number, head
-            self._kept = _kept(text, self._boot)
+            self._state = _state(text, self._boot)
 
     def _former_copies(self, path: Path) -> list[bytes]:
         try:
@@ -212,13 +212,13 @@ class SharedTally:
         self._number += 1
         held = {
             "boot": self._boot,
-            "parts": [[part, *taken] for part, taken in self._kept.counts.parts.items()],
-            "spaced_at": self._kept.counts.spaced_at,
-            "served_at": round(self._kept.served_at),
-            "days": self._kept.counts.days,
+            "parts": [[part, *taken] for part, taken in self._state.counts.parts.items()],
+            "spaced_at": self._state.counts.spaced_at,
+            "served_at": round(self._state.served_at),
+            "days": self._state.counts.days,
             "paces": {
                 model: [round(found.per_minute, 1), round(found.share, 4), round(at)]
-                for model, (found, at) in self._kept.found.items()
+                for model, (found, at) in self._state.found.items()
             },
             "at": timestamp(self._clock),
         }
@@ -242,34 +242,34 @@ def _checked(copy: bytes) -> tuple[int, bytes, bytes]:
     return -1, b"", b"{}"
 
 
-def _kept(text: bytes, boot: str) -> Kept:
+def _state(text: bytes, boot: str) -> QuotaState:
     """What a file holds, without what makes no sense; of before a restart only days and what was found."""
-    kept = Kept()
+    state = QuotaState()
     try:
         held = json.loads(text)
     except ValueError:
-        return kept
+        return state
     if not isinstance(held, dict):
-        return kept
+        return state
     if held.get("boot") == boot:
         rows = _all(held.get("parts"), list)
         for row in sorted(row for row in rows if len(row) == 4 and all(isinstance(each, int) for each in row)):
             if min(row) >= 0:
-                kept.counts.parts[row[0]] = row[1:]
+                state.counts.parts[row[0]] = row[1:]
         spaced_at = held.get("spaced_at")
-        kept.counts.spaced_at = float(spaced_at) if isinstance(spaced_at, int | float) else 0.0
+        state.counts.spaced_at = float(spaced_at) if isinstance(spaced_at, int | float) else 0.0
     served_at = held.get("served_at")
-    kept.served_at = float(served_at) if isinstance(served_at, int | float) else 0.0
+    state.served_at = float(served_at) if isinstance(served_at, int | float) else 0.0
     for start, day in _items(held.get("days")):
         whole = isinstance(day, list) and len(day) == 4 and isinstance(day[0], str)
         if whole and _is_day_start(start) and all(isinstance(number, int) for number in day[1:]):
-            kept.counts.days[start] = day
+            state.counts.days[start] = day
     for model, row in list(_items(held.get("paces")))[-_MODELS_REMEMBERED:]:
         if isinstance(row, list) and len(row) == 3 and all(isinstance(each, int | float) for each in row):
             per_minute, share, at = (float(each) for each in row)
             if per_minute >= 1 and 0 < share < 1:
-                kept.found[model] = Found(per_minute, share), at
-    return kept
+                state.found[model] = Found(per_minute, share), at
+    return state
 
 
 def _all(value: Any, kind: type) -> list[Any]:

@@ -28,14 +28,14 @@ from batch.core.settings import (
 from batch.manifest.expansion.entries import EntryReader, Text
 from batch.manifest.expansion.expand import Expansion, Mark
 from batch.manifest.expansion.matrix import MatrixReader
-from batch.manifest.expansion.parameters import Offer
-from batch.manifest.expansion.row_selection import Choice, Sort
+from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.row_selection import RowSelection, Sort
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import Problems, show, show_path
 from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
-from batch.manifest.schema.endpoints import PoolReader
+from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
@@ -103,14 +103,20 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
         document = Document({"jobs": []}, None)
     shapes = read_shapes(document, file, problems)
     shape = shapes.manifest
-    endpoints = PoolReader(shape, shapes.providers, document, problems).endpoints()
+    endpoints = EndpointsReader(shape, shapes.providers, document, problems).endpoints()
     reader = _TopReader(path, shape, endpoints, document, problems)
     fallback = reader.fallback()
-    offer = Offer.of(endpoints, fallback.models)
+    capabilities = ModelCapabilities.of(endpoints, fallback.models)
     matrix_reader = MatrixReader(document, file, problems)
     matrix = None if shape.matrix is None else matrix_reader.read(shape.matrix)
     entries = EntryReader(
-        shape=shape, jobs=shapes.jobs, document=document, file=file, offer=offer, problems=problems, matrix=matrix
+        shape=shape,
+        jobs=shapes.jobs,
+        document=document,
+        file=file,
+        capabilities=capabilities,
+        problems=problems,
+        matrix=matrix,
     ).entries()
     manifest = Manifest(
         path=path,
@@ -120,7 +126,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
         _expansion=Expansion(
             file=file,
             entries=entries,
-            offer=offer,
+            capabilities=capabilities,
             references=References(
                 path.parent, path.parent / (shape.reference_root or "."), ListedHosts(shape.reference_hosts)
             ),
@@ -206,10 +212,10 @@ class _TopReader:
         given = self.shape.fallback
         if given is None:
             return Fallback()
-        offer = Offer.of(self.endpoints)
+        capabilities = ModelCapabilities.of(self.endpoints)
         models: list[str] = []
         for number, model in enumerate(given.models):
-            wrong = offer.model_problem(model)
+            wrong = capabilities.model_problem(model)
             if wrong is None and model in models:
                 wrong = f"fallback names {show(model)} twice; keep one"
             if wrong is None:
@@ -232,12 +238,12 @@ class _TopReader:
             file=file, shown=show_path(file), kind=kind or "csv", encoding=rows.encoding, delimiter=rows.delimiter
         )
 
-    def choice(self) -> Choice:
+    def choice(self) -> RowSelection:
         shape = self.shape
         for name in ("where", "unique", "sort", "limit"):
             if getattr(shape, name) is not None and "rows" not in self.document.value:
                 self.add(f"{name} picks rows; name a table in rows, or remove it", self.document.at(name))
-        return Choice(
+        return RowSelection(
             where=None if shape.where is None else Text(shape.where, self.document.at("where")),
             unique=None if shape.unique is None else Text(shape.unique, self.document.at("unique")),
             sort=tuple(self._sort(number, sort) for number, sort in enumerate(shape.sort or ())),

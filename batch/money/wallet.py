@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from batch.core.clock import Clock
-from batch.core.errors import ExitCode, OutputError, RunStopper, StorageError
+from batch.core.errors import EndpointDown, ExitCode, OutputError, StorageError
 from batch.core.model import Job
 from batch.core.settings import Budget
 from batch.money.spend_book import BookHeld, Share, Shares, SpendBook, Spent, Writer, spent_by_run_and_day
@@ -82,13 +82,13 @@ class Cap:
         """`the budget per day of $20.00 (12.31 spent)`."""
         return f"the budget {self.name} of {_usd(self.limit)}" + (f" ({_usd(self.spent)} spent)" if self.spent else "")
 
-    def refusal(self, needed: int) -> RunStopper:
+    def refusal(self, needed: int) -> EndpointDown:
         """Why the next request cannot be sent."""
         words = (
             f"the budget {self.name} of {_usd(self.limit)} has no room for the next request, which may cost "
             f"{_usd(needed)}: {_usd(self.spent)} spent, {_usd(self.held)} reserved, {_usd(max(0, self.left))} left"
         )
-        return RunStopper("budget", words, stop_code=ExitCode.TEMPORARY, not_before=self.not_before)
+        return EndpointDown("budget", words, stop_code=ExitCode.TEMPORARY, not_before=self.not_before)
 
 
 def _usd(micro_usd: int) -> str:
@@ -161,7 +161,7 @@ class Wallet:
     async def place(self, job: Job) -> AsyncIterator[None]:
         """Set the worst case aside for one attempt; waits while what is in flight may make room.
 
-        Raises `RunStopper` if there is no room, or if another process holds a book and does not go on. Leaving gives
+        Raises `EndpointDown` if there is no room, or if another process holds a book and does not go on. Leaving gives
         back what was not sent.
         """
         needed = micro(self._most_usd(job))
@@ -205,7 +205,7 @@ class Wallet:
 
         Returns a sentence about those the ledger does not know, or nothing. `open_usd(try_record)`: what an attempt
         counts for that has no end yet. To be called while the folder is locked, before anything is sent. Raises
-        `RunStopper` if another process holds a book; a run that `is_stopping` leaves it to the next one.
+        `EndpointDown` if another process holds a book; a run that `is_stopping` leaves it to the next one.
         """
         most = 0
         try:
@@ -411,9 +411,9 @@ class Wallet:
         return self._clock.now().astimezone(UTC).date().isoformat()
 
 
-def _stays_held(held: BookHeld) -> RunStopper:
+def _stays_held(held: BookHeld) -> EndpointDown:
     words = f"{held}, which does not go on; no request goes out without its money set aside"
-    return RunStopper("spend_book_held", words, stop_code=ExitCode.TEMPORARY)
+    return EndpointDown("spend_book_held", words, stop_code=ExitCode.TEMPORARY)
 
 
 def _open(books: Sequence[SpendBook], locks: ExitStack) -> _OpenBooks:

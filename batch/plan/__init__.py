@@ -9,8 +9,8 @@ from batch.plan.adoption import Source, sources_of_copies
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
-from batch.plan.remakes import Again, AgainWish
-from batch.plan.retry_filter import Wish, WishProblem
+from batch.plan.remakes import AgainWish, Remakes
+from batch.plan.retry_filter import RetryFilter, RetryFilterProblem
 from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REMAKE, SET_ASIDE, Selection
 
 __all__ = [
@@ -29,12 +29,12 @@ __all__ = [
     "Group",
     "Plan",
     "Policies",
+    "RetryFilter",
+    "RetryFilterProblem",
     "Selection",
     "Skip",
     "Source",
     "ToDo",
-    "Wish",
-    "WishProblem",
     "changes",
     "decide",
     "forecast",

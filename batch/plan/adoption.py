@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batch.core.key_index import KeyNumbers
+from batch.core.key_index import KeyMap
 from batch.plan.decide import DECISIONS
 from batch.plan.selection import SENDING
 from batch.store.history import History
@@ -75,7 +75,7 @@ def match(
     others = [_bought(other, bytes(len(other)))[0] for other in reuse]
     nothing_bought = not any(map(len, (gone, kept, *others)))
     taken: set[int] = set()
-    first = KeyNumbers()
+    first = KeyMap()
     if dedupe:  # whoever asks for the same as a job sent in vain shares its end, instead of paying for it too
         for index, spec in _with_codes(decisions, specs, _UNSETTLED):
             first.add(spec, index)
@@ -96,9 +96,9 @@ def match(
 
 def _source(
     spec: bytes,
-    gone: KeyNumbers,
-    kept: KeyNumbers,
-    others: Sequence[KeyNumbers],
+    gone: KeyMap,
+    kept: KeyMap,
+    others: Sequence[KeyMap],
     taken: set[int],
     *,
     dedupe: bool,
@@ -120,9 +120,9 @@ def _source(
     return None
 
 
-def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyNumbers:
+def sources_of_copies(decisions: bytes | bytearray, history: History) -> KeyMap:
     """After a run: the rows of bought pictures by spec, for the copies that wait for one; empty if none does."""
-    return _bought(history, bytes(len(history)))[0] if COPY in decisions else KeyNumbers()
+    return _bought(history, bytes(len(history)))[0] if COPY in decisions else KeyMap()
 
 
 def _with_codes(decisions: bytearray, specs: bytes | bytearray, codes: frozenset[int]) -> Iterable[tuple[int, bytes]]:
@@ -132,9 +132,9 @@ def _with_codes(decisions: bytearray, specs: bytes | bytearray, codes: frozenset
             yield index, bytes(specs[16 * index : 16 * index + 16])
 
 
-def _bought(history: History, seen: bytes | bytearray) -> tuple[KeyNumbers, KeyNumbers]:
+def _bought(history: History, seen: bytes | bytearray) -> tuple[KeyMap, KeyMap]:
     """Rows by what was bought for them: jobs that the manifest no longer has, and those it has."""
-    maps = (KeyNumbers(), KeyNumbers())
+    maps = (KeyMap(), KeyMap())
     for row, spec in history.pictures():
         maps[row < len(seen) and seen[row]].add(spec, row)
     return maps

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from batch.core.model import Job, Reference
 from batch.core.settings import ChangedPolicy, UnknownPolicy
-from batch.plan.remakes import Again
+from batch.plan.remakes import Remakes
 from batch.store.history import JobHistory, State
 
 
@@ -70,7 +70,7 @@ class Policies:
     resend_unknown: bool = False
     set_aside_after: int = 5
     dedupe: bool = False
-    again: Again = field(default_factory=Again)
+    again: Remakes = field(default_factory=Remakes)
 
     def wants(self, past: JobHistory) -> bool:
         """Whether a person asked for this job again."""

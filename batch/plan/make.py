@@ -13,7 +13,7 @@ from batch.core.errors import InputError, Problem
 from batch.core.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
 from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
-from batch.plan.remakes import Again
+from batch.plan.remakes import Remakes
 from batch.plan.selection import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
 from batch.store.history import History, JobHistory, State
 
@@ -236,7 +236,7 @@ def _rows_are_missing(last: Job | None) -> Problem:
     return Problem(message=message, file=None if last is None or last.place is None else last.place.file)
 
 
-def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection, again: Again) -> _Asked:
+def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Selection, again: Remakes) -> _Asked:
     """The jobs as columns. The loop that millions of rows go through."""
     asked = _Asked()
     pattern = selection.id_pattern()

@@ -26,7 +26,7 @@ class AgainWish:
     since: int
 
 
-class Again:
+class Remakes:
     """The jobs a person names. `words` are ids, patterns with `*` and `?`, or `missing`; `ids` are taken literally."""
 
     def __init__(self, words: Iterable[str] = (), ids: Iterable[str] = (), since: int = -1) -> None:
@@ -72,9 +72,9 @@ class Again:
         said = "\n".join([*sorted({word for word in words if word != MISSING}), "", *sorted(set(ids))])
         return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if self.names_jobs else ""
 
-    def going_on(self, since: int) -> Again:
+    def going_on(self, since: int) -> Remakes:
         """The same, without what was made from that byte of the ledger on."""
-        return Again(*self._said, since=since)
+        return Remakes(*self._said, since=since)
 
     def is_made(self, bought_offset: int) -> bool:
         """Whether a picture recorded at that byte of the ledger is what was asked for."""

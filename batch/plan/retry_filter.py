@@ -43,11 +43,11 @@ _NAMES: Final = ", ".join(_FACTS)
 _Term: TypeAlias = Callable[[JobHistory], Any]
 
 
-class WishProblem(ValueError):
+class RetryFilterProblem(ValueError):
     """The text is no such expression; the message says what is wrong."""
 
 
-class Wish:
+class RetryFilter:
     """A question to ask of a job's history: is it wanted again? `words` are the causes it names."""
 
     def __init__(self, text: str) -> None:
@@ -67,11 +67,13 @@ class Wish:
             return lambda past: past.code in words
         try:
             if len(text) > _LONGEST:
-                raise WishProblem("it is longer than 1,000 characters")
+                raise RetryFilterProblem("it is longer than 1,000 characters")
             return self._condition(ast.parse(text, mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            why = str(error) if isinstance(error, WishProblem) else "it cannot be read"
-            raise WishProblem(f"{why}; write causes (no_image,timeout) or: cause in (no_image, timeout)") from None
+            why = str(error) if isinstance(error, RetryFilterProblem) else "it cannot be read"
+            raise RetryFilterProblem(
+                f"{why}; write causes (no_image,timeout) or: cause in (no_image, timeout)"
+            ) from None
 
     def _condition(self, node: ast.expr) -> _Term:
         """A part that is true or false."""
@@ -85,15 +87,15 @@ class Wish:
                 return lambda past: not term(past)
             case ast.Compare(left=left, ops=operators, comparators=others):
                 return self._comparison([left, *others], operators)
-        raise WishProblem(f"{ast.unparse(node)[:60]} is no comparison")
+        raise RetryFilterProblem(f"{ast.unparse(node)[:60]} is no comparison")
 
     def _comparison(self, sides: list[ast.expr], operators: list[ast.cmpop]) -> _Term:
         if not any(isinstance(side, ast.Name) and side.id in _FACTS for side in sides):
-            raise WishProblem(f"nothing is compared; the names are {_NAMES}")
+            raise RetryFilterProblem(f"nothing is compared; the names are {_NAMES}")
         terms = [self._value(side) for side in sides]
         tests = [_COMPARISONS.get(type(how)) for how in operators]
         if None in tests:
-            raise WishProblem("`is` is no comparison here; write ==")
+            raise RetryFilterProblem("`is` is no comparison here; write ==")
 
         def holds(past: JobHistory) -> bool:
             values = [term(past) for term in terms]
@@ -116,7 +118,7 @@ class Wish:
             case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
                 terms = [self._value(item) for item in items]
                 return lambda past: [term(past) for term in terms]
-        raise WishProblem(f"{ast.unparse(node)[:60]} is not allowed; compare {_NAMES} with words and numbers")
+        raise RetryFilterProblem(f"{ast.unparse(node)[:60]} is not allowed; compare {_NAMES} with words and numbers")
 
 
 def _tested(test: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:

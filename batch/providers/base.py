@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from batch.core.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unusable
 from batch.core.model import Job, Lane
 
 
@@ -66,7 +66,7 @@ class Received:
         """What it means that there is no picture: `error`, unless the picture may have been in what did not come."""
         if self.flaw is not None and self.flaw not in error.message:
             error.message += f"; it holds {self.flaw}"
-        if self.cut is None or not isinstance(error, (Unusable, Refused, RunStopper)):
+        if self.cut is None or not isinstance(error, (Unusable, Refused, EndpointDown)):
             return error
         return OutcomeUnknown(
             self.cut.code,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, ExitCode, OutcomeUnknown, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, OutcomeUnknown, Unusable
 from batch.core.model import Job, Lane
 from batch.core.profiles import Endpoint
 from batch.core.settings import Timeouts
@@ -144,7 +144,7 @@ class GeminiProvider:
         if error.code not in ("not_json", "no_candidates", "empty_answer", "finish_missing"):
             return error
         if error.code == "not_json" and is_web_page(received):
-            return RunStopper(
+            return EndpointDown(
                 "html_answer",
                 "the endpoint answered with a web page; base_url does not point at the API. "
                 f"It says: {plain_words(received.body.decode('utf-8', 'replace'))[:200] or 'nothing'}",
@@ -162,7 +162,7 @@ class GeminiProvider:
         """
         status = told_status(tree)
         meant = self._meaning(received, status or received.status)
-        if isinstance(meant, RunStopper):
+        if isinstance(meant, EndpointDown):
             return meant
         retries = 1 if status in (408, 409, 429) or (status or 0) >= 500 or may_pass(meant.message) else 0
         return Unusable(

@@ -11,7 +11,7 @@ from batch.core.model import Job, Outcome
 from batch.report.progress import Counts
 
 
-class Now(Counts):
+class LimitReporter(Counts):
     """`tell` gets the words."""
 
     def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from tqdm import tqdm
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, RateLimited, RunStopper
+from batch.core.errors import AttemptError, EndpointDown, RateLimited
 from batch.core.events import Listener, RunStart, Waiting
 from batch.core.model import Done, Failed, Job, Outcome, Pending, Unknown
 from batch.report.formatting import at_list_price, count, duration, printable, usd, waiting_words
@@ -173,7 +173,7 @@ class Lines(Counts):
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
         if isinstance(error, RateLimited):
             return  # told once for everybody, as the gate closed
-        if isinstance(error, RunStopper):
+        if isinstance(error, EndpointDown):
             return  # said once, when its endpoint was left out
         if retry_seconds is not None and self._counts["retried"] < _FAILURES_SHOWN:
             self._counts["retried"] += 1

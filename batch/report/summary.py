@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batch.core.errors import BatchError, CanaryFailed, ExitCode, RunStopper
+from batch.core.errors import BatchError, CanaryFailed, EndpointDown, ExitCode
 from batch.core.model import Job, Summary
 from batch.core.picture_warnings import is_not_as_asked
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
@@ -141,7 +141,7 @@ def conclude(
         seconds=round(spent.seconds, 3),
         exit=exit_code,
         reason=reason,
-        not_before=next((error.not_before for error in errors if isinstance(error, RunStopper)), None),
+        not_before=next((error.not_before for error in errors if isinstance(error, EndpointDown)), None),
         message=_words(errors[0]) if errors else None,
         failures_by_cause=dict(totals.causes.most_common()),
         worth_retrying=totals.worth_retrying,
@@ -186,7 +186,7 @@ def _verdict(totals: Totals, errors: Sequence[BaseException], remakes_left: int)
 
 
 def _verdict_of(error: BaseException) -> tuple[ExitCode, str]:
-    if isinstance(error, RunStopper):
+    if isinstance(error, EndpointDown):
         return error.stop_code, error.code
     if isinstance(error, BatchError):
         return error.exit_code, type(error).__name__.removesuffix("Error").lower()

@@ -15,14 +15,14 @@ from batch.core.model import Job
 from batch.plan import DECISIONS, Plan, Source, sources_of_copies
 from batch.store.history import Standing
 from batch.store.picture_check import BadPicture
-from batch.store.store import Bought, FolderToReuse, Store
+from batch.store.store import SourceFolder, Store, StoredPicture
 
 #: So many are written at a time, with few syncs between them.
 _AT_ONCE: Final = 64
 _NAMED: Final = 3
 
 
-class Takeover:
+class Adopter:
     """Takes pictures over for the jobs of one plan. `jobs` starts a pass over all jobs of the manifest."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Takeover:
         plan: Plan,
         jobs: Callable[[], Iterator[Job]],
         store: Store,
-        reuse: Sequence[FolderToReuse],
+        reuse: Sequence[SourceFolder],
         listener: Listener,
         price_usd: Callable[[Job], float],
         stopping: Callable[[], bool] = lambda: False,
@@ -80,11 +80,11 @@ class Takeover:
                 return
             yield job, DECISIONS[code].partition(": ")[2], source
 
-    def _picture(self, source: Source) -> Bought:
+    def _picture(self, source: Source) -> StoredPicture:
         folder = self._store if source.folder == 0 else self._reuse[source.folder - 1]
         return folder.bought(source.row)
 
-    async def _adopt(self, job: Job, picture: Bought, why: str) -> None:
+    async def _adopt(self, job: Job, picture: StoredPicture, why: str) -> None:
         try:
             await self._store.adopt(job, picture, why=why, saved_usd=self._price_usd(job))
         except BadPicture:

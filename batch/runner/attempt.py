@@ -12,36 +12,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, OutcomeUnknown, Paid, RunStopper, Undelivered
+from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Paid, Undelivered
 from batch.core.model import AttemptFacts, Done, Job, Lane, Terms
 from batch.core.prices import Charge, PriceTable
 from batch.money.wallet import Wallet
 from batch.providers.base import Answer, Provider, Received
 from batch.runner.delivery import delivered
-from batch.store.store import Store, Ticket
+from batch.store.store import OpenAttempt, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Vendor:
+class PricedProvider:
     """An endpoint to buy from, and what it charges."""
 
     provider: Provider
     prices: PriceTable
 
 
-class Buyer:
+class AttemptRunner:
     """Makes attempts at the endpoints of a run, known by their names, and keeps what comes back in one store."""
 
     def __init__(
         self,
-        vendors: Mapping[str, Vendor],
+        providers: Mapping[str, PricedProvider],
         store: Store,
         clock: Clock,
         worth_another: Callable[[AttemptError, int], bool],
         wallet: Wallet,
         stopping: asyncio.Event | None = None,
     ) -> None:
-        self._vendors = vendors
+        self._providers = providers
         self._store = store
         self._clock = clock
         self._worth_another = worth_another
@@ -54,7 +54,7 @@ class Buyer:
 
     async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
-        provider = self._vendors[terms.endpoint].provider
+        provider = self._providers[terms.endpoint].provider
         request = await provider.prepare(terms.of(job), terms.lane)
         self._wallet.sending(job)
         ticket = await self._store.begin(job, why=why, terms=terms)
@@ -73,7 +73,7 @@ class Buyer:
         finally:
             self.recording -= received is not None
 
-    def addresses(self, ticket: Ticket, received: Received) -> tuple[str, ...]:
+    def addresses(self, ticket: OpenAttempt, received: Received) -> tuple[str, ...]:
         """Where the pictures of an answer are still to be fetched from; empty if it holds them, or none."""
         try:
             answer = self._vendor(ticket.terms).provider.interpret(received)
@@ -81,7 +81,7 @@ class Buyer:
             return ()
         return tuple(picture.url for picture in answer.pictures if picture.url is not None)
 
-    async def finish(self, ticket: Ticket, received: Received | None) -> Done | None:
+    async def finish(self, ticket: OpenAttempt, received: Received | None) -> Done | None:
         """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
         if received is None:
             lost = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
@@ -99,15 +99,15 @@ class Buyer:
         """What an attempt on these terms counts for while its outcome is open."""
         return self._vendor(terms).prices.attempt_usd(terms.of(job))
 
-    async def _keep(self, ticket: Ticket, received: Received) -> Done:
-        vendor = self._vendor(ticket.terms)
-        answer = vendor.provider.interpret(received)
+    async def _keep(self, ticket: OpenAttempt, received: Received) -> Done:
+        priced = self._vendor(ticket.terms)
+        answer = priced.provider.interpret(received)
         try:
-            answer = await delivered(answer, vendor.provider, ticket.spool, self._clock, self._stopping)
+            answer = await delivered(answer, priced.provider, ticket.spool, self._clock, self._stopping)
         except AttemptError as error:
             raise _as_charged(received.judged(error), answer) from None
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
-        charge = vendor.prices.charge(
+        charge = priced.prices.charge(
             ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
         )
         facts = AttemptFacts(
@@ -126,7 +126,7 @@ class Buyer:
         self._wallet.settle(ticket.job, facts.cost_usd)
         return done
 
-    async def _record_failure(self, ticket: Ticket, error: AttemptError, received: Received | None) -> None:
+    async def _record_failure(self, ticket: OpenAttempt, error: AttemptError, received: Received | None) -> None:
         charge = self._charge_of_failure(ticket, error)
         error.cost_usd = charge.usd if charge is not None else 0.0
         facts = AttemptFacts(
@@ -142,11 +142,11 @@ class Buyer:
             self._wallet.settle(ticket.job, facts.cost_usd)
             return
         rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
-        again = isinstance(error, RunStopper) or self._worth_another(error, rejected)
+        again = isinstance(error, EndpointDown) or self._worth_another(error, rejected)
         await self._store.reject(ticket, error, facts, again=again)
         self._wallet.settle(ticket.job, facts.cost_usd)
 
-    def _charge_of_failure(self, ticket: Ticket, error: AttemptError) -> Charge | None:
+    def _charge_of_failure(self, ticket: OpenAttempt, error: AttemptError) -> Charge | None:
         """What an attempt without a picture cost, or may have cost at most; None if nothing."""
         if error.paid is Paid.NO:
             return None
@@ -154,9 +154,9 @@ class Buyer:
         prices, job = self._vendor(ticket.terms).prices, ticket.terms.of(ticket.job)
         return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
-    def _vendor(self, terms: Terms) -> Vendor:
+    def _vendor(self, terms: Terms) -> PricedProvider:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""
-        return self._vendors.get(terms.endpoint) or next(iter(self._vendors.values()))
+        return self._providers.get(terms.endpoint) or next(iter(self._providers.values()))
 
 
 def _as_charged(error: AttemptError, answer: Answer) -> AttemptError:

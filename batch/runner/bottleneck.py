@@ -14,7 +14,7 @@ _MEASURED_SECONDS: Final = 5.0
 _LEAST_IN_FLIGHT: Final = 4
 
 
-class OwnLoad:
+class Bottleneck:
     """`cpu_seconds()`: what this process has used; `recording()`: answers that are here and not yet on the disk."""
 
     def __init__(self, clock: Clock, cpu_seconds: Callable[[], float], recording: Callable[[], int]) -> None:
@@ -24,7 +24,7 @@ class OwnLoad:
         self._since = clock.monotonic(), cpu_seconds()
         self._is_busy = False
 
-    def slowed_by(self, in_flight: int) -> str:
+    def local_bottleneck(self, in_flight: int) -> str:
         """`cpu`, `disk`, or nothing."""
         since, used = self._since
         now = self._clock.monotonic()

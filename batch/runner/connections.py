@@ -15,11 +15,11 @@ from batch.core.events import Listener
 from batch.core.profiles import resolve_endpoint
 from batch.core.settings import ProviderSettings, Timeouts
 from batch.dispatch.route import RouteSettings
-from batch.limits.quota_store import OwnTally, SharedTally, Tally, quotas_folder
+from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore, QuotaStore, quotas_folder
 from batch.providers.gemini import GeminiProvider
 from batch.providers.secrets import ApiKey, read_key
 from batch.runner.accounts import Account
-from batch.runner.attempt import Vendor
+from batch.runner.attempt import PricedProvider
 from batch.runner.reread import Reread, reread
 
 _SIMULATOR_KEY: Final = "simulator"
@@ -28,7 +28,7 @@ _NOWHERE: Final = "https://imagebatch.invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAccount:
+class KeyedAccount:
     """An account with its key."""
 
     account: Account
@@ -59,35 +59,35 @@ class OpenAccount:
             limits=account.limits,
             weight=account.weight,
             lanes=account.endpoint.lanes,
-            tally=self._tally(output, clock, listener),
+            quota_store=self._tally(output, clock, listener),
         )
 
-    def _tally(self, output: Path, clock: Clock, listener: Listener) -> Tally:
+    def _tally(self, output: Path, clock: Clock, listener: Listener) -> QuotaStore:
         """The quotas' counts, shared by all runs of this machine with one key.
 
         A simulator is each output folder's own; without a limit for the day there is nothing to remember of it.
         """
         limits = self.account.limits
         if self.account.endpoint.embedded and limits.requests_per_day is None and limits.images_per_day is None:
-            return OwnTally()
+            return MemoryQuotaStore()
         try:
             folder = quotas_folder(os.environ)
         except ConfigError as error:
             listener.message(f"the counts of quotas are this run's own, not shared with others: {error}")
-            return OwnTally()
+            return MemoryQuotaStore()
         if self.account.endpoint.embedded:
             name = self._fingerprint(f"{output}\0{self.name}")
-            return SharedTally(folder, f"{name}.quota", clock, listener.message)
+            return FileQuotaStore(folder, f"{name}.quota", clock, listener.message)
         names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
-        return SharedTally(folder, names[0], clock, listener.message, former_name=names[1])
+        return FileQuotaStore(folder, names[0], clock, listener.message, former_name=names[1])
 
 
-def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[OpenAccount, ...]:
+def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[KeyedAccount, ...]:
     """The accounts with their keys.
 
     Raises `ConfigError` if one is missing, or is there twice for one address: its quota would count double.
     """
-    opened = tuple(OpenAccount(account=account, key=_read_key(account, environment)) for account in accounts)
+    opened = tuple(KeyedAccount(account=account, key=_read_key(account, environment)) for account in accounts)
     names: dict[str, str] = {}
     for each in opened:
         other = names.setdefault(each.fingerprint, each.name)
@@ -100,20 +100,20 @@ def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tu
 
 
 @asynccontextmanager
-async def open_vendors(
-    accounts: Sequence[OpenAccount], output: Path, timeouts: Timeouts, clock: Clock
-) -> AsyncIterator[Mapping[str, Vendor]]:
+async def connect(
+    accounts: Sequence[KeyedAccount], output: Path, timeouts: Timeouts, clock: Clock
+) -> AsyncIterator[Mapping[str, PricedProvider]]:
     """Somebody to buy from for every account, by its name."""
-    vendors: dict[str, Vendor] = {}
+    providers: dict[str, PricedProvider] = {}
     async with AsyncExitStack() as stack:
         for opened in accounts:
             account = opened.account
-            book = "simulator-book.jsonl" if not vendors else f"simulator-book-{account.name}.jsonl"
+            book = "simulator-book.jsonl" if not providers else f"simulator-book-{account.name}.jsonl"
             base_url = await stack.enter_async_context(_address(account, output / book))
             provider = GeminiProvider(account.endpoint, base_url, opened.key, timeouts, clock)
             stack.push_async_callback(provider.aclose)
-            vendors[account.name] = Vendor(provider, account.prices)
-        yield vendors
+            providers[account.name] = PricedProvider(provider, account.prices)
+        yield providers
 
 
 @asynccontextmanager

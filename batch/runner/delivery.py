@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, Undelivered, Unusable
-from batch.core.picture_warnings import Oddity, warning
+from batch.core.picture_warnings import WarningKind, warning
 from batch.providers.base import Answer, Picture, Provider, Spool
 from batch.store.durable import storage_errors
 from batch.store.picture_check import BadPicture, inspect_picture
@@ -65,7 +65,7 @@ async def delivered(
         pictures=_in_order(tried.pictures),
         warnings=(
             *answer.warnings,
-            *(warning(Oddity.ADDRESS_PASSED_OVER, words) for words in _passed_over(tried.failures)),
+            *(warning(WarningKind.ADDRESS_PASSED_OVER, words) for words in _passed_over(tried.failures)),
         ),
     )
 

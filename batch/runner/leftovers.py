@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from batch.core.events import Listener
 from batch.providers.base import Received
-from batch.runner.attempt import Buyer
-from batch.store.store import Store, Ticket
+from batch.runner.attempt import AttemptRunner
+from batch.store.store import OpenAttempt, Store
 
 _FETCHED_AT_ONCE: Final = 8
 _HOSTS_NAMED: Final = 3
@@ -22,9 +22,9 @@ _HOSTS_NAMED: Final = 3
 class Leftovers:
     """The open attempts of one output folder. `stopping` is set when the run is to end soon."""
 
-    def __init__(self, store: Store, buyer: Buyer, listener: Listener, stopping: asyncio.Event) -> None:
+    def __init__(self, store: Store, attempts: AttemptRunner, listener: Listener, stopping: asyncio.Event) -> None:
         self._store = store
-        self._buyer = buyer
+        self._attempts = attempts
         self._listener = listener
         self._stopping = stopping
         self._fetching: set[asyncio.Task[None]] = set()
@@ -37,17 +37,17 @@ class Leftovers:
     async def settle(self) -> None:
         """Settle all that needs no network, then begin to fetch. Raises `StorageError`."""
         settled = finished = 0
-        to_fetch: list[tuple[Ticket, Received]] = []
+        to_fetch: list[tuple[OpenAttempt, Received]] = []
         for ticket, received in self._store.open_attempts():
             if self._stopping.is_set():
                 break  # the rest is found again by the next run
-            addresses = () if received is None else self._buyer.addresses(ticket, received)
+            addresses = () if received is None else self._attempts.addresses(ticket, received)
             if received is not None and addresses:
                 to_fetch.append((ticket, received))
                 self._hosts.update(dict.fromkeys(_host(address) for address in addresses))
                 continue
             settled += 1
-            finished += await self._buyer.finish(ticket, received) is not None
+            finished += await self._attempts.finish(ticket, received) is not None
         self._store.sweep_spool()
         if settled:
             self._listener.message(
@@ -73,7 +73,7 @@ class Leftovers:
         for task in self._fetching:
             task.cancel()
 
-    def _begin(self, to_fetch: list[tuple[Ticket, Received]]) -> None:
+    def _begin(self, to_fetch: list[tuple[OpenAttempt, Received]]) -> None:
         if not to_fetch or self._stopping.is_set():
             return
         self._listener.message(f"fetching {_pictures(len(to_fetch))} {self._from()}; the jobs do not wait for it")
@@ -82,12 +82,12 @@ class Leftovers:
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
 
-    async def _fetch(self, ticket: Ticket, received: Received) -> None:
+    async def _fetch(self, ticket: OpenAttempt, received: Received) -> None:
         async with self._slots:
             if self._stopping.is_set():
                 return
             try:
-                done = await self._buyer.finish(ticket, received)
+                done = await self._attempts.finish(ticket, received)
                 self.ended_late += 1
                 if done is not None:
                     self._store.published.append(self._store.history.of(ticket.job.key()))

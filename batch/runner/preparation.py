@@ -24,16 +24,16 @@ from batch.money.wallet import Cap, Wallet, micro
 from batch.plan import (
     DECISIONS,
     Adopt,
-    Again,
     AgainWish,
     Decision,
     Forecast,
     Plan,
     Policies,
+    Remakes,
+    RetryFilter,
+    RetryFilterProblem,
     Selection,
     Skip,
-    Wish,
-    WishProblem,
     decide,
     forecast,
     make_plan,
@@ -43,7 +43,7 @@ from batch.store.history import History, JobHistory
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
-from batch.store.store import FolderToReuse
+from batch.store.store import SourceFolder
 
 #: Looking for a similar id among a million takes longer than anybody waits.
 _NAMES_COMPARED: Final = 20_000
@@ -53,7 +53,7 @@ _NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class RunOptions:
     """What a caller wants of this one run.
 
     `retry` is written as for `--retry`; `resend_unknown` sends every job whose outcome is unknown once more;
@@ -82,21 +82,21 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedRun:
     """A manifest whose own text is right, with everything a plan needs but the past."""
 
     manifest: Manifest
     output: Path
     accounts: tuple[Account, ...]
     policies: Policies
-    wishes: Wishes
-    reuse: tuple[FolderToReuse, ...]
+    options: RunOptions
+    reuse: tuple[SourceFolder, ...]
 
-    def with_changed(self, policy: ChangedPolicy) -> Prepared:
+    def with_changed(self, policy: ChangedPolicy) -> PreparedRun:
         """The same, with another answer to what is to become of edited jobs."""
         return replace(self, policies=replace(self.policies, changed=policy))
 
-    def going_on(self, wish: AgainWish | None) -> Prepared:
+    def going_on(self, wish: AgainWish | None) -> PreparedRun:
         """The same, going on with an `--again` that a run before did not bring to its end."""
         if wish is None or wish.digest != self.policies.again.digest:
             return self
@@ -107,7 +107,7 @@ class Prepared:
 
         `history` is called for when all jobs are checked: the ledger may be read meanwhile.
         """
-        selection = self.wishes.selection
+        selection = self.options.selection
         rows_chosen = None if selection.where is None else bytearray()
         plan = make_plan(
             self.manifest.check(selection.where, rows_chosen),
@@ -128,10 +128,10 @@ class Prepared:
     def refuse_unasked_remakes(self, plan: Plan) -> str:
         """The question to put before pictures are bought again, or "" if there is none to ask."""
         named = [plan.remade]
-        if self.wishes.again and self.policies.changed is not ChangedPolicy.RERUN:
+        if self.options.again and self.policies.changed is not ChangedPolicy.RERUN:
             named += [group for name, group in plan.groups.items() if name == "to do: changed"]
         jobs = sum(group.count for group in named)
-        if not jobs or self.wishes.yes:
+        if not jobs or self.options.yes:
             return ""
         price = sum(group.price_usd for group in named)
         return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"
@@ -139,7 +139,7 @@ class Prepared:
     @property
     def budget(self) -> Budget:
         """The manifest's caps, with the caller's for this run."""
-        budget, wished = self.manifest.settings.budget, self.wishes.max_cost
+        budget, wished = self.manifest.settings.budget, self.options.max_cost
         if wished is None:
             return budget
         return replace(budget, per_run=wished if budget.per_run is None else min(wished, budget.per_run))
@@ -228,7 +228,7 @@ class Affordable:
 class Planned:
     """What a run would do, with everything needed to explain it. Nothing was sent or written."""
 
-    prepared: Prepared
+    prepared: PreparedRun
     history: History
     plan: Plan
 
@@ -287,31 +287,31 @@ def begun_again(note: RunRecord | EndRecord | None) -> AgainWish | None:
     return None if wish is None else AgainWish(said=wish.said, digest=wish.digest, since=wish.since)
 
 
-def prepare(manifest_path: Path, output: str | Path | None, wishes: Wishes) -> Prepared:
+def prepare(manifest_path: Path, output: str | Path | None, options: RunOptions) -> PreparedRun:
     """Read the manifest and settle what does not depend on the past.
 
     Raises `InputError`, `ConfigError` or `OutputError`.
     """
-    manifest = load_manifest(manifest_path, allow_empty=wishes.allow_empty)
+    manifest = load_manifest(manifest_path, allow_empty=options.allow_empty)
     settings = manifest.settings
     accounts = accounts_of(settings, manifest.path)
     simulated = all(account.endpoint.simulated for account in accounts)
     chosen = output_path(manifest, output)
-    return Prepared(
+    return PreparedRun(
         manifest=manifest,
         output=rehearsal_folder(chosen) if simulated else chosen,
         accounts=accounts,
         policies=Policies(
             unknown=settings.retry.unknown,
-            changed=ChangedPolicy(wishes.on_changed),
-            retry=_wish(wishes.retry),
-            resend_unknown=wishes.resend_unknown,
+            changed=ChangedPolicy(options.on_changed),
+            retry=_wish(options.retry),
+            resend_unknown=options.resend_unknown,
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
-            again=_again(wishes.again),
+            again=_again(options.again),
         ),
-        wishes=wishes,
-        reuse=tuple(FolderToReuse(folder, bought_only=not simulated) for folder in wishes.reuse),
+        options=options,
+        reuse=tuple(SourceFolder(folder, bought_only=not simulated) for folder in options.reuse),
     )
 
 
@@ -325,17 +325,17 @@ def output_path(manifest: Manifest, output: str | Path | None) -> Path:
         raise OutputError(message) from error
 
 
-def _wish(text: str) -> Wish | None:
+def _wish(text: str) -> RetryFilter | None:
     try:
-        return Wish(text) if text else None
-    except WishProblem as problem:
+        return RetryFilter(text) if text else None
+    except RetryFilterProblem as problem:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
 
 
-def _again(words: Sequence[str]) -> Again:
+def _again(words: Sequence[str]) -> Remakes:
     files = [word[1:] for word in words if word.startswith("@")]
     ids = [line.strip() for file in files for line in _lines_of(file)]
-    return Again((word for word in words if not word.startswith("@")), filter(None, ids))
+    return Remakes((word for word in words if not word.startswith("@")), filter(None, ids))
 
 
 def _lines_of(file: str) -> list[str]:

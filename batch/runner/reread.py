@@ -34,7 +34,7 @@ from batch.store.records import (
     job_of,
     terms_of,
 )
-from batch.store.store import Store, Ticket, output_folder
+from batch.store.store import OpenAttempt, Store, output_folder
 
 #: Records of attempts whose answer may be kept.
 Kept = FailRecord | UnknownRecord
@@ -196,7 +196,7 @@ async def _look(
 
 async def _keep(
     store: Store,
-    ticket: Ticket,
+    ticket: OpenAttempt,
     answer: Answer,
     failed: Kept,
     money: _Money,
@@ -208,7 +208,7 @@ async def _keep(
     return _row(failed, "done", "its picture is kept", tuple(image.path for image in done.images))
 
 
-def _what_stands_against(past: JobHistory, ticket: Ticket) -> str | None:
+def _what_stands_against(past: JobHistory, ticket: OpenAttempt) -> str | None:
     """Why the job does not get the picture, or None."""
     if past.versions:
         return "the job has a picture by now"

@@ -26,12 +26,12 @@ from batch.core.errors import (
     CanaryFailed,
     ConfigError,
     Declined,
+    EndpointDown,
     ExitCode,
     InputError,
     OptionError,
     OutputError,
     Problem,
-    RunStopper,
     StorageError,
 )
 from batch.core.events import Listener, Listeners, RunStart
@@ -61,18 +61,18 @@ from batch.plan import (
 from batch.providers.references.cache import ReferenceCache, cache_folder
 from batch.providers.references.fetched import FetchedReferences
 from batch.report.formatting import count
-from batch.report.limit_reporter import Now
+from batch.report.limit_reporter import LimitReporter
 from batch.report.summary import Interrupted, Spent, conclude, count_jobs
 from batch.report.warned import count_warnings
 from batch.runner.accounts import Account
-from batch.runner.adoption import Takeover
-from batch.runner.attempt import Buyer
-from batch.runner.bottleneck import OwnLoad
-from batch.runner.connections import OpenAccount, open_vendors, read_keys
+from batch.runner.adoption import Adopter
+from batch.runner.attempt import AttemptRunner
+from batch.runner.bottleneck import Bottleneck
+from batch.runner.connections import KeyedAccount, connect, read_keys
 from batch.runner.leftovers import Leftovers
-from batch.runner.preparation import Planned, Prepared, Wishes, begun_again, prepare
+from batch.runner.preparation import Planned, PreparedRun, RunOptions, begun_again, prepare
 from batch.store.history import History, State
-from batch.store.live_status import NowFile
+from batch.store.live_status import LiveStatusFile
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, LeftOutRecord, RemakeRecord, RunRecord, job_of, terms_of
 from batch.store.store import OutputFolder, Store, last_note, look_into, machine, output_folder
@@ -101,7 +101,7 @@ class RunControl:
         self,
         opening: Callable[[], None] | None = None,
         ask: Callable[[str], Awaitable[bool]] | None = None,
-        choose_changed: Callable[[Plan, Prepared, History], ChangedPolicy] | None = None,
+        choose_changed: Callable[[Plan, PreparedRun, History], ChangedPolicy] | None = None,
     ) -> None:
         self.opening = opening or (lambda: None)
         self.ask = ask
@@ -148,7 +148,7 @@ async def run(
     manifest_path: str | Path,
     *,
     output: str | Path | None = None,
-    wishes: Wishes | None = None,
+    options: RunOptions | None = None,
     listener: Listener | None = None,
     environment: Mapping[str, str] | None = None,
     clock: Clock | None = None,
@@ -159,14 +159,14 @@ async def run(
 
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
-    `wishes` says what this one run is to do differently: which jobs, what of edited ones, what again.
+    `options` says what this one run is to do differently: which jobs, what of edited ones, what again.
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
-    prepared = prepare(Path(manifest_path), output, wishes or Wishes())
-    now = NowFile(prepared.output)
-    listener = Listeners([Now(clock, now.write), *([listener] if listener is not None else [])])
+    prepared = prepare(Path(manifest_path), output, options or RunOptions())
+    now = LiveStatusFile(prepared.output)
+    listener = Listeners([LimitReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
@@ -193,7 +193,7 @@ async def run(
                 folder.open(
                     run_id, clock, decode=settings.verify == "decode", check_content=settings.check_content
                 ) as store,
-                open_vendors(accounts, prepared.output, settings.timeouts, clock) as vendors,
+                connect(accounts, prepared.output, settings.timeouts, clock) as providers,
             ):
                 if folder.rehearsal_moved_to is not None:
                     listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
@@ -203,8 +203,8 @@ async def run(
                     listener.message("--again goes on where a run before it stopped; what that made is left as it is")
                 keys = {account.name: account.key.reveal() for account in accounts}
                 wallet = prepared.wallet(keys, clock, run_id, listener)
-                buyer = Buyer(
-                    vendors,
+                attempts = AttemptRunner(
+                    providers,
                     store,
                     clock,
                     lambda error, rejected: worth_another(error, rejected, settings.retry),
@@ -215,7 +215,7 @@ async def run(
                     prepared=prepared,
                     plan=plan,
                     store=store,
-                    buyer=buyer,
+                    attempts=attempts,
                     clock=clock,
                     listener=listener,
                     control=control,
@@ -245,7 +245,7 @@ def plan_only(
     manifest_path: str | Path,
     *,
     output: str | Path | None = None,
-    wishes: Wishes | None = None,
+    options: RunOptions | None = None,
     listener: Listener | None = None,
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key.
@@ -253,7 +253,7 @@ def plan_only(
     Only reference pictures at web addresses are fetched, into their cache, if they are not there yet. It runs an
     event loop of its own for that, so it must not be called from within one.
     """
-    prepared = prepare(Path(manifest_path), output, wishes or Wishes())
+    prepared = prepare(Path(manifest_path), output, options or RunOptions())
     if prepared.manifest.reference_hosts:
         asyncio.run(_fetch_references(prepared, SystemClock(), listener or Listener()))
     with look_into(prepared.output, bought_only=not prepared.is_rehearsal) as reading:
@@ -265,7 +265,9 @@ def plan_only(
     return Planned(prepared=prepared, history=history, plan=plan)
 
 
-def _agreed_plan(prepared: Prepared, history: Callable[[], History], control: RunControl) -> tuple[Prepared, Plan]:
+def _agreed_plan(
+    prepared: PreparedRun, history: Callable[[], History], control: RunControl
+) -> tuple[PreparedRun, Plan]:
     """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
     plan = prepared.plan(history)
     prepared.refuse_a_silent_replacement(plan)
@@ -283,7 +285,7 @@ def _agreed_plan(prepared: Prepared, history: Callable[[], History], control: Ru
     raise InputError([_edited(plan, prepared)])
 
 
-async def _agree_to_remakes(prepared: Prepared, plan: Plan, control: RunControl) -> None:
+async def _agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunControl) -> None:
     """Nothing that has its picture is bought again before a person knows the price."""
     question = prepared.refuse_unasked_remakes(plan)
     if not question:
@@ -294,7 +296,7 @@ async def _agree_to_remakes(prepared: Prepared, plan: Plan, control: RunControl)
         raise Declined("you said no; nothing was sent")
 
 
-def _edited(plan: Plan, prepared: Prepared) -> Problem:
+def _edited(plan: Plan, prepared: PreparedRun) -> Problem:
     group = plan.groups["skip: changed"]
     named = plan.changed[:_NAMED]
     names = ", ".join(job.id for job in named) + (", ..." if group.count > len(named) else "")
@@ -305,12 +307,14 @@ def _edited(plan: Plan, prepared: Prepared) -> Problem:
     return Problem(message=message, file=str(prepared.manifest.path))
 
 
-def _left_out(prepared: Prepared, accounts: Sequence[OpenAccount], folder: OutputFolder, clock: Clock) -> list[LeftOut]:
+def _left_out(
+    prepared: PreparedRun, accounts: Sequence[KeyedAccount], folder: OutputFolder, clock: Clock
+) -> list[DisabledEndpoint]:
     """The accounts that the last run left out until a time that has not come yet; a start would make no sense there.
 
     Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
     """
-    end = None if prepared.wishes.ignore_not_before else folder.last_end()
+    end = None if prepared.options.ignore_not_before else folder.last_end()
     if end is None:
         return []
     names = {name: account.name for account in accounts for name in (account.fingerprint, account.former_fingerprint)}
@@ -319,12 +323,12 @@ def _left_out(prepared: Prepared, accounts: Sequence[OpenAccount], folder: Outpu
         written, opens = datetime.fromisoformat(end.at), datetime.fromisoformat(ending.not_before)
         if ending.account in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
             words = f"the last run was told so, and not to come back before {ending.not_before}"
-            error = RunStopper(ending.code, words, stop_code=ExitCode.TEMPORARY, not_before=ending.not_before)
-            found.append(LeftOut(names[ending.account], ending.model, error))
+            error = EndpointDown(ending.code, words, stop_code=ExitCode.TEMPORARY, not_before=ending.not_before)
+            found.append(DisabledEndpoint(names[ending.account], ending.model, error))
     return found
 
 
-def _too_early(prepared: Prepared, plan: Plan, left_out: Sequence[LeftOut]) -> RunStopper | None:
+def _too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[DisabledEndpoint]) -> EndpointDown | None:
     """Why a start makes no sense yet: nobody is left for any of the jobs to send."""
     if not left_out:
         return None
@@ -339,10 +343,10 @@ def _too_early(prepared: Prepared, plan: Plan, left_out: Sequence[LeftOut]) -> R
         f"too early: the last run ended with {first.code}, and said not before {first.not_before}; nothing was sent "
         "(--ignore-not-before starts all the same)"
     )
-    return RunStopper(first.code, words, stop_code=ExitCode.TEMPORARY, not_before=first.not_before)
+    return EndpointDown(first.code, words, stop_code=ExitCode.TEMPORARY, not_before=first.not_before)
 
 
-def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopper) -> Summary:
+def _not_started(prepared: PreparedRun, plan: Plan, history: History, why: EndpointDown) -> Summary:
     """The summary of a run that did nothing, which is written nowhere."""
     spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
     return conclude(
@@ -357,19 +361,19 @@ def _not_started(prepared: Prepared, plan: Plan, history: History, why: RunStopp
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class DisabledEndpoint:
     """An account that is not asked, for a model or (empty) for any."""
 
     account: str
     model: str
-    error: RunStopper
+    error: EndpointDown
 
 
 def _out_of_use(scheduler: Scheduler) -> dict[str, str]:
     """Endpoints that were left out, and why, if the run did not end over it."""
-    if isinstance(scheduler.stopped_by, RunStopper):
+    if isinstance(scheduler.stopped_by, EndpointDown):
         return {}
-    return {route.name: error.message for route in scheduler.pool.routes for error in route.endings.values()}
+    return {route.name: error.message for route in scheduler.router.routes for error in route.endings.values()}
 
 
 def _called(accounts: Sequence[Account]) -> str:
@@ -379,7 +383,7 @@ def _called(accounts: Sequence[Account]) -> str:
     return ", ".join(account.name for account in accounts)
 
 
-def _about(prepared: Prepared, wish: AgainWish | None) -> RunRecord:
+def _about(prepared: PreparedRun, wish: AgainWish | None) -> RunRecord:
     manifest = prepared.manifest
     return RunRecord(
         manifest=str(manifest.path),
@@ -390,13 +394,13 @@ def _about(prepared: Prepared, wish: AgainWish | None) -> RunRecord:
     )
 
 
-def _wish(prepared: Prepared, store: Store, begun: AgainWish | None) -> AgainWish | None:
+def _wish(prepared: PreparedRun, store: Store, begun: AgainWish | None) -> AgainWish | None:
     """The `--again` of this run, or one that stays unfinished because this run was not asked to go on with it."""
     again = prepared.policies.again
     if not again.names_jobs:
         return begun
     since = again.since if again.since >= 0 else store.ledger_bytes
-    return AgainWish(said=prepared.wishes.again, digest=again.digest, since=since)
+    return AgainWish(said=prepared.options.again, digest=again.digest, since=since)
 
 
 def _as_record(wish: AgainWish | None) -> RemakeRecord | None:
@@ -407,15 +411,15 @@ def _as_record(wish: AgainWish | None) -> RemakeRecord | None:
 class _Run:
     """One run with everything open."""
 
-    prepared: Prepared
+    prepared: PreparedRun
     plan: Plan
     store: Store
-    buyer: Buyer
+    attempts: AttemptRunner
     clock: Clock
     listener: Listener
     control: RunControl
-    accounts: Sequence[OpenAccount]
-    left_out: Sequence[LeftOut]
+    accounts: Sequence[KeyedAccount]
+    left_out: Sequence[DisabledEndpoint]
     wish: AgainWish | None
     wallet: Wallet
 
@@ -423,7 +427,7 @@ class _Run:
     _usd_before: float = field(init=False)
     _maybe_usd_before: float = field(init=False)
     _requests_before: int = field(init=False)
-    _takeover: Takeover = field(init=False)
+    _adopter: Adopter = field(init=False)
     _leftovers: Leftovers = field(init=False)
     _ended: Scheduler | None = field(init=False, default=None)
     _reopened: Group = field(init=False, default_factory=Group)
@@ -433,7 +437,7 @@ class _Run:
         self._usd_before = self.store.history.usd
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
-        self._takeover = Takeover(
+        self._adopter = Adopter(
             self.plan,
             self.prepared.manifest.jobs,
             self.store,
@@ -442,14 +446,14 @@ class _Run:
             self.prepared.picture_usd,
             self.control.stopping.is_set,
         )
-        self._leftovers = Leftovers(self.store, self.buyer, self.listener, self.control.stopping)
+        self._leftovers = Leftovers(self.store, self.attempts, self.listener, self.control.stopping)
 
     async def carry_out(self, random: Random) -> Summary:
         scheduler = self._scheduler(random)
         self.control.attach(scheduler, self._leftovers)
         try:
             await self._before_the_jobs()
-        except (StorageError, InputError, RunStopper) as error:
+        except (StorageError, InputError, EndpointDown) as error:
             scheduler.stop(error, str(error))
         self.listener.run_started(self._start())
         failure: Exception | None = None
@@ -469,12 +473,12 @@ class _Run:
         unknown_money = await self._settle_earlier_runs()
         if unknown_money:
             self.listener.message(unknown_money)
-        await self._takeover.before_the_run()
+        await self._adopter.before_the_run()
         self._count_reopened()
 
     async def _settle_earlier_runs(self) -> str:
         return await self.wallet.settle_earlier_runs(
-            lambda tried: self.buyer.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
+            lambda tried: self.attempts.attempt_usd(job_of(tried), terms_of(tried)), self.control.stopping.is_set
         )
 
     async def _after_the_jobs(self, scheduler: Scheduler) -> Exception | None:
@@ -507,7 +511,7 @@ class _Run:
 
     async def _correct_the_books(self) -> None:
         """Answers of earlier runs have their pictures, and with them their prices."""
-        with suppress(RunStopper, OutputError):  # a book that cannot be had: the next run corrects it
+        with suppress(EndpointDown, OutputError):  # a book that cannot be had: the next run corrects it
             await self._settle_earlier_runs()
 
     def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
@@ -523,11 +527,11 @@ class _Run:
         await self.store.settle()
         for ticket, received in self.store.open_attempts():
             if received is None:
-                await self.buyer.finish(ticket, None)
+                await self.attempts.finish(ticket, None)
 
     async def _settle_copies(self, scheduler: Scheduler) -> None:
         if not self.control.aborted and not isinstance(scheduler.stopped_by, StorageError | InputError):
-            await self._takeover.after_the_run()
+            await self._adopter.after_the_run()
 
     def _start(self) -> RunStart:
         settings = self.prepared.manifest.settings
@@ -562,7 +566,7 @@ class _Run:
             return known.rejected, known.resends
 
         scheduler = Scheduler(
-            self.buyer.buy,
+            self.attempts.buy,
             routes=[account.route(self.prepared.output, self.clock, self.listener) for account in self.accounts],
             policy=settings.retry,
             budget=ResendBudget(resend_places(settings, self.plan)),
@@ -574,20 +578,22 @@ class _Run:
             lane=settings.lane,
             fallback=settings.fallback,
             deadline=self._deadline(),
-            slowed_by=OwnLoad(self.clock, time.process_time, lambda: self.buyer.recording).slowed_by,
+            local_bottleneck=Bottleneck(
+                self.clock, time.process_time, lambda: self.attempts.recording
+            ).local_bottleneck,
             money=self.wallet.place,
         )
         for each in self.left_out:
-            scheduler.pool.leave_out(each.account, each.model, each.error)
+            scheduler.router.leave_out(each.account, each.model, each.error)
         return scheduler
 
     def _deadline(self) -> Deadline | None:
-        finish_by = self.prepared.wishes.finish_by
+        finish_by = self.prepared.options.finish_by
         return None if finish_by is None else Deadline(finish_by, self._to_do, self.clock)
 
     def _canary(self) -> Canary | None:
         """The jobs to send first, if there are some and others to spare with them."""
-        wished = self.prepared.wishes.canary
+        wished = self.prepared.options.canary
         settings = self.prepared.manifest.settings.canary
         jobs = settings.jobs if wished is None else wished
         if not 0 < jobs < self._to_do:
@@ -637,9 +643,9 @@ class _Run:
             usd_before=self._usd_before,
             maybe_usd_before=self._maybe_usd_before,
             requests=history.requests - self._requests_before,
-            resent=self.buyer.resent,
+            resent=self.attempts.resent,
             seconds=self.clock.monotonic() - self._started,
-            adopted=self._takeover.adopted,
+            adopted=self._adopter.adopted,
             endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
             remakes_left=self._not_made_again(REMAKE),
@@ -681,7 +687,7 @@ class _Run:
     def _left_out(self, scheduler: Scheduler) -> Iterator[LeftOutRecord]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
         fingerprints = {account.name: account.fingerprint for account in self.accounts}
-        for route in scheduler.pool.routes:
+        for route in scheduler.router.routes:
             for model, error in route.endings.items():
                 if error.not_before is not None and error.code not in _KEPT_IN_BOOKS:
                     yield LeftOutRecord(
@@ -728,12 +734,12 @@ def _failure_of(error: Exception, what: str) -> Exception:
     return error
 
 
-async def _fetch_references(prepared: Prepared, clock: Clock, listener: Listener) -> None:
+async def _fetch_references(prepared: PreparedRun, clock: Clock, listener: Listener) -> None:
     """Pictures at web addresses become files before anything is checked; what is wrong with them, the check tells."""
     manifest = prepared.manifest
     if manifest.reference_hosts:
         cache = ReferenceCache(cache_folder(os.environ))
-        refresh = prepared.wishes.refresh_references
+        refresh = prepared.options.refresh_references
         fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
         await fetched.fetch(manifest.wanted_addresses(), listener.message)
         manifest.use_fetched(fetched)
@@ -753,7 +759,7 @@ def _allow_open_files(concurrency: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _refuse_what_is_in_the_way(plan: Plan, prepared: Prepared, folder: OutputFolder) -> None:
+def _refuse_what_is_in_the_way(plan: Plan, prepared: PreparedRun, folder: OutputFolder) -> None:
     """Files that are not ours under names that our pictures would get, found before anything is sent."""
     if plan.to_do == 0 or not (folder.path / "images").is_dir():
         return

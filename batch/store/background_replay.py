@@ -22,7 +22,7 @@ from batch.store.ledger import Tail
 _WORTH_A_PROCESS_BYTES: Final = 200_000_000
 
 
-class LedgerReading:
+class BackgroundReplay:
     """The history of an output folder, once it is needed. Use as a context manager: leaving it ends the reading."""
 
     def __init__(
@@ -36,7 +36,7 @@ class LedgerReading:
             _started(output, bought_only=bought_only) if _size_bytes(output) >= worth_a_process_bytes else None
         )
 
-    def __enter__(self) -> LedgerReading:
+    def __enter__(self) -> BackgroundReplay:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ NAME: Final = ".reserve"
 BALLAST_BYTES: Final = 64 << 20
 
 
-class Ballast:
+class DiskReserve:
     """A file without content that is removed when a write finds the disk full. Held inside its `with` block."""
 
     def __init__(self, output: str) -> None:
@@ -24,7 +24,7 @@ class Ballast:
         self._is_held = False
         self.was_needed = False
 
-    def __enter__(self) -> Ballast:
+    def __enter__(self) -> DiskReserve:
         """Take the space. Raises `StorageError` if there is none."""
         with storage_errors(f"keep {BALLAST_BYTES >> 20} MB free for answers on their way"):
             forget(self._path)

@@ -1,7 +1,7 @@
 """What is known about every job, derived from the ledger's lines and nothing else.
 
 A batch of millions of jobs must fit in memory. A job is known by 16 bytes of its id; what is small and alike for
-many jobs (`Facts`) is kept once for all of them; the rest is in columns (about 65 bytes a job in all). Details
+many jobs (`JobFacts`) is kept once for all of them; the rest is in columns (about 65 bytes a job in all). Details
 (prompt, images, caption) stay in the ledger and are read from there by offset when needed.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 from struct import iter_unpack
 from typing import IO, Final, NamedTuple
 
-from batch.core.key_index import KEY_BYTES, KeyRows
+from batch.core.key_index import KEY_BYTES, KeyIndex
 from batch.core.model import Decided, job_key
-from batch.core.picture_warnings import Oddity, kinds_of
+from batch.core.picture_warnings import WarningKind, kinds_of
 from batch.store.columns import Column, read_columns, write_columns
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal
@@ -148,7 +148,7 @@ NOTHING = JobHistory(
 )
 
 
-class Facts(NamedTuple):
+class JobFacts(NamedTuple):
     """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
     different ones. The other fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
     altered.
@@ -164,21 +164,21 @@ class Facts(NamedTuple):
     altered: bool = False
     accepted: bool = False
     #: Kinds of warnings about the picture that stands.
-    warned: tuple[Oddity, ...] = ()
+    warned: tuple[WarningKind, ...] = ()
 
     @property
     def standing(self) -> Standing:
         return _standing(self.state, self.versions)
 
-    def after_try(self, attempt: int, why: str) -> Facts:
+    def after_try(self, attempt: int, why: str) -> JobFacts:
         rejected, resends = (0, 0) if why in ("remake", "missing") else (self.rejected, self.resends)
         return self._replace(state=State.SENT, attempts=attempt, rejected=rejected, resends=resends + (why == "resend"))
 
-    def after_edited_try(self, attempt: int, why: str) -> Facts:
+    def after_edited_try(self, attempt: int, why: str) -> JobFacts:
         """Another picture is asked for: what the earlier one cost in vain does not count against it."""
         return self._replace(rejected=0, resends=0).after_try(attempt, why)
 
-    def after_done(self, files: FileState, warned: tuple[Oddity, ...]) -> Facts:
+    def after_done(self, files: FileState, warned: tuple[WarningKind, ...]) -> JobFacts:
         return self._replace(
             state=State.DONE,
             versions=self.versions + 1,
@@ -189,14 +189,14 @@ class Facts(NamedTuple):
             warned=warned,
         )
 
-    def after_reread(self, files: FileState, warned: tuple[Oddity, ...], paid: str) -> Facts:
+    def after_reread(self, files: FileState, warned: tuple[WarningKind, ...], paid: str) -> JobFacts:
         """An answer that counted as rejected, or as unknown, was neither."""
         return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files, warned)
 
-    def after_unknown(self, code: str) -> Facts:
+    def after_unknown(self, code: str) -> JobFacts:
         return self._replace(state=State.UNKNOWN, code=code)
 
-    def after_decision(self, decided: str, code: str) -> Facts:
+    def after_decision(self, decided: str, code: str) -> JobFacts:
         """What was not charged starts anew; what was, is held as if it had been sent again already."""
         if decided == Decided.ACCEPTED:
             return self._replace(state=State.DONE, missing=False, altered=False, accepted=True, code="")
@@ -206,12 +206,12 @@ class Facts(NamedTuple):
             return self._replace(resends=max(self.resends, 1), code=code)
         return self._replace(state=State.FAILED, code=code)
 
-    def after_failure(self, state: State, code: str, paid: str) -> Facts:
+    def after_failure(self, state: State, code: str, paid: str) -> JobFacts:
         return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAttempt:
+class UnsettledTry:
     """A `try` without a later line: sent or about to be, and nothing more is known from the ledger."""
 
     job_id: str
@@ -241,8 +241,8 @@ class History:
 
     def __init__(self, output: Path | None = None) -> None:
         self._folder = None if output is None else f"{output}/"
-        self._rows = KeyRows()
-        self._kinds = _Kinds()
+        self._rows = KeyIndex()
+        self._kinds = _FactTable()
         #: Per row: the number of its facts, the last spec sent (16 bytes), what it cost, and where its last `try` and
         #: last line are.
         self._kind = array("I")
@@ -254,7 +254,7 @@ class History:
         #: line is, for that is the `done` line.
         self._bought_earlier: dict[int, _Bought] = {}
         #: Every bought picture by its content (half its SHA-256), and the row that had it first.
-        self._pictures = KeyRows()
+        self._pictures = KeyIndex()
         self._picture_rows = array("I")
         #: For every run, whether it came to its own end, stopped by nothing.
         self._runs_ended = bytearray()
@@ -329,7 +329,7 @@ class History:
             accepted=facts.accepted,
         )
 
-    def facts_at(self, row: int) -> Facts:
+    def facts_at(self, row: int) -> JobFacts:
         """Of what is known of the job in a row, that which costs nothing to look up."""
         return self._kinds.facts[self._kind[row]]
 
@@ -337,13 +337,13 @@ class History:
         """The last spec sent (16 bytes) of the job in a row."""
         return bytes(self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES])
 
-    def tally(self, order: bytes | bytearray, marks: Sequence[int]) -> Counter[tuple[Facts, int]]:
+    def tally(self, order: bytes | bytearray, marks: Sequence[int]) -> Counter[tuple[JobFacts, int]]:
         """How many jobs (their keys in a row, and a mark for each) there are with the same facts and the same mark."""
         kinds = map(self._kind_of, (key for (key,) in iter_unpack(f"{KEY_BYTES}s", order)))
         numbers = Counter(zip(kinds, marks, strict=True))
         return Counter({(self._kinds.facts[number], mark): count for (number, mark), count in numbers.items()})
 
-    def tally_of_all(self) -> Counter[Facts]:
+    def tally_of_all(self) -> Counter[JobFacts]:
         """How many of all jobs there are with the same facts."""
         return Counter({self._kinds.facts[number]: count for number, count in Counter(self._kind).items()})
 
@@ -392,16 +392,16 @@ class History:
             if number == len(self._picture_rows):
                 self._picture_rows.append(row)
 
-    def _bought_at(self, row: int, facts: Facts) -> _Bought:
+    def _bought_at(self, row: int, facts: JobFacts) -> _Bought:
         if not facts.versions:
             return _NO_PICTURE
         earlier = self._bought_earlier.get(row)
         return earlier or _Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
 
     @property
-    def open(self) -> list[OpenAttempt]:
+    def open(self) -> list[UnsettledTry]:
         """In the order in which they were sent."""
-        return [OpenAttempt(job_id, number, offset) for job_id, (number, offset, *_) in self._open.items()]
+        return [UnsettledTry(job_id, number, offset) for job_id, (number, offset, *_) in self._open.items()]
 
     def apply(self, offset: int, line: Line) -> None:
         """Take in one line. The same code reads old lines at start and follows new ones while running."""
@@ -460,9 +460,10 @@ class History:
         head = json.loads(stream.readline())
         keys, slots, pictures, picture_slots = bytearray(), array("I"), bytearray(), array("I")
         read_columns(stream, [keys, slots, pictures, picture_slots, *history._columns()])
-        history._rows, history._pictures = KeyRows.of(keys, slots), KeyRows.of(pictures, picture_slots)
-        history._kinds = _Kinds(
-            Facts._make([State(state), *rest, tuple(map(Oddity, warned))]) for state, *rest, warned in head["facts"]
+        history._rows, history._pictures = KeyIndex.of(keys, slots), KeyIndex.of(pictures, picture_slots)
+        history._kinds = _FactTable(
+            JobFacts._make([State(state), *rest, tuple(map(WarningKind, warned))])
+            for state, *rest, warned in head["facts"]
         )
         history._bought_earlier = {
             row: _Bought(bytes.fromhex(spec), offset, try_offset)
@@ -493,13 +494,13 @@ class History:
         self.requests += 1
         spec = _spec_of(line)
         row = self._rows.row_or_new(job_key(line.job))
-        change = Facts.after_try
+        change = JobFacts.after_try
         if row == len(self._kind):
             self._add_row(spec, offset)
         else:
             self._leave_picture_behind(row)
             if not self._spec.startswith(spec, row * _SPEC_BYTES):
-                change = Facts.after_edited_try
+                change = JobFacts.after_edited_try
                 self._ends.pop(row, None)
                 self._spec[row * _SPEC_BYTES : (row + 1) * _SPEC_BYTES] = spec
             self._try_offset[row] = self._last_offset[row] = offset
@@ -517,12 +518,12 @@ class History:
             self._count_end(row, line.code)
             if line.t == "unk":
                 self.maybe_usd += line.usd
-                self._change(row, Facts.after_unknown, line.code)
+                self._change(row, JobFacts.after_unknown, line.code)
             else:
                 self._spend(row, line)
                 if line.usd:
                     self._vain_usd[row] = self._vain_usd.get(row, 0.0) + line.usd
-                self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
+                self._change(row, JobFacts.after_failure, _state_after_failure(line), line.code, line.paid)
         self._last_offset[row] = offset
 
     def _settled_without_request(self, offset: int, line: Line) -> None:
@@ -534,7 +535,7 @@ class History:
         if line.t == "adopt":
             self._got_picture(row, offset, line)
         else:
-            self._change(row, Facts.after_failure, _state_after_failure(line), line.code, line.paid)
+            self._change(row, JobFacts.after_failure, _state_after_failure(line), line.code, line.paid)
         self._last_offset[row] = offset
 
     def _decided(self, offset: int, line: Line) -> None:
@@ -544,7 +545,7 @@ class History:
         if line.decided != Decided.FAILED:
             self.maybe_usd -= line.maybe_usd
             self._spend(row, line)
-        self._change(row, Facts.after_decision, line.decided, line.code)
+        self._change(row, JobFacts.after_decision, line.decided, line.code)
         self._last_offset[row] = offset
 
     def _read_again(self, offset: int, line: Line) -> None:
@@ -559,7 +560,7 @@ class History:
         self._ends.pop(row, None)
         self._buy(row, offset, line)
         files = line.images or ()
-        self._change(row, Facts.after_reread, self._file_state(files), kinds_of(line.warnings or ()), line.paid)
+        self._change(row, JobFacts.after_reread, self._file_state(files), kinds_of(line.warnings or ()), line.paid)
         self._remember_pixels(row, files)
         self._last_offset[row] = offset
 
@@ -572,7 +573,7 @@ class History:
         if not is_usual:
             self._buy(row, offset, line)
         files = line.images or ()
-        self._change(row, Facts.after_done, self._file_state(files), kinds_of(line.warnings or ()))
+        self._change(row, JobFacts.after_done, self._file_state(files), kinds_of(line.warnings or ()))
         if line.t == "done":
             self._remember_pixels(row, files)
 
@@ -588,7 +589,7 @@ class History:
         self.usd += line.usd
         self._usd[row] += line.usd
 
-    def _change(self, row: int, change: Callable[..., Facts], *what: object) -> None:
+    def _change(self, row: int, change: Callable[..., JobFacts], *what: object) -> None:
         self._kind[row] = self._kinds.after(self._kind[row], change, *what)
 
     def _count_end(self, row: int, code: str) -> None:
@@ -641,16 +642,16 @@ class History:
         return max((file_state(self._folder + file.path, file.bytes) for file in files), default=FileState.WHOLE)
 
 
-class _Kinds:
+class _FactTable:
     """All different facts, numbered, and which follow from which: worked out once, then looked up."""
 
-    def __init__(self, facts: Iterable[Facts] = (Facts(),)) -> None:
+    def __init__(self, facts: Iterable[JobFacts] = (JobFacts(),)) -> None:
         self.facts = list(facts)
         self._numbers = {known: number for number, known in enumerate(self.facts)}
-        self._after: dict[tuple[int, Callable[..., Facts], tuple[object, ...]], int] = {}
+        self._after: dict[tuple[int, Callable[..., JobFacts], tuple[object, ...]], int] = {}
 
-    def after(self, kind: int, change: Callable[..., Facts], *what: object) -> int:
-        """The number of the facts that a change (a method of `Facts` and its arguments) makes of those of a number."""
+    def after(self, kind: int, change: Callable[..., JobFacts], *what: object) -> int:
+        """The number of the facts that a change (a method of `JobFacts` and its arguments) makes of those of a number."""
         step = (kind, change, what)
         number = self._after.get(step)
         if number is None:

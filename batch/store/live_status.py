@@ -14,7 +14,7 @@ from batch.store.durable import put_in_place
 NAME: Final = ".now"
 
 
-class NowFile:
+class LiveStatusFile:
     """Written while a run is on, and gone after it. It is a courtesy: a disk that is full stops no run over it."""
 
     def __init__(self, output: Path) -> None:

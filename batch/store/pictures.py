@@ -13,7 +13,7 @@ from typing import Final
 from batch.core.errors import Unusable
 from batch.core.image_models import REFERENCE_MIME_TYPES, size_warnings
 from batch.core.model import Image, Job
-from batch.core.picture_warnings import Oddity, warning
+from batch.core.picture_warnings import WarningKind, warning
 from batch.providers.base import Picture
 from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
 from batch.store.likeness import same_as_reference
@@ -64,13 +64,13 @@ def store_pictures(
 def _suspicions(job: Job, result: _Checked) -> Iterator[str]:
     """Whether the result may be the picture that was asked for."""
     if result.facts.is_blank:
-        yield warning(Oddity.BLANK, "one colour, or nearly")
+        yield warning(WarningKind.BLANK, "one colour, or nearly")
     reference = same_as_reference(result.file, result.facts, job.references)
     if reference is not None:
-        yield warning(Oddity.SAME_AS_REFERENCE, f"the reference {reference.name} came back")
+        yield warning(WarningKind.SAME_AS_REFERENCE, f"the reference {reference.name} came back")
 
 
-def take_over(
+def adopt_picture(
     output: Path, job: Job, source: Path, images: Sequence[Image], *, version: int, verify: bool
 ) -> tuple[Image, ...]:
     """Give pictures that were bought before (in the output folder `source`) this job's name; returns them as its own.
@@ -109,7 +109,7 @@ def _check_all(pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool
             if number == len(pictures):
                 raise _unusable(error) from None
             words = f"picture {number} of {len(pictures)} is {error.name or 'damaged'}: {error}"
-            warnings.append(warning(Oddity.DAMAGED_BESIDE, words))
+            warnings.append(warning(WarningKind.DAMAGED_BESIDE, words))
             continue
         checked.append(_Checked(file, facts))
         warnings.extend(_oddities(picture, facts))
@@ -145,13 +145,13 @@ def _facts(picture: Picture, file: str, *, decode: bool) -> PictureFacts:
 def _oddities(picture: Picture, facts: PictureFacts) -> Iterator[str]:
     declared = picture.declared_mime
     if declared is not None and declared.lower() not in (facts.mime, "image/jpg", "application/octet-stream"):
-        yield warning(Oddity.DECLARED_TYPE, f"declared {declared[:60]}, is {facts.mime}")
+        yield warning(WarningKind.DECLARED_TYPE, f"declared {declared[:60]}, is {facts.mime}")
     if facts.mime not in REFERENCE_MIME_TYPES:
-        yield warning(Oddity.UNUSUAL_FORMAT, f"{facts.mime}, which not every program opens")
+        yield warning(WarningKind.UNUSUAL_FORMAT, f"{facts.mime}, which not every program opens")
     if facts.problem:
-        yield warning(Oddity.DAMAGED_FILE, f"{facts.problem}; all of its pixels are there")
+        yield warning(WarningKind.DAMAGED_FILE, f"{facts.problem}; all of its pixels are there")
     if facts.trailing_bytes:
-        yield warning(Oddity.TRAILING_BYTES, f"{facts.trailing_bytes} bytes follow the picture's end")
+        yield warning(WarningKind.TRAILING_BYTES, f"{facts.trailing_bytes} bytes follow the picture's end")
 
 
 def _file_of(picture: Picture, spool: AttemptSpool) -> str:

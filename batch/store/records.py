@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from batch.core.errors import AttemptError, RateLimited, RunStopper
+from batch.core.errors import AttemptError, EndpointDown, RateLimited
 from batch.core.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
 from batch.store.ledger import (
     ACCEPT_VERSION,
@@ -379,7 +379,7 @@ def fail_record(
         http_status=error.http_status,
         paid=str(error.paid),
         again=again,
-        settled=not isinstance(error, (RunStopper, RateLimited)),
+        settled=not isinstance(error, (EndpointDown, RateLimited)),
         kept=tuple(kept),
     )
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from batch.core.errors import StorageError
 from batch.core.own_files import open_to_read, open_to_write
 from batch.providers.base import Blob, Cut, Received
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.durable import create_anew, forget, storage_errors, write_all
 
 ANSWER_SUFFIX: Final = ".answer"
@@ -32,15 +32,15 @@ def attempt_stem(job_id: str, number: int) -> str:
 class SpoolFile:
     """One long string or download being written, unbuffered: what was written survives the process."""
 
-    def __init__(self, path: str, ballast: Ballast, ready: tuple[int, str] | None = None) -> None:
+    def __init__(self, path: str, disk_reserve: DiskReserve, ready: tuple[int, str] | None = None) -> None:
         """`ready`: an open file that becomes this one; without it a new one is made."""
         self.file = path
         #: CRC-32 of what was written so far.
         self.crc = 0
-        self._ballast = ballast
+        self._disk_reserve = disk_reserve
         with storage_errors("write the spool"):
             if ready is None:
-                self._descriptor: int | None = create_anew(path, make_room=ballast.spend)
+                self._descriptor: int | None = create_anew(path, make_room=disk_reserve.spend)
             else:
                 self._descriptor, name = ready
                 os.ftruncate(self._descriptor, 0)
@@ -51,7 +51,7 @@ class SpoolFile:
         assert self._descriptor is not None
         self.crc = zlib.crc32(data, self.crc)
         with storage_errors("write the spool"):
-            write_all(self._descriptor, data, make_room=self._ballast.spend)
+            write_all(self._descriptor, data, make_room=self._disk_reserve.spend)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -131,8 +131,8 @@ class SpareFiles:
 class AttemptSpool:
     """The spool of one attempt. Implements `providers.base.Spool`."""
 
-    def __init__(self, folder: str, stem: str, ballast: Ballast, spares: SpareFiles | None = None) -> None:
-        self._ballast = ballast
+    def __init__(self, folder: str, stem: str, disk_reserve: DiskReserve, spares: SpareFiles | None = None) -> None:
+        self._disk_reserve = disk_reserve
         self._base = os.path.join(folder, stem)
         self._count = 0
         self._sealed = False
@@ -170,12 +170,12 @@ class AttemptSpool:
     def _opened(self, path: str, ready: tuple[int, str] | None) -> SpoolFile:
         """Where no file can be made any more, one that waits for other requests serves."""
         try:
-            return SpoolFile(path, self._ballast, ready)
+            return SpoolFile(path, self._disk_reserve, ready)
         except StorageError:
             spare = self._spares.take_free()
             if spare is None:
                 raise
-            return SpoolFile(path, self._ballast, spare)
+            return SpoolFile(path, self._disk_reserve, spare)
 
     def seal(self, received: Received) -> None:
         """From here a crash of the process cannot lose the answer: nothing before the rename can wait.
@@ -200,7 +200,7 @@ class AttemptSpool:
             self._answer_file = descriptor, path = self._answer_file or self._spares.take()
             os.lseek(descriptor, 0, os.SEEK_SET)
             # What an older, longer answer left behind the end is not cut off here: that would cost as much again.
-            write_all(descriptor, data, make_room=self._ballast.spend)
+            write_all(descriptor, data, make_room=self._disk_reserve.spend)
             os.rename(path, self._base + ANSWER_SUFFIX)
         self._spares.used_up(path)
         self._sealed = True

@@ -24,18 +24,18 @@ from batch.core.clock import Clock, timestamp
 from batch.core.errors import AttemptError, LockedError, OutputError, StorageError
 from batch.core.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
 from batch.core.own_files import in_the_way, open_to_read, sync_folder
-from batch.core.picture_warnings import Oddity, warning
+from batch.core.picture_warnings import WarningKind, warning
 from batch.providers.base import Answer, Blob, Picture, Received
-from batch.store.background_replay import LedgerReading
+from batch.store.background_replay import BackgroundReplay
 from batch.store.commit import Committer
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
-from batch.store.history import History, JobHistory, OpenAttempt, State, replay
+from batch.store.history import History, JobHistory, State, UnsettledTry, replay
 from batch.store.ledger import LedgerFile
 from batch.store.ledger_reader import LedgerReader, record_of
 from batch.store.lock import OutputLock
 from batch.store.picture_check import EXTENSIONS
-from batch.store.pictures import store_pictures, take_over
+from batch.store.pictures import adopt_picture, store_pictures
 from batch.store.published import PublishedManifest
 from batch.store.records import (
     DoneRecord,
@@ -77,7 +77,7 @@ _PICTURE_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class OpenAttempt:
     """An attempt whose intent is durable: it may be sent. `started` is monotonic seconds."""
 
     job: Job
@@ -89,7 +89,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bought:
+class StoredPicture:
     """A picture on the disk, and the job in whose name it was bought. Paths of `images` are relative to `folder`."""
 
     folder: Path
@@ -100,10 +100,10 @@ class Bought:
     warnings: tuple[str, ...]
 
 
-def bought_picture(folder: Path, record: Record) -> Bought:
+def bought_picture(folder: Path, record: Record) -> StoredPicture:
     """The picture that a record of a folder's ledger gives its job."""
     assert isinstance(record, Pictured)
-    return Bought(
+    return StoredPicture(
         folder=folder,
         job_id=record.job,
         run=record.run,
@@ -113,7 +113,7 @@ def bought_picture(folder: Path, record: Record) -> Bought:
     )
 
 
-class FolderToReuse:
+class SourceFolder:
     """Another output folder whose pictures may be taken. Only read, never locked: a run may be on there."""
 
     def __init__(self, path: Path, *, bought_only: bool = True) -> None:
@@ -122,7 +122,7 @@ class FolderToReuse:
         self.path = path
         self.history, _ = replay(path, bought_only=bought_only)
 
-    def bought(self, row: int) -> Bought:
+    def bought(self, row: int) -> StoredPicture:
         """The picture of a row of that folder's history."""
         with LedgerReader(self.path / "ledger.jsonl") as ledger:
             return bought_picture(self.path, ledger.at(self.history.at(row).bought_offset))
@@ -138,7 +138,7 @@ class Store:
         clock: Clock,
         ledger: LedgerFile,
         history: History,
-        ballast: Ballast,
+        disk_reserve: DiskReserve,
         *,
         decode: bool,
         check_content: bool,
@@ -154,18 +154,18 @@ class Store:
         self._clock = clock
         self._ledger = ledger
         self._committer = Committer(ledger, history)
-        self._ballast = ballast
+        self._disk_reserve = disk_reserve
         self._spare_files = SpareFiles(str(output / "spool"))
         #: The first line that could not be written to manifest.jsonl after a decision or a find was recorded.
         self._unpublished: StorageError | None = None
         self._threads = ThreadPoolExecutor(_PICTURE_THREADS, thread_name_prefix="pictures")
 
-    async def begin(self, job: Job, *, why: str, terms: Terms | None = None) -> Ticket:
+    async def begin(self, job: Job, *, why: str, terms: Terms | None = None) -> OpenAttempt:
         """Write down, durably, that this job is about to be sent; without `terms` to the only endpoint there is.
 
         Raises `StorageError` if the disk is full.
         """
-        self._ballast.check()
+        self._disk_reserve.check()
         terms = terms or Terms(endpoint="", model=job.model)
         number = self.history.of(job.key()).attempts + 1
         attempt_id = f"{self._run}.{job.id}.{number}"
@@ -175,7 +175,7 @@ class Store:
         spool = self._spool(job.id, number)
         spool.reserve()
         await self._committer.commit(record)
-        return Ticket(
+        return OpenAttempt(
             job=job,
             terms=terms,
             number=number,
@@ -184,7 +184,7 @@ class Store:
             started=self._clock.monotonic(),
         )
 
-    async def keep(self, ticket: Ticket, answer: Answer, facts: AttemptFacts) -> Done:
+    async def keep(self, ticket: OpenAttempt, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
 
         def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> DoneRecord:
@@ -197,7 +197,7 @@ class Store:
 
     async def _keep(
         self,
-        ticket: Ticket,
+        ticket: OpenAttempt,
         answer: Answer,
         facts: AttemptFacts,
         record: Callable[[tuple[Image, ...], tuple[str, ...]], DoneRecord | RereadRecord],
@@ -225,7 +225,7 @@ class Store:
             other = storing.id
         else:
             return
-        yield warning(Oddity.SAME_AS_ANOTHER, f"the same bytes as the picture of {other}")
+        yield warning(WarningKind.SAME_AS_ANOTHER, f"the same bytes as the picture of {other}")
 
     @contextmanager
     def _is_storing(self, job: Job, image: Image) -> Iterator[None]:
@@ -241,21 +241,21 @@ class Store:
         """Whether pictures are checked for content. The simulator's may be flat and alike."""
         return self._check_content and not self.history.simulated
 
-    async def reject(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
+    async def reject(self, ticket: OpenAttempt, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
         """Record an attempt that ended without a picture; what was received stays in rejected/."""
         kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
         record = fail_record(ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock))
         folders = (str(self.output / "rejected"),) if kept else ()
         await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
-    async def unknown(self, ticket: Ticket, error: AttemptError, facts: AttemptFacts) -> None:
+    async def unknown(self, ticket: OpenAttempt, error: AttemptError, facts: AttemptFacts) -> None:
         """Record an attempt that was sent and got no usable answer; what came of one stays in rejected/."""
         kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
         record = unknown_record(ticket.job, facts, error, kept=kept, run=self._run, at=timestamp(self._clock))
         folders = (str(self.output / "rejected"),) if kept else ()
         await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
 
-    async def adopt(self, job: Job, picture: Bought, *, why: str, saved_usd: float = 0.0) -> None:
+    async def adopt(self, job: Job, picture: StoredPicture, *, why: str, saved_usd: float = 0.0) -> None:
         """Give the job a picture that was bought before; another would have cost `saved_usd`.
 
         Raises `BadPicture` if its file is not what was bought.
@@ -263,7 +263,7 @@ class Store:
         past = self.history.of(job.key())
         images = await asyncio.get_running_loop().run_in_executor(
             self._threads,
-            lambda: take_over(
+            lambda: adopt_picture(
                 self.output,
                 job,
                 picture.folder,
@@ -274,7 +274,7 @@ class Store:
         )
         giver = Giver(picture.job_id, picture.run)
         if picture.folder != self.output:
-            # a run that buys takes nothing else (`FolderToReuse`)
+            # a run that buys takes nothing else (`SourceFolder`)
             bought = msgspec.UNSET if self.history.simulated else True
             giver = Giver(picture.job_id, picture.run, str(picture.folder), bought)
         record = adopt_record(
@@ -316,12 +316,12 @@ class Store:
         await self._committer.commit(record)
         self._publish(job_key(job_id))
 
-    def rejected_answer(self, tried: TryRecord) -> tuple[Ticket, Received | None]:
+    def rejected_answer(self, tried: TryRecord) -> tuple[OpenAttempt, Received | None]:
         """An attempt whose answer was kept in rejected/, by its `try` record, with that answer if it is whole."""
         job, number = job_of(tried), tried.att
-        kept = AttemptSpool(str(self.output / "rejected"), attempt_stem(job.id, number), self._ballast)
+        kept = AttemptSpool(str(self.output / "rejected"), attempt_stem(job.id, number), self._disk_reserve)
         received = kept.load()
-        ticket = Ticket(
+        ticket = OpenAttempt(
             job=job,
             terms=terms_of(tried),
             number=number,
@@ -332,7 +332,7 @@ class Store:
         return ticket, received
 
     async def keep_reread(
-        self, ticket: Ticket, answer: Answer, failed: FailRecord | UnknownRecord, *, usd: float, maybe_usd: float
+        self, ticket: OpenAttempt, answer: Answer, failed: FailRecord | UnknownRecord, *, usd: float, maybe_usd: float
     ) -> Done:
         """Store the pictures of a kept answer and record its job as done; `failed` is the record it ended with.
 
@@ -365,11 +365,11 @@ class Store:
         except StorageError as error:
             self._unpublished = self._unpublished or error
 
-    def bought(self, row: int) -> Bought:
+    def bought(self, row: int) -> StoredPicture:
         """The picture of a row of this folder's own history."""
         return bought_picture(self.output, self._record_at(self.history.at(row).bought_offset))
 
-    def bought_by(self, key: bytes) -> Bought:
+    def bought_by(self, key: bytes) -> StoredPicture:
         """The picture of a job that has one."""
         return bought_picture(self.output, self._record_at(self.history.of(key).bought_offset))
 
@@ -387,7 +387,7 @@ class Store:
         """Wait for what is being written."""
         await self._committer.drain()
 
-    def open_attempts(self) -> list[tuple[Ticket, Received | None]]:
+    def open_attempts(self) -> list[tuple[OpenAttempt, Received | None]]:
         """Attempts that an earlier run left without an end, with the answer if it had arrived whole."""
         return [self._reopen(attempt) for attempt in self.history.open]
 
@@ -397,11 +397,11 @@ class Store:
         with storage_errors("clean the spool"):
             return sweep(str(self.output / "spool"), claimed)
 
-    def _reopen(self, attempt: OpenAttempt) -> tuple[Ticket, Received | None]:
+    def _reopen(self, attempt: UnsettledTry) -> tuple[OpenAttempt, Received | None]:
         record = self._record_at(attempt.try_offset)
         assert isinstance(record, TryRecord)
         spool = self._spool(attempt.job_id, attempt.number)
-        ticket = Ticket(
+        ticket = OpenAttempt(
             job=job_of(record),
             terms=terms_of(record),
             number=attempt.number,
@@ -416,10 +416,10 @@ class Store:
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
         stem = attempt_stem(job_id, number)
-        return AttemptSpool(str(self.output / "spool"), stem, self._ballast, self._spare_files)
+        return AttemptSpool(str(self.output / "spool"), stem, self._disk_reserve, self._spare_files)
 
     def _store_pictures(
-        self, ticket: Ticket, answer: Answer, version: int
+        self, ticket: OpenAttempt, answer: Answer, version: int
     ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
         return store_pictures(
             self.output,
@@ -431,7 +431,7 @@ class Store:
             suspect=self._suspects,
         )
 
-    def _set_aside(self, ticket: Ticket) -> list[str]:
+    def _set_aside(self, ticket: OpenAttempt) -> list[str]:
         kept = []
         with storage_errors("keep an unusable answer"):
             ticket.spool.trim()
@@ -457,7 +457,7 @@ class Store:
 class OutputFolder:
     """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
 
-    def __init__(self, path: Path, lock: OutputLock, reading: LedgerReading, *, bought_only: bool = False) -> None:
+    def __init__(self, path: Path, lock: OutputLock, reading: BackgroundReplay, *, bought_only: bool = False) -> None:
         self.bought_only = bought_only
         #: Where opening it for writing moved a rehearsal to, if there was one.
         self.rehearsal_moved_to: Path | None = None
@@ -514,10 +514,13 @@ class OutputFolder:
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._lock.write_owner(run_id)
         self._move_rehearsal_away()
-        with Ballast(str(self.path)) as ballast, closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger:
+        with (
+            DiskReserve(str(self.path)) as disk_reserve,
+            closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger,
+        ):
             ledger.mend(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
             store = Store(
-                self.path, run_id, clock, ledger, self.history, ballast, decode=decode, check_content=check_content
+                self.path, run_id, clock, ledger, self.history, disk_reserve, decode=decode, check_content=check_content
             )
             try:
                 yield store
@@ -528,7 +531,7 @@ class OutputFolder:
         """What the simulator drew makes room, if this run buys and there is any."""
         if self.bought_only and (self.history.rehearsal_lines or self._is_move_unfinished):
             self.rehearsal_moved_to = move_away(self.path)
-            self._reading = LedgerReading(self.path, bought_only=True)
+            self._reading = BackgroundReplay(self.path, bought_only=True)
 
 
 def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
@@ -582,19 +585,19 @@ def output_folder(path: Path, *, bought_only: bool = False) -> Iterator[OutputFo
     try:
         if path.is_dir():
             lock.acquire()
-        with LedgerReading(path, bought_only=bought_only) as reading:
+        with BackgroundReplay(path, bought_only=bought_only) as reading:
             yield OutputFolder(path, lock, reading, bought_only=bought_only)
     finally:
         lock.release()
 
 
-def look_into(path: Path, *, bought_only: bool = False) -> LedgerReading:
+def look_into(path: Path, *, bought_only: bool = False) -> BackgroundReplay:
     """Begin to read the ledger of an output folder, if there is one, without a lock.
 
     Raises `OutputError` if a run could not use the folder.
     """
     _check_folder(path)
-    return LedgerReading(path, bought_only=bought_only)
+    return BackgroundReplay(path, bought_only=bought_only)
 
 
 def _check_folder(path: Path) -> None:

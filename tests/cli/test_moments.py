@@ -10,7 +10,7 @@ import pytest
 
 from batch.cli import app as cli
 from batch.cli.moments import WhenProblem, moment
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 
 BERLIN = ZoneInfo("Europe/Berlin")
 #: 23:30 in Berlin.
@@ -132,8 +132,8 @@ def test_a_run_and_its_plan_are_told(
 ) -> None:
     """`--finish-by` becomes a moment among the wishes, or none."""
 
-    def see(*_: Any, wishes: Wishes, **__: Any) -> None:
-        raise _Seen(wishes.finish_by)
+    def see(*_: Any, options: RunOptions, **__: Any) -> None:
+        raise _Seen(options.finish_by)
 
     monkeypatch.setattr(called, see)
     with pytest.raises(_Seen) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.core.key_index import KeyNumbers, KeyRows
+from batch.core.key_index import KeyIndex, KeyMap
 from batch.core.model import job_key
 
 #: Few beginnings, so that many keys want the same slot, and ends that differ in one bit.
@@ -19,7 +19,7 @@ close_keys = st.builds(
 @given(st.lists(close_keys), st.lists(close_keys))
 def test_rows_are_those_of_a_dict(keys: list[bytes], others: list[bytes]) -> None:
     """Numbered as they first came, whatever comes twice or meets another in the table."""
-    rows, known = KeyRows(), dict[bytes, int]()
+    rows, known = KeyIndex(), dict[bytes, int]()
 
     for key in keys:
         assert rows.row_or_new(key) == known.setdefault(key, len(known))
@@ -31,7 +31,7 @@ def test_rows_are_those_of_a_dict(keys: list[bytes], others: list[bytes]) -> Non
 def test_many_keys_are_found_in_any_order() -> None:
     """The table grew several times on the way; what is asked for last is a guess at what comes next, no more."""
     keys = [job_key(f"job-{number}") for number in range(10_000)]
-    rows = KeyRows()
+    rows = KeyIndex()
     for key in keys:
         rows.row_or_new(key)
 
@@ -43,7 +43,7 @@ def test_many_keys_are_found_in_any_order() -> None:
 
 def test_a_key_is_not_found_across_two_others() -> None:
     """The end of one key and the beginning of the next are nobody's key."""
-    rows = KeyRows()
+    rows = KeyIndex()
     rows.row_or_new(b"a" * 8 + b"b" * 8)
     rows.row_or_new(b"c" * 8 + b"d" * 8)
 
@@ -53,7 +53,7 @@ def test_a_key_is_not_found_across_two_others() -> None:
 
 def test_a_key_keeps_its_first_number() -> None:
     """Who adds it again is told the number it has."""
-    numbers = KeyNumbers()
+    numbers = KeyMap()
     one, two = job_key("one"), job_key("two")
 
     assert (numbers.get(one), one in numbers) == (None, False)

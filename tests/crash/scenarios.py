@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from batch.providers.answers.json_stream import REFERENCE_PREFIX
 from batch.providers.base import Blob, Received
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.ledger import encode_line
 from batch.store.spool import AttemptSpool
 from tests.crash import oracle
@@ -230,7 +230,7 @@ def _manifest(path: Path, jobs: dict[str, str], provider: object, **more: object
 
 def _hold(rejected: Path, stem: str, picture: bytes, *, apart: bool) -> None:
     """Put an answer that holds a picture in the place of a kept one; `apart`: in a file of its own."""
-    spool = AttemptSpool(str(rejected), stem, Ballast(str(rejected.parent)))
+    spool = AttemptSpool(str(rejected), stem, DiskReserve(str(rejected.parent)))
     blobs: tuple[Blob, ...]
     text, blobs = base64.b64encode(picture).decode(), ()
     if apart:

@@ -368,9 +368,9 @@ def sweep(points: Sequence[Fault | StraceKill], folder: Path, workers: int, *, k
             results.put(error)
         results.put(None)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as router:
         for number in range(workers):
-            pool.submit(work, number)
+            router.submit(work, number)
         ended = 0
         while ended < workers:
             result = results.get()

@@ -9,17 +9,17 @@ import pytest
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     ExitCode,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
 )
 from batch.core.model import Job, Pending, Terms
 from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
-from batch.limits.quota_store import OwnTally
+from batch.limits.quota_store import MemoryQuotaStore
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, one_route, scheduler, todo
 
 #: Virtual time starts here.
@@ -28,7 +28,7 @@ HOUR = 3600.0
 UNANSWERED = OutcomeUnknown("timeout", "no answer in 300 s")
 REFUSED = NotSent("no_connection", "connection refused")
 BROKEN = Unavailable("unavailable", "HTTP 503")
-DAY_IS_OVER = RunStopper("daily_quota", "", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+DAY_IS_OVER = EndpointDown("daily_quota", "", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_an_hour_of_outage_costs_twelve_requests(clock: FakeClock, error: 
     running = scheduler(seller, concurrency=concurrency, policy=policy)
     outcomes = await carry_out(running, todo(1000))
     assert len(seller.calls) <= 12
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.stop_code) == ("no_service", 75)
     assert clock.time - START == pytest.approx(1800, abs=5)
     unknown = len(seller.calls) if error is UNANSWERED else 0
@@ -68,7 +68,7 @@ async def test_an_outage_in_mid_run_costs_what_is_in_flight_and_twelve(clock: Fa
     running = scheduler(seller, concurrency=concurrency)
     await carry_out(running, todo(10_000))
     assert sum(at - START >= 10 for at, _, _ in seller.calls) <= concurrency + 12
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert running.stopped_by.code == "no_service"
 
 
@@ -90,7 +90,7 @@ async def test_how_long_an_outage_may_last_is_the_users_choice(clock: FakeClock)
     seller = Seller(clock, while_time(clock, 0, HOUR, REFUSED))
     running = scheduler(seller, policy=RetryPolicy(max_outage_seconds=300))
     await carry_out(running, todo(50))
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert "no service for 5 min" in running.stopped_by.message
     assert clock.time - START == pytest.approx(300, abs=5)
 
@@ -135,7 +135,7 @@ async def test_limits_and_jobs_own_faults_are_no_outage(clock: FakeClock) -> Non
 # ---- the first request ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [RunStopper("bad_key", "wrong"), RunStopper("redirected", "moved")])
+@pytest.mark.parametrize("error", [EndpointDown("bad_key", "wrong"), EndpointDown("redirected", "moved")])
 async def test_a_wrong_key_costs_one_request(clock: FakeClock, error: AttemptError) -> None:
     """The first request of a run goes alone until it is answered, or clearly not refused."""
     seller = Seller(clock, lambda job, n: error)
@@ -152,20 +152,20 @@ async def test_a_slow_first_answer_holds_nobody_up(clock: FakeClock) -> None:
     assert clock.time - START <= 62.1
 
 
-async def known_key(clock: FakeClock) -> OwnTally:
+async def known_key(clock: FakeClock) -> MemoryQuotaStore:
     """The counts of a key that has brought a picture."""
-    tally = OwnTally()
-    await carry_out(scheduler(Seller(clock), routes=[one_route(Limits(), tally)]), todo(1))
+    quota_store = MemoryQuotaStore()
+    await carry_out(scheduler(Seller(clock), routes=[one_route(Limits(), quota_store)]), todo(1))
     await clock.sleep(7 * 24 * HOUR)
-    return tally
+    return quota_store
 
 
 async def test_a_key_that_was_good_lately_costs_no_time(clock: FakeClock) -> None:
     """Eight pictures of ten seconds take ten seconds, and not two more."""
-    tally = await known_key(clock)
+    quota_store = await known_key(clock)
     began = clock.time
     seller = Seller(clock, lambda job, n: 10.0)
-    await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), tally)]), todo(8))
+    await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), quota_store)]), todo(8))
     assert clock.time - began <= 10.3
 
 
@@ -173,24 +173,24 @@ async def test_a_key_that_was_good_lately_costs_no_time(clock: FakeClock) -> Non
 async def test_a_key_that_was_good_and_is_revoked(clock: FakeClock, seconds: float, requests: int) -> None:
     """Refused within a quarter of a second it costs one request, refused later what is in flight, which is not paid;
     the next run goes by one again."""
-    tally = await known_key(clock)
+    quota_store = await known_key(clock)
 
     class Slow(Seller):
         async def buy(self, job: Job, why: str, terms: Terms) -> Any:
             self.calls.append((self.clock.monotonic(), job.id, why))
             await self.clock.sleep(seconds)
-            raise RunStopper("bad_key", "revoked")
+            raise EndpointDown("bad_key", "revoked")
 
     for expected in (requests, 1):
         seller = Slow(clock)
-        await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), tally)]), todo(100))
+        await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), quota_store)]), todo(100))
         assert len(seller.calls) == expected
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
 async def test_a_revoked_key_costs_what_was_in_flight(clock: FakeClock, concurrency: int) -> None:
     """From the moment the first refusal is here, not one more request goes out."""
-    seller = Seller(clock, while_time(clock, 20, HOUR, RunStopper("bad_key", "revoked")))
+    seller = Seller(clock, while_time(clock, 20, HOUR, EndpointDown("bad_key", "revoked")))
     running = scheduler(seller, concurrency=concurrency)
     outcomes = await carry_out(running, todo(10_000))
     after = [at for at, _, _ in seller.calls if at - START >= 20]
@@ -236,7 +236,7 @@ async def test_a_limit_that_never_ends_stops_the_run(clock: FakeClock) -> None:
     seller = Seller(clock, lambda job, n: RateLimited("rate_limited", "slow down", wait_seconds=100))
     running = scheduler(seller, concurrency=8)
     outcomes = await carry_out(running, todo(100))
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
     assert set(kinds(outcomes)) == {"Pending"}
     assert len(seller.calls) <= 19

@@ -10,11 +10,11 @@ import pytest
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
     Unusable,
 )
@@ -24,7 +24,7 @@ from tests.support.fakes import FakeClock
 BROKEN = Unavailable("unavailable", "HTTP 503")
 NO_CHANNEL = Unavailable("no_channel", "no available channel")
 LIMIT = RateLimited("rate_limited", "slow down", wait_seconds=1.0)
-DAY_IS_OVER = RunStopper("daily_quota", "per day")
+DAY_IS_OVER = EndpointDown("daily_quota", "per day")
 OUTAGE_SECONDS = 1800.0
 
 
@@ -42,7 +42,7 @@ class Bench:
         self.clock = FakeClock()
         self.pauses: list[float] = []
         self.reasons: list[str] = []
-        self.stops: list[RunStopper] = []
+        self.stops: list[EndpointDown] = []
         self.breaker = Breaker(
             self.clock,
             max_outage_seconds,
@@ -67,13 +67,13 @@ class Bench:
 
     def ask(self, error: AttemptError | None = None) -> None:
         """One request, out and back."""
-        self.answer(self.breaker.let_out(), error)
+        self.answer(self.breaker.admit(), error)
 
     def sends_freely(self) -> bool:
         """Whether two requests may be out at once. Both are then answered as a refusal that says nothing."""
         if self.breaker.wait_seconds() > 0:
             return False
-        first = self.breaker.let_out()
+        first = self.breaker.admit()
         free = self.breaker.wait_seconds() == 0
         self.answer(first, asyncio.CancelledError())
         return free
@@ -93,7 +93,7 @@ def bench() -> Bench:
 
 def test_the_first_request_of_a_run_goes_alone(bench: Bench) -> None:
     """The others wait for its answer, and no longer than two seconds."""
-    bench.breaker.let_out()
+    bench.breaker.admit()
     assert bench.breaker.wait_seconds() == 2.0
     bench.clock.time += 1.5
     assert bench.breaker.wait_seconds() == 0.5
@@ -174,7 +174,7 @@ def test_a_pause_lets_nobody_out_to_its_last_instant(bench: Bench) -> None:
     assert bench.breaker.wait_seconds() == 0.25
     bench.clock.time += 0.25
     assert bench.breaker.wait_seconds() == 0.0
-    bench.breaker.let_out()
+    bench.breaker.admit()
     assert bench.breaker.wait_seconds() == float("inf")
     bench.clock.time += 100.0
     assert bench.breaker.wait_seconds() == float("inf")
@@ -232,19 +232,19 @@ def test_the_next_outage_begins_with_a_short_pause(bench: Bench) -> None:
 def test_a_slow_refusal_before_an_outage_does_not_slow_the_probes(bench: Bench) -> None:
     """Requests that go one by one after it wait two seconds for each other, not ten."""
     bench.ask()
-    bench.answer(bench.breaker.let_out(), LIMIT, seconds=5.0)
+    bench.answer(bench.breaker.admit(), LIMIT, seconds=5.0)
     bench.open()
     bench.clock.time += 60
     for error in (None, None, None, BROKEN, BROKEN, BROKEN):
         bench.ask(error)
-    bench.breaker.let_out()
+    bench.breaker.admit()
     assert bench.breaker.wait_seconds() == 2.0
 
 
 def test_answers_from_before_the_outage_change_nothing(bench: Bench) -> None:
     """What was in flight when it opened is older than the trouble: it neither closes it nor lengthens the pause."""
     bench.ask()
-    early = [bench.breaker.let_out() for _ in range(6)]
+    early = [bench.breaker.admit() for _ in range(6)]
     for _ in range(6):
         bench.ask(BROKEN)
     for number in early[:3]:
@@ -260,7 +260,7 @@ def test_a_probe_that_is_cut_off_leaves_room_for_another(bench: Bench) -> None:
     """A job that is cancelled says nothing about the provider."""
     bench.open()
     bench.clock.time += 60
-    bench.answer(bench.breaker.let_out(), asyncio.CancelledError())
+    bench.answer(bench.breaker.admit(), asyncio.CancelledError())
     assert bench.breaker.wait_seconds() == 0.0
     assert bench.breaker.is_open
     assert bench.pauses == [60.0]
@@ -270,7 +270,7 @@ def test_a_limit_holds_nobody_back(bench: Bench) -> None:
     """Whether it concerns anybody but the request that met it is the gate's to decide."""
     bench.ask()
     bench.ask(LIMIT)
-    bench.breaker.let_out()
+    bench.breaker.admit()
     assert bench.breaker.wait_seconds() == 0.0
 
 
@@ -278,9 +278,9 @@ def test_a_limit_holds_nobody_back(bench: Bench) -> None:
 def test_an_answer_older_than_the_trouble_does_not_end_the_probing(bench: Bench, trouble: list[AttemptError]) -> None:
     """Requests sent before the last trouble and served after it tell nothing of now; a later one does."""
     bench.ask()
-    early = bench.breaker.let_out()
-    numbers = [bench.breaker.let_out() for _ in trouble]
-    together = bench.breaker.let_out()
+    early = bench.breaker.admit()
+    numbers = [bench.breaker.admit() for _ in trouble]
+    together = bench.breaker.admit()
     for number, error in zip(numbers, trouble, strict=True):
         bench.answer(number, error)
     for number in (early, together):
@@ -305,16 +305,16 @@ def test_by_itself_a_breaker_gives_up() -> None:
     """Unless it is told that there is an alternative."""
     breaker = Breaker(FakeClock(), 0.0, lambda seconds, reason: None, lambda stop: None)
     for _ in range(6):
-        with pytest.raises(Unavailable), breaker.watch(breaker.let_out()):
+        with pytest.raises(Unavailable), breaker.watch(breaker.admit()):
             raise BROKEN
-    with pytest.raises(RunStopper):
+    with pytest.raises(EndpointDown):
         breaker.wait_seconds()
 
 
 def test_limits_heard_together_count_once(bench: Bench) -> None:
     """Eight refusals of requests that were out at once are one opinion; the refusal of a later one is another."""
     bench.ask()
-    for number in [bench.breaker.let_out() for _ in range(8)]:
+    for number in [bench.breaker.admit() for _ in range(8)]:
         bench.answer(number, LIMIT)
     assert bench.breaker.limits_in_a_row == 1
     bench.ask(LIMIT)
@@ -361,7 +361,7 @@ def test_an_outage_that_lasts_is_raised(bench: Bench, seconds: float, ends: bool
     if not ends:
         assert bench.breaker.wait_seconds() == 0.0
         return
-    with pytest.raises(RunStopper, match="no service for 30 min; the last: HTTP 503") as raised:
+    with pytest.raises(EndpointDown, match="no service for 30 min; the last: HTTP 503") as raised:
         bench.breaker.wait_seconds()
     assert (raised.value.code, raised.value.stop_code) == ("no_service", 75)
 
@@ -372,7 +372,7 @@ def test_an_outage_is_told_in_seconds_or_minutes(seconds: float, words: str) -> 
     bench = Bench(max_outage_seconds=seconds)
     bench.open()
     bench.clock.time += seconds
-    with pytest.raises(RunStopper, match=f"no service for {words};"):
+    with pytest.raises(EndpointDown, match=f"no service for {words};"):
         bench.breaker.wait_seconds()
 
 
@@ -413,7 +413,7 @@ def test_no_channel_said_three_times(bench: Bench, answers: list[AttemptError | 
 def test_no_channel_heard_together_counts_once(bench: Bench) -> None:
     """Only a request sent after the answer to the one before is another opinion."""
     bench.ask()
-    for number in [bench.breaker.let_out() for _ in range(5)]:
+    for number in [bench.breaker.admit() for _ in range(5)]:
         bench.answer(number, NO_CHANNEL)
     assert bench.stops == []
 
@@ -422,7 +422,7 @@ def test_a_day_quota_is_believed_when_it_is_said_again(bench: Bench) -> None:
     """Once with a delay, and once more after it."""
     limit = RateLimited("daily_quota", "per day", wait_seconds=22, if_repeated=DAY_IS_OVER)
     bench.ask()
-    for number in [bench.breaker.let_out() for _ in range(4)]:
+    for number in [bench.breaker.admit() for _ in range(4)]:
         bench.answer(number, limit)
     assert bench.stops == []
     bench.ask(limit)
@@ -432,7 +432,7 @@ def test_a_day_quota_is_believed_when_it_is_said_again(bench: Bench) -> None:
 def test_what_ends_the_run_is_no_opinion_about_service(bench: Bench) -> None:
     """A wrong key neither opens the breaker nor lets the others follow."""
     for _ in range(30):
-        bench.ask(RunStopper("bad_key", ""))
+        bench.ask(EndpointDown("bad_key", ""))
     assert not bench.breaker.is_open
     assert not bench.sends_freely()
 
@@ -441,10 +441,10 @@ def test_what_ends_the_run_is_no_opinion_about_service(bench: Bench) -> None:
 def test_the_first_request_goes_alone_as_long_as_a_refusal_takes(known_key: bool, alone_seconds: float) -> None:
     """Not refused by then, it lets all others go; for a key that was good lately a moment is enough."""
     bench = Bench(known_key=known_key)
-    bench.breaker.let_out()
+    bench.breaker.admit()
     assert bench.breaker.wait_seconds() == alone_seconds
     bench.clock.time += alone_seconds
     assert bench.breaker.wait_seconds() == 0
     for _ in range(3):
-        bench.breaker.let_out()
+        bench.breaker.admit()
         assert bench.breaker.wait_seconds() == 0

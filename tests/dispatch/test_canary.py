@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import Refused, RunStopper
+from batch.core.errors import EndpointDown, Refused
 from batch.core.model import Done, Failed, Outcome
 from batch.dispatch.scheduler import Canary
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
 
-NOT_GOOD_ENOUGH = RunStopper("canary", "2 of 3 got no picture")
+NOT_GOOD_ENOUGH = EndpointDown("canary", "2 of 3 got no picture")
 
 
 class Judge:

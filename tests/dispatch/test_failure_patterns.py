@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batch.core.errors import AttemptError, OutcomeUnknown, Refused, RunStopper, Unavailable, Unusable
-from batch.dispatch.failure_patterns import Patterns
+from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unavailable, Unusable
+from batch.dispatch.failure_patterns import FailurePatterns
 
 
 def cut(seconds: float) -> OutcomeUnknown:
@@ -28,7 +28,7 @@ def cut(seconds: float) -> OutcomeUnknown:
 )
 def test_cuts_at_a_constant_time(seconds: list[float], stops: bool) -> None:
     """Three cuts within two seconds of each other are a timer's; early ones are a bad connection's."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     stoppers = [patterns.attempt_failed(cut(each)) for each in seconds]
     assert stoppers[:-1] == [None] * (len(seconds) - 1)
     last = stoppers[-1]
@@ -44,7 +44,7 @@ def test_cuts_at_a_constant_time(seconds: list[float], stops: bool) -> None:
 @pytest.mark.parametrize(("longer", "stops"), [(90.0, False), (61.1, False), (61.0, True), (60.0, True), (30.0, True)])
 def test_a_longer_answer_is_proof_against_a_timer(longer: float, stops: bool) -> None:
     """An answer that took longer than the cuts shows that nothing cuts there; a short one shows nothing."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     patterns.attempt_failed(cut(60.0))
     patterns.attempt_failed(cut(60.0))
     patterns.succeeded(longer)
@@ -54,7 +54,7 @@ def test_a_longer_answer_is_proof_against_a_timer(longer: float, stops: bool) ->
 @pytest.mark.parametrize("code", ["not_json", "error_in_answer"])
 def test_unreadable_answers(code: str) -> None:
     """Three answers in a row that nobody can read: this is not the API we think it is."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     error = Unusable(code, "no JSON")
     assert [patterns.attempt_failed(error), patterns.attempt_failed(error)] == [None, None]
     stopper = patterns.attempt_failed(error)
@@ -65,7 +65,7 @@ def test_unreadable_answers(code: str) -> None:
 
 def test_answers_that_were_read_and_hold_no_picture_are_another_matter() -> None:
     """What was charged for nothing has limits of its own."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     assert [patterns.attempt_failed(Unusable("no_image", "words only")) for _ in range(20)] == [None] * 20
 
 
@@ -86,8 +86,8 @@ SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
 )
 def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit_code: int | None) -> None:
     """Five jobs in a row told the same words: one cause, not bad jobs. Blocked ones are."""
-    patterns = Patterns()
-    stoppers: list[RunStopper | None] = [patterns.job_given_up(error) for error in errors]
+    patterns = FailurePatterns()
+    stoppers: list[EndpointDown | None] = [patterns.job_given_up(error) for error in errors]
     assert stoppers[:-1] == [None] * (len(errors) - 1)
     last = stoppers[-1]
     assert (last and last.code, last and last.stop_code) == (code, exit_code)
@@ -102,7 +102,7 @@ def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit
 )
 def test_the_servers_words_are_told(error: AttemptError, message: str) -> None:
     """They say what to change."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     *_, last = [patterns.job_given_up(error) for _ in range(5)]
     assert last is not None
     assert last.message == message
@@ -110,7 +110,7 @@ def test_the_servers_words_are_told(error: AttemptError, message: str) -> None:
 
 def test_a_picture_ends_every_row() -> None:
     """One success, and counting starts anew."""
-    patterns = Patterns()
+    patterns = FailurePatterns()
     for _ in range(20):
         for _ in range(4):
             assert patterns.job_given_up(SAME) is None

@@ -11,7 +11,7 @@ from batch.core.events import Listener
 from batch.core.model import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
-from batch.dispatch.job_route import Course, is_block, is_shed
+from batch.dispatch.job_route import JobRoute, is_block, is_shed
 from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.route import Route, RouteSettings
 from batch.dispatch.router import Out
@@ -24,15 +24,15 @@ BUSY = Unavailable("unavailable", "503", http_status=503)
 OWN, SECOND, THIRD = job().model, "second", "third"
 
 
-def course(*models: str, on: tuple[FallbackOn, ...] = tuple(FallbackOn), lane: Lane = Lane.STANDARD) -> Course:
-    return Course(job(), lane, Fallback(models=models, on=on))
+def job_route(*models: str, on: tuple[FallbackOn, ...] = tuple(FallbackOn), lane: Lane = Lane.STANDARD) -> JobRoute:
+    return JobRoute(job(), lane, Fallback(models=models, on=on))
 
 
 def out(model: str = OWN, lane: Lane = Lane.STANDARD) -> Out:
     """A request that was let out at an endpoint with both lanes."""
     settings = RouteSettings(name="a", limits=Limits(concurrency=9), lanes=frozenset(Lane))
     route = Route(settings, FakeClock(), Listener(), RetryPolicy(), lambda *_: None)
-    way = route.look(Need(), model, lane)
+    way = route.try_acquire(Need(), model, lane)
     assert not isinstance(way, Wait)
     return Out(route, way)
 
@@ -74,14 +74,14 @@ def test_which_refusals_are_blocks_by_policy(code: str, block: bool) -> None:
 
 def test_a_job_asks_its_own_model_first_and_each_once() -> None:
     """Also if it stands among the fallbacks."""
-    assert course(SECOND, OWN, THIRD).models == (OWN, SECOND, THIRD)
-    assert course(SECOND, on=(FallbackOn.SAFETY,)).models == (OWN,)
-    assert course().models == (OWN,)
+    assert job_route(SECOND, OWN, THIRD).models == (OWN, SECOND, THIRD)
+    assert job_route(SECOND, on=(FallbackOn.SAFETY,)).models == (OWN,)
+    assert job_route().models == (OWN,)
 
 
 def test_a_model_that_was_passed_over_is_not_come_back_to() -> None:
     """Where the second one served, the first is asked no more."""
-    way = course(SECOND, THIRD)
+    way = job_route(SECOND, THIRD)
     left = []
     for model in (SECOND, THIRD):
         went = out(model)
@@ -108,21 +108,21 @@ def test_for_which_reasons_another_model_is_asked(
     error: AttemptError, on: tuple[FallbackOn, ...], falls_back: bool
 ) -> None:
     """Overload and blocks, each only where the manifest says so: another model costs another price."""
-    way = course(SECOND, on=on)
+    way = job_route(SECOND, on=on)
     assert way.fall_back(error) is falls_back
     assert way.models[0] == (SECOND if falls_back else OWN)
 
 
 def test_after_the_last_model_there_is_no_other() -> None:
     """Each is given up once."""
-    way = course(SECOND, THIRD)
+    way = job_route(SECOND, THIRD)
     assert [way.fall_back(BUSY) for _ in range(3)] == [True, True, False]
     assert way.models == (THIRD,)
 
 
 def test_a_job_that_was_shed_stays_in_the_ordinary_lane() -> None:
     """From then on, and only if it went out in the cheap one."""
-    way = course(lane=Lane.FLEX)
+    way = job_route(lane=Lane.FLEX)
     seen = [(way.shed(BUSY), way.lane)]
     way.went(out(lane=Lane.FLEX))
     seen += [(way.shed(error), way.lane) for error in (BLOCKED, BUSY)]

@@ -12,11 +12,11 @@ import pytest
 from batch.core.errors import (
     AttemptError,
     BatchError,
+    EndpointDown,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     StorageError,
     Unavailable,
     Unusable,
@@ -64,7 +64,7 @@ def told(seconds: float | None) -> RateLimited:
         (OutcomeUnknown("timeout", ""), 1, {"resend": True}, (0, 2.0)),
         (OutcomeUnknown("timeout", ""), 1, {"resend": False}, None),
         (Refused("image_safety", ""), 1, {"resend": True}, None),
-        (RunStopper("bad_key", ""), 1, {"resend": True}, None),
+        (EndpointDown("bad_key", ""), 1, {"resend": True}, None),
     ],
 )
 def test_decision(error: AttemptError, times: int, more: dict[str, Any], expected: tuple[float, float] | None) -> None:
@@ -214,7 +214,7 @@ async def test_anything_else_is_never_repeated(error: BaseException) -> None:
     assert calls == 1
 
 
-@pytest.mark.parametrize("error", [RunStopper("bad_key", ""), Refused("blocked", "")])
+@pytest.mark.parametrize("error", [EndpointDown("bad_key", ""), Refused("blocked", "")])
 def test_what_no_repeat_mends_is_not_decided_to_be_repeated(error: AttemptError) -> None:
     """These go to another endpoint or another model, or nowhere."""
     seen = Counter({type(error): 1})
@@ -231,7 +231,7 @@ def test_the_positive_list() -> None:
         "OutcomeUnknown",
         "Unusable",
         "Refused",
-        "RunStopper",
+        "EndpointDown",
     }
 
 

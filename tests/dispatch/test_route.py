@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import AttemptError, RunStopper, Unavailable, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Unavailable, Unusable
 from batch.core.events import Listener
 from batch.core.model import Lane, Terms
 from batch.core.settings import Limits, RetryPolicy
@@ -44,19 +44,19 @@ class Bench:
         )
         self.route = Route(settings, self.clock, self.heard, RetryPolicy(), self._ended, called)
 
-    def _ended(self, route: Route, error: RunStopper, model: str) -> None:
+    def _ended(self, route: Route, error: EndpointDown, model: str) -> None:
         self.ends.append((route, error.code, model))
 
-    def look(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Way | Wait:
-        return self.route.look(need_of(job()), model, lane)
+    def try_acquire(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Way | Wait:
+        return self.route.try_acquire(need_of(job()), model, lane)
 
     def out(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Way:
         """Let a request out, however long that takes."""
-        found = self.look(model, lane)
+        found = self.try_acquire(model, lane)
         while isinstance(found, Wait):
             assert found.seconds < float("inf")
             self.clock.time += found.seconds
-            found = self.look(model, lane)
+            found = self.try_acquire(model, lane)
         return found
 
     def back(self, way: Way, error: AttemptError | None = None, job_id: str = "cup") -> None:
@@ -67,7 +67,7 @@ class Bench:
         else:
             with pytest.raises(type(error)), way.watch():
                 raise error
-        self.route.leave(way, job_id, error, None)
+        self.route.release(way, job_id, error, None)
 
     def serve(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> None:
         self.back(self.out(model, lane))
@@ -88,12 +88,12 @@ def test_until_a_model_has_drawn_only_a_few_requests_are_in_flight() -> None:
     """The ninth waits for a picture of the first eight, without a time; another model has eight of its own."""
     bench = Bench()
     out = [bench.out() for _ in range(8)]
-    full = wait(bench.look())
+    full = wait(bench.try_acquire())
     assert full.waiting is not None
     assert (full.seconds, full.waiting.by) == (float("inf"), "picture")
     assert isinstance(bench.out(OTHER), Way)
     bench.back(out[0])
-    assert isinstance(bench.look(), Way)
+    assert isinstance(bench.try_acquire(), Way)
 
 
 def test_charged_answers_of_several_jobs_end_the_use_for_that_model() -> None:
@@ -122,11 +122,11 @@ def test_an_outage_is_waited_for_until_its_time_and_then_for_one_answer() -> Non
     """The progress line says which: the gate until a moment, then the probe that goes ahead."""
     bench = Bench()
     outage(bench)
-    paused = wait(bench.look())
+    paused = wait(bench.try_acquire())
     assert paused.waiting is not None
     assert (paused.waiting.by, paused.waiting.until) == ("gate", round(bench.clock.time + paused.seconds, 1))
     bench.out()
-    probing = wait(bench.look())
+    probing = wait(bench.try_acquire())
     assert probing.waiting is not None
     assert (probing.seconds, probing.waiting.by) == (float("inf"), "probe")
 
@@ -136,7 +136,7 @@ def test_trouble_with_one_model_holds_up_no_other() -> None:
     bench = Bench()
     outage(bench)
     assert (bench.route.is_overloaded(OWN), bench.route.is_overloaded(OTHER)) == (True, False)
-    assert isinstance(bench.look(OTHER), Way)
+    assert isinstance(bench.try_acquire(OTHER), Way)
 
 
 def test_an_outage_that_does_not_end_is_reported() -> None:
@@ -144,8 +144,8 @@ def test_an_outage_that_does_not_end_is_reported() -> None:
     bench = Bench()
     outage(bench)
     bench.clock.time += RetryPolicy().max_outage_seconds
-    with pytest.raises(RunStopper) as stopped:
-        bench.look()
+    with pytest.raises(EndpointDown) as stopped:
+        bench.try_acquire()
     assert stopped.value.code == "no_service"
 
 
@@ -167,7 +167,7 @@ def test_where_there_are_several_a_pause_names_the_endpoint() -> None:
     """Whichever of them is meant: by its breaker, or by what the provider said."""
     bench = Bench("somewhere: ")
     outage(bench)
-    bench.route.close_for(30.0, "too many requests", told=True)
+    bench.route.pause_for(30.0, "too many requests", told=True)
     assert len(bench.heard.reasons) == 2
     assert all(reason.startswith("somewhere: ") for reason in bench.heard.reasons)
     assert bench.heard.reasons[1] == "somewhere: too many requests"
@@ -180,9 +180,9 @@ def test_where_there_are_several_a_pause_names_the_endpoint() -> None:
 def test_what_concerns_the_account_ends_every_model(code: str, other_goes_on: bool) -> None:
     """And is not new a second time, nor after the whole endpoint ended."""
     bench = Bench()
-    error = RunStopper(code, "")
+    error = EndpointDown(code, "")
     assert bench.route.end(error, OWN)
     assert not bench.route.end(error, OWN)
     assert bench.route.ended_by(OWN) is error
     assert bench.route.ended_by(OTHER) is (None if other_goes_on else error)
-    assert bench.route.end(RunStopper("model_missing", ""), OTHER) is other_goes_on
+    assert bench.route.end(EndpointDown("model_missing", ""), OTHER) is other_goes_on

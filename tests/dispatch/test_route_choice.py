@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import ExitCode, RunStopper
+from batch.core.errors import EndpointDown, ExitCode
 from batch.core.model import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
-from batch.dispatch.job_route import Course
+from batch.dispatch.job_route import JobRoute
 from batch.dispatch.route import RouteSettings
-from batch.dispatch.router import Out, Pool
+from batch.dispatch.router import Out, Router
 from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, Recorder, job
 
@@ -20,20 +20,20 @@ class Bench:
     """A pool whose endpoints have each answered once, so that none sends its next request alone."""
 
     def __init__(self, fallback: Fallback | None = None, **endpoints: tuple[int, float]) -> None:
-        self.stops: list[RunStopper] = []
+        self.stops: list[EndpointDown] = []
         self.told = Recorder()
         routes = [
             RouteSettings(name=name, weight=weight, limits=Limits(concurrency=concurrency, adaptive=False))
             for name, (concurrency, weight) in endpoints.items()
         ]
-        self.pool = Pool(
+        self.router = Router(
             routes,
             FakeClock(),
             self.told,
             RetryPolicy(),
             self.stops.append,
             fallback or Fallback(),
-            slowed_by=lambda: "",
+            local_bottleneck=lambda: "",
         )
         self.sent = 0
 
@@ -42,8 +42,8 @@ class Bench:
         out = []
         for _ in range(number):
             self.sent += 1
-            course = Course(job(), Lane.STANDARD, Fallback())
-            out.append(await self.pool.enter(self.sent, need_of(job()), course))
+            job_route = JobRoute(job(), Lane.STANDARD, Fallback())
+            out.append(await self.router.acquire(self.sent, need_of(job()), job_route))
         return out
 
     def served(self, out: list[Out]) -> None:
@@ -51,10 +51,10 @@ class Bench:
         for each in out:
             with each.way.watch():
                 pass
-            self.pool.leave(each, "cup", None, None)
+            self.router.release(each, "cup", None, None)
 
     async def warm_up(self) -> None:
-        self.served(await self.send(len(self.pool.routes)))
+        self.served(await self.send(len(self.router.routes)))
 
 
 def names(out: list[Out]) -> list[str]:
@@ -94,14 +94,14 @@ async def test_an_endpoint_that_ended_gets_nothing_more() -> None:
     """The others take its part; the run is told to stop when the last one ends."""
     bench = Bench(a=(10, 1.0), b=(10, 1.0))
     await bench.warm_up()
-    first, second = bench.pool.routes
+    first, second = bench.router.routes
     model = job().model
-    assert bench.pool.others_than(first, model)
-    assert bench.pool.end(first, RunStopper("no_credit", "the account is empty"), model)
+    assert bench.router.others_than(first, model)
+    assert bench.router.end(first, EndpointDown("no_credit", "the account is empty"), model)
     assert names(await bench.send(3)) == ["b", "b", "b"]
-    assert not bench.pool.others_than(second, model)
+    assert not bench.router.others_than(second, model)
     assert bench.stops == []
-    assert not bench.pool.end(second, RunStopper("bad_key", "the key is wrong"), model)
+    assert not bench.router.end(second, EndpointDown("bad_key", "the key is wrong"), model)
     assert ["the key is wrong" in str(stop) for stop in bench.stops] == [True]
     assert bench.told.named("message") == [("message", "a is left out from now on: the account is empty")]
 
@@ -109,23 +109,23 @@ async def test_an_endpoint_that_ended_gets_nothing_more() -> None:
 async def test_another_model_is_served_where_one_is_missing() -> None:
     """What ends for one model ends for no other, and does not stop the run for it."""
     bench = Bench(a=(10, 1.0), b=(10, 1.0))
-    first, second = bench.pool.routes
-    missing = RunStopper("model_missing", "no such model")
-    assert bench.pool.end(first, missing, "old")
-    assert not bench.pool.others_than(second, "old")
-    assert bench.pool.others_than(second, "new")
-    assert not bench.pool.end(second, missing, "old")
+    first, second = bench.router.routes
+    missing = EndpointDown("model_missing", "no such model")
+    assert bench.router.end(first, missing, "old")
+    assert not bench.router.others_than(second, "old")
+    assert bench.router.others_than(second, "new")
+    assert not bench.router.end(second, missing, "old")
     assert len(bench.stops) == 1
-    assert bench.pool.end(first, missing, "new")
+    assert bench.router.end(first, missing, "new")
 
 
 def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() -> None:
     """Of a wrong key, tomorrow and next week it is tomorrow; its numbers are the run's."""
     bench = Bench(a=(1, 1.0), b=(1, 1.0), c=(1, 1.0))
     endings = [
-        RunStopper("bad_key", "the key is wrong"),
-        RunStopper("daily_quota", "next week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"),
-        RunStopper(
+        EndpointDown("bad_key", "the key is wrong"),
+        EndpointDown("daily_quota", "next week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"),
+        EndpointDown(
             "daily_quota",
             "tomorrow",
             stop_code=ExitCode.TEMPORARY,
@@ -134,8 +134,8 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
             request_id="r-1",
         ),
     ]
-    for route, error in zip(bench.pool.routes, endings, strict=True):
-        bench.pool.end(route, error, "m")
+    for route, error in zip(bench.router.routes, endings, strict=True):
+        bench.router.end(route, error, "m")
     [stop] = bench.stops
     assert stop.message == "no endpoint is left. a: the key is wrong; b: next week; c: tomorrow"
     assert (stop.code, stop.stop_code, stop.not_before) == ("daily_quota", ExitCode.TEMPORARY, endings[2].not_before)
@@ -145,8 +145,8 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
 def test_one_endpoints_ending_is_told_as_it_is() -> None:
     """With a single endpoint there is nothing to list."""
     bench = Bench(a=(1, 1.0))
-    error = RunStopper("no_credit", "the account is empty")
-    bench.pool.end(bench.pool.routes[0], error, "m")
+    error = EndpointDown("no_credit", "the account is empty")
+    bench.router.end(bench.router.routes[0], error, "m")
     assert bench.stops == [error]
 
 
@@ -166,24 +166,24 @@ def test_a_fallback_model_keeps_the_run_going(
 ) -> None:
     """Only when the model is overloaded, the manifest says so, and the other one can be asked."""
     bench = Bench(Fallback(models=models, on=(on,)), a=(1, 1.0))
-    assert bench.pool.end(bench.pool.routes[0], RunStopper(code, ""), "own") is goes_on
+    assert bench.router.end(bench.router.routes[0], EndpointDown(code, ""), "own") is goes_on
     assert len(bench.stops) == (0 if goes_on else 1)
 
 
 @pytest.mark.parametrize(("code", "models"), [("bad_key", []), ("model_missing", ["another"])])
 async def test_an_ending_concerns_the_key_or_one_model(code: str, models: list[str]) -> None:
     """A wrong key ends all that goes through an endpoint, a missing model only what asks for that one."""
-    route = Bench(a=(1, 1.0)).pool.routes[0]
-    assert route.end(RunStopper(code, ""), "gemini")
+    route = Bench(a=(1, 1.0)).router.routes[0]
+    assert route.end(EndpointDown(code, ""), "gemini")
     assert [model for model in ("gemini", "another") if route.ended_by(model) is None] == models
-    assert not route.end(RunStopper(code, ""), "gemini")
+    assert not route.end(EndpointDown(code, ""), "gemini")
 
 
 @pytest.mark.parametrize("code", ["bad_key", "model_missing"])
 def test_only_those_that_could_be_asked_say_whether_a_model_is_overloaded(code: str) -> None:
     """One endpoint cannot serve the model at all, the other is overloaded: the fallback model takes over there."""
     bench = Bench(Fallback(models=("other",)), a=(1, 1.0), b=(1, 1.0))
-    first, second = bench.pool.routes
-    bench.pool.end(first, RunStopper(code, ""), "own")
-    assert bench.pool.end(second, RunStopper("no_service", ""), "own")
+    first, second = bench.router.routes
+    bench.router.end(first, EndpointDown(code, ""), "own")
+    assert bench.router.end(second, EndpointDown("no_service", ""), "own")
     assert bench.stops == []

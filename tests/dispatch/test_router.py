@@ -15,7 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.core.errors import ExitCode, NotSent, OutcomeUnknown, RateLimited, Refused, RunStopper, Unavailable, Unusable
+from batch.core.errors import (
+    EndpointDown,
+    ExitCode,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    Unavailable,
+    Unusable,
+)
 from batch.core.model import Done, Job, Lane, Pending, Terms
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
@@ -27,9 +36,9 @@ from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kin
 
 OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"
 BROKEN = Unavailable("unavailable", "HTTP 503", http_status=503)
-NO_CREDIT = RunStopper("no_credit", "the account is empty")
-DAY_IS_OVER = RunStopper("daily_quota", "per day", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
-WEEK_IS_OVER = RunStopper("long_pause", "in a week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z")
+NO_CREDIT = EndpointDown("no_credit", "the account is empty")
+DAY_IS_OVER = EndpointDown("daily_quota", "per day", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+WEEK_IS_OVER = EndpointDown("long_pause", "in a week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z")
 
 
 class Market(Seller):
@@ -118,7 +127,7 @@ async def test_a_model_that_draws_nothing_is_seen_among_pictures_of_another(cloc
     running = scheduler(market, route("a"))
     jobs = [replace(each, job=replace(each.job, model=OTHER)) if n % 2 else each for n, each in enumerate(todo(100))]
     await carry_out(running, jobs)
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert running.stopped_by.code == "charged_for_nothing"
     assert market.count(lambda terms: terms.model)[OWN] <= 8
 
@@ -134,8 +143,10 @@ async def test_an_endpoint_stays_in_use_for_the_models_it_draws_with(clock: Fake
     assert sent["a", OTHER] >= 15
 
 
-@pytest.mark.parametrize("error", [NO_CREDIT, RunStopper("bad_key", ""), DAY_IS_OVER, RunStopper("html_answer", "")])
-async def test_an_exhausted_account_does_not_stop_the_night(clock: FakeClock, error: RunStopper) -> None:
+@pytest.mark.parametrize(
+    "error", [NO_CREDIT, EndpointDown("bad_key", ""), DAY_IS_OVER, EndpointDown("html_answer", "")]
+)
+async def test_an_exhausted_account_does_not_stop_the_night(clock: FakeClock, error: EndpointDown) -> None:
     """It is left out, said once; the requests it refused go to the other one, and every job is done."""
     told = Recorder()
     market = Market(clock, lambda job, terms, n: error if terms.endpoint == "a" and n > 20 else None)
@@ -159,7 +170,7 @@ async def test_without_any_endpoint_left_the_run_stops(clock: FakeClock) -> None
     market = Market(clock, lambda job, terms, n: ends[terms.endpoint] if n > 30 else None)
     running = scheduler(market, *(route(name) for name in ends))
     outcomes = await carry_out(running, todo(100))
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.not_before) == ("daily_quota", DAY_IS_OVER.not_before)
     assert running.stopped_by.stop_code == ExitCode.TEMPORARY
     assert str(running.stopped_by) == ("no endpoint is left. a: the account is empty; b: in a week; c: per day")
@@ -209,7 +220,7 @@ async def test_a_lost_answer_is_not_asked_for_elsewhere_beyond_the_budget(clock:
 
 async def test_a_model_missing_at_one_is_asked_for_at_the_other(clock: FakeClock) -> None:
     """It leaves that endpoint in use for other models."""
-    gone = RunStopper("model_missing", "no such model")
+    gone = EndpointDown("model_missing", "no such model")
 
     def answer(job: Job, terms: Terms, n: int) -> Any:
         return gone if terms.endpoint == "a" and terms.model == OWN else None
@@ -344,7 +355,7 @@ async def test_when_no_model_serves_the_run_ends_as_without_fallback(clock: Fake
     market = Market(clock, lambda job, terms, n: BROKEN)
     running = scheduler(market, route("a", 4), fallback=Fallback(models=(OTHER,)))
     outcomes = await carry_out(running, todo(40))
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert running.stopped_by.code == "no_service"
     assert all(isinstance(each, Pending) or each.error.may_work_later for each in outcomes.values())  # type: ignore[union-attr]
     assert len(market.sent) <= 2 * 12
@@ -398,7 +409,7 @@ ANSWERS: dict[str, Any] = {
     "no channel": Unavailable("no_channel", ""),
     "empty": NO_CREDIT,
     "day over": DAY_IS_OVER,
-    "no model": RunStopper("model_missing", ""),
+    "no model": EndpointDown("model_missing", ""),
 }
 
 
@@ -444,7 +455,7 @@ def test_every_job_ends_once_and_nothing_is_asked_that_must_not_be(
                     found = await super().buy(job, why, terms)
                     got.add(job.id)
                     return found
-                except RunStopper as error:
+                except EndpointDown as error:
                     scope = (terms.endpoint, terms.model if error.code in ("daily_quota", "model_missing") else "")
                     ended.setdefault(scope, now[terms.endpoint])
                     raise

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     InputError,
     NotSent,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Refused,
-    RunStopper,
     StorageError,
     Unavailable,
     Undelivered,
@@ -148,7 +148,7 @@ class WatchedSeller(Seller):
                 Unusable("e", ""),
                 Refused("f", ""),
                 StorageError("g"),
-                RunStopper("h", ""),
+                EndpointDown("h", ""),
                 ValueError("i"),
             ]
         ),
@@ -266,7 +266,7 @@ async def test_endless_throttling_stops_the_run(clock: FakeClock) -> None:
     running = scheduler(seller)
     outcomes = await carry_out(running, todo(4))
     assert set(kinds(outcomes)) == {"Pending"}
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
 
 
@@ -329,7 +329,7 @@ async def test_a_picture_that_cannot_be_fetched_yet_waits_for_the_next_run(clock
         (Unavailable("u", ""), [True, True, False]),
         (Unusable("no_image", "", retries=0), [False]),
         (Refused("safety", ""), []),
-        (RunStopper("bad_key", ""), []),
+        (EndpointDown("bad_key", ""), []),
     ],
 )
 async def test_which_failures_are_told_and_with_what_wait(
@@ -386,7 +386,7 @@ async def test_money_is_set_aside_for_each_attempt_before_it_takes_a_slot(clock:
 
 async def test_without_money_the_run_ends_and_the_job_stays_to_be_done(clock: FakeClock) -> None:
     """Also at a repeat, when an endpoint was asked before."""
-    no_room, asked = RunStopper("budget", "no room"), Counter[str]()
+    no_room, asked = EndpointDown("budget", "no room"), Counter[str]()
 
     @asynccontextmanager
     async def money(job: Job) -> AsyncIterator[None]:
@@ -443,12 +443,12 @@ async def test_it_is_said_when_our_own_machine_gives_no_slots_back(clock: FakeCl
         def waiting(self, waiting: Waiting) -> None:
             self.events.append(("waiting", waiting.by))
 
-    def slowed_by(in_flight: int) -> str:
+    def local_bottleneck(in_flight: int) -> str:
         heard.append(in_flight)
         return "disk"
 
     told = Waits()
-    await carry_out(scheduler(Seller(clock), adaptive=False, listener=told, slowed_by=slowed_by), todo(5))
+    await carry_out(scheduler(Seller(clock), adaptive=False, listener=told, local_bottleneck=local_bottleneck), todo(5))
     assert ("waiting", "disk") in told.events
     assert ("waiting", "concurrency") not in told.events
     assert set(heard) == {2}
@@ -487,7 +487,7 @@ async def test_a_stop_says_why_and_how_many_are_waited_for(clock: FakeClock, in_
     ("answer", "words"),
     [
         (StorageError("the disk is full"), "the disk is full"),
-        (RunStopper("bad_key", "the key is wrong"), "the key is wrong"),
+        (EndpointDown("bad_key", "the key is wrong"), "the key is wrong"),
         (ValueError("bug"), "too many internal errors"),
     ],
     ids=["disk", "key", "bugs"],
@@ -501,7 +501,7 @@ async def test_what_stops_the_run_is_told_in_its_own_words(clock: FakeClock, ans
 
 
 @pytest.mark.parametrize(
-    "error", [RunStopper("bad_key", "the key is wrong"), StorageError("disk full")], ids=["key", "disk"]
+    "error", [EndpointDown("bad_key", "the key is wrong"), StorageError("disk full")], ids=["key", "disk"]
 )
 async def test_errors_that_stop_the_run(clock: FakeClock, error: Exception) -> None:
     """A wrong key or a full disk: what is in flight finishes, nothing else is sent, the job itself stays pending."""
@@ -517,7 +517,7 @@ async def test_errors_that_stop_the_run(clock: FakeClock, error: Exception) -> N
 async def test_only_the_first_reason_counts(clock: FakeClock) -> None:
     """Stopping twice is stopping once; the first reason decides how the run ends."""
     told = Recorder()
-    running = scheduler(Seller(clock, lambda job, n: RunStopper("bad_key", f"{job.id}")), listener=told)
+    running = scheduler(Seller(clock, lambda job, n: EndpointDown("bad_key", f"{job.id}")), listener=told)
     await carry_out(running, todo(9))
     assert str(running.stopped_by) == "job-0"
     running.stop(ValueError(), "again")
@@ -572,7 +572,7 @@ async def test_stop_lets_go_who_waits(clock: FakeClock, waiting_for: str, option
 
 async def test_a_failure_after_the_stop_is_pending_if_it_would_have_been_tried_again(clock: FakeClock) -> None:
     """In flight when the run stopped, and not served: that is no failure of the job."""
-    errors = [None, RunStopper("bad_key", ""), Unavailable("u", ""), OutcomeUnknown("c", "")]
+    errors = [None, EndpointDown("bad_key", ""), Unavailable("u", ""), OutcomeUnknown("c", "")]
     seller = Seller(clock, lambda job, n: errors[int(job.id[-1])])
     outcomes = await carry_out(scheduler(seller, concurrency=3), todo(4))
     assert [type(outcomes[f"job-{n}"]) for n in range(4)] == [Done, Pending, Pending, Unknown]
@@ -580,7 +580,7 @@ async def test_a_failure_after_the_stop_is_pending_if_it_would_have_been_tried_a
 
 async def test_a_refusal_after_the_stop_is_the_jobs_own(clock: FakeClock) -> None:
     """The next run would hear the same."""
-    errors = [None, RunStopper("bad_key", ""), Refused("safety", "")]
+    errors = [None, EndpointDown("bad_key", ""), Refused("safety", "")]
     seller = Seller(clock, lambda job, n: errors[int(job.id[-1])])
     outcomes = await carry_out(scheduler(seller, concurrency=2), todo(3))
     assert [type(outcomes[f"job-{n}"]) for n in range(3)] == [Done, Pending, Failed]
@@ -698,7 +698,7 @@ async def test_one_cause_stops_the_run_early(clock: FakeClock, answer: Any, code
     seller = Seller(clock, lambda job, n: answer)
     running = scheduler(seller, concurrency=2)
     await carry_out(running, todo(100))
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert running.stopped_by.code == code
     assert len(seller.calls) <= most_calls
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from batch.core.events import Listener, Waiting
-from batch.dispatch.turnstile import Line
+from batch.dispatch.turnstile import Turnstile
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock
 
@@ -30,7 +30,7 @@ class Room:
         self.wait = wait
         self.looks = 0
 
-    def look(self) -> str | Wait:
+    def try_acquire(self) -> str | Wait:
         self.looks += 1
         if self.places == 0:
             return self.wait
@@ -49,10 +49,10 @@ async def turns() -> None:
 
 async def test_who_has_the_lower_place_goes_first_whenever_it_came() -> None:
     """A place is free once at a time; each is taken by the first in the order, not by the first who asked."""
-    line, room, order = Line(FakeClock(), Listener()), Room(0, full("concurrency")), list[int]()
+    line, room, order = Turnstile(FakeClock(), Listener()), Room(0, full("concurrency")), list[int]()
 
     async def enter(place: int) -> None:
-        await line.wait_for(place, room.look)
+        await line.wait_for(place, room.try_acquire)
         order.append(place)
 
     entering = [asyncio.create_task(enter(place)) for place in (3, 1, 2)]
@@ -66,8 +66,8 @@ async def test_who_has_the_lower_place_goes_first_whenever_it_came() -> None:
 
 async def test_a_waiter_that_is_let_go_leaves_the_place_to_the_next() -> None:
     """Nothing is taken for it, and nothing is stuck behind it."""
-    line, room = Line(FakeClock(), Listener()), Room(0, full("concurrency"))
-    first, second = (asyncio.create_task(line.wait_for(place, room.look)) for place in (1, 2))
+    line, room = Turnstile(FakeClock(), Listener()), Room(0, full("concurrency"))
+    first, second = (asyncio.create_task(line.wait_for(place, room.try_acquire)) for place in (1, 2))
     await turns()
     first.cancel()
     await turns()
@@ -77,23 +77,25 @@ async def test_a_waiter_that_is_let_go_leaves_the_place_to_the_next() -> None:
     assert room.places == 0
 
 
-@pytest.mark.parametrize("slowed_by", ["", "disk"])
+@pytest.mark.parametrize("local_bottleneck", ["", "disk"])
 @pytest.mark.parametrize(("by", "is_a_slot"), [("concurrency", True), ("found_slots", True), ("gate", False)])
-async def test_only_for_a_slot_can_our_own_machine_be_the_reason(by: str, is_a_slot: bool, slowed_by: str) -> None:
+async def test_only_for_a_slot_can_our_own_machine_be_the_reason(
+    by: str, is_a_slot: bool, local_bottleneck: str
+) -> None:
     """A gate or a quota is the provider's, however busy our disk is."""
     heard = Hears()
-    line, room = Line(FakeClock(), heard, lambda: slowed_by), Room(0, full(by))
-    entering = asyncio.create_task(line.wait_for(1, room.look))
+    line, room = Turnstile(FakeClock(), heard, lambda: local_bottleneck), Room(0, full(by))
+    entering = asyncio.create_task(line.wait_for(1, room.try_acquire))
     await turns()
-    assert heard.by == [slowed_by if slowed_by and is_a_slot else by]
+    assert heard.by == [local_bottleneck if local_bottleneck and is_a_slot else by]
     entering.cancel()
 
 
 async def test_what_is_waited_for_is_said_once_and_taken_back_when_the_line_is_empty() -> None:
     """Looks that find the same say nothing; as long as another waits it still holds."""
     heard = Hears()
-    line, room = Line(FakeClock(), heard), Room(0, full("concurrency"))
-    entering = [asyncio.create_task(line.wait_for(place, room.look)) for place in (1, 2)]
+    line, room = Turnstile(FakeClock(), heard), Room(0, full("concurrency"))
+    entering = [asyncio.create_task(line.wait_for(place, room.try_acquire)) for place in (1, 2)]
     for _ in range(3):
         line.changed()
         await turns()
@@ -112,9 +114,12 @@ async def test_what_is_waited_for_is_said_once_and_taken_back_when_the_line_is_e
 async def test_what_only_time_mends_is_not_looked_at_before(is_fixed: bool) -> None:
     """A change is worth a look, unless it is known to make no room."""
     clock = FakeClock()
-    line, room = Line(clock, Listener(), longest_sleep_seconds=float("inf")), Room(0, Wait(60.0, is_fixed=is_fixed))
+    line, room = (
+        Turnstile(clock, Listener(), longest_sleep_seconds=float("inf")),
+        Room(0, Wait(60.0, is_fixed=is_fixed)),
+    )
     began = clock.time
-    entering = asyncio.create_task(line.wait_for(1, room.look))
+    entering = asyncio.create_task(line.wait_for(1, room.try_acquire))
     await asyncio.sleep(0)
     room.places = 1
     line.changed()
@@ -125,15 +130,15 @@ async def test_what_only_time_mends_is_not_looked_at_before(is_fixed: bool) -> N
 async def test_a_long_wait_is_looked_at_again_for_what_other_runs_give_back() -> None:
     """At least as often as `longest_sleep_seconds`; a shorter wait is not made longer by it."""
     clock = FakeClock()
-    line, room = Line(clock, Listener(), longest_sleep_seconds=2.0), Room(0, Wait(5.0))
+    line, room = Turnstile(clock, Listener(), longest_sleep_seconds=2.0), Room(0, Wait(5.0))
     began = clock.time
-    entering = asyncio.create_task(line.wait_for(1, room.look))
+    entering = asyncio.create_task(line.wait_for(1, room.try_acquire))
     await clock.sleep(1.0)
     room.places = 1
     await entering
     assert clock.time - began == 2.0
     room.wait = Wait(0.5)
-    entering = asyncio.create_task(line.wait_for(1, room.look))
+    entering = asyncio.create_task(line.wait_for(1, room.try_acquire))
     await asyncio.sleep(0)
     room.places = 1
     await entering

@@ -7,16 +7,16 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import AttemptError, Paid, Refused, RunStopper, Undelivered, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Undelivered, Unusable
 from batch.core.settings import RetryPolicy
-from batch.dispatch.waste_breaker import Wasted
+from batch.dispatch.waste_breaker import WasteBreaker
 from tests.support.fakes import FakeClock, Seller, carry_out, kinds, scheduler, todo
 
 WORDS = Unusable("text_only", "it said: I cannot draw")
 BLOCKED = Refused("image_safety", "blocked", paid=Paid.YES)
 
 
-def told(wasted: Wasted, *ends: AttemptError | None) -> list[RunStopper | None]:
+def told(wasted: WasteBreaker, *ends: AttemptError | None) -> list[EndpointDown | None]:
     """One request after the other, each of another job."""
     found = []
     for number, error in enumerate(ends):
@@ -42,7 +42,7 @@ async def test_a_batch_that_is_charged_for_nothing_costs_a_handful(error: Attemp
     running = scheduler(seller, concurrency=concurrency)
     outcomes = await carry_out(running, todo(300))
     assert len(seller.calls) <= 8
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.stop_code) == ("charged_for_nothing", 76)
     assert error.message in running.stopped_by.message
     assert "rejected/" in running.stopped_by.message
@@ -55,7 +55,7 @@ async def test_slow_answers_cost_a_handful_too() -> None:
     running = scheduler(seller, concurrency=64, adaptive=False)
     await carry_out(running, todo(300))
     assert len(seller.calls) == 8
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
 
 
 @pytest.mark.parametrize(("jobs", "rounds"), [(8, 1), (72, 2), (136, 3)])
@@ -81,7 +81,7 @@ async def test_how_many_may_be_lost_before_the_first_picture(in_a_row: int, at_o
 
 async def test_each_model_shows_for_itself_that_it_works() -> None:
     """A picture by one model tells nothing of another at the same endpoint."""
-    proven, unproven = Wasted(5), Wasted(5)
+    proven, unproven = WasteBreaker(5), WasteBreaker(5)
     assert not any(told(proven, None))
     for _ in range(8):
         proven.went_out()
@@ -97,7 +97,7 @@ async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> No
     assert kinds(outcomes)["Done"] == 50
     assert len({job_id for _, job_id, _ in seller.calls}) - 50 <= 10
     assert len(seller.calls) - 50 <= 16
-    assert isinstance(running.stopped_by, RunStopper)
+    assert isinstance(running.stopped_by, EndpointDown)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> No
 )
 def test_where_the_line_is(ends: list[AttemptError | None], stops: bool) -> None:
     """Five of any kind before the first picture, ten of one kind after it; blocked prompts only at the start."""
-    found = told(Wasted(5), *ends)
+    found = told(WasteBreaker(5), *ends)
     assert any(found[:-1]) is False or stops
     assert any(each is not None for each in found) is stops
 
 
 def test_nothing_ends_it_if_it_is_switched_off() -> None:
     """`wasted_in_a_row: 0`."""
-    wasted = Wasted(0)
+    wasted = WasteBreaker(0)
     assert not any(told(wasted, *[WORDS] * 100))
     wasted.went_out()
     assert not wasted.is_full
@@ -136,7 +136,7 @@ def test_nothing_ends_it_if_it_is_switched_off() -> None:
 
 def test_a_slow_picture_does_not_lose_to_quick_refusals() -> None:
     """While a request is out that may bring one, nothing is concluded, and nothing more goes out."""
-    wasted = Wasted(5)
+    wasted = WasteBreaker(5)
     wasted.went_out()
     assert not any(told(wasted, *[WORDS] * 5))
     assert wasted.is_full
@@ -150,7 +150,7 @@ def test_what_it_cost_and_what_was_said_first_are_told(each_usd: float, cost: st
     errors = [Unusable("text_only", f"I cannot draw {n}.", http_status=200 + n, request_id=f"r-{n}") for n in range(5)]
     for error in errors:
         error.cost_usd = each_usd
-    *_, found = told(Wasted(5), *errors)
+    *_, found = told(WasteBreaker(5), *errors)
     assert found is not None
     assert found.message == (
         f"5 jobs in a row were charged{cost} and brought no usable picture; nothing more is sent there. "
@@ -163,7 +163,7 @@ def test_what_it_cost_and_what_was_said_first_are_told(each_usd: float, cost: st
 
 def test_of_blocked_prompts_all_are_counted() -> None:
     """Those that end a run without a picture, with the words of the first one."""
-    *_, found = told(Wasted(5), *[BLOCKED] * 20)
+    *_, found = told(WasteBreaker(5), *[BLOCKED] * 20)
     assert found is not None
     assert found.message.startswith("20 jobs in a row were charged and brought no usable picture")
     assert "The first answer (image_safety): blocked. " in found.message
@@ -174,7 +174,7 @@ def test_after_a_picture_the_count_and_the_cost_begin_anew() -> None:
     dear, cheap = Unusable("no_image", "none"), Unusable("text_only", "words")
     dear.cost_usd, cheap.cost_usd = 7.0, 0.5
     for first in ([dear] * 4 + [None], [None] + [dear] * 9 + [None], [None] + [dear] * 9):
-        *_, found = told(Wasted(5), *first, *[cheap] * 10)
+        *_, found = told(WasteBreaker(5), *first, *[cheap] * 10)
         assert found is not None
         assert "10 jobs in a row were charged for $5.00 " in found.message
         assert "The first answer (text_only): words. " in found.message
@@ -182,7 +182,7 @@ def test_after_a_picture_the_count_and_the_cost_begin_anew() -> None:
 
 def test_repeats_wait_from_the_second_job_on() -> None:
     """One job may have bad luck, and two have a cause in common; a picture lets the repeats go again."""
-    wasted = Wasted(5)
+    wasted = WasteBreaker(5)
     told(wasted, WORDS)
     assert not wasted.is_common
     told(wasted, WORDS)
@@ -195,7 +195,7 @@ def test_repeats_wait_from_the_second_job_on() -> None:
 
 def test_one_job_alone_ends_nothing() -> None:
     """However often it is asked again."""
-    wasted = Wasted(5)
+    wasted = WasteBreaker(5)
     for _ in range(50):
         wasted.went_out()
         assert wasted.came_back("the one", WORDS) is None

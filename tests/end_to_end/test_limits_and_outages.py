@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from tests.support.bench import Bench, balance, faults
 from tests.support.fakes import ClockAt
 
@@ -46,7 +46,7 @@ async def test_a_start_before_the_day_begins_sends_nothing(bench: Bench) -> None
 async def test_a_person_may_start_all_the_same(bench: Bench) -> None:
     """`--ignore-not-before`: the quota may have been raised."""
     await run_at(bench, LATE)
-    assert (await run_at(bench, LATE, wishes=Wishes(ignore_not_before=True))).done == 4
+    assert (await run_at(bench, LATE, options=RunOptions(ignore_not_before=True))).done == 4
 
 
 @day_is_over
@@ -69,7 +69,7 @@ async def test_another_endpoint_is_not_held_up(bench: Bench) -> None:
 async def test_a_finished_batch_is_never_too_early(bench: Bench) -> None:
     """Where nothing is to be sent there is nothing to wait for."""
     await run_at(bench, LATE)
-    await run_at(bench, LATE, wishes=Wishes(ignore_not_before=True))
+    await run_at(bench, LATE, options=RunOptions(ignore_not_before=True))
     assert (await run_at(bench, LATE)).exit == 0
 
 

@@ -17,7 +17,7 @@ from batch.core.model import Outcome, Summary
 from batch.plan import Selection
 from batch.report.status import read_status
 from batch.report.why import why_as_json
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.resolve import accept
 from batch.runner.run import RunControl, plan_only
 from batch.store.ledger import encode_line
@@ -25,8 +25,8 @@ from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder
 
 
-def again(*words: str, limit: int | None = None) -> Wishes:
-    return Wishes(again=words, yes=True, selection=Selection(limit=limit))
+def again(*words: str, limit: int | None = None) -> RunOptions:
+    return RunOptions(again=words, yes=True, selection=Selection(limit=limit))
 
 
 def stems(bench: Bench) -> set[str]:
@@ -67,9 +67,9 @@ async def test_done_pictures_are_made_again(bench: Bench, words: tuple[str, ...]
     """One request each, the new picture is the job's and the old one stays beside it; then all is quiet."""
     await bench.run(3)
     before = bench.pictures()
-    plan = plan_only(bench.manifest(3), output=bench.output, wishes=again(*words)).plan
+    plan = plan_only(bench.manifest(3), output=bench.output, options=again(*words)).plan
     assert (plan.to_do, plan.remade.count) == (len(made), len(made))
-    summary = await bench.run(3, wishes=again(*words))
+    summary = await bench.run(3, options=again(*words))
     assert (summary.exit, summary.requests, summary.done) == (0, len(made), 3)
     assert stems(bench) == {"job-0", "job-1", "job-2", *(f"{name}~v2" for name in made)}
     assert before.items() <= bench.pictures().items()
@@ -84,10 +84,10 @@ async def test_a_file_of_ids_is_taken_literally(bench: Bench, tmp_path: Path) ->
     await bench.run(3)
     names = tmp_path / "ids.txt"
     names.write_bytes(b"\xef\xbb\xbfjob-0\r\n\r\n  job-2  \r\n")
-    assert (await bench.run(3, wishes=again(f"@{names}"))).requests == 2
+    assert (await bench.run(3, options=again(f"@{names}"))).requests == 2
     names.write_text("job-*\n")
     with pytest.raises(OptionError, match=r"no job is called job-\*"):
-        await bench.run(3, wishes=again(f"@{names}"))
+        await bench.run(3, options=again(f"@{names}"))
 
 
 @pytest.mark.parametrize("words", [("jub-1",), ("job-1", "x-*"), ("@no-such-file",), ("",)], ids=str)
@@ -95,14 +95,14 @@ async def test_what_names_no_job_is_a_wrong_command_line(bench: Bench, words: tu
     """It is said before anything is sent, with exit code 2."""
     await bench.run(2)
     with pytest.raises(OptionError, match="--again") as raised:
-        await bench.run(2, wishes=again(*words))
+        await bench.run(2, options=again(*words))
     assert (raised.value.exit_code, bench.book.requests) == (2, 2)
 
 
 async def test_the_price_is_asked_for(bench: Bench) -> None:
     """On a terminal a person decides; where nobody can be asked it needs `yes`."""
     await bench.run(2)
-    wishes = replace(again("job-0"), yes=False)
+    options = replace(again("job-0"), yes=False)
     asked: list[str] = []
 
     async def refuse(question: str) -> bool:
@@ -113,12 +113,12 @@ async def test_the_price_is_asked_for(bench: Bench) -> None:
         return not await refuse(question)
 
     with pytest.raises(OptionError, match=r"1 picture is made again, for \$0\.0.*--yes"):
-        await bench.run(2, wishes=wishes)
+        await bench.run(2, options=options)
     bench.options["control"] = RunControl(ask=refuse)
     with pytest.raises(Declined):
-        await bench.run(2, wishes=wishes)
+        await bench.run(2, options=options)
     bench.options["control"] = RunControl(ask=agree)
-    assert (await bench.run(2, wishes=wishes)).requests == 1
+    assert (await bench.run(2, options=options)).requests == 1
     assert len(asked) == 2
     assert "$0.0" in asked[0]
 
@@ -134,7 +134,7 @@ async def test_a_picture_that_is_gone_is_named_and_made_again(bench: Bench) -> N
     assert (summary.missing_files, summary.altered_files) == ((path,), ())
     assert read_status(bench.output).missing_files == (path,)
     assert plan_only(bench.manifest(3), output=bench.output).lost_files.missing == (path,)
-    mended = await bench.run(3, wishes=again("missing"))
+    mended = await bench.run(3, options=again("missing"))
     assert (mended.exit, mended.requests, mended.missing) == (0, 1, 0)
     assert (await bench.run(3)).exit == 0
     balance(bench)
@@ -148,8 +148,8 @@ async def test_an_altered_file_is_not_called_missing(bench: Bench) -> None:
     summary = await bench.run(2)
     assert (summary.exit, summary.reason, summary.missing, summary.altered) == (3, "altered_files", 0, 1)
     assert summary.altered_files == (f"images/{file.name}",)
-    assert (await bench.run(2, wishes=again("missing"))).requests == 0
-    assert (await bench.run(2, wishes=again("job-0"))).exit == 0
+    assert (await bench.run(2, options=again("missing"))).requests == 0
+    assert (await bench.run(2, options=again("job-0"))).exit == 0
     assert file.read_bytes().endswith(b"mine")
 
 
@@ -171,8 +171,8 @@ async def test_a_loss_can_be_accepted(bench: Bench, words: tuple[str, ...]) -> N
     assert reason(bench, 3, "job-0") == "will not be sent: its file is gone, and that was accepted"
     assert reason(bench, 3, "job-1") == "will not be sent: its file is not what was bought, and that was accepted"
     assert reason(bench, 3, "job-2") == "will not be sent: its picture is there"
-    assert (await bench.run(3, wishes=again("missing"))).requests == 0
-    assert (await bench.run(3, wishes=again("job-0"))).requests == 1
+    assert (await bench.run(3, options=again("missing"))).requests == 0
+    assert (await bench.run(3, options=again("job-0"))).requests == 1
     assert (await bench.run(3)).exit == 0
 
 
@@ -198,10 +198,10 @@ async def test_with_dedupe_a_missing_picture_is_taken_from_its_copy(bench: Bench
     jobs = [{"id": "a", "prompt": "red"}, {"id": "b", "prompt": "red"}]
     await bench.run(jobs, dedupe=True)
     picture(bench, "a").unlink()
-    mended = await bench.run(jobs, dedupe=True, wishes=again("missing"))
+    mended = await bench.run(jobs, dedupe=True, options=again("missing"))
     assert (mended.exit, mended.requests, mended.adopted) == (0, 0, 1)
     b = picture(bench, "b").read_bytes()
-    assert (await bench.run(jobs, dedupe=True, wishes=again("b"))).requests == 1
+    assert (await bench.run(jobs, dedupe=True, options=again("b"))).requests == 1
     assert picture(bench, "b").read_bytes() == b
     assert (await bench.run(jobs, dedupe=True)).requests == 0
 
@@ -211,7 +211,7 @@ async def test_a_remake_that_fails_leaves_a_way_out(bench: Bench) -> None:
     """The old picture is there still; accepted, it counts again."""
     jobs = [{"id": "a", "prompt": "cup"}]
     await bench.run(jobs)
-    failed = await bench.run(jobs, wishes=again("a"))
+    failed = await bench.run(jobs, options=again("a"))
     assert (failed.exit, failed.failed) == (1, 1)
     assert (await bench.run(jobs)).requests == 0
     assert await accepted(bench, "a") == ["a"]
@@ -227,7 +227,7 @@ async def test_a_remake_that_was_put_off_goes_on(bench: Bench) -> None:
     """What was asked for again and not served is sent by the next run, without asking once more."""
     jobs = [{"id": "a", "prompt": "cup"}]
     await bench.run(jobs)
-    off = await bench.run(jobs, wishes=again("a"), retry={"unavailable_attempts": 1})
+    off = await bench.run(jobs, options=again("a"), retry={"unavailable_attempts": 1})
     assert off.exit == 75
     plan = plan_only(bench.manifest(jobs), output=bench.output).plan
     assert plan.to_do == 1
@@ -298,7 +298,7 @@ async def stopped(bench: Bench, jobs: int, after: int, *words: str) -> Summary:
     control = RunControl()
     bench.options = {"control": control, "listener": StopsAt(after, control)}
     try:
-        return await bench.run(jobs, wishes=again(*words), limits={"concurrency": 1})
+        return await bench.run(jobs, options=again(*words), limits={"concurrency": 1})
     finally:
         bench.options = {}
 
@@ -312,12 +312,12 @@ async def test_again_typed_twice_after_a_stop_goes_on(bench: Bench) -> None:
     assert (first.exit, first.reason, first.remakes_left) == (143, "interrupted", left)
     assert "--again 'job-?'" in (read_status(bench.output).next_command or "")
     assert (await bench.run(5)).requests == 0
-    planned = plan_only(bench.manifest(5), output=bench.output, wishes=again("job-?")).plan
+    planned = plan_only(bench.manifest(5), output=bench.output, options=again("job-?")).plan
     assert planned.to_do == left
-    second = await bench.run(5, wishes=again("job-?"))
+    second = await bench.run(5, options=again("job-?"))
     assert (second.exit, second.requests, second.remakes_left) == (0, left, 0)
     assert read_status(bench.output).next_command is None
-    assert (await bench.run(5, wishes=again("job-?"))).requests == 5
+    assert (await bench.run(5, options=again("job-?"))).requests == 5
     balance(bench)
 
 
@@ -325,9 +325,9 @@ async def test_again_with_a_limit_goes_through_all(bench: Bench) -> None:
     """Two at a time: nothing is made twice before everything was made once."""
     await bench.run(5)
     for made in (2, 2, 1):
-        assert (await bench.run(5, wishes=again("*", limit=2))).requests == made
+        assert (await bench.run(5, options=again("*", limit=2))).requests == made
     assert stems(bench) == {*(f"job-{n}" for n in range(5)), *(f"job-{n}~v2" for n in range(5))}
-    assert (await bench.run(5, wishes=again("*", limit=2))).requests == 2
+    assert (await bench.run(5, options=again("*", limit=2))).requests == 2
 
 
 async def test_a_killed_remake_goes_on(bench: Bench) -> None:
@@ -337,12 +337,12 @@ async def test_a_killed_remake_goes_on(bench: Bench) -> None:
     ledger = bench.output / "ledger.jsonl"
     kept = [line for line in ledger.read_bytes().splitlines(keepends=True) if json.loads(line)["t"] != "end"]
     ledger.write_bytes(b"".join(kept))
-    assert (await bench.run(4, wishes=again("*"))).requests == 4 - made
+    assert (await bench.run(4, options=again("*"))).requests == 4 - made
 
 
 async def test_another_again_begins_anew(bench: Bench) -> None:
     """A wish in other words takes the place of one that was stopped."""
     await bench.run(3)
     assert 0 < (await stopped(bench, 3, 1, "*")).requests < 3
-    assert (await bench.run(3, wishes=again("job-0"))).requests == 1
-    assert (await bench.run(3, wishes=again("*"))).requests == 3
+    assert (await bench.run(3, options=again("job-0"))).requests == 1
+    assert (await bench.run(3, options=again("*"))).requests == 3

@@ -19,7 +19,7 @@ from batch.core.model import Summary
 from batch.core.settings import ChangedPolicy
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, a_bench, balance, faults
 from tests.support.fakes import QuickClock
@@ -54,9 +54,9 @@ async def test_a_run_stops_where_the_next_request_does_not_fit(bench: Bench) -> 
 
 async def test_max_cost_is_a_cap_for_one_run(bench: Bench) -> None:
     """The smaller of the two counts."""
-    found = await bench.run(4, wishes=Wishes(max_cost=2 * PRICE), budget={"per_run": 100})
+    found = await bench.run(4, options=RunOptions(max_cost=2 * PRICE), budget={"per_run": 100})
     assert (found.reason, found.done) == ("budget", 2)
-    found = await bench.run(4, wishes=Wishes(max_cost=100), budget={"per_run": PRICE})
+    found = await bench.run(4, options=RunOptions(max_cost=100), budget={"per_run": PRICE})
     assert (found.reason, found.done) == ("budget", 3)
 
 
@@ -145,7 +145,7 @@ async def test_the_money_by_what_came_of_it(bench: Bench) -> None:
     """Done, rejected, failed, unknown, superseded and saved: in the summary, in status and in the ledger's end."""
     await bench.run(4, retry={"unknown": "hold"})
     jobs = [{"id": "job-0", "prompt": "another cup"}, {"id": "renamed", "prompt": "cup number 1"}]
-    found = await bench.run(jobs, wishes=Wishes(on_changed=ChangedPolicy.RERUN))
+    found = await bench.run(jobs, options=RunOptions(on_changed=ChangedPolicy.RERUN))
     spend = found.spend
     assert (spend.done, spend.rejected, spend.failed) == (2 * PRICE, PRICE, PRICE)
     assert (spend.unknown, spend.superseded, spend.saved) == (PRICE, PRICE, PRICE)

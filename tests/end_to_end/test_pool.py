@@ -21,7 +21,7 @@ import batch
 from batch.core.model import Summary
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import plan_only
 from batch.simulator import Simulator, serve, settings_from
 from tests.support.bench import Bench
@@ -46,10 +46,10 @@ class Pair:
             for name, simulator in (("a", self.bench.simulator), ("b", self.other))
         ]
 
-    async def run(self, jobs: Any, wishes: Wishes | None = None, clock: Any = None, **top: Any) -> Summary:
+    async def run(self, jobs: Any, options: RunOptions | None = None, clock: Any = None, **top: Any) -> Summary:
         file = self.bench.manifest(jobs, **{"provider": self.entries, **top})
         return await batch.run(
-            file, output=self.bench.output, environment=KEYS, clock=clock or QuickClock(), wishes=wishes
+            file, output=self.bench.output, environment=KEYS, clock=clock or QuickClock(), options=options
         )
 
     def asked(self) -> Counter[str]:
@@ -238,8 +238,8 @@ async def test_a_cap_holds_while_lanes_change(pair: Pair) -> None:
 
 async def test_a_deadline_that_is_near_takes_the_ordinary_lane(pair: Pair) -> None:
     """`--finish-by` in ten minutes: nothing is asked for in a lane that may take fifteen."""
-    wishes = Wishes(finish_by=datetime.now(UTC) + timedelta(minutes=10))
-    await pair.run(6, wishes=wishes, lane="flex")
+    options = RunOptions(finish_by=datetime.now(UTC) + timedelta(minutes=10))
+    await pair.run(6, options=options, lane="flex")
     assert {line["to"]["lane"] for line in pair.bench.ledger() if line["t"] == "try"} == {"standard"}
 
 
@@ -279,7 +279,7 @@ async def test_a_block_is_bought_elsewhere_only_if_asked(pair: Pair) -> None:
     jobs = [{"id": f"job-{n}", "prompt": f"cup number {n}", "image_size": "1K"} for n in range(5)]
     assert (await pair.run(jobs, fallback=PRO)).failed == 1
     fallback = {"models": [PRO], "on": ["safety"]}
-    more = await pair.run(jobs, fallback=fallback, wishes=Wishes(retry="image_safety"))
+    more = await pair.run(jobs, fallback=fallback, options=RunOptions(retry="image_safety"))
     assert (more.exit, more.done) == (0, 5)
     assert [line["model"] for line in pair.bench.lines()].count(PRO) == 1
     pair.assert_balance()

@@ -24,7 +24,7 @@ from batch.core.model import Summary
 from batch.core.settings import ChangedPolicy
 from batch.providers.http.client import PaidClient
 from batch.providers.references import fetched as fetched_references
-from batch.runner.preparation import Planned, Wishes
+from batch.runner.preparation import Planned, RunOptions
 from batch.runner.run import plan_only
 from tests.support.fakes import QuickClock, Recorder
 from tests.support.picture_host import PictureHost, http, picture_host, png
@@ -123,7 +123,7 @@ async def test_another_content_runs_those_that_use_it(shop: Shop, change: str) -
         first.rename(shop.path / "photos/kite-3.png")
 
     assert counts(shop.plan(pictures)) == {"skip: done": 2, "skip: changed": 1}
-    assert (await shop.run(pictures, options={"wishes": Wishes(on_changed=ChangedPolicy.RERUN)})).requests == 1
+    assert (await shop.run(pictures, options={"options": RunOptions(on_changed=ChangedPolicy.RERUN)})).requests == 1
     assert counts(shop.plan(pictures)) == {"skip: done": 3}
 
 
@@ -183,7 +183,7 @@ async def test_a_picture_that_changed_at_its_address(shop: Shop, host: PictureHo
     shop.table(kite="https://cdn.example.com/a.png")
     await shop.run(ADDRESSES, **HOSTS)
     assert (await shop.run(ADDRESSES, **HOSTS)).requests == 0
-    again = {"wishes": Wishes(refresh_references=True, on_changed=ChangedPolicy.RERUN)}
+    again = {"options": RunOptions(refresh_references=True, on_changed=ChangedPolicy.RERUN)}
     assert (await shop.run(ADDRESSES, **HOSTS, options=again)).requests == 1
     assert shop.sent == [[png(8)], [png(9)]]
 

@@ -12,7 +12,7 @@ import pytest
 import batch
 from batch.core.errors import StorageError
 from batch.core.model import Summary
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import plan_only
 from batch.store.ledger import encode_line
 from batch.store.rehearsal import holds_bought
@@ -24,9 +24,9 @@ SIMULATOR = {"profile": "simulator", "simulator": {"pictures": "plain"}}
 
 async def rehearse(bench: Bench, jobs: Any = 3, **top: Any) -> Summary:
     """The bench's manifest, run on the built-in simulator."""
-    wishes = top.pop("wishes", None)
+    options = top.pop("options", None)
     file = bench.manifest(jobs, **{"provider": SIMULATOR, **top})
-    return await batch.run(file, output=bench.output, wishes=wishes, clock=QuickClock())
+    return await batch.run(file, output=bench.output, options=options, clock=QuickClock())
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ async def test_nothing_is_adopted_from_a_rehearsal(bench: Bench, tmp_path: Path)
     other = tmp_path / "other"
     file = bench.manifest([{"id": "x", "prompt": "red"}], provider=SIMULATOR)
     await batch.run(file, output=other, clock=QuickClock())
-    summary = await bench.run(jobs, dedupe=True, wishes=Wishes(reuse=(other,)))
+    summary = await bench.run(jobs, dedupe=True, options=RunOptions(reuse=(other,)))
     assert (summary.exit, summary.requests, summary.adopted) == (0, 1, 1)
 
 
@@ -104,7 +104,7 @@ async def test_a_drawing_an_older_version_took_from_elsewhere_is_bought(
     other, jobs = tmp_path / "other", [{"id": "x", "prompt": "red"}, {"id": "y", "prompt": "green"}]
     await batch.run(bench.manifest(jobs[:1], provider=SIMULATOR), output=other, clock=QuickClock())
     # Where both are the simulator's, the drawing is taken; the run line is made that of a real endpoint below.
-    await rehearse(bench, jobs[:1], wishes=Wishes(reuse=(other,)))
+    await rehearse(bench, jobs[:1], options=RunOptions(reuse=(other,)))
     old = b"".join(
         encode_line({**{key: value for key, value in record.items() if key != "c"}, **_as_real(record)})
         for record in bench.ledger()
@@ -124,7 +124,7 @@ async def test_a_picture_taken_from_a_bought_folder_stays(bench: Bench, tmp_path
     """Also by an older version, whose line does not say that it was bought, and when that folder is gone."""
     other, jobs = tmp_path / "other", [{"id": "x", "prompt": "red"}]
     await batch.run(bench.manifest(jobs), output=other, environment=KEY, clock=QuickClock())
-    assert (await bench.run(jobs, wishes=Wishes(reuse=(other,)))).adopted == 1
+    assert (await bench.run(jobs, options=RunOptions(reuse=(other,)))).adopted == 1
     [line] = [record for record in bench.ledger() if record["t"] == "adopt"]
     assert line["from"]["bought"] is True
     assert (await bench.run(jobs)).requests == 0

@@ -11,12 +11,12 @@ import pytest
 import batch
 from batch.core.errors import InputError, OutputError
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder
 
-RERUN = Wishes(on_changed=ChangedPolicy.RERUN)
+RERUN = RunOptions(on_changed=ChangedPolicy.RERUN)
 
 
 def entry(job_id: str, prompt: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ async def test_equal_jobs_fail_together_and_are_mended_together(bench: Bench) ->
     assert (summary.exit, summary.requests, summary.failed) == (1, 1, 3)
     assert summary.failures_by_cause == {"image_safety": 3}
     assert (await bench.run(jobs, dedupe=True)).requests == 0
-    mended = await bench.run(jobs, dedupe=True, wishes=Wishes(retry="image_safety"))
+    mended = await bench.run(jobs, dedupe=True, options=RunOptions(retry="image_safety"))
     assert (mended.exit, mended.requests, mended.done) == (0, 1, 3)
     balance(bench)
 
@@ -124,10 +124,10 @@ async def test_pictures_of_another_folder_are_reused(bench: Bench, tmp_path: Pat
     await bench.run([entry("x", "red"), entry("y", "green")])
     first, bench.options = bench.output, {}
     jobs = bench.manifest([entry("a", "red"), entry("b", "green"), entry("c", "blue")])
-    wishes = Wishes(reuse=(first,))
-    summary = await batch.run(jobs, output=tmp_path / "two", wishes=wishes, environment=KEY, clock=QuickClock())
+    options = RunOptions(reuse=(first,))
+    summary = await batch.run(jobs, output=tmp_path / "two", options=options, environment=KEY, clock=QuickClock())
     assert (summary.exit, summary.requests, summary.adopted, summary.done) == (0, 1, 2, 3)
-    assert plan_only(jobs, output=tmp_path / "two", wishes=wishes).plan.count("skip: done") == 3
+    assert plan_only(jobs, output=tmp_path / "two", options=options).plan.count("skip: done") == 3
 
 
 async def test_a_damaged_picture_is_not_reused_and_not_bought_in_silence(bench: Bench, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_a_damaged_picture_is_not_reused_and_not_bought_in_silence(bench: 
     summary = await batch.run(
         bench.manifest([entry("a", "red")]),
         output=tmp_path / "two",
-        wishes=Wishes(reuse=(bench.output,)),
+        options=RunOptions(reuse=(bench.output,)),
         environment=KEY,
         clock=QuickClock(),
         listener=heard,
@@ -151,7 +151,7 @@ async def test_a_damaged_picture_is_not_reused_and_not_bought_in_silence(bench: 
 async def test_a_folder_without_a_ledger_cannot_be_reused(bench: Bench, tmp_path: Path) -> None:
     """A typing error is said before anything is sent."""
     with pytest.raises(OutputError, match=r"holds no ledger\.jsonl"):
-        await bench.run([entry("a", "red")], wishes=Wishes(reuse=(tmp_path / "nowhere",)))
+        await bench.run([entry("a", "red")], options=RunOptions(reuse=(tmp_path / "nowhere",)))
 
 
 # ---- edits that would buy everything again -----------------------------------------------------------------
@@ -172,7 +172,7 @@ async def test_white_space_in_a_template_buys_nothing(bench: Bench, named: bool)
     with pytest.raises(InputError, match=r"30 jobs were edited .* rerun \(buy new ones beside them, \$1\.35\)"):
         await bench.run([{**ids, "prompt": "{{ Title }},  plain "}], **top)
     kept = await bench.run(
-        [{**ids, "prompt": "{{ Title }},  plain "}], wishes=Wishes(on_changed=ChangedPolicy.KEEP), **top
+        [{**ids, "prompt": "{{ Title }},  plain "}], options=RunOptions(on_changed=ChangedPolicy.KEEP), **top
     )
     assert (kept.exit, kept.requests, bench.book.requests) == (0, 0, 30)
 
@@ -183,9 +183,9 @@ async def test_an_edited_prompt_that_names_the_jobs_is_not_a_new_batch(bench: Be
     top = table(bench)
     await bench.run([{"prompt": "{{ Title }}, plain"}], **top)
     with pytest.raises(InputError, match=r"30 jobs are new, and 30 that were bought .*\$1\.35"):
-        await bench.run([{"prompt": "{{ Title }}, bold"}], wishes=Wishes(on_changed=policy), **top)
+        await bench.run([{"prompt": "{{ Title }}, bold"}], options=RunOptions(on_changed=policy), **top)
     assert bench.book.requests == 30
-    assert (await bench.run([{"prompt": "{{ Title }}, bold"}], wishes=RERUN, **top)).requests == 30
+    assert (await bench.run([{"prompt": "{{ Title }}, bold"}], options=RERUN, **top)).requests == 30
 
 
 async def test_growth_and_a_new_season_are_no_edit(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 from batch.core.errors import InputError
 from batch.core.settings import ChangedPolicy
 from batch.plan import Selection
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import RunControl
 from tests.support.bench import Bench, balance, faults
 
@@ -42,7 +42,7 @@ def bought(bench: Bench) -> list[str]:
 async def test_only_the_selected_are_bought(bench: Bench, selection: Selection, ids: list[str] | None) -> None:
     """Exit 0 when they are done; the others are counted apart and bought by the next full run."""
     top = table(bench)
-    summary = await bench.run([ENTRY], wishes=Wishes(selection=selection), **top)
+    summary = await bench.run([ENTRY], options=RunOptions(selection=selection), **top)
     assert summary.exit == 0
     assert summary.done + summary.left_out == 8
     assert ids is None or bought(bench) == ids
@@ -63,7 +63,7 @@ async def test_only_the_selected_are_bought(bench: Bench, selection: Selection, 
 async def test_a_selection_that_cannot_be_meant_is_refused(bench: Bench, selection: Selection, says: str) -> None:
     """A typing error sends nothing, instead of everything or nothing at all."""
     with pytest.raises(InputError, match=says):
-        await bench.run([ENTRY], wishes=Wishes(selection=selection), **table(bench))
+        await bench.run([ENTRY], options=RunOptions(selection=selection), **table(bench))
     assert bench.book.requests == 0
 
 
@@ -73,7 +73,7 @@ async def test_everything_is_checked_whatever_is_selected(bench: Bench) -> None:
     with (bench.path / "rows.csv").open("a") as rows:
         rows.write("bad id!,Acme\n")
     with pytest.raises(InputError, match=r"rows\.csv:6: .*id may hold"):
-        await bench.run([ENTRY], wishes=Wishes(selection=Selection(only=("a-*",))), **top)
+        await bench.run([ENTRY], options=RunOptions(selection=Selection(only=("a-*",))), **top)
 
 
 # ---- the canary --------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ async def test_a_canary_within_its_bound_lets_the_run_go_on(bench: Bench) -> Non
     """The bound is the manifest's, and a caller may send more ahead."""
     summary = await bench.run(10, canary={"jobs": 2, "max_failed": 0.5})
     assert (summary.requests, summary.done, summary.failed) == (10, 9, 1)
-    more = await bench.run([{"id": f"x-{n}", "prompt": f"x {n}"} for n in range(6)], wishes=Wishes(canary=3))
+    more = await bench.run([{"id": f"x-{n}", "prompt": f"x {n}"} for n in range(6)], options=RunOptions(canary=3))
     assert more.requests == 6
 
 
@@ -149,7 +149,7 @@ async def test_a_job_that_keeps_failing_is_set_aside(bench: Bench) -> None:
     sent = bench.book.requests
     aside = await bench.run(3, **top)
     assert (aside.exit, aside.requests, aside.set_aside, aside.worth_retrying) == (1, 0, 1, 0)
-    asked = await bench.run(3, wishes=Wishes(retry="cause == unavailable"), **top)
+    asked = await bench.run(3, options=RunOptions(retry="cause == unavailable"), **top)
     assert (asked.requests, bench.book.requests) == (1, sent + 1)
 
 
@@ -168,8 +168,8 @@ async def test_an_unknown_outcome_is_sent_again_if_named(bench: Bench) -> None:
     top: dict[str, Any] = {"retry": {"unknown": "hold"}, "limits": {"concurrency": 1}}
     held = await bench.run(3, **top)
     assert (held.exit, held.unknown) == (3, 2)
-    assert (await bench.run(3, wishes=Wishes(retry="all"), **top)).requests == 0
-    asked = await bench.run(3, wishes=Wishes(retry="cause in (no_answer, cut)"), **top)
+    assert (await bench.run(3, options=RunOptions(retry="all"), **top)).requests == 0
+    asked = await bench.run(3, options=RunOptions(retry="cause in (no_answer, cut)"), **top)
     assert (asked.exit, asked.requests, asked.done, asked.possibly_paid_twice) == (0, 2, 3, 2)
     balance(bench)
 
@@ -189,14 +189,14 @@ async def test_a_person_is_asked_about_edited_jobs(bench: Bench, answer: str, re
 
     bench.options = {"control": RunControl(choose_changed=choose)}
     edited = [{"id": "a", "prompt": "blue"}]
-    wishes = Wishes(on_changed=ChangedPolicy.ASK)
+    options = RunOptions(on_changed=ChangedPolicy.ASK)
     if requests is None:
         with pytest.raises(InputError, match="1 jobs were edited"):
-            await bench.run(edited, wishes=wishes)
+            await bench.run(edited, options=options)
     else:
-        assert (await bench.run(edited, wishes=wishes)).requests == requests
+        assert (await bench.run(edited, options=options)).requests == requests
     assert asked == [0.045]
     bench.options = {}
     if requests is None:
         with pytest.raises(InputError, match="edited"):
-            await bench.run(edited, wishes=wishes)
+            await bench.run(edited, options=options)

@@ -16,7 +16,7 @@ import pytest
 
 from batch.core.model import Outcome, Summary
 from batch.plan import Selection
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import RunControl
 from tests.support.bench import Bench
 from tests.support.fakes import Recorder
@@ -35,7 +35,7 @@ def rows_called(name: str, number: int) -> list[Row]:
 #: The jobs to send are at both ends. What is between them is more than any reader holds, and costs no request.
 FIRST, BETWEEN, LAST = rows_called("first-", 24), rows_called("between-", 3000), rows_called("last-", 6)
 ROWS: Final = [*FIRST, *BETWEEN, *LAST]
-WANTED: Final = Wishes(selection=Selection(only=("first-*", "last-*", "new-*")))
+WANTED: Final = RunOptions(selection=Selection(only=("first-*", "last-*", "new-*")))
 NEW: Final = rows_called("new-", 4)
 OTHER: Final[dict[str, list[Row]]] = {
     "other prompts of the same length": [(job, prompt.replace("cup", "mug")) for job, prompt in ROWS],
@@ -111,7 +111,7 @@ class Editor(Recorder):
 async def run(bench: Bench, table: str, **options: Any) -> Summary:
     bench.options = options
     row = {"id": "{{ id }}", "prompt": "{{ t }}"}
-    return await bench.run([row], wishes=WANTED, rows=table, limits={"concurrency": 2})
+    return await bench.run([row], options=WANTED, rows=table, limits={"concurrency": 2})
 
 
 async def edited(bench: Bench, name: str, old: bytes, new: bytes, edit: Edit, *, early: bool = False) -> Summary:

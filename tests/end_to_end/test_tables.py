@@ -13,7 +13,7 @@ import batch
 from batch.core.errors import InputError
 from batch.core.model import Summary
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import plan_only
 from batch.starter.starter import write_starter
 
@@ -49,7 +49,10 @@ class Shop:
     async def run(self, on_changed: ChangedPolicy = ChangedPolicy.REFUSE) -> Summary:
         self.export()
         return await batch.run(
-            self.folder / "shop.yaml", output=self.folder / "out", environment={}, wishes=Wishes(on_changed=on_changed)
+            self.folder / "shop.yaml",
+            output=self.folder / "out",
+            environment={},
+            options=RunOptions(on_changed=on_changed),
         )
 
     def planned(self) -> dict[str, int]:

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.core.clock import DayStart, DayStartProblem
-from batch.core.errors import RateLimited, RunStopper
+from batch.core.errors import EndpointDown, RateLimited
 from batch.core.events import Waiting
 from batch.core.settings import Limits
-from batch.dispatch.turnstile import Line
+from batch.dispatch.turnstile import Turnstile
 from batch.limits.adaptive import Found
-from batch.limits.admission import Admission
-from batch.limits.gate import Pass
-from batch.limits.quota_store import SharedTally, Tally, quotas_folder
+from batch.limits.admission import AdmissionController
+from batch.limits.gate import Reservation
+from batch.limits.quota_store import FileQuotaStore, QuotaStore, quotas_folder
 from batch.limits.quotas import PER_MINUTE, Need, counted_tokens, need_of
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, Recorder, job, reference
@@ -41,35 +41,35 @@ class Crowd:
     def __init__(
         self,
         per_minute: int | None = None,
-        tally: Tally | None = None,
+        quota_store: QuotaStore | None = None,
         clock: FakeClock | None = None,
         **limits: Any,
     ) -> None:
         self.clock = clock or FakeClock()
         self.heard = Heard()
         self.limits = Limits(**{"concurrency": 1000, "requests_per_minute": per_minute, "adaptive": False, **limits})
-        self.admission = Admission(self.limits, self.clock, self.heard, tally)
-        self.line = Line(self.clock, self.heard)
+        self.admission = AdmissionController(self.limits, self.clock, self.heard, quota_store)
+        self.line = Turnstile(self.clock, self.heard)
         self.passed: list[tuple[int, float]] = []
         self.taken: list[Need] = []
 
     async def come(self, name: int, after_seconds: float = 0.0, need: Need | None = None) -> None:
         if after_seconds:
             await self.clock.sleep(after_seconds)
-        out = await self.enter(name, need)
+        out = await self.acquire(name, need)
         self.passed.append((name, self.clock.monotonic() - 1000.0))
         self.taken.append(out.need)
-        self.leave(out)
+        self.release(out)
 
-    async def enter(self, name: int, need: Need | None = None) -> Pass:
+    async def acquire(self, name: int, need: Need | None = None) -> Reservation:
         return await self.line.wait_for(name, lambda: self.admission.take(need or Need(), "m"))
 
-    def leave(self, out: Pass, *ended: Any, **found: Any) -> None:
-        self.admission.leave(out, *ended, **found)
+    def release(self, out: Reservation, *ended: Any, **found: Any) -> None:
+        self.admission.release(out, *ended, **found)
         self.line.changed()
 
-    def close_for(self, seconds: float, *, told: bool = True) -> None:
-        self.admission.close_for(seconds, "slow down", told=told)
+    def pause_for(self, seconds: float, *, told: bool = True) -> None:
+        self.admission.pause_for(seconds, "slow down", told=told)
 
     @property
     def names(self) -> list[int]:
@@ -96,7 +96,7 @@ def test_no_minute_sees_more_than_the_limit(
 
         async def close(after_seconds: float, seconds: float) -> None:
             await crowd.clock.sleep(after_seconds)
-            crowd.close_for(seconds)
+            crowd.pause_for(seconds)
 
         await asyncio.gather(
             *(crowd.come(n, at) for n, at in enumerate(arrivals)), *(close(*closing) for closing in closings)
@@ -163,7 +163,7 @@ async def test_without_a_limit_nobody_waits() -> None:
 async def test_first_come_first_served(per_minute: int | None) -> None:
     """Nobody overtakes, whether the gate or the rate holds them back."""
     crowd = Crowd(per_minute)
-    crowd.close_for(20)
+    crowd.pause_for(20)
     await asyncio.gather(*(crowd.come(n) for n in range(9)))
     assert crowd.names == list(range(9))
 
@@ -188,7 +188,7 @@ async def test_a_cancelled_waiter_takes_nothing(steps: int) -> None:
 async def test_a_closed_gate_holds_everybody() -> None:
     """One closing keeps back those who wait and those who come later."""
     crowd = Crowd(None)
-    crowd.close_for(30)
+    crowd.pause_for(30)
     await asyncio.gather(*(crowd.come(n, after_seconds=n) for n in range(5)))
     assert set(crowd.times) == {30.0}
     assert crowd.heard.named("gate") == [("gate", 30)]
@@ -198,10 +198,10 @@ async def test_a_closed_gate_holds_everybody() -> None:
 async def test_the_longest_closing_counts(second: float, opens_at: float, times_told: int) -> None:
     """A longer delay keeps the gate closed longer, also for those already waiting; a shorter one changes nothing."""
     crowd = Crowd(None)
-    crowd.close_for(30)
+    crowd.pause_for(30)
     waiting = asyncio.create_task(crowd.come(0))
     await crowd.clock.sleep(10)
-    crowd.close_for(second)
+    crowd.pause_for(second)
     await waiting
     assert crowd.times == [opens_at]
     assert len(crowd.heard.named("gate")) == times_told
@@ -213,7 +213,7 @@ async def test_who_waits_for_the_rate_also_minds_the_gate() -> None:
     await crowd.come(0)
     waiting = asyncio.create_task(crowd.come(1))
     await crowd.clock.sleep(50)
-    crowd.close_for(100)
+    crowd.pause_for(100)
     await waiting
     assert crowd.times == [0.0, 150.0]
 
@@ -272,7 +272,7 @@ async def test_pictures_are_counted_apart_from_requests() -> None:
     await crowd.come(1, need=Need(images=1))
     crowd = Crowd(None, images_per_day=3)
     await crowd.come(0, need=Need(images=2))
-    with pytest.raises(RunStopper, match="images_per_day is used up: 3 a day"):
+    with pytest.raises(EndpointDown, match="images_per_day is used up: 3 a day"):
         crowd.admission.take(Need(images=2), "m")
     await crowd.come(1, need=Need(images=1))
     assert crowd.names == [0, 1]
@@ -281,8 +281,8 @@ async def test_pictures_are_counted_apart_from_requests() -> None:
 async def test_tokens_are_corrected_by_what_was_counted() -> None:
     """What the provider counts replaces the estimate, so that a cautious one does not cost speed for long."""
     crowd = Crowd(None, tokens_per_minute=1000)
-    out = await crowd.enter(0, Need(tokens=900))
-    crowd.leave(out, usage={"totalTokenCount": 300})
+    out = await crowd.acquire(0, Need(tokens=900))
+    crowd.release(out, usage={"totalTokenCount": 300})
     await crowd.come(1, need=Need(tokens=700))
     assert crowd.times == [0.0]
     assert counted_tokens({"total_token_count": 5}) == 5
@@ -314,11 +314,11 @@ async def test_refused_again_and_again_the_gate_stays_closed_longer() -> None:
     crowd = Crowd(None)
     times = []
     for number in range(11):
-        out = await crowd.enter(number)
+        out = await crowd.acquire(number)
         times.append(out.at)
         refused = RateLimited("r", "", wait_seconds=0.1)
-        crowd.leave(out, refused)
-        crowd.close_for(0.1)
+        crowd.release(out, refused)
+        crowd.pause_for(0.1)
     assert [round(later - earlier, 1) for earlier, later in pairwise(times)] == [
         *(0.1, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0),
         *(60.0, 60.0),  # by now every quota of a minute is new
@@ -336,10 +336,10 @@ async def test_a_refusal_among_requests_that_are_served(told: bool, served: bool
         await crowd.come(0)
     times = []
     for number in range(6):
-        out = await crowd.enter(number)
+        out = await crowd.acquire(number)
         times.append(out.at)
-        crowd.leave(out, RateLimited("r", "", wait_seconds=9.0 if told else None))
-        crowd.close_for(9.0, told=told)
+        crowd.release(out, RateLimited("r", "", wait_seconds=9.0 if told else None))
+        crowd.pause_for(9.0, told=told)
     gaps = [round(later - earlier, 1) for earlier, later in pairwise(times)]
     assert gaps == ([1.0, 1.0, 2.0, 4.0, 8.0] if first == 1.0 else [9.0] * 5)
 
@@ -347,13 +347,13 @@ async def test_a_refusal_among_requests_that_are_served(told: bool, served: bool
 async def test_what_is_waited_for_is_told_when_it_changes() -> None:
     """Slots, quota, gate and nothing; not once per request."""
     crowd = Crowd(3, concurrency=2)
-    held = [await crowd.enter(n) for n in range(2)]
+    held = [await crowd.acquire(n) for n in range(2)]
     waiting = [asyncio.create_task(crowd.come(n)) for n in (2, 3, 4)]
     await crowd.clock.sleep(1)
     for out in held:
-        crowd.leave(out)
+        crowd.release(out)
     await crowd.clock.sleep(5)
-    crowd.close_for(70)
+    crowd.pause_for(70)
     await asyncio.gather(*waiting)
     words = [(by, most) for _, by, most in crowd.heard.named("waiting")]
     assert words == [("concurrency", 2), ("requests_per_minute", 3), ("gate", 0), ("", 0)]
@@ -393,7 +393,7 @@ async def test_a_day_that_is_used_up_says_when_the_next_begins() -> None:
     crowd = Crowd(None, requests_per_day=2)
     await crowd.come(0)
     await crowd.come(1)
-    with pytest.raises(RunStopper, match="requests_per_day is used up: 2 a day") as stopped:
+    with pytest.raises(EndpointDown, match="requests_per_day is used up: 2 a day") as stopped:
         await crowd.come(2)
     assert (stopped.value.stop_code, stopped.value.not_before) == (75, "2026-02-01T08:00:00Z")
     await crowd.clock.sleep(24 * 3600)
@@ -407,22 +407,22 @@ async def test_a_wall_clock_put_back_begins_no_day_again() -> None:
     await crowd.come(0)
     today = crowd.clock.now
     crowd.clock.now = lambda: today().replace(day=30)  # type: ignore[method-assign]
-    with pytest.raises(RunStopper):
+    with pytest.raises(EndpointDown):
         await crowd.come(1)
 
 
 # ---- shared by several runs ------------------------------------------------------------------------------------
 
 
-def shared(folder: Path, said: list[str] | None = None, boot_id: str | None = None) -> SharedTally:
+def shared(folder: Path, said: list[str] | None = None, boot_id: str | None = None) -> FileQuotaStore:
     say = (said if said is not None else []).append
-    return SharedTally(folder / "quotas", "key.quota", FakeClock(), say, boot_id=boot_id)
+    return FileQuotaStore(folder / "quotas", "key.quota", FakeClock(), say, boot_id=boot_id)
 
 
 async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> None:
     """What one takes the other cannot, and what one found the next begins with; the file is for its owner only."""
     tallies = [shared(tmp_path), shared(tmp_path)]
-    first, second = (Crowd(3, tally, requests_per_day=4) for tally in tallies)
+    first, second = (Crowd(3, quota_store, requests_per_day=4) for quota_store in tallies)
     for number in range(2):
         await first.come(number)
     await second.come(2)
@@ -430,15 +430,15 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
     assert isinstance(refused, Wait)
     assert refused.seconds == pytest.approx(60.5)
     assert (refused.waiting, refused.is_fixed) == (Waiting(by="requests_per_minute", most=3), True)
-    with tallies[0].borrowed() as kept:
-        assert kept is not None
-        kept.found["m"], kept.changed = (Found(120.0, 0.01), 9.0), True
-    with tallies[1].borrowed() as kept:
-        assert kept is not None
-        assert kept.found == {"m": (Found(120.0, 0.01), 9.0)}
+    with tallies[0].transaction() as state:
+        assert state is not None
+        state.found["m"], state.changed = (Found(120.0, 0.01), 9.0), True
+    with tallies[1].transaction() as state:
+        assert state is not None
+        assert state.found == {"m": (Found(120.0, 0.01), 9.0)}
     second.clock.time += 70
     await second.come(3)
-    with pytest.raises(RunStopper):
+    with pytest.raises(EndpointDown):
         await second.come(4)
     mode = stat.S_IMODE((tmp_path / "quotas/key.quota").stat().st_mode)
     assert (mode, stat.S_IMODE((tmp_path / "quotas").stat().st_mode)) == (0o600, 0o700)
@@ -457,24 +457,24 @@ async def test_the_two_copies_stand_where_every_version_looks_for_them(tmp_path:
 def test_the_paces_of_fifty_models_are_remembered(tmp_path: Path) -> None:
     """The last fifty that were found: the file has room for no more."""
     found = {f"model-{number}": (Found(60.0 + number, 0.0125), 1_769_862_063.0) for number in range(51)}
-    with shared(tmp_path).borrowed() as kept:
-        assert kept is not None
-        kept.found.update(found)
-        kept.changed = True
-    with shared(tmp_path).borrowed() as kept:
-        assert kept is not None
-        assert kept.found == dict(list(found.items())[-50:])
+    with shared(tmp_path).transaction() as state:
+        assert state is not None
+        state.found.update(found)
+        state.changed = True
+    with shared(tmp_path).transaction() as state:
+        assert state is not None
+        assert state.found == dict(list(found.items())[-50:])
 
 
 async def test_a_restart_of_the_machine_empties_the_minutes_alone(tmp_path: Path) -> None:
     """The clock begins anew, so what it counted means nothing; days and what was found stay."""
     before = Crowd(1, shared(tmp_path), requests_per_day=2)
     await before.come(0)
-    tally = shared(tmp_path, boot_id="another")
-    after = Crowd(1, tally, requests_per_day=2)
+    quota_store = shared(tmp_path, boot_id="another")
+    after = Crowd(1, quota_store, requests_per_day=2)
     await after.come(1)
     assert after.times == [0.0]
-    with pytest.raises(RunStopper):
+    with pytest.raises(EndpointDown):
         await after.come(2)
 
 
@@ -502,9 +502,9 @@ async def test_torn_in_the_middle_of_writing_the_older_copy_counts(tmp_path: Pat
     begin = next(at for at in range(len(newer)) if newer[at] != (good + bytes(len(newer)))[at])
     torn = newer[: begin + torn_at] + (good + bytes(len(newer)))[begin + torn_at : len(newer)]
     file.write_bytes(torn)
-    with shared(tmp_path).borrowed() as kept:
-        assert kept is not None
-        assert sum(taken[0] for taken in kept.counts.parts.values()) in (1, 2)
+    with shared(tmp_path).transaction() as state:
+        assert state is not None
+        assert sum(taken[0] for taken in state.counts.parts.values()) in (1, 2)
 
 
 @pytest.mark.parametrize("obstacle", ["file", "link", "full"])
@@ -537,10 +537,10 @@ async def test_a_request_waits_for_counts_that_are_held_and_takes_of_them(tmp_pa
     """A suspended process keeps its lock, and what it counted may be all there is: nothing goes out beside it."""
     said: list[str] = []
     clock = FakeClock()
-    crowd = Crowd(1, SharedTally(tmp_path / "quotas", "key.quota", clock, said.append), clock)
+    crowd = Crowd(1, FileQuotaStore(tmp_path / "quotas", "key.quota", clock, said.append), clock)
     other = shared(tmp_path)
     await Crowd(1, other).come(0)
-    with other.borrowed():
+    with other.transaction():
         coming = asyncio.ensure_future(crowd.come(1))
         await clock.sleep(5)
         assert not coming.done()
@@ -552,8 +552,8 @@ async def test_a_request_waits_for_counts_that_are_held_and_takes_of_them(tmp_pa
 async def test_counts_that_stay_held_end_the_run_for_a_later_one(tmp_path: Path) -> None:
     """After a minute, with exit 75; not one request has gone out."""
     clock = FakeClock()
-    crowd = Crowd(1, SharedTally(tmp_path / "quotas", "key.quota", clock, lambda _: None), clock)
-    with shared(tmp_path).borrowed(), pytest.raises(RunStopper, match="locked by another process") as stopped:
+    crowd = Crowd(1, FileQuotaStore(tmp_path / "quotas", "key.quota", clock, lambda _: None), clock)
+    with shared(tmp_path).transaction(), pytest.raises(EndpointDown, match="locked by another process") as stopped:
         await crowd.come(0)
     assert (stopped.value.code, stopped.value.stop_code) == ("quotas_held", 75)
     assert (crowd.passed, 1060 <= clock.time < 1062) == ([], True)
@@ -561,12 +561,12 @@ async def test_counts_that_stay_held_end_the_run_for_a_later_one(tmp_path: Path)
 
 def test_tokens_that_an_answer_names_while_the_counts_are_held_are_counted_later(tmp_path: Path) -> None:
     """The estimate was too low: what went out beside it must not be forgotten."""
-    tally = shared(tmp_path)
-    admission = Admission(Limits(tokens_per_minute=10_000), FakeClock(), Recorder(), tally)
+    quota_store = shared(tmp_path)
+    admission = AdmissionController(Limits(tokens_per_minute=10_000), FakeClock(), Recorder(), quota_store)
     out = admission.take(Need(tokens=1_000), "m")
-    assert isinstance(out, Pass)
-    with shared(tmp_path).borrowed():
-        admission.leave(out, None, {"totalTokenCount": 9_000})
+    assert isinstance(out, Reservation)
+    with shared(tmp_path).transaction():
+        admission.release(out, None, {"totalTokenCount": 9_000})
     refused = admission.take(Need(tokens=2_000), "m")
     assert isinstance(refused, Wait)
     assert refused.waiting == Waiting(by="tokens_per_minute", most=10_000)
@@ -579,8 +579,8 @@ def test_the_shared_folder_and_the_files_name_in_it_are_made_durable(
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     for _ in range(2):
-        with shared(tmp_path).borrowed() as kept:
-            assert kept is not None
+        with shared(tmp_path).transaction() as state:
+            assert state is not None
     assert synced == [str(tmp_path), str(tmp_path / "quotas")]
 
 

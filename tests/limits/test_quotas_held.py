@@ -12,9 +12,9 @@ from statistics import median
 
 import pytest
 
-from batch.core.errors import RunStopper
+from batch.core.errors import EndpointDown
 from batch.core.settings import Limits
-from batch.limits.quota_store import OwnTally
+from batch.limits.quota_store import MemoryQuotaStore
 from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, job, kinds
 from tests.support.providers_with_quotas import (
@@ -64,16 +64,16 @@ async def test_the_quotas_are_used_up_and_never_passed(clock: FakeClock, per_min
     a_day = JOBS * 6 // 10
     in_a_minute = min(per_minute, tokens // 1_127)
     limits = Limits(concurrency=96, requests_per_minute=per_minute, tokens_per_minute=tokens, requests_per_day=a_day)
-    provider, tally = QuotaProvider(clock, lambda now: per_minute), OwnTally()
+    provider, quota_store = QuotaProvider(clock, lambda now: per_minute), MemoryQuotaStore()
     for jobs, first in ((a_day, 0), (JOBS - a_day, a_day)):
         began = clock.time
-        running, outcomes = await send(provider, JOBS - first, limits, tally=tally, first=first)
+        running, outcomes = await send(provider, JOBS - first, limits, quota_store=quota_store, first=first)
         # Full minutes, then the last ones as their turn comes: evenly, in that many rounds of all slots.
         minutes, last = divmod(jobs - 1, in_a_minute)
         last_seconds = max(last // limits.concurrency * MEAN_ANSWER_SECONDS, last * 60 / per_minute)
         at_best = 60 * minutes + last_seconds + LONGEST_ANSWER_SECONDS
         if first == 0:
-            assert isinstance(running.stopped_by, RunStopper)
+            assert isinstance(running.stopped_by, EndpointDown)
             assert (running.stopped_by.code, running.stopped_by.stop_code) == ("day_used_up", 75)
             assert running.stopped_by.not_before is not None
             midnight = datetime.fromisoformat(running.stopped_by.not_before)
@@ -91,9 +91,9 @@ async def test_the_quotas_are_used_up_and_never_passed(clock: FakeClock, per_min
 
 async def test_a_start_before_the_next_day_sends_nothing(clock: FakeClock) -> None:
     """What an earlier run took of the day counts; when it is all, not one request goes out."""
-    provider, tally, limits = QuotaProvider(clock), OwnTally(), Limits(images_per_day=5)
-    await send(provider, 9, limits, tally=tally)
-    running, outcomes = await send(provider, 9, limits, tally=tally, first=9)
+    provider, quota_store, limits = QuotaProvider(clock), MemoryQuotaStore(), Limits(images_per_day=5)
+    await send(provider, 9, limits, quota_store=quota_store)
+    running, outcomes = await send(provider, 9, limits, quota_store=quota_store, first=9)
     assert len(provider.sent) == 5
     assert set(kinds(outcomes)) == {"Pending"}
     assert "images_per_day is used up: 5 a day" in str(running.stopped_by)
@@ -184,15 +184,15 @@ async def test_a_storm_that_names_no_delay_costs_ever_fewer_requests(clock: Fake
 
 async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
     """The next run of the same model begins at what the last one found."""
-    tally, refused, took = OwnTally(), [], []
+    quota_store, refused, took = MemoryQuotaStore(), [], []
     for _ in range(2):
         provider = LeakyProvider(clock, lambda now: 300)
         began = clock.time
-        await send(provider, 600, Limits(concurrency=256), tally=tally)
+        await send(provider, 600, Limits(concurrency=256), quota_store=quota_store)
         took.append(clock.time - began)
         refused.append(len(provider.refused))
         await clock.sleep(600)
-    with tally.borrowed() as kept:
+    with quota_store.transaction() as kept:
         assert kept is not None
         found, _ = kept.found["gemini-3.1-flash-image"]
         assert 200 < found.per_minute < 400

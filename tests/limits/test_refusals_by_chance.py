@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from batch.core.settings import Limits
-from batch.limits.quota_store import OwnTally
+from batch.limits.quota_store import MemoryQuotaStore
 from tests.support.fakes import FakeClock, kinds
 from tests.support.providers_with_quotas import LeakyProvider, QuotaProvider, send
 
@@ -37,12 +37,12 @@ async def test_refusals_by_chance_cost_little_time(in_flight: int, share: float,
 
 async def test_refusals_by_chance_are_not_remembered() -> None:
     """The next run, without refusals, is as fast as if there had been none."""
-    tally = OwnTally()
+    quota_store = MemoryQuotaStore()
     took = []
     for share in (0.0, 0.1, 0.0):
         clock = FakeClock()
         provider = QuotaProvider(clock, seconds=(0.7, 0.9), random=Random(3), sporadic=share)
-        await send(provider, 200, Limits(concurrency=16), tally=tally)
+        await send(provider, 200, Limits(concurrency=16), quota_store=quota_store)
         took.append(clock.time - 1000)
     assert took[2] == pytest.approx(took[0])
 

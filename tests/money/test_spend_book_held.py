@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 import batch
-from batch.core.errors import ExitCode, OutputError, RunStopper
+from batch.core.errors import EndpointDown, ExitCode, OutputError
 from batch.core.events import Listener
 from batch.core.settings import Budget
 from batch.money.spend_book import SpendBook
@@ -106,7 +106,7 @@ async def test_a_book_that_stays_held_ends_the_run_for_a_later_one(tmp_path: Pat
     """After a minute, with exit 75, and nothing is set aside or sent. What it waited for was said once."""
     said: list[str] = []
     money = wallet(tmp_path / "book", said.append)
-    with held(tmp_path / "book"), pytest.raises(RunStopper, match="locked by another process") as stopped:
+    with held(tmp_path / "book"), pytest.raises(EndpointDown, match="locked by another process") as stopped:
         await money.place(job("a")).__aenter__()
     assert (stopped.value.code, stopped.value.stop_code) == ("spend_book_held", ExitCode.TEMPORARY)
     assert (money.held, len(said)) == (0, 1)
@@ -115,7 +115,7 @@ async def test_a_book_that_stays_held_ends_the_run_for_a_later_one(tmp_path: Pat
 async def test_a_start_ends_with_75_or_with_the_first_signal(tmp_path: Path) -> None:
     """The try that is on is the last once somebody asked for an end."""
     with held(tmp_path / "book"):
-        with pytest.raises(RunStopper, match="locked by another process"):
+        with pytest.raises(EndpointDown, match="locked by another process"):
             await wallet(tmp_path / "book").settle_earlier_runs(lambda _: MOST)
         clock = FakeClock()
         assert await wallet(tmp_path / "book", clock=clock).settle_earlier_runs(lambda _: MOST, lambda: True) == ""

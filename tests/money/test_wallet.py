@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.core.errors import LedgerError, OutputError, RunStopper, StorageError
+from batch.core.errors import EndpointDown, LedgerError, OutputError, StorageError
 from batch.core.settings import Budget
 from batch.money.spend_book import Share, SpendBook
 from batch.money.wallet import Cap, Wallet, micro
@@ -124,7 +124,7 @@ class World:
             if task.done():
                 del run.waiting[job_id]
                 if task.exception() is not None:
-                    assert isinstance(task.exception(), RunStopper)
+                    assert isinstance(task.exception(), EndpointDown)
                     del run.places[job_id]
                 else:
                     self.send(run, job_id)
@@ -260,7 +260,7 @@ async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
         async with money.place(job(name)):
             money.sending(job(name))
             money.settle(job(name), 0.1)
-    with pytest.raises(RunStopper) as stopped:
+    with pytest.raises(EndpointDown) as stopped:
         async with money.place(job("c")):
             raise AssertionError
     assert str(stopped.value) == (
@@ -281,7 +281,7 @@ async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
 async def test_a_cap_that_time_lifts_says_when(budget: Budget, until: str | None, tmp_path: Path) -> None:
     """A day and a month end; a tag's money does not come back."""
     money = wallet(budget, SpendBook(tmp_path / "book"), tag="spring")
-    with pytest.raises(RunStopper) as stopped:
+    with pytest.raises(EndpointDown) as stopped:
         await money.place(job("a")).__aenter__()
     assert stopped.value.not_before == until
 
@@ -345,7 +345,7 @@ async def test_a_cap_may_be_used_to_its_last_part() -> None:
             money.sending(job(f"job-{number}"))
             money.settle(job(f"job-{number}"), MOST)
     assert [(cap.name, cap.spent, cap.left) for cap in money.caps()] == [("per run", micro(1.0), 0)]
-    with pytest.raises(RunStopper):
+    with pytest.raises(EndpointDown):
         await money.place(job("more")).__aenter__()
 
 
@@ -368,7 +368,7 @@ async def test_what_counts_against_a_cap(budget: Budget, day: str, tag: str, cou
     money = wallet(budget, book, tag="spring")
     assert [cap.spent for cap in money.caps()] == [950_000 if counts else 0]
     if counts:
-        with pytest.raises(RunStopper):
+        with pytest.raises(EndpointDown):
             await money.place(job("a")).__aenter__()
     else:
         await money.place(job("a")).__aenter__()
@@ -475,7 +475,7 @@ async def test_a_cap_holds_whichever_key_the_money_went_through(full: str, tmp_p
         writer.put(spent)
     money = wallet(Budget(per_day=1.0), *(SpendBook(tmp_path / name) for name in ("another", "book")))
     assert [cap.spent for cap in money.caps()] == [950_000]
-    with pytest.raises(RunStopper, match=r"0\.95 spent"):
+    with pytest.raises(EndpointDown, match=r"0\.95 spent"):
         await money.place(job("a")).__aenter__()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from batch.core.model import Reference
 from batch.core.settings import ChangedPolicy, UnknownPolicy
-from batch.plan import DECISIONS, Again, Policies, Skip, ToDo, Wish, changes, decide, name_of
+from batch.plan import DECISIONS, Policies, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
 from batch.store.history import NOTHING, JobHistory, State
 from tests.support.fakes import job
 
@@ -19,7 +19,9 @@ SAME, OTHER = CUP.spec_hash(), job("cup", prompt="another").spec_hash()
 
 ASK, REFUSE, KEEP, RERUN = (Policies(changed=policy) for policy in ChangedPolicy)
 HOLD = Policies(unknown=UnknownPolicy.HOLD)
-RETRY, RETRY_ALL, RETRY_CUT = (Policies(retry=Wish(text)) for text in ("no_image,text_only", "all", "cause == cut"))
+RETRY, RETRY_ALL, RETRY_CUT = (
+    Policies(retry=RetryFilter(text)) for text in ("no_image,text_only", "all", "cause == cut")
+)
 
 
 def past(state: State, spec: str = SAME, **fields: Any) -> JobHistory:
@@ -117,8 +119,8 @@ def test_nothing_bought_is_ever_asked_for_again_by_default() -> None:
 )
 def test_a_job_that_is_named_is_made_again(history: JobHistory, expected: str) -> None:
     """Whatever it ended as; only a request that is still open is settled first. Others are left alone."""
-    assert name_of(decide(CUP, history, replace(HOLD, again=Again([CUP.id])))) == expected
-    assert name_of(decide(CUP, history, replace(HOLD, again=Again(["other"])))) == name_of(decide(CUP, history, HOLD))
+    assert name_of(decide(CUP, history, replace(HOLD, again=Remakes([CUP.id])))) == expected
+    assert name_of(decide(CUP, history, replace(HOLD, again=Remakes(["other"])))) == name_of(decide(CUP, history, HOLD))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.plan import Wish, WishProblem
+from batch.plan import RetryFilter, RetryFilterProblem
 from batch.store.history import NOTHING, State
 
 FAILED = replace(NOTHING, state=State.FAILED, code="no_image", attempts=3, usd=0.2)
@@ -38,7 +38,7 @@ UNKNOWN = replace(NOTHING, state=State.UNKNOWN, code="timeout", attempts=1)
 )
 def test_what_is_wanted_again(text: str, failed: bool, unknown: bool) -> None:
     """One row per form; words need no quotes."""
-    wish = Wish(text)
+    wish = RetryFilter(text)
     assert (wish(FAILED), wish(UNKNOWN)) == (failed, unknown)
 
 
@@ -60,10 +60,10 @@ def test_what_is_wanted_again(text: str, failed: bool, unknown: bool) -> None:
 def test_what_is_no_wish(text: str, says: str | None) -> None:
     """A mistake is a sentence; a single word is a cause, whatever it is."""
     if says is None:
-        assert Wish(text).words == {text}
+        assert RetryFilter(text).words == {text}
         return
-    with pytest.raises(WishProblem) as caught:
-        Wish(text)
+    with pytest.raises(RetryFilterProblem) as caught:
+        RetryFilter(text)
     assert says in str(caught.value)
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_wish(text: str, says: str | None) -> None:
 def test_any_text_is_a_wish_or_a_problem(text: str) -> None:
     """Nothing else comes out, and a wish can be asked."""
     try:
-        wish = Wish(text)
-    except WishProblem:
+        wish = RetryFilter(text)
+    except RetryFilterProblem:
         return
     assert wish(FAILED) in (True, False)

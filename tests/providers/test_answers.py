@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import AttemptError, Paid, Refused, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Unusable
 from batch.providers.answers.answers import interpret_answer
 from batch.providers.answers.picture_places import CAPTION_CHARACTERS
 from batch.providers.base import Blob, Picture
@@ -195,7 +195,7 @@ FINISHES: dict[str | None, tuple[type[AttemptError], int | None]] = {
         ),
         (Refused, None),
     ),
-    "PUP_LIMITED_DISABLED": (RunStopper, None),
+    "PUP_LIMITED_DISABLED": (EndpointDown, None),
 }
 
 
@@ -226,7 +226,7 @@ def test_a_picture_with_a_safety_finish_is_no_success(tools: Any, finish: str) -
 @pytest.mark.parametrize("parts", [(), (IMAGE,)])
 def test_a_disabled_account_stops_the_run(tools: Any, parts: tuple[Any, ...]) -> None:
     """No further request can help, whether a picture came along or not."""
-    with pytest.raises(RunStopper) as caught:
+    with pytest.raises(EndpointDown) as caught:
         interpret_answer(tools.received(message(*parts, finish="PUP_LIMITED_DISABLED")))
     assert (caught.value.code, caught.value.paid) == ("account_limited", Paid.YES)
 

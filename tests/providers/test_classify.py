@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     ExitCode,
     OutcomeUnknown,
     Paid,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
     Unusable,
 )
@@ -68,25 +68,25 @@ CREDIT = "Your prepayment credits are depleted. Please go to AI Studio"
 
 GOOGLE: list[tuple[int, Any, type[AttemptError], str]] = [
     (400, google(400, "INVALID_ARGUMENT"), Refused, "invalid_request"),
-    (400, google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."), RunStopper, "bad_key"),
-    (400, google(400, "INVALID_ARGUMENT", "x", reason("API_KEY_INVALID")), RunStopper, "bad_key"),
-    (400, google(400, "FAILED_PRECONDITION"), RunStopper, "account_not_ready"),
-    (402, google(402, EXHAUSTED), RunStopper, "no_credit"),
-    (401, google(401, "UNAUTHENTICATED"), RunStopper, "bad_key"),
-    (403, google(403, "PERMISSION_DENIED"), RunStopper, "permission_denied"),
-    (404, google(404, "NOT_FOUND", "model is no longer available to new users"), RunStopper, "model_missing"),
-    (404, PAGE, RunStopper, "wrong_address"),
+    (400, google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."), EndpointDown, "bad_key"),
+    (400, google(400, "INVALID_ARGUMENT", "x", reason("API_KEY_INVALID")), EndpointDown, "bad_key"),
+    (400, google(400, "FAILED_PRECONDITION"), EndpointDown, "account_not_ready"),
+    (402, google(402, EXHAUSTED), EndpointDown, "no_credit"),
+    (401, google(401, "UNAUTHENTICATED"), EndpointDown, "bad_key"),
+    (403, google(403, "PERMISSION_DENIED"), EndpointDown, "permission_denied"),
+    (404, google(404, "NOT_FOUND", "model is no longer available to new users"), EndpointDown, "model_missing"),
+    (404, PAGE, EndpointDown, "wrong_address"),
     (409, google(409, "ABORTED"), Unavailable, "unavailable"),
     (408, PAGE, Unavailable, "unavailable"),
     (413, PAGE, Refused, "request_too_large"),
     (429, google(429, EXHAUSTED, "Resource has been exhausted (e.g. check quota)."), RateLimited, "rate_limited"),
-    (429, google(429, EXHAUSTED, CREDIT), RunStopper, "no_credit"),
-    (429, google(429, EXHAUSTED, "limit: 0, model: x", *quota(DAY, "22s")), RunStopper, "no_quota"),
+    (429, google(429, EXHAUSTED, CREDIT), EndpointDown, "no_credit"),
+    (429, google(429, EXHAUSTED, "limit: 0, model: x", *quota(DAY, "22s")), EndpointDown, "no_quota"),
     (429, google(429, EXHAUSTED, "x", *quota(DAY, "22s")), RateLimited, "daily_quota"),
-    (429, google(429, EXHAUSTED, "x", *quota(DAY, "12h")), RunStopper, "daily_quota"),
-    (429, google(429, EXHAUSTED, "x", reason("INSUFFICIENT_G1_CREDITS_BALANCE")), RunStopper, "no_credit"),
-    (429, google(429, EXHAUSTED, "x", retry_info("301s")), RunStopper, "long_pause"),
-    (429, google(429, EXHAUSTED, "Your quota will reset after 12h26m36s."), RunStopper, "long_pause"),
+    (429, google(429, EXHAUSTED, "x", *quota(DAY, "12h")), EndpointDown, "daily_quota"),
+    (429, google(429, EXHAUSTED, "x", reason("INSUFFICIENT_G1_CREDITS_BALANCE")), EndpointDown, "no_credit"),
+    (429, google(429, EXHAUSTED, "x", retry_info("301s")), EndpointDown, "long_pause"),
+    (429, google(429, EXHAUSTED, "Your quota will reset after 12h26m36s."), EndpointDown, "long_pause"),
     (499, google(499, "CANCELLED"), OutcomeUnknown, "cancelled"),
     (500, google(500, "INTERNAL"), Unavailable, "unavailable"),
     (503, google(503, "UNAVAILABLE"), Unavailable, "unavailable"),
@@ -98,33 +98,33 @@ GOOGLE: list[tuple[int, Any, type[AttemptError], str]] = [
     (524, PAGE, OutcomeUnknown, "gateway_error"),
     (500, {"error": "internal error"}, Unavailable, "unavailable"),
     (500, {"message": "bare"}, Unavailable, "unavailable"),
-    (429, {"error": {"message": json.dumps(google(429, EXHAUSTED, "x", *quota(DAY)))}}, RunStopper, "daily_quota"),
+    (429, {"error": {"message": json.dumps(google(429, EXHAUSTED, "x", *quota(DAY)))}}, EndpointDown, "daily_quota"),
     (204, b"", Unusable, "no_body"),
-    (304, b"", RunStopper, "redirected"),
+    (304, b"", EndpointDown, "redirected"),
 ]
 
 RELAY: list[tuple[int, Any, type[AttemptError], str]] = [
-    (401, relay("Invalid token"), RunStopper, "bad_key"),
-    (401, relay("无效的令牌", kind="one_api_error"), RunStopper, "bad_key"),
-    (401, {"error": {"message": "Invalid API key provided.", "code": "invalid_api_key"}}, RunStopper, "bad_key"),
-    (400, relay("API key not valid. Please pass a valid API key.", 400, "upstream_error"), RunStopper, "bad_key"),
-    (403, relay("用户额度不足", "insufficient_user_quota"), RunStopper, "no_credit"),
-    (403, relay("预扣费额度失败"), RunStopper, "no_credit"),
-    (403, relay("no", "pre_consume_token_quota_failed"), RunStopper, "no_credit"),
-    (403, relay("not enough balance", "NOT_ENOUGH_BALANCE"), RunStopper, "no_credit"),
-    (403, relay("no", "NOT_ENOUGH_BALANCE"), RunStopper, "no_credit"),
-    (401, relay("该令牌额度已用尽"), RunStopper, "no_credit"),
-    (402, relay("Insufficient balance"), RunStopper, "no_credit"),
+    (401, relay("Invalid token"), EndpointDown, "bad_key"),
+    (401, relay("无效的令牌", kind="one_api_error"), EndpointDown, "bad_key"),
+    (401, {"error": {"message": "Invalid API key provided.", "code": "invalid_api_key"}}, EndpointDown, "bad_key"),
+    (400, relay("API key not valid. Please pass a valid API key.", 400, "upstream_error"), EndpointDown, "bad_key"),
+    (403, relay("用户额度不足", "insufficient_user_quota"), EndpointDown, "no_credit"),
+    (403, relay("预扣费额度失败"), EndpointDown, "no_credit"),
+    (403, relay("no", "pre_consume_token_quota_failed"), EndpointDown, "no_credit"),
+    (403, relay("not enough balance", "NOT_ENOUGH_BALANCE"), EndpointDown, "no_credit"),
+    (403, relay("no", "NOT_ENOUGH_BALANCE"), EndpointDown, "no_credit"),
+    (401, relay("该令牌额度已用尽"), EndpointDown, "no_credit"),
+    (402, relay("Insufficient balance"), EndpointDown, "no_credit"),
     (
         400,
         relay("User location is not supported for the API use.", 400, "upstream_error"),
-        RunStopper,
+        EndpointDown,
         "account_not_ready",
     ),
-    (403, relay("无权访问 vip 分组"), RunStopper, "permission_denied"),
-    (403, relay("分组 vip 已被弃用"), RunStopper, "permission_denied"),
-    (403, relay("This token has no access to model x"), RunStopper, "permission_denied"),
-    (403, relay("no", "access_denied"), RunStopper, "permission_denied"),
+    (403, relay("无权访问 vip 分组"), EndpointDown, "permission_denied"),
+    (403, relay("分组 vip 已被弃用"), EndpointDown, "permission_denied"),
+    (403, relay("This token has no access to model x"), EndpointDown, "permission_denied"),
+    (403, relay("no", "access_denied"), EndpointDown, "permission_denied"),
     (400, relay("Invalid request: x", "invalid_request"), Refused, "invalid_request"),
     (500, relay("failed", "convert_request_failed"), Refused, "invalid_request"),
     (413, relay("too large", "read_request_body_failed"), Refused, "request_too_large"),
@@ -139,13 +139,13 @@ RELAY: list[tuple[int, Any, type[AttemptError], str]] = [
     (400, relay("x", "prompt_blocked"), Refused, "prompt_blocked"),
     (500, relay("x", "prompt_blocked"), Refused, "prompt_blocked"),
     (500, relay("x", "model_price_error"), Unavailable, "unavailable"),
-    (501, relay("x", "api_not_implemented"), RunStopper, "wrong_address"),
-    (404, relay("Invalid URL (POST /x)", "", "invalid_request_error"), RunStopper, "wrong_address"),
+    (501, relay("x", "api_not_implemented"), EndpointDown, "wrong_address"),
+    (404, relay("Invalid URL (POST /x)", "", "invalid_request_error"), EndpointDown, "wrong_address"),
     (429, relay("x", "bad_response_status_code"), RateLimited, "rate_limited"),
-    (429, relay(f"Quota exceeded for quota metric {DAY}", 429), RunStopper, "daily_quota"),
-    (429, relay("Quota exceeded for metric: requests_per_model_per_day", 429), RunStopper, "daily_quota"),
-    (429, relay("Limit reached: 1000 requests per day (RPD)"), RunStopper, "daily_quota"),
-    (429, relay("今日请求次数已达上限"), RunStopper, "daily_quota"),
+    (429, relay(f"Quota exceeded for quota metric {DAY}", 429), EndpointDown, "daily_quota"),
+    (429, relay("Quota exceeded for metric: requests_per_model_per_day", 429), EndpointDown, "daily_quota"),
+    (429, relay("Limit reached: 1000 requests per day (RPD)"), EndpointDown, "daily_quota"),
+    (429, relay("今日请求次数已达上限"), EndpointDown, "daily_quota"),
     (429, relay("requests per day, please retry in 8s", 429), RateLimited, "daily_quota"),
     (429, relay("x", "rate_limit_exceeded"), RateLimited, "rate_limited"),
     (503, relay("This model is currently experiencing high demand.", 503), Unavailable, "unavailable"),
@@ -173,12 +173,12 @@ STOP_CODES = {
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "code"), [row for row in GOOGLE if row[2] is RunStopper and row[3] in STOP_CODES]
+    ("status", "body", "kind", "code"), [row for row in GOOGLE if row[2] is EndpointDown and row[3] in STOP_CODES]
 )
 def test_a_stopped_run_says_who_must_act(status: int, body: Any, kind: type[AttemptError], code: str) -> None:
     """The exit code tells a person's work from waiting."""
     error = meant(status, body)
-    assert isinstance(error, RunStopper)
+    assert isinstance(error, EndpointDown)
     assert error.stop_code is STOP_CODES[code]
 
 
@@ -245,7 +245,7 @@ def test_retry_after_is_believed_only_if_it_is_a_pause(value: str, wait_seconds:
 def test_a_long_retry_after_ends_the_run_for_now(value: str) -> None:
     """A pause beyond five minutes is the end of this run, and says when the next one makes sense."""
     error = meant(429, b"{}", retry_after=value)
-    assert isinstance(error, RunStopper)
+    assert isinstance(error, EndpointDown)
     assert (error.code, error.stop_code) == ("long_pause", ExitCode.TEMPORARY)
     assert error.not_before is not None
     assert error.not_before <= "2026-11-29T20:00:00Z"
@@ -338,7 +338,7 @@ def test_a_day_quota_ends_at_midnight_in_california(now: str, until: str) -> Non
         body = json.dumps(google(429, EXHAUSTED, "x", *quota(DAY, delay))).encode()
         error = classify_error(429, {}, body, now=moment)
         stopper = error.if_repeated if isinstance(error, RateLimited) else error
-        assert isinstance(stopper, RunStopper)
+        assert isinstance(stopper, EndpointDown)
         assert (stopper.not_before, stopper.stop_code) == (until + "Z", ExitCode.TEMPORARY)
 
 

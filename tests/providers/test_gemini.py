@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.core.errors import NotSent, OutcomeUnknown, Refused, RunStopper, Unusable
+from batch.core.errors import EndpointDown, NotSent, OutcomeUnknown, Refused, Unusable
 from batch.core.model import Lane
 from batch.core.settings import Auth, Timeouts
 from batch.providers.gemini import build_request
@@ -238,7 +238,7 @@ async def test_a_web_page_stops_the_run(content_type: str, raw_server: Any, prov
     peer = await raw_server(tools.answer(b"\n<!doctype html>", "200 OK", f"Content-Type: {content_type}"))
     speaker = provider(peer.url)
     received = await speaker.send(await speaker.prepare(tools.job()), "run.a.1", tools.MemorySpool())
-    with pytest.raises(RunStopper, match="web page"):
+    with pytest.raises(EndpointDown, match="web page"):
         speaker.interpret(received)
 
 
@@ -253,7 +253,7 @@ async def test_a_web_page_stops_the_run(content_type: str, raw_server: Any, prov
 )
 async def test_an_error_inside_a_200_keeps_its_meaning(error: Any, code: str, provider: Any, tools: Any) -> None:
     """What stops a run stops it here too; everything else counts as a charged answer."""
-    with pytest.raises((Unusable, RunStopper)) as caught:
+    with pytest.raises((Unusable, EndpointDown)) as caught:
         provider("http://127.0.0.1:1").interpret(tools.received({"error": error}))
     assert caught.value.code == code
 

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batch.core.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, Paid, RunStopper
+from batch.core.errors import AttemptError, ConfigError, EndpointDown, NotSent, OutcomeUnknown, Paid
 from batch.core.settings import Auth, Timeouts
 from batch.providers.http import client as http
 from batch.providers.http.unpacking import Unpacker
@@ -379,7 +379,7 @@ async def test_a_certificate_that_is_not_trusted_stops_the_run(
 ) -> None:
     """Somebody else may sit there: no retry, and the key never left."""
     peer = await raw_server(tools.answer(), ssl=self_signed)
-    with pytest.raises(RunStopper) as caught:
+    with pytest.raises(EndpointDown) as caught:
         await post(paid(peer.url), tools)
     assert caught.value.code == "tls"
     assert peer.requests == []
@@ -394,7 +394,7 @@ async def test_a_server_without_tls_stops_the_run(raw_server: Any, paid: Any, to
         await writer.drain()
 
     peer = await raw_server(plain)
-    with pytest.raises(RunStopper) as caught:
+    with pytest.raises(EndpointDown) as caught:
         await post(paid(peer.url.replace("http:", "https:")), tools)
     assert caught.value.code == "tls"
 
@@ -468,7 +468,7 @@ async def test_every_error_of_the_lower_libraries_has_a_home(
     with pytest.raises(AttemptError) as caught:
         await post(paid(peer.url), tools)
     assert caught.value.__context__ is None
-    assert isinstance(caught.value, (NotSent, RunStopper) if where == "before" else (OutcomeUnknown, RunStopper))
+    assert isinstance(caught.value, (NotSent, EndpointDown) if where == "before" else (OutcomeUnknown, EndpointDown))
 
 
 async def test_cancelling_at_any_point_leaves_nothing_behind(raw_server: Any, paid: Any, tools: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import AttemptError, Paid, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Paid, Unusable
 from batch.providers.answers.classify import classify_error
 from batch.providers.base import Received
 
@@ -95,7 +95,7 @@ def test_a_complaint_says_what_it_is_about() -> None:
 async def test_a_refusal_in_200_that_concerns_every_request_stops_the_run(body: Any, code: str, provider: Any) -> None:
     """Key, credit and model are at fault for the next job as well."""
     error = await meaning(provider, body)
-    assert isinstance(error, RunStopper)
+    assert isinstance(error, EndpointDown)
     assert error.code == code
 
 

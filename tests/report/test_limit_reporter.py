@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from batch.core.events import Waiting
-from batch.report.limit_reporter import Now
-from batch.store.live_status import NowFile, limits_now
+from batch.report.limit_reporter import LimitReporter
+from batch.store.live_status import LiveStatusFile, limits_now
 from tests.support.fakes import FakeClock, job
 
 
@@ -16,7 +16,7 @@ def test_it_is_told_when_it_changes_and_not_at_every_step() -> None:
     """A gate with the time at which it opens, since nobody knows when the words are read."""
     said: list[str] = []
     clock = FakeClock()
-    now = Now(clock, said.append)
+    now = LimitReporter(clock, said.append)
     now.attempt_started(job(), 1)
     now.attempt_started(job(), 2)
     now.waiting(Waiting(by="concurrency", most=2))
@@ -35,7 +35,7 @@ def test_it_is_told_when_it_changes_and_not_at_every_step() -> None:
 def test_the_last_words_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
     """A folder without the file, or with something else in its place, says nothing."""
     assert limits_now(tmp_path) is None
-    file = NowFile(tmp_path)
+    file = LiveStatusFile(tmp_path)
     file.write("limited by concurrency 2")
     assert limits_now(tmp_path) == "limited by concurrency 2"
     assert os.listdir(tmp_path) == [".now"]
@@ -48,9 +48,9 @@ def test_the_last_words_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_no_file_stops_nobody(tmp_path: Path) -> None:
     """It is a courtesy."""
-    file = NowFile(tmp_path / "gone")
+    file = LiveStatusFile(tmp_path / "gone")
     file.write("words")
     file.remove()
     (tmp_path / ".now.part").symlink_to("elsewhere")
-    NowFile(tmp_path).write("words")
+    LiveStatusFile(tmp_path).write("words")
     assert not (tmp_path / "elsewhere").exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import ExitCode, InputError, Problem, RunStopper, StorageError
+from batch.core.errors import EndpointDown, ExitCode, InputError, Problem, StorageError
 from batch.core.model import Summary
 from batch.plan import DECISIONS, Policies, make_plan
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
@@ -32,8 +32,8 @@ def concluded(totals: Totals, *errors: BaseException, spent: Spent = SPENT) -> S
 
 TERM = Interrupted(15, "SIGTERM")
 DISK = StorageError("disk full")
-KEY = RunStopper("bad_key", "401", stop_code=ExitCode.NO_PERMISSION)
-QUOTA = RunStopper("daily_quota", "429", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+KEY = EndpointDown("bad_key", "401", stop_code=ExitCode.NO_PERMISSION)
+QUOTA = EndpointDown("daily_quota", "429", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
 ROW = InputError([Problem(message="row 3 is gone")])
 
 
@@ -144,7 +144,7 @@ def test_everything_that_can_be_said() -> None:
     found = lines(
         concluded(
             totals(failed=3, unknown=1, pending=5, missing=1, worth_retrying=2, causes=Counter(a=2, b=1)),
-            RunStopper("daily_quota", "day\x1b[31m", not_before="2026-02-01T08:00:00Z"),
+            EndpointDown("daily_quota", "day\x1b[31m", not_before="2026-02-01T08:00:00Z"),
         ),
         maybe_cost_usd=0.067,
         possibly_paid_twice=1,

@@ -16,12 +16,12 @@ from PIL import Image
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     NotSent,
     OutcomeUnknown,
     Paid,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
     Undelivered,
     Unusable,
@@ -31,7 +31,7 @@ from batch.core.prices import ChargedBy, ModelPrices, PriceTable
 from batch.core.settings import Budget
 from batch.money.wallet import Wallet
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
-from batch.runner.attempt import Buyer, Vendor
+from batch.runner.attempt import AttemptRunner, PricedProvider
 from batch.store.history import State
 from batch.store.store import Store, output_folder
 from tests.support.fakes import FakeClock, job
@@ -154,12 +154,12 @@ class Bench:
     provider: Provider
     other: Provider
     wallet: NotingWallet
-    buyer: Buyer
+    attempts: AttemptRunner
     judged: list[tuple[str, int]]
 
     async def buys(self, job: Job = CUP, why: str = "new", terms: Terms | None = None) -> Done | AttemptError:
         try:
-            return await self.buyer.buy(job, why, terms or Terms(endpoint="here", model=job.model))
+            return await self.attempts.buy(job, why, terms or Terms(endpoint="here", model=job.model))
         except AttemptError as error:
             return error
 
@@ -173,7 +173,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     clock, judged = FakeClock(), list[tuple[str, int]]()
     provider, other, wallet = Provider(clock), Provider(clock), NotingWallet(clock)
-    vendors = {"here": Vendor(provider, PRICES), "there": Vendor(other, PriceTable({}, {"1K": 0.7}))}
+    providers = {"here": PricedProvider(provider, PRICES), "there": PricedProvider(other, PriceTable({}, {"1K": 0.7}))}
 
     def judge(error: AttemptError, rejected: int) -> bool:
         judged.append((error.code, rejected))
@@ -181,8 +181,8 @@ async def bench(
 
     with output_folder(folder / "out") as found:
         async with found.open("run", clock) as store:
-            buyer = Buyer(vendors, store, clock, judge, wallet, stopping)
-            yield Bench(store, provider, other, wallet, buyer, judged)
+            attempts = AttemptRunner(providers, store, clock, judge, wallet, stopping)
+            yield Bench(store, provider, other, wallet, attempts, judged)
 
 
 async def test_a_picture_is_recorded_with_what_it_cost_and_took(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_each_endpoint_is_asked_and_charges_as_its_own_list_says(tmp_path:
         await here.buys(terms=Terms(endpoint="there", model=MODEL))
         record = here.records()[-1]
         gone = Terms(endpoint="no longer there", model=MODEL)
-        known = [here.buyer.attempt_usd(CUP, terms) for terms in (Terms(endpoint="there", model=MODEL), gone)]
+        known = [here.attempts.attempt_usd(CUP, terms) for terms in (Terms(endpoint="there", model=MODEL), gone)]
     assert (here.provider.asked, here.other.asked) == ([], [(MODEL, Lane.STANDARD)])
     assert record["usd"] == 0.7
     assert known == [0.7, LIST_USD]
@@ -325,7 +325,7 @@ async def test_whether_a_job_is_worth_another_attempt_is_asked_and_written_down(
 async def test_what_stops_the_run_leaves_the_job_as_it_was(tmp_path: Path) -> None:
     """A key that is refused says nothing about the job."""
     async with bench(tmp_path) as here:
-        here.provider.no_answer = RunStopper("key_refused", "401")
+        here.provider.no_answer = EndpointDown("key_refused", "401")
         await here.buys()
         stopped = here.records()[-1]
         here.provider.no_answer = RateLimited("rate_limited", "429")
@@ -348,15 +348,15 @@ async def test_answers_are_counted_while_they_are_worked_on(tmp_path: Path) -> N
     """From the last byte to the record, however it ends."""
     seen = []
     async with bench(tmp_path) as here:
-        here.provider.while_read = lambda: seen.append(here.buyer.recording)
+        here.provider.while_read = lambda: seen.append(here.attempts.recording)
         await here.buys()
-        after = [here.buyer.recording]
+        after = [here.attempts.recording]
         here.provider.no_picture = Unusable("text_only", "words")
         await here.buys(job("mug"))
-        after.append(here.buyer.recording)
+        after.append(here.attempts.recording)
         here.provider.no_answer = OutcomeUnknown("timeout", "no answer")
         await here.buys(job("jug"))
-        after.append(here.buyer.recording)
+        after.append(here.attempts.recording)
     assert seen == [1, 1]
     assert after == [0, 0, 0]
 
@@ -365,9 +365,9 @@ async def test_answers_of_several_at_once_are_counted_each(tmp_path: Path) -> No
     """And no longer when all are recorded."""
     async with bench(tmp_path) as here:
         most = []
-        here.provider.while_read = lambda: most.append(here.buyer.recording)
+        here.provider.while_read = lambda: most.append(here.attempts.recording)
         await asyncio.gather(*(here.buys(job(f"job-{number}")) for number in range(3)))
-        assert (max(most), here.buyer.recording) == (3, 0)
+        assert (max(most), here.attempts.recording) == (3, 0)
 
 
 async def test_what_was_prepared_is_sent_under_the_name_in_the_ledger(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ async def test_jobs_sent_again_after_an_unknown_outcome_are_remembered(tmp_path:
         await here.buys(job("once more"), "again")
         await here.buys(job("maybe paid"), "resend")
         whys = [record["why"] for record in here.records() if record["t"] == "try"]
-    assert [job.id for job in here.buyer.resent] == ["maybe paid"]
+    assert [job.id for job in here.attempts.resent] == ["maybe paid"]
     assert whys == ["new", "again", "resend"]
 
 
@@ -396,17 +396,17 @@ async def test_a_picture_that_cannot_be_fetched_now_leaves_the_attempt_open(tmp_
     async with bench(tmp_path) as here:
         here.provider.urls, here.provider.no_download = (address,), Undelivered("download_failed", "no connection")
         assert isinstance(await here.buys(), Undelivered)
-        assert (here.wallet.told, here.buyer.recording) == ([("cup", None)], 0)
+        assert (here.wallet.told, here.attempts.recording) == ([("cup", None)], 0)
     async with bench(tmp_path) as here:
         ((ticket, answer),) = here.store.open_attempts()
         assert answer is not None
         here.provider.urls, here.provider.no_download = (address,), Undelivered("download_failed", "no connection")
-        assert here.buyer.addresses(ticket, answer) == (address,)
-        assert await here.buyer.finish(ticket, answer) is None
+        assert here.attempts.addresses(ticket, answer) == (address,)
+        assert await here.attempts.finish(ticket, answer) is None
         assert (len(here.records()), here.wallet.told) == (1, [])
         here.provider.urls = ()
-        assert here.buyer.addresses(ticket, answer) == ()
-        done = await here.buyer.finish(ticket, answer)
+        assert here.attempts.addresses(ticket, answer) == ()
+        done = await here.attempts.finish(ticket, answer)
         assert isinstance(done, Done)
         assert here.wallet.told == [("cup", BY_USAGE_USD)]
         assert here.store.history.of(CUP.key()).state is State.DONE
@@ -449,7 +449,7 @@ async def test_an_attempt_left_without_an_answer_is_maybe_paid(tmp_path: Path) -
         await here.store.begin(CUP, why="new", terms=Terms(endpoint="here", model=MODEL))
     async with bench(tmp_path) as here:
         ((ticket, answer),) = here.store.open_attempts()
-        assert await here.buyer.finish(ticket, answer) is None
+        assert await here.attempts.finish(ticket, answer) is None
         record = here.records()[-1]
     assert (record["t"], record["code"], record["usd"]) == ("unk", "interrupted", LIST_USD)
     assert record["message"] == "the run ended between sending and receiving"
@@ -465,8 +465,8 @@ async def test_an_answer_left_over_that_holds_no_picture_is_a_failure(tmp_path: 
         here.provider.no_picture = charged(Unusable("text_only", "words"), WORDS_USAGE)
         ((ticket, answer),) = here.store.open_attempts()
         assert answer is not None
-        assert here.buyer.addresses(ticket, answer) == ()
-        assert await here.buyer.finish(ticket, answer) is None
+        assert here.attempts.addresses(ticket, answer) == ()
+        assert await here.attempts.finish(ticket, answer) is None
         record = here.records()[-1]
     assert (record["t"], record["code"], record["usd"], record["seconds"]) == ("fail", "text_only", WORDS_USD, 3.0)
     assert here.judged == [("text_only", 1)]

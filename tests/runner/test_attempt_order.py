@@ -28,7 +28,7 @@ from batch.dispatch.scheduler import Scheduler
 from batch.money.wallet import Wallet
 from batch.plan import ToDo
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
-from batch.runner.attempt import Buyer, Vendor
+from batch.runner.attempt import AttemptRunner, PricedProvider
 from batch.store.store import Store, output_folder
 from tests.support.fakes import carry_out, job, one_route
 
@@ -157,10 +157,10 @@ def scheduler(steps: Steps, store: Store, error: AttemptError | None) -> Schedul
     """One slot, and everything real but the provider."""
     wallet = RecordingWallet(steps)
     prices = PriceTable({}, {"1K": 0.1})
-    vendors = {"somewhere": Vendor(RecordingProvider(steps, error), prices)}
-    buyer = Buyer(vendors, store, SystemClock(), lambda error, rejected: False, wallet)
+    providers = {"somewhere": PricedProvider(RecordingProvider(steps, error), prices)}
+    attempts = AttemptRunner(providers, store, SystemClock(), lambda error, rejected: False, wallet)
     return Scheduler(
-        buyer.buy,
+        attempts.buy,
         routes=[one_route(Limits(concurrency=1, adaptive=False))],
         policy=RetryPolicy(unknown=UnknownPolicy.HOLD, unusable_retries=0),
         budget=ResendBudget(0),

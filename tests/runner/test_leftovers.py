@@ -298,8 +298,8 @@ async def test_a_bug_while_fetching_is_not_lost() -> None:
     """It ends the run as any other bug does, and sends nothing new meanwhile."""
     stopping = asyncio.Event()
     store: Any = OneLeft()
-    buyer: Any = BrokenBuyer()
-    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    attempts: Any = BrokenBuyer()
+    leftovers = Leftovers(store, attempts, Listener(), stopping)
     await leftovers.settle()
     with pytest.raises(ZeroDivisionError):
         await leftovers.finish()
@@ -335,8 +335,8 @@ async def test_after_a_stop_no_further_picture_is_begun() -> None:
     stopping = asyncio.Event()
     store: Any = ManyLeft()
     slow = Slow()
-    buyer: Any = slow
-    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    attempts: Any = slow
+    leftovers = Leftovers(store, attempts, Listener(), stopping)
     await leftovers.settle()
     await asyncio.sleep(0)
     begun = slow.begun
@@ -350,9 +350,9 @@ async def test_an_abort_ends_the_fetches_that_are_under_way() -> None:
     """However long the host would hang; without it the run waits for them."""
     store: Any = ManyLeft()
     slow = Slow()
-    buyer: Any = slow
+    attempts: Any = slow
     stopping = asyncio.Event()
-    leftovers = Leftovers(store, buyer, Listener(), stopping)
+    leftovers = Leftovers(store, attempts, Listener(), stopping)
     await leftovers.settle()
     await asyncio.sleep(0)
     stopping.set()

@@ -23,7 +23,7 @@ from batch.report.money import spend_of
 from batch.runner.connections import read_again
 from batch.runner.reread import Reread
 from batch.runner.resolve import resolve
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.history import State, replay
 from batch.store.spool import AttemptSpool, attempt_stem
 from batch.store.store import output_folder
@@ -49,7 +49,7 @@ async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 def hold(output: Path, tree: Any, job: str = "lost", attempt: int = 1) -> None:
     """Put another answer in the place of a kept one."""
-    spool = AttemptSpool(str(output / "rejected"), attempt_stem(job, attempt), Ballast(str(output)))
+    spool = AttemptSpool(str(output / "rejected"), attempt_stem(job, attempt), DiskReserve(str(output)))
     spool.seal(Received(status=200, headers={}, body=json.dumps(tree).encode(), blobs=(), seconds=1.0))
 
 
@@ -264,7 +264,7 @@ def test_the_command_prints_what_it_found(tmp_path: Path) -> None:
 async def test_a_body_that_could_not_be_unpacked_is_unpacked_now(bench: Bench) -> None:
     """It lies there as it came, and this version knows its compression."""
     await bench.run(JOBS, retry=ONCE)
-    spool = AttemptSpool(str(bench.output / "rejected"), attempt_stem("lost", 1), Ballast(str(bench.output)))
+    spool = AttemptSpool(str(bench.output / "rejected"), attempt_stem("lost", 1), DiskReserve(str(bench.output)))
     writer = spool.new_blob()
     packed = brotli.compress(json.dumps(HOLDING).encode())
     writer.write(packed)

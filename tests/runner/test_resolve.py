@@ -14,7 +14,7 @@ from batch.cli.app import cli
 from batch.core.errors import BatchError, InputError, LockedError, OutputError
 from batch.core.model import Decided
 from batch.report.status import read_status
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.resolve import resolve, unknown_attempts
 from batch.store.store import output_folder
 from tests.support.bench import Bench, balance, faults
@@ -59,13 +59,13 @@ async def test_paid_is_money_spent_and_never_sent_by_itself(bench: Bench) -> Non
     await decide(bench, Decided.PAID, note="found in the log")
     status = read_status(bench.output)
     assert (status.unknown, status.maybe_cost_usd, status.cost_usd) == (1, 0.0, 0.09)
-    for wishes in (Wishes(), Wishes(resend_unknown=True), Wishes(retry="all")):
-        assert (await bench.run(2, wishes=wishes)).requests == 0
+    for options in (RunOptions(), RunOptions(resend_unknown=True), RunOptions(retry="all")):
+        assert (await bench.run(2, options=options)).requests == 0
     assert unknown_attempts(bench.output) == []
     (line,) = [line for line in bench.lines() if line["id"] == "job-0"]
     assert (line["status"], line["error"]["code"], line["cost_usd"]) == ("unknown", "resolved_paid", 0.045)
     assert "found in the log" in line["error"]["message"]
-    bought = await bench.run(2, wishes=Wishes(retry="resolved_paid"))
+    bought = await bench.run(2, options=RunOptions(retry="resolved_paid"))
     assert (bought.exit, bought.requests) == (0, 1)
 
 
@@ -105,7 +105,7 @@ async def test_after_unpaid_a_new_silence_is_a_new_question(bench: Bench) -> Non
 async def test_resend_unknown_sends_what_is_held_once_more(bench: Bench) -> None:
     """All of it, whatever the budget and the policy, and counted."""
     await bench.run(4, **HOLD)
-    asked = await bench.run(4, wishes=Wishes(resend_unknown=True), **HOLD)
+    asked = await bench.run(4, options=RunOptions(resend_unknown=True), **HOLD)
     assert (asked.exit, asked.requests, asked.done, asked.possibly_paid_twice) == (0, 2, 4, 2)
     assert asked.possibly_paid_twice_usd == pytest.approx(0.09)
     balance(bench)
@@ -115,7 +115,7 @@ async def test_resend_unknown_sends_what_is_held_once_more(bench: Bench) -> None
 async def test_a_second_silence_in_one_run_is_the_last(bench: Bench) -> None:
     """Neither a person's wish nor the policy sends a job a third time in the run."""
     await bench.run(2, **HOLD)
-    asked = await bench.run(2, wishes=Wishes(resend_unknown=True), **HOLD)
+    asked = await bench.run(2, options=RunOptions(resend_unknown=True), **HOLD)
     assert (asked.requests, asked.unknown) == (2, 2)
 
 

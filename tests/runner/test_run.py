@@ -16,7 +16,7 @@ import batch
 from batch.core.errors import BatchError, ConfigError, InputError, LockedError, OutputError
 from batch.core.model import Outcome
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.runner.run import RunControl
 from batch.store.store import output_folder
 from tests.support.bench import KEY, Bench, balance, faults
@@ -118,7 +118,7 @@ async def test_edited_after_it_was_bought(
     try:
         exit_now = (
             await bench.run(
-                [{"id": "a", "prompt": "blue"}, {"id": "b", "prompt": "green"}], wishes=Wishes(on_changed=policy)
+                [{"id": "a", "prompt": "blue"}, {"id": "b", "prompt": "green"}], options=RunOptions(on_changed=policy)
             )
         ).exit
     except InputError as error:

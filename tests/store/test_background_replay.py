@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import LedgerError, OutcomeUnknown, Refused
-from batch.store.background_replay import LedgerReading
+from batch.store.background_replay import BackgroundReplay
 from batch.store.history import History, replay
 from tests.support.fakes import job as make_job
 
@@ -57,7 +57,7 @@ def known(history: History) -> list[Any]:
 
 def test_a_second_process_reads_the_same(output: Path) -> None:
     """Every row, number and open attempt, the torn end, and what is applied afterwards."""
-    with LedgerReading(output, worth_a_process_bytes=0) as reading:
+    with BackgroundReplay(output, worth_a_process_bytes=0) as reading:
         assert reading.process is not None
         history, tail = reading.history(), reading.tail()
         assert reading.process is None
@@ -72,9 +72,9 @@ def test_a_second_process_reads_the_same(output: Path) -> None:
 def test_a_small_ledger_is_read_here(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is started for it, nor for one that is not there."""
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
-    with LedgerReading(output) as reading:
+    with BackgroundReplay(output) as reading:
         assert len(reading.history()) == 5
-    with LedgerReading(output / "nowhere", worth_a_process_bytes=1) as reading:
+    with BackgroundReplay(output / "nowhere", worth_a_process_bytes=1) as reading:
         assert len(reading.history()) == 0
 
 
@@ -91,7 +91,7 @@ def test_a_process_that_cannot_read_is_no_harm(
         return start(command, **options)
 
     monkeypatch.setattr(subprocess, "Popen", popen)
-    with LedgerReading(output, worth_a_process_bytes=0) as reading:
+    with BackgroundReplay(output, worth_a_process_bytes=0) as reading:
         assert known(reading.history()) == known(replay(output)[0])
 
 
@@ -100,14 +100,14 @@ def test_a_damaged_ledger_is_told_by_whoever_reads_it(output: Path) -> None:
     path = output / "ledger.jsonl"
     data = path.read_bytes()
     path.write_bytes(data[:20] + b"x" + data[21:])
-    with LedgerReading(output, worth_a_process_bytes=0) as reading:  # noqa: SIM117
+    with BackgroundReplay(output, worth_a_process_bytes=0) as reading:  # noqa: SIM117
         with pytest.raises(LedgerError, match="damaged at byte 0"):
             reading.history()
 
 
 def test_leaving_ends_the_other_process(output: Path) -> None:
     """A mistake in the manifest, found first, leaves nobody reading on."""
-    with LedgerReading(output, worth_a_process_bytes=0) as reading:
+    with BackgroundReplay(output, worth_a_process_bytes=0) as reading:
         process = reading.process
     assert process is not None
     assert process.poll() is not None

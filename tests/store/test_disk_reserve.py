@@ -11,7 +11,7 @@ import pytest
 
 from batch.core.errors import StorageError
 from batch.providers.base import Received
-from batch.store.disk_reserve import BALLAST_BYTES, Ballast
+from batch.store.disk_reserve import BALLAST_BYTES, DiskReserve
 from batch.store.spool import AttemptSpool
 
 
@@ -58,12 +58,12 @@ async def test_an_answer_on_its_way_is_kept_and_nothing_new_is_sent(
 @pytest.mark.usefixtures("full_disk")
 def test_the_reserve_makes_room_for_an_answer_without_a_picture(tmp_path: Path) -> None:
     """Its words were paid for, too."""
-    with Ballast(str(tmp_path)) as ballast:
-        spool = AttemptSpool(str(tmp_path), "shirt~1", ballast)
+    with DiskReserve(str(tmp_path)) as disk_reserve:
+        spool = AttemptSpool(str(tmp_path), "shirt~1", disk_reserve)
         received = Received(status=200, headers={}, body=b"words", blobs=(), seconds=1.0)
         spool.seal(received)
-        assert AttemptSpool(str(tmp_path), "shirt~1", ballast).load() == received
-        assert ballast.was_needed
+        assert AttemptSpool(str(tmp_path), "shirt~1", disk_reserve).load() == received
+        assert disk_reserve.was_needed
 
 
 def test_the_reserve_makes_room_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +75,9 @@ def test_the_reserve_makes_room_for_another_file(tmp_path: Path, monkeypatch: py
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(path, flags, *args)
 
-    with Ballast(str(tmp_path)) as ballast:
+    with DiskReserve(str(tmp_path)) as disk_reserve:
         monkeypatch.setattr(os, "open", open_while_there_is_room)
-        writer = AttemptSpool(str(tmp_path), "shirt~1", ballast).new_blob()
+        writer = AttemptSpool(str(tmp_path), "shirt~1", disk_reserve).new_blob()
         writer.write(b"picture")
         writer.close()
     assert (tmp_path / "shirt~1.0").read_bytes() == b"picture"
@@ -93,21 +93,21 @@ def test_no_room_for_the_reserve_is_said_before_anything_is_sent(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
 
-    with pytest.raises(StorageError, match=r"cannot keep 64 MB free .*: No space left"), Ballast(str(tmp_path)):
+    with pytest.raises(StorageError, match=r"cannot keep 64 MB free .*: No space left"), DiskReserve(str(tmp_path)):
         pass
     assert os.listdir(tmp_path) == []
 
 
 def test_it_can_be_spent_once(tmp_path: Path) -> None:
     """After that a full disk is a full disk."""
-    with Ballast(str(tmp_path)) as ballast:
-        assert (ballast.spend(), ballast.spend(), ballast.was_needed) == (True, False, True)
+    with DiskReserve(str(tmp_path)) as disk_reserve:
+        assert (disk_reserve.spend(), disk_reserve.spend(), disk_reserve.was_needed) == (True, False, True)
 
 
 def test_what_a_killed_run_left_is_taken_over(tmp_path: Path) -> None:
     """It would only take up room."""
     (tmp_path / ".reserve").write_bytes(b"old")
-    with Ballast(str(tmp_path)):
+    with DiskReserve(str(tmp_path)):
         assert (tmp_path / ".reserve").stat().st_size == BALLAST_BYTES
 
     assert os.listdir(tmp_path) == []

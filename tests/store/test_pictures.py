@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from batch.core.errors import StorageError, Unusable
-from batch.core.picture_warnings import Oddity, read_warning
+from batch.core.picture_warnings import WarningKind, read_warning
 from batch.providers.base import Answer, Blob, Picture
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.pictures import store_pictures
 from batch.store.spool import AttemptSpool
 
@@ -27,7 +27,7 @@ def keep(tmp_path: Path, make: Any) -> Any:
 
     def keep(*pictures: bytes, version: int = 0, decode: bool = False, job: Any = None, answer: Any = None) -> Any:
         job = job or make.job()
-        spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}", Ballast(str(tmp_path)))
+        spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}", DiskReserve(str(tmp_path)))
         if answer is None:
             _, answer = make.receive(spool, *pictures)
         return store_pictures(tmp_path, job, answer.pictures, spool, version=version, decode=decode)
@@ -240,7 +240,7 @@ def test_another_format_is_kept_with_a_word_about_it(
     (image,), warnings = keep(data)
 
     assert (image.path, (tmp_path / image.path).read_bytes()) == (f"images/{name}", data)
-    assert [read_warning(text).kind for text in warnings] == [Oddity.UNUSUAL_FORMAT]
+    assert [read_warning(text).kind for text in warnings] == [WarningKind.UNUSUAL_FORMAT]
 
 
 def test_a_picture_without_its_end_is_kept_with_a_word_about_it(keep: Any, make: Any) -> None:
@@ -248,4 +248,4 @@ def test_a_picture_without_its_end_is_kept_with_a_word_about_it(keep: Any, make:
     (image,), warnings = keep(make.picture("JPEG")[:-2])
 
     assert image.path == "images/shirt.jpg"
-    assert [read_warning(text).kind for text in warnings] == [Oddity.DAMAGED_FILE]
+    assert [read_warning(text).kind for text in warnings] == [WarningKind.DAMAGED_FILE]

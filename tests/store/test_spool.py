@@ -13,7 +13,7 @@ import pytest
 
 from batch.core.errors import StorageError
 from batch.providers.base import Blob, Cut, Received
-from batch.store.disk_reserve import Ballast
+from batch.store.disk_reserve import DiskReserve
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
 
@@ -21,7 +21,7 @@ class Spool(AttemptSpool):
     """The spool of one attempt, which can be made again."""
 
     def __init__(self, folder: Path, job: str = "shirt.v2", number: int = 1, files: SpareFiles | None = None) -> None:
-        super().__init__(str(folder), attempt_stem(job, number), Ballast(str(folder)), files)
+        super().__init__(str(folder), attempt_stem(job, number), DiskReserve(str(folder)), files)
         self.again: Callable[[], Spool] = lambda: Spool(folder, job, number)
 
 

@@ -21,7 +21,7 @@ from batch.store.history import State
 from batch.store.ledger_reader import read_records
 from batch.store.picture_check import BadPicture
 from batch.store.records import EndRecord, RunRecord, TryRecord
-from batch.store.store import FolderToReuse, Store, look_into, machine, output_folder
+from batch.store.store import SourceFolder, Store, look_into, machine, output_folder
 
 TERMS = Terms(endpoint="here", model="another", lane=Lane.FLEX)
 
@@ -221,13 +221,13 @@ async def test_a_picture_is_found_by_its_row_and_by_its_job(open_store: Any, mak
     assert [image.path for image in found.images] == ["images/shirt.png"]
     assert store.bought(0) == found
     await stack.aclose()
-    assert FolderToReuse(out).bought(0) == found
+    assert SourceFolder(out).bought(0) == found
 
 
 def test_a_folder_without_a_ledger_is_none_to_take_from(tmp_path: Path) -> None:
     """It may be a typing error."""
     with pytest.raises(OutputError, match=r"holds no ledger\.jsonl; name the output folder of a run"):
-        FolderToReuse(tmp_path)
+        SourceFolder(tmp_path)
 
 
 async def test_a_picture_taken_over_says_from_whom_and_what_it_saved(

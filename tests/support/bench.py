@@ -14,7 +14,7 @@ import pytest
 
 import batch
 from batch.core.model import Summary
-from batch.runner.preparation import Wishes
+from batch.runner.preparation import RunOptions
 from batch.simulator import Simulator, serve, settings_from
 from tests.support.fakes import QuickClock
 
@@ -47,9 +47,9 @@ class Bench:
         file.write_text(json.dumps(text, ensure_ascii=False), "utf-8")
         return file
 
-    async def run(self, jobs: list[dict[str, Any]] | int, *, wishes: Wishes | None = None, **top: Any) -> Summary:
+    async def run(self, jobs: list[dict[str, Any]] | int, *, options: RunOptions | None = None, **top: Any) -> Summary:
         given: dict[str, Any] = {"environment": KEY, "clock": QuickClock(), **self.options}
-        return await batch.run(self.manifest(jobs, **top), output=self.output, wishes=wishes, **given)
+        return await batch.run(self.manifest(jobs, **top), output=self.output, options=options, **given)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.output / "manifest.jsonl").read_bytes().splitlines()]

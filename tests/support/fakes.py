@@ -20,7 +20,7 @@ from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.route import RouteSettings
 from batch.dispatch.scheduler import Scheduler
-from batch.limits.quota_store import Tally
+from batch.limits.quota_store import QuotaStore
 from batch.plan import ToDo
 
 
@@ -143,7 +143,7 @@ def done(job: Job, *, seconds: float = 5.0) -> Done:
 
 
 class Seller:
-    """Stands where `Buyer.buy` stands. `answers(job, n)` gives the n-th answer to a job: an error to raise, None for
+    """Stands where `AttemptRunner.buy` stands. `answers(job, n)` gives the n-th answer to a job: an error to raise, None for
     a picture, or seconds that the picture takes; all others take `seconds`."""
 
     def __init__(
@@ -182,8 +182,8 @@ class Seller:
             self.in_flight -= 1
 
 
-def one_route(limits: Limits, tally: Tally | None = None) -> RouteSettings:
-    return RouteSettings(name="somewhere", limits=limits, tally=tally)
+def one_route(limits: Limits, quota_store: QuotaStore | None = None) -> RouteSettings:
+    return RouteSettings(name="somewhere", limits=limits, quota_store=quota_store)
 
 
 def scheduler(

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from batch.core.events import Listener
 from batch.core.settings import Limits
-from batch.dispatch.turnstile import Line
-from batch.limits.admission import Admission
-from batch.limits.quota_store import SharedTally
+from batch.dispatch.turnstile import Turnstile
+from batch.limits.admission import AdmissionController
+from batch.limits.quota_store import FileQuotaStore
 from batch.limits.quotas import Need
 
 SPEED = 30.0
@@ -41,9 +41,9 @@ def _say(words: str) -> None:
 
 async def take_all(folder: Path, log: int, per_minute: int) -> None:
     clock = FastClock()
-    tally = SharedTally(folder, "key.quota", clock, _say)
+    quota_store = FileQuotaStore(folder, "key.quota", clock, _say)
     limits = Limits(concurrency=4, requests_per_minute=per_minute, adaptive=False)
-    admission, line = Admission(limits, clock, Listener(), tally), Line(clock, Listener())
+    admission, line = AdmissionController(limits, clock, Listener(), quota_store), Turnstile(clock, Listener())
 
     async def requests() -> None:
         for place in range(1_000_000):

@@ -15,7 +15,7 @@ from batch.core.model import AttemptFacts, Done, Job, Outcome, Terms
 from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.scheduler import Scheduler
-from batch.limits.quota_store import Tally
+from batch.limits.quota_store import QuotaStore
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
 from tests.support.fakes import FakeClock, carry_out, job, one_route
@@ -151,14 +151,14 @@ async def send(
     limits: Limits,
     *,
     listener: Listener | None = None,
-    tally: Tally | None = None,
+    quota_store: QuotaStore | None = None,
     first: int = 0,
     started: dict[str, float] | None = None,
 ) -> tuple[Scheduler, dict[str, Outcome]]:
     """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
     scheduler = Scheduler(
         provider.buy,
-        routes=[one_route(limits, tally)],
+        routes=[one_route(limits, quota_store)],
         policy=RetryPolicy(wasted_in_a_row=0),  # nobody waits for the first picture: this is about quotas alone
         budget=ResendBudget(0),
         past=lambda job: (0, 0),

@@ -13,7 +13,7 @@ from typing import Any, Final
 from batch.core.errors import Problem
 from batch.core.image_models import DEFAULT_MODEL, DEFAULT_SIZE
 from batch.manifest.expansion.matrix import Matrix, Variant
-from batch.manifest.expansion.parameters import Offer, prompt_problem
+from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import id_problem
 from batch.manifest.problems import Problems
 from batch.manifest.schema.schema import JobShape, ManifestShape, ReferenceShape, job_named
@@ -70,7 +70,7 @@ class EntryReader:
     jobs: Sequence[JobShape | None]
     document: Document
     file: str
-    offer: Offer
+    capabilities: ModelCapabilities
     problems: Problems
     matrix: Matrix | None
 
@@ -202,18 +202,18 @@ class EntryReader:
 
     def _check_parameters(self, entry: Entry, index: int) -> None:
         model = entry.model.text
-        wrong = None if entry.model.varies else self.offer.model_problem(model)
+        wrong = None if entry.model.varies else self.capabilities.model_problem(model)
         self._note(wrong, entry.model, index)
         if entry.model.varies or wrong is not None:
             return
         if not entry.image_size.varies:
-            self._note(self.offer.size_problem(model, entry.image_size.text), entry.image_size, index)
+            self._note(self.capabilities.size_problem(model, entry.image_size.text), entry.image_size, index)
         if entry.aspect_ratio is not None and not entry.aspect_ratio.varies:
-            self._note(self.offer.ratio_problem(model, entry.aspect_ratio.text), entry.aspect_ratio, index)
+            self._note(self.capabilities.ratio_problem(model, entry.aspect_ratio.text), entry.aspect_ratio, index)
         if entry.references:
             # Each stands for one picture at least, or the row is wrong for another reason.
             least = sum(not item.optional for item in entry.references)
-            self._note(self.offer.references_problem(model, least), entry.references[0].text, index)
+            self._note(self.capabilities.references_problem(model, least), entry.references[0].text, index)
 
     def _note(self, message: str | None, text: Text, index: int) -> None:
         """Note a problem once per place: what is written in `defaults` is wrong for many jobs."""

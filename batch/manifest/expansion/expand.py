@@ -14,10 +14,10 @@ from typing import Final
 from batch.core.errors import InputError, Problem
 from batch.core.model import Job, Place
 from batch.manifest.expansion.entries import Entry, Text
-from batch.manifest.expansion.job_builder import JobMaker
+from batch.manifest.expansion.job_builder import JobBuilder
 from batch.manifest.expansion.matrix import Matrix
-from batch.manifest.expansion.parameters import Offer
-from batch.manifest.expansion.row_selection import Choice, Picker
+from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.row_selection import RowSelection, RowSelector
 from batch.manifest.ids import id_key
 from batch.manifest.problems import Problems, Report, show
 from batch.manifest.references.references import References
@@ -37,10 +37,10 @@ class Expansion:
 
     file: str
     entries: tuple[Entry, ...]
-    offer: Offer
+    capabilities: ModelCapabilities
     references: References
     table: Table | None
-    choice: Choice
+    choice: RowSelection
     matrix: Matrix | None
     allow_empty: bool
 
@@ -93,7 +93,7 @@ class Expansion:
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
             makers = list(self._makers(columns, report, mark))
-            picker = Picker(
+            picker = RowSelector(
                 choice=self.choice,
                 columns=columns,
                 manifest=self.file,
@@ -107,14 +107,16 @@ class Expansion:
                 for maker in makers:
                     yield from maker.jobs(row, place, report)
 
-    def _makers(self, columns: Columns | None, report: Report, mark: Mark | None) -> Iterator[JobMaker | _MarkingMaker]:
+    def _makers(
+        self, columns: Columns | None, report: Report, mark: Mark | None
+    ) -> Iterator[JobBuilder | _FlaggingBuilder]:
         """The entries, ready to be filled; what is wrong with one is said once, not for every row."""
         for entry in self.entries:
             names = self._names(columns, entry)
-            maker = JobMaker(entry, names, self.offer, self.references)
+            maker = JobBuilder(entry, names, self.capabilities, self.references)
             for text, message in maker.problems:
                 report(self._at(text, message, entry))
-            yield maker if mark is None else _MarkingMaker(maker, mark, names or Columns(()), self.file)
+            yield maker if mark is None else _FlaggingBuilder(maker, mark, names or Columns(()), self.file)
 
     def _names(self, columns: Columns | None, entry: Entry) -> Columns | None:
         """What the entry's templates can use."""
@@ -173,10 +175,10 @@ class Mark:
     chosen: bytearray
 
 
-class _MarkingMaker:
+class _FlaggingBuilder:
     """A maker of jobs that also says of each whether the user's condition holds for its row and variant."""
 
-    def __init__(self, maker: JobMaker, mark: Mark, names: Columns, file: str) -> None:
+    def __init__(self, maker: JobBuilder, mark: Mark, names: Columns, file: str) -> None:
         try:
             self._condition = Condition(mark.where, names)
         except TemplateProblem as problem:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 from batch.core.errors import Problem
 from batch.core.model import Job, Place, Reference
 from batch.manifest.expansion.entries import Entry, ReferenceText, Text
-from batch.manifest.expansion.parameters import Offer, prompt_problem
+from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
 from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.references.references import ReferenceProblem, References
@@ -33,16 +33,18 @@ Fill: TypeAlias = Callable[[Row], str]
 T = TypeVar("T")
 
 
-class JobMaker:
+class JobBuilder:
     """One entry, ready to be filled from row after row. What cannot vary was checked when it was read.
 
     `problems` are texts that are wrong for every row, each with what is wrong. Such an entry makes no job, but its
     rows are still looked at for everything else. `prompt_columns` and `other_columns` are the positions it uses.
     """
 
-    def __init__(self, entry: Entry, columns: Columns | None, offer: Offer, references: References) -> None:
+    def __init__(
+        self, entry: Entry, columns: Columns | None, capabilities: ModelCapabilities, references: References
+    ) -> None:
         self.entry = entry
-        self._offer = offer
+        self._capabilities = capabilities
         self._references = references
         self._columns = columns
         self._digits = _DIGITS if columns is None or not columns.names else _DIGITS_WITH_ROWS
@@ -190,9 +192,9 @@ class JobMaker:
         model = _filled("model", self._model, row)
         size = _filled("image_size", self._size, row)
         ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
-        wrong = self._offer.model_problem(model) or self._offer.size_problem(model, size)
+        wrong = self._capabilities.model_problem(model) or self._capabilities.size_problem(model, size)
         if wrong is None and ratio is not None:
-            wrong = self._offer.ratio_problem(model, ratio)
+            wrong = self._capabilities.ratio_problem(model, ratio)
         if wrong is not None:
             raise _BadRow(wrong)
         return model, size, ratio
@@ -235,7 +237,7 @@ class JobMaker:
         fixed = [source.pictures for source in sources if isinstance(source, SamePictures)]
         if self.entry.model.varies or len(fixed) < len(sources) or not sources:
             return
-        wrong = self._offer.references_problem(self.entry.model.text, sum(map(len, fixed)))
+        wrong = self._capabilities.references_problem(self.entry.model.text, sum(map(len, fixed)))
         if wrong is not None:
             compiler.problems.append((self.entry.references[0].text, wrong))
             sources.append(_NoPictures())
@@ -253,7 +255,7 @@ class JobMaker:
                 wrong.append(bad)
         wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
         if parameters is not None and len(wrong) == before:
-            too_many = self._offer.references_problem(parameters[0], len(found))
+            too_many = self._capabilities.references_problem(parameters[0], len(found))
             if too_many is not None:
                 columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
                 wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))

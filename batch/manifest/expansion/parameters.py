@@ -18,7 +18,7 @@ _MODEL_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class ModelCapabilities:
     """What every endpoint takes, for any of them may get any job, and every model that may be asked instead.
 
     `without_address` names the first endpoint that is where its profile says and so serves known models only;
@@ -31,7 +31,7 @@ class Offer:
     fallback: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, endpoints: Sequence[ProviderSettings], fallback: Sequence[str] = ()) -> Offer:
+    def of(cls, endpoints: Sequence[ProviderSettings], fallback: Sequence[str] = ()) -> ModelCapabilities:
         """What these have in common."""
         return cls(
             without_address=next((each.name for each in endpoints if each.base_url is None), None),

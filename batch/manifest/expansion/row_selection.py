@@ -45,7 +45,7 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class RowSelection:
     """What the manifest says about which rows to take."""
 
     where: Text | None = None
@@ -55,13 +55,13 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Picker:
+class RowSelector:
     """Takes rows of one table by the manifest's choice. `manifest` is its name in messages.
 
     `prompt_columns` and `other_columns` are the positions of those the jobs use.
     """
 
-    choice: Choice
+    choice: RowSelection
     columns: Columns
     manifest: str
     table: Table

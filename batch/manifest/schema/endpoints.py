@@ -24,7 +24,7 @@ _Read: TypeAlias = tuple[int, ProviderShape]
 
 
 @dataclass(frozen=True, slots=True)
-class PoolReader:
+class EndpointsReader:
     """Reads the endpoints of one manifest and notes what is wrong with them."""
 
     shape: ManifestShape

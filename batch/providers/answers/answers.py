@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from batch.core.errors import AttemptError, Paid, Refused, RunStopper, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Unusable
 from batch.core.model import Lane
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.answers.picture_places import PictureFinder, pick
@@ -73,7 +73,7 @@ _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_
 
 
 def interpret_answer(received: Received) -> Answer:
-    """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `RunStopper`."""
+    """The pictures and the caption of a 200 answer. Raises `Unusable`, `Refused` or `EndpointDown`."""
     request_id = request_id_of(received)
     tree = read_answer(received.body)
     metadata = pick(tree, "usageMetadata", "usage_metadata")
@@ -207,7 +207,7 @@ def _no_picture(
 ) -> AttemptError:
     words = f": {note}" if note else (f"; it said: {caption[:300]}" if caption else "")
     if finish == "PUP_LIMITED_DISABLED":
-        stopper = RunStopper("account_limited", f"the account is limited or disabled{words}", **ids)
+        stopper = EndpointDown("account_limited", f"the account is limited or disabled{words}", **ids)
         stopper.paid = Paid.YES
         return stopper
     if finish == "STOP" or (not finish and caption):

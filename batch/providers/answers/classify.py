@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from batch.core.errors import (
     AttemptError,
+    EndpointDown,
     ExitCode,
     OutcomeUnknown,
     RateLimited,
     Refused,
-    RunStopper,
     Unavailable,
     Unusable,
 )
@@ -96,7 +96,7 @@ def classify_error(
     if 300 <= status < 400:
         where = redact(headers.get("location", ""))[:200]
         what = f"redirects to {where}" if where else f"answers with status {status}"
-        return RunStopper(
+        return EndpointDown(
             "redirected", f"the endpoint {what}; set base_url to the API itself", stop_code=ExitCode.PROTOCOL, **ids
         )
     if status < 300:
@@ -113,7 +113,7 @@ def classify_error(
     return Refused("invalid_request", text, **ids)
 
 
-def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) -> RunStopper | None:
+def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) -> EndpointDown | None:
     """Answers after which no request can work: key, credit, permission, model, address."""
     code = error.code.lower()
     words = " ".join((error.message, *error.reasons))
@@ -122,19 +122,19 @@ def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) 
         or code in _NO_CREDIT_CODES
         or ((status in (401, 403, 429) or status < 300) and _NO_CREDIT.search(words))
     ):
-        return RunStopper("no_credit", text, **ids)
+        return EndpointDown("no_credit", text, **ids)
     if status == 401 or "API_KEY_INVALID" in error.reasons or code in _BAD_KEY_CODES:
-        return RunStopper("bad_key", text, **ids)
+        return EndpointDown("bad_key", text, **ids)
     if (status in (400, 403) or status < 300) and _BAD_KEY.search(error.message):
-        return RunStopper("bad_key", text, **ids)
+        return EndpointDown("bad_key", text, **ids)
     if status == 400 and (error.status == "FAILED_PRECONDITION" or _NOT_READY.search(error.message)):
-        return RunStopper("account_not_ready", text, **ids)
+        return EndpointDown("account_not_ready", text, **ids)
     if status == 501 or (status == 404 and _WRONG_URL.search(error.message)) or (status == 404 and not error.is_json):
-        return RunStopper("wrong_address", text, stop_code=ExitCode.CONFIG, **ids)
+        return EndpointDown("wrong_address", text, stop_code=ExitCode.CONFIG, **ids)
     if status in (404, 410):
-        return RunStopper("model_missing", text, **ids)
+        return EndpointDown("model_missing", text, **ids)
     if status == 403 and error.code not in _CONTENT_CODES:
-        return RunStopper("permission_denied", text, **ids)
+        return EndpointDown("permission_denied", text, **ids)
     return None
 
 
@@ -142,9 +142,9 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
     """Google's order (as in its own command line): a day quota first. It carries a short delay as well, which is tried
     once: where requests are counted over the last 24 hours it is the truth."""
     if _QUOTA_ZERO.search(error.message):
-        return RunStopper("no_quota", text, **ids)
+        return EndpointDown("no_quota", text, **ids)
     if any(_PER_DAY.search(quota_id) for quota_id in error.quota_ids) or _PER_DAY.search(error.message):
-        day_is_over = RunStopper(
+        day_is_over = EndpointDown(
             "daily_quota", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(next_quota_day(now)), **ids
         )
         if told is None or told > LONGEST_SERVER_WAIT_SECONDS:
@@ -152,7 +152,7 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
         return RateLimited("daily_quota", text, wait_seconds=told, if_repeated=day_is_over, **ids)
     if told is not None and told > LONGEST_SERVER_WAIT_SECONDS:
         until = now + timedelta(seconds=min(told, 7 * 86400.0))
-        return RunStopper("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
+        return EndpointDown("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
     if told is None and any("PerMinute" in quota_id for quota_id in error.quota_ids):
         told = 60.0
     if told is None:

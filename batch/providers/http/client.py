@@ -27,7 +27,7 @@ import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from batch.core.errors import AttemptError, ConfigError, NotSent, OutcomeUnknown, RunStopper, Undelivered, Unusable
+from batch.core.errors import AttemptError, ConfigError, EndpointDown, NotSent, OutcomeUnknown, Undelivered, Unusable
 from batch.core.settings import Auth, Timeouts
 from batch.providers.addresses import host_may_be_public, is_public_address, origin, url_problem
 from batch.providers.http.heads import ANNOUNCED, MAX_HEAD_BYTES, OddHead, mended
@@ -122,7 +122,7 @@ class PaidClient:
         """Send one request and feed its answer's body to the consumer that `begin` returns for its head.
 
         `timeouts` take the place of the client's own for this request. Returns when the whole answer has arrived.
-        Raises `NotSent`, `OutcomeUnknown` or `RunStopper` (TLS); the consumer's own errors pass through.
+        Raises `NotSent`, `OutcomeUnknown` or `EndpointDown` (TLS); the consumer's own errors pass through.
         """
         body = _CountedBody(pieces)
         deadline = _Deadline(timeouts or self._timeouts)
@@ -542,7 +542,7 @@ def _kind(error: httpx.HTTPError) -> str:
 def _meaning(failure: _Failure, *, fully_sent: bool, head: Head | None, elapsed_seconds: float) -> AttemptError:
     """What a broken exchange means for the money: the one question is whether the whole request was out."""
     if failure.kind == "tls":
-        return RunStopper("tls", f"the endpoint's certificate was refused: {failure.text}")
+        return EndpointDown("tls", f"the endpoint's certificate was refused: {failure.text}")
     if not fully_sent and head is None:
         return NotSent(f"not_sent_{failure.kind}", f"the request did not leave: {failure.text}")
     return OutcomeUnknown(
