@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batch.core.errors import BatchError, ConfigError, InputError, LockedError, OutputError
     from batch.core.events import Listener
-    from batch.core.model import Job, Summary
+    from batch.core.model import Job
+    from batch.core.results import Summary
     from batch.plan import Selection
-    from batch.runner.preparation import RunOptions
-    from batch.runner.run import RunControl, run, run_sync
+    from batch.runner.control import RunControl
+    from batch.runner.options import RunOptions
+    from batch.runner.run import run, run_sync
 
 __all__ = [
     "BatchError",
@@ -43,16 +45,21 @@ _HOMES = {
     "Listener": "core.events",
     "LockedError": "core.errors",
     "OutputError": "core.errors",
-    "RunControl": "runner.run",
+    "RunControl": "runner.control",
     "Selection": "plan",
-    "Summary": "core.model",
-    "RunOptions": "runner.preparation",
+    "Summary": "core.results",
+    "RunOptions": "runner.options",
+    "Wishes": "runner.options",
     "run": "runner.run",
     "run_sync": "runner.run",
 }
 
 
+#: Names of earlier versions.
+_ALIASES = {"Wishes": "RunOptions"}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), _ALIASES.get(name, name))

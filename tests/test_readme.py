@@ -7,7 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from batch.cli.app import reread, resolve, run
+from batch.cli.reread import reread
+from batch.cli.resolve import resolve
+from batch.cli.run import run
 from batch.core.errors import ExitCode
 from batch.manifest import load_manifest
 from batch.report.text import PLAN_WORDS

@@ -33,7 +33,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batch.core.model import Lane
+    from batch.core.lane import Lane
 
 
 class ExitCode(IntEnum):

@@ -14,7 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 
 #: Kinds of tokens that have a price of their own. Thinking is charged as text.
 TOKEN_KINDS: Final = ("input_text", "input_image", "output_text", "output_image")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from batch.core.errors import ConfigError
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.settings import Auth, ProviderSettings
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.prices import PriceList
 
 

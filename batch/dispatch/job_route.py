@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from batch.core.errors import AttemptError, RateLimited, Refused, Unavailable
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.settings import Fallback, FallbackOn
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown, RateLimited
 from batch.core.events import Listener, Waiting
-from batch.core.model import Lane, Terms
+from batch.core.lane import Lane
+from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.breaker import Breaker
 from batch.dispatch.failure_patterns import FailurePatterns

@@ -32,7 +32,8 @@ from batch.core.errors import (
     Undelivered,
 )
 from batch.core.events import Listener
-from batch.core.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.lane import Lane
+from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Fallback, RetryPolicy
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.job_route import JobRoute

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from batch.core.errors import InputError, MissingInputError, Problem
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.prices import PriceList
 from batch.core.settings import (
     Budget,

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from batch.core.model import Job, Reference
 from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.plan.remakes import Remakes
-from batch.store.history import JobHistory, State
+from batch.store.job_state import JobHistory, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

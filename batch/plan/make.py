@@ -15,7 +15,8 @@ from batch.plan.adoption import COPY, Matches, Source, match
 from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
 from batch.plan.remakes import Remakes
 from batch.plan.selection import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
-from batch.store.history import History, JobHistory, State
+from batch.store.history import History
+from batch.store.job_state import JobHistory, State
 
 _EXAMPLES: Final = 5
 _NAMED_JOBS: Final = 20

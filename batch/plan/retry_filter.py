@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from batch.store.history import JobHistory, State
+from batch.store.job_state import JobHistory, State
 
 ALL: Final = "all"
 _CAUSES: Final = re.compile(r"[A-Za-z0-9_]+(\s*,\s*[A-Za-z0-9_]+)*,?")

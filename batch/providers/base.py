@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unusable
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

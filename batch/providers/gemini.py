@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, ExitCode, OutcomeUnknown, Unusable
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.profiles import Endpoint
 from batch.core.settings import Timeouts
 from batch.core.signatures import HEAD_BYTES, begins_as_picture
@@ -20,7 +21,9 @@ from batch.providers.answers.framing import is_whole, looks_cut, read_answer
 from batch.providers.answers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
 from batch.providers.answers.told import may_pass, plain_words, says_it_failed, told_status
 from batch.providers.base import Answer, Blob, BlobWriter, Cut, Received, Request, Spool
-from batch.providers.http.client import DownloadClient, Head, PaidClient, PaidConsumer, unpack_file
+from batch.providers.http.client import PaidClient, unpack_file
+from batch.providers.http.contract import Head, PaidConsumer
+from batch.providers.http.web_reader import DownloadClient
 from batch.providers.references.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey, Redactor
 

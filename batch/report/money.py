@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batch.core.model import Spend
+from batch.core.results import Spend
 from batch.report.formatting import usd
-from batch.store.history import History, Standing
+from batch.store.history import History
+from batch.store.job_state import Standing
 
 
 @dataclass(frozen=True, slots=True)

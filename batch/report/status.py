@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.core.errors import ExitCode, OutputError
-from batch.core.model import Spend
+from batch.core.results import Spend
 from batch.report.formatting import path
 from batch.report.money import spend_of
 from batch.report.warned import count_warnings
-from batch.store.history import History, Standing, replay
+from batch.store.history import History, replay
+from batch.store.job_state import Standing
 from batch.store.ledger_reader import LedgerReader
 from batch.store.live_status import limits_now
 from batch.store.lost_files import NONE_LOST, lost_files

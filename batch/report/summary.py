@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from batch.core.errors import BatchError, CanaryFailed, EndpointDown, ExitCode
-from batch.core.model import Job, Summary
+from batch.core.model import Job
 from batch.core.picture_warnings import is_not_as_asked
+from batch.core.results import Summary
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.report.money import spend_of
-from batch.store.history import History, Standing, State
+from batch.store.history import History
+from batch.store.job_state import Standing, State
 from batch.store.lost_files import NONE_LOST, LostFiles
 
 #: If several things went wrong, the one that most needs a person decides the exit code.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from batch.core.model import Summary
+from batch.core.results import Summary
 from batch.plan import Forecast, Group, Plan
 from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
 from batch.report.money import spend_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batch.core.model import Decided, UnknownAttempt
+from batch.core.results import Decided, UnknownAttempt
 from batch.report.formatting import count, duration, path, printable, usd
 
 _DECIDED = {

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from batch.core.picture_warnings import asked_words, is_not_as_asked, odd_words
 from batch.report.formatting import count
-from batch.store.history import History, Standing
+from batch.store.history import History
+from batch.store.job_state import Standing
 
 
 def count_warnings(history: History) -> tuple[int, Counter[str]]:

@@ -11,7 +11,7 @@ from batch.core.model import Job
 from batch.core.picture_warnings import read_warning
 from batch.plan import Decision, changes, name_of
 from batch.report.formatting import differing, printable, usd
-from batch.store.history import FileState, JobHistory, file_state
+from batch.store.job_state import FileState, JobHistory, file_state
 from batch.store.ledger_reader import LedgerReader, raw_records, read_records
 from batch.store.records import (
     AdoptRecord,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from batch.core.errors import InputError, Problem
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.prices import ChargedBy, PriceTable, load_prices
 from batch.core.profiles import Endpoint, resolve_endpoint
 from batch.core.settings import Limits, ProviderSettings, Settings

@@ -13,9 +13,10 @@ from typing import Final
 from batch.core.events import Listener
 from batch.core.model import Job
 from batch.plan import DECISIONS, Plan, Source, sources_of_copies
-from batch.store.history import Standing
+from batch.store.job_state import Standing
 from batch.store.picture_check import BadPicture
-from batch.store.store import SourceFolder, Store, StoredPicture
+from batch.store.source_folder import SourceFolder, StoredPicture
+from batch.store.store import Store
 
 #: So many are written at a time, with few syncs between them.
 _AT_ONCE: Final = 64

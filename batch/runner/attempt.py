@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Paid, Undelivered
-from batch.core.model import AttemptFacts, Done, Job, Lane, Terms
+from batch.core.lane import Lane
+from batch.core.model import AttemptFacts, Done, Job, Terms
 from batch.core.prices import Charge, PriceTable
 from batch.money.wallet import Wallet
 from batch.providers.base import Answer, Provider, Received

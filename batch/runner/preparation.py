@@ -7,8 +7,7 @@ then looks at every job and its history.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Final
 from batch.core.clock import Clock, SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
 from batch.core.events import Listener
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.settings import Budget, ChangedPolicy
 from batch.manifest import Manifest, load_manifest
 from batch.money.wallet import Cap, Wallet, micro
@@ -32,53 +32,25 @@ from batch.plan import (
     Remakes,
     RetryFilter,
     RetryFilterProblem,
-    Selection,
     Skip,
     decide,
     forecast,
     make_plan,
 )
 from batch.runner.accounts import Account, accounts_of
-from batch.store.history import History, JobHistory
+from batch.runner.options import RunOptions
+from batch.store.history import History
+from batch.store.job_state import JobHistory
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
-from batch.store.store import SourceFolder
+from batch.store.source_folder import SourceFolder
 
 #: Looking for a similar id among a million takes longer than anybody waits.
 _NAMES_COMPARED: Final = 20_000
 #: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
 _REPLACED_AT_LEAST: Final = 20
 _NAMED: Final = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What a caller wants of this one run.
-
-    `retry` is written as for `--retry`; `resend_unknown` sends every job whose outcome is unknown once more;
-    `ignore_not_before` starts although the last run said that it is too early; `canary` None: as the manifest says.
-    With `allow_empty` a manifest without jobs, or whose table has no rows, is a finished batch. `refresh_references`
-    asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
-    beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
-    pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
-    price of that. `finish_by` is when everything is to be there: from some time before it on the cheap
-    lane is too slow.
-    """
-
-    on_changed: ChangedPolicy = ChangedPolicy.REFUSE
-    retry: str = ""
-    resend_unknown: bool = False
-    ignore_not_before: bool = False
-    selection: Selection = field(default_factory=Selection)
-    reuse: tuple[Path, ...] = ()
-    canary: int | None = None
-    allow_empty: bool = False
-    refresh_references: bool = False
-    max_cost: float | None = None
-    finish_by: datetime | None = None
-    again: tuple[str, ...] = ()
-    yes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, OutputError, StorageError
-from batch.core.model import Decided, job_key
+from batch.core.model import job_key
 from batch.core.prices import load_prices
+from batch.core.results import Decided
 from batch.providers.base import Answer, Provider
 from batch.runner.delivery import delivered
-from batch.store.history import JobHistory, State
+from batch.store.folder import output_folder
+from batch.store.job_state import JobHistory, State
 from batch.store.ledger_reader import read_records
 from batch.store.picture_check import BadPicture
 from batch.store.records import (
@@ -34,7 +36,7 @@ from batch.store.records import (
     job_of,
     terms_of,
 )
-from batch.store.store import OpenAttempt, Store, output_folder
+from batch.store.store import OpenAttempt, Store
 
 #: Records of attempts whose answer may be kept.
 Kept = FailRecord | UnknownRecord

@@ -14,12 +14,14 @@ from typing import Final
 
 from batch.core.clock import Clock
 from batch.core.errors import InputError, OutputError, Problem
-from batch.core.model import Decided, UnknownAttempt, job_key
-from batch.store.history import History, State
+from batch.core.model import job_key
+from batch.core.results import Decided, UnknownAttempt
+from batch.store.folder import look_into, output_folder
+from batch.store.history import History
+from batch.store.job_state import State
 from batch.store.ledger_reader import read_records
 from batch.store.lost_files import lost_records
 from batch.store.records import JobRecord, RereadRecord, ResolveRecord, TryRecord, UnknownRecord
-from batch.store.store import look_into, output_folder
 
 _NOT_UNKNOWN = {
     State.NEW: "no request was ever sent for it",

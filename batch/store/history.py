@@ -8,20 +8,29 @@ many jobs (`JobFacts`) is kept once for all of them; the rest is in columns (abo
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from struct import iter_unpack
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 from batch.core.key_index import KEY_BYTES, KeyIndex
-from batch.core.model import Decided, job_key
+from batch.core.model import job_key
 from batch.core.picture_warnings import WarningKind, kinds_of
+from batch.core.results import Decided
 from batch.store.columns import Column, read_columns, write_columns
+from batch.store.job_state import (
+    NOTHING,
+    Bought,
+    FactTable,
+    FileState,
+    JobFacts,
+    JobHistory,
+    State,
+    UnsettledTry,
+    file_state,
+)
 from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
 from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal
 
@@ -44,193 +53,9 @@ _NUMBERS: Final = (
 _ROW_NUMBERS: Final = ("_vain_usd", "_superseded_usd")
 #: Kinds of lines that end an attempt.
 _ENDS: Final = ("done", "fail", "unk")
-
-
-class State(IntEnum):
-    """Where a job stands. The arrows between them: docs/architecture.md, "The life of a job"."""
-
-    NEW = 0
-    SENT = 1
-    DONE = 2
-    FAILED = 3
-    RETRYABLE = 4
-    UNKNOWN = 5
-    WAITING = 6
-
-
-class FileState(IntEnum):
-    """What became of a file that was bought, as far as its size tells."""
-
-    WHOLE = 0
-    ALTERED = 1
-    MISSING = 2
-
-
-def file_state(path: str, size_bytes: int) -> FileState:
-    """Whether a file is there, with the size it had. Its content is not read: a run has millions of them."""
-    try:
-        return FileState.WHOLE if os.lstat(path).st_size == size_bytes else FileState.ALTERED
-    except OSError:
-        return FileState.MISSING
-
-
-class Standing(StrEnum):
-    """A job's state as people see it."""
-
-    DONE = "done"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-
-
-_STANDINGS = {
-    State.DONE: Standing.DONE,
-    State.FAILED: Standing.FAILED,
-    State.RETRYABLE: Standing.FAILED,
-    State.UNKNOWN: Standing.UNKNOWN,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobHistory:
-    """One job's past. `spec` is the last one sent, `bought_spec` the one of the picture on disk (empty: none).
-
-    `rejected` counts charged answers without a usable picture, `resends` how often the job was sent again after
-    an unknown outcome, both since it was last edited; `versions` how many pictures it got. `same_ends` counts the
-    runs in a row that came to their own end and left the job failed with this `code`. `*_offset` point into the
-    ledger.
-    """
-
-    state: State
-    spec: str
-    bought_spec: str
-    attempts: int
-    rejected: int
-    resends: int
-    versions: int
-    missing: bool
-    code: str
-    usd: float
-    try_offset: int
-    last_offset: int
-    bought_offset: int
-    bought_try_offset: int
-    same_ends: int = 0
-    altered: bool = False
-    #: A person said that it counts as done although its files are gone or altered, or a newer picture failed.
-    accepted: bool = False
-
-    @property
-    def standing(self) -> Standing:
-        return _standing(self.state, self.versions)
-
-
-def _standing(state: State, versions: int) -> Standing:
-    """A picture bought earlier still stands while a new one for the same job is not settled."""
-    return _STANDINGS.get(state, Standing.DONE if versions else Standing.PENDING)
-
-
-NOTHING = JobHistory(
-    state=State.NEW,
-    spec="",
-    bought_spec="",
-    attempts=0,
-    rejected=0,
-    resends=0,
-    versions=0,
-    missing=False,
-    code="",
-    usd=0.0,
-    try_offset=-1,
-    last_offset=-1,
-    bought_offset=-1,
-    bought_try_offset=-1,
-)
-
-
-class JobFacts(NamedTuple):
-    """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
-    different ones. The other fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
-    altered.
-    """
-
-    state: State = State.NEW
-    attempts: int = 0
-    rejected: int = 0
-    resends: int = 0
-    versions: int = 0
-    missing: bool = False
-    code: str = ""
-    altered: bool = False
-    accepted: bool = False
-    #: Kinds of warnings about the picture that stands.
-    warned: tuple[WarningKind, ...] = ()
-
-    @property
-    def standing(self) -> Standing:
-        return _standing(self.state, self.versions)
-
-    def after_try(self, attempt: int, why: str) -> JobFacts:
-        rejected, resends = (0, 0) if why in ("remake", "missing") else (self.rejected, self.resends)
-        return self._replace(state=State.SENT, attempts=attempt, rejected=rejected, resends=resends + (why == "resend"))
-
-    def after_edited_try(self, attempt: int, why: str) -> JobFacts:
-        """Another picture is asked for: what the earlier one cost in vain does not count against it."""
-        return self._replace(rejected=0, resends=0).after_try(attempt, why)
-
-    def after_done(self, files: FileState, warned: tuple[WarningKind, ...]) -> JobFacts:
-        return self._replace(
-            state=State.DONE,
-            versions=self.versions + 1,
-            missing=files is FileState.MISSING,
-            altered=files is FileState.ALTERED,
-            accepted=False,
-            code="",
-            warned=warned,
-        )
-
-    def after_reread(self, files: FileState, warned: tuple[WarningKind, ...], paid: str) -> JobFacts:
-        """An answer that counted as rejected, or as unknown, was neither."""
-        return self._replace(rejected=max(0, self.rejected - (paid == "yes"))).after_done(files, warned)
-
-    def after_unknown(self, code: str) -> JobFacts:
-        return self._replace(state=State.UNKNOWN, code=code)
-
-    def after_decision(self, decided: str, code: str) -> JobFacts:
-        """What was not charged starts anew; what was, is held as if it had been sent again already."""
-        if decided == Decided.ACCEPTED:
-            return self._replace(state=State.DONE, missing=False, altered=False, accepted=True, code="")
-        if decided == Decided.UNPAID:
-            return self._replace(state=State.WAITING, resends=0, code="")
-        if decided == Decided.PAID:
-            return self._replace(resends=max(self.resends, 1), code=code)
-        return self._replace(state=State.FAILED, code=code)
-
-    def after_failure(self, state: State, code: str, paid: str) -> JobFacts:
-        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
-
-
-@dataclass(frozen=True, slots=True)
-class UnsettledTry:
-    """A `try` without a later line: sent or about to be, and nothing more is known from the ledger."""
-
-    job_id: str
-    number: int
-    try_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Bought:
-    """The picture on disk: the hash of what was asked (16 bytes), and where its `done` and `try` lines are."""
-
-    spec: bytes
-    offset: int
-    try_offset: int
-
-
 #: The number of the facts of a job that was never sent.
 _NEW: Final = 0
-_NO_PICTURE: Final = _Bought(b"", -1, -1)
+_NO_PICTURE: Final = Bought(b"", -1, -1)
 
 
 class History:
@@ -242,7 +67,7 @@ class History:
     def __init__(self, output: Path | None = None) -> None:
         self._folder = None if output is None else f"{output}/"
         self._rows = KeyIndex()
-        self._kinds = _FactTable()
+        self._kinds = FactTable()
         #: Per row: the number of its facts, the last spec sent (16 bytes), what it cost, and where its last `try` and
         #: last line are.
         self._kind = array("I")
@@ -252,7 +77,7 @@ class History:
         self._last_offset = array("q")
         #: The picture of a job whose last attempt is not the one that bought it. All others' is where their last
         #: line is, for that is the `done` line.
-        self._bought_earlier: dict[int, _Bought] = {}
+        self._bought_earlier: dict[int, Bought] = {}
         #: Every bought picture by its content (half its SHA-256), and the row that had it first.
         self._pictures = KeyIndex()
         self._picture_rows = array("I")
@@ -392,11 +217,11 @@ class History:
             if number == len(self._picture_rows):
                 self._picture_rows.append(row)
 
-    def _bought_at(self, row: int, facts: JobFacts) -> _Bought:
+    def _bought_at(self, row: int, facts: JobFacts) -> Bought:
         if not facts.versions:
             return _NO_PICTURE
         earlier = self._bought_earlier.get(row)
-        return earlier or _Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
+        return earlier or Bought(self.spec_at(row), self._last_offset[row], self._try_offset[row])
 
     @property
     def open(self) -> list[UnsettledTry]:
@@ -461,12 +286,12 @@ class History:
         keys, slots, pictures, picture_slots = bytearray(), array("I"), bytearray(), array("I")
         read_columns(stream, [keys, slots, pictures, picture_slots, *history._columns()])
         history._rows, history._pictures = KeyIndex.of(keys, slots), KeyIndex.of(pictures, picture_slots)
-        history._kinds = _FactTable(
+        history._kinds = FactTable(
             JobFacts._make([State(state), *rest, tuple(map(WarningKind, warned))])
             for state, *rest, warned in head["facts"]
         )
         history._bought_earlier = {
-            row: _Bought(bytes.fromhex(spec), offset, try_offset)
+            row: Bought(bytes.fromhex(spec), offset, try_offset)
             for row, spec, offset, try_offset in head["bought_earlier"]
         }
         history._ends = {row: (run, same) for row, run, same in head["ends"]}
@@ -627,7 +452,7 @@ class History:
         if self._spec.startswith(spec, row * _SPEC_BYTES):
             self._bought_earlier.pop(row, None)
         else:
-            self._bought_earlier[row] = _Bought(spec, offset, self._try_offset[row])
+            self._bought_earlier[row] = Bought(spec, offset, self._try_offset[row])
 
     def _leave_picture_behind(self, row: int) -> None:
         """Before the job's last line becomes another: write down the picture that was bought with it."""
@@ -640,26 +465,6 @@ class History:
         if self._folder is None:
             return FileState.WHOLE
         return max((file_state(self._folder + file.path, file.bytes) for file in files), default=FileState.WHOLE)
-
-
-class _FactTable:
-    """All different facts, numbered, and which follow from which: worked out once, then looked up."""
-
-    def __init__(self, facts: Iterable[JobFacts] = (JobFacts(),)) -> None:
-        self.facts = list(facts)
-        self._numbers = {known: number for number, known in enumerate(self.facts)}
-        self._after: dict[tuple[int, Callable[..., JobFacts], tuple[object, ...]], int] = {}
-
-    def after(self, kind: int, change: Callable[..., JobFacts], *what: object) -> int:
-        """The number of the facts that a change (a method of `JobFacts` and its arguments) makes of those of a number."""
-        step = (kind, change, what)
-        number = self._after.get(step)
-        if number is None:
-            facts = change(self.facts[kind], *what)
-            number = self._after[step] = self._numbers.setdefault(facts, len(self.facts))
-            if number == len(self.facts):
-                self.facts.append(facts)
-        return number
 
 
 def _spec_of(line: Line) -> bytes:

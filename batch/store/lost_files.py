@@ -9,7 +9,8 @@ from struct import iter_unpack
 from typing import Final
 
 from batch.core.key_index import KEY_BYTES
-from batch.store.history import FileState, History, file_state
+from batch.store.history import History
+from batch.store.job_state import FileState, file_state
 from batch.store.ledger_reader import LedgerReader
 from batch.store.records import Pictured
 

@@ -21,7 +21,8 @@ import msgspec
 from batch.core.own_files import open_to_write
 from batch.core.picture_warnings import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
-from batch.store.history import FileState, History, JobHistory, Standing, file_state
+from batch.store.history import History
+from batch.store.job_state import FileState, JobHistory, Standing, file_state
 from batch.store.ledger import Published
 from batch.store.ledger_reader import LedgerReader
 from batch.store.records import ImageRecord, Pictured, Unsuccessful, terms_of

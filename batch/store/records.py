@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from batch.core.errors import AttemptError, EndpointDown, RateLimited
-from batch.core.model import AttemptFacts, Decided, Image, Job, Lane, Reference, Terms
+from batch.core.lane import Lane
+from batch.core.model import AttemptFacts, Image, Job, Reference, Terms
+from batch.core.results import Decided
 from batch.store.ledger import (
     ACCEPT_VERSION,
     REREAD_VERSION,

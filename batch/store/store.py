@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from batch.core.clock import Clock, timestamp
-from batch.core.errors import AttemptError, LockedError, OutputError, StorageError
-from batch.core.model import AttemptFacts, Decided, Done, Image, Job, Terms, job_key
-from batch.core.own_files import in_the_way, open_to_read, sync_folder
+from batch.core.errors import AttemptError, StorageError
+from batch.core.model import AttemptFacts, Done, Image, Job, Terms, job_key
+from batch.core.own_files import open_to_read
 from batch.core.picture_warnings import WarningKind, warning
+from batch.core.results import Decided
 from batch.providers.base import Answer, Blob, Picture, Received
-from batch.store.background_replay import BackgroundReplay
 from batch.store.commit import Committer
 from batch.store.disk_reserve import DiskReserve
 from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
-from batch.store.history import History, JobHistory, State, UnsettledTry, replay
+from batch.store.history import History
+from batch.store.job_state import JobHistory, State, UnsettledTry
 from batch.store.ledger import LedgerFile
 from batch.store.ledger_reader import LedgerReader, record_of
-from batch.store.lock import OutputLock
-from batch.store.picture_check import EXTENSIONS
 from batch.store.pictures import adopt_picture, store_pictures
 from batch.store.published import PublishedManifest
 from batch.store.records import (
@@ -43,7 +40,6 @@ from batch.store.records import (
     FailRecord,
     Giver,
     JobRecord,
-    Pictured,
     Record,
     RereadRecord,
     RunRecord,
@@ -54,7 +50,6 @@ from batch.store.records import (
     copy_record,
     done_record,
     fail_record,
-    images_of,
     job_of,
     reread_record,
     resolve_record,
@@ -62,16 +57,9 @@ from batch.store.records import (
     try_record,
     unknown_record,
 )
-from batch.store.rehearsal import NAME as REHEARSAL
-from batch.store.rehearsal import is_unfinished, move_away
+from batch.store.source_folder import StoredPicture, bought_picture
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
-_FOLDERS: Final = ("images", "spool", "rejected")
-#: Files of ours, with the names they have while they are written.
-_FILES: Final = (
-    *("ledger.jsonl", ".ledger.part", "manifest.jsonl", "manifest.jsonl.part", ".lock", ".lock-owner"),
-    *(".lock-owner.part", ".now", ".now.part", ".reserve", "simulator-book.jsonl"),
-)
 #: Checking and syncing a picture releases Python's lock, so a few threads use both cores of a small machine.
 _PICTURE_THREADS: Final = 4
 
@@ -86,46 +74,6 @@ class OpenAttempt:
     attempt_id: str
     spool: AttemptSpool
     started: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredPicture:
-    """A picture on the disk, and the job in whose name it was bought. Paths of `images` are relative to `folder`."""
-
-    folder: Path
-    job_id: str
-    run: str
-    images: tuple[Image, ...]
-    caption: str | None
-    warnings: tuple[str, ...]
-
-
-def bought_picture(folder: Path, record: Record) -> StoredPicture:
-    """The picture that a record of a folder's ledger gives its job."""
-    assert isinstance(record, Pictured)
-    return StoredPicture(
-        folder=folder,
-        job_id=record.job,
-        run=record.run,
-        images=images_of(record),
-        caption=record.caption,
-        warnings=record.warnings,
-    )
-
-
-class SourceFolder:
-    """Another output folder whose pictures may be taken. Only read, never locked: a run may be on there."""
-
-    def __init__(self, path: Path, *, bought_only: bool = True) -> None:
-        if not (path / "ledger.jsonl").is_file():
-            raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run")
-        self.path = path
-        self.history, _ = replay(path, bought_only=bought_only)
-
-    def bought(self, row: int) -> StoredPicture:
-        """The picture of a row of that folder's history."""
-        with LedgerReader(self.path / "ledger.jsonl") as ledger:
-            return bought_picture(self.path, ledger.at(self.history.at(row).bought_offset))
 
 
 class Store:
@@ -454,86 +402,6 @@ class Store:
             raise self._unpublished
 
 
-class OutputFolder:
-    """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
-
-    def __init__(self, path: Path, lock: OutputLock, reading: BackgroundReplay, *, bought_only: bool = False) -> None:
-        self.bought_only = bought_only
-        #: Where opening it for writing moved a rehearsal to, if there was one.
-        self.rehearsal_moved_to: Path | None = None
-        self._is_move_unfinished = is_unfinished(path)
-        self.path = path
-        self._lock = lock
-        self._reading = reading
-
-    @property
-    def history(self) -> History:
-        """What the ledger says. Raises `LedgerError` if it is damaged."""
-        return self._reading.history()
-
-    def name_in_the_way(self, job: Job) -> str | None:
-        """A file under images/ that is not ours and has the name this job's picture would get."""
-        if job.key() in self.history or job.key() in self.history.rehearsed or self._is_move_unfinished:
-            return None  # ours, or told apart by its content when the time comes
-        for extension in EXTENSIONS.values():
-            if os.path.lexists(f"{self.path}/images/{job.id}.{extension}"):
-                return f"images/{job.id}.{extension}"
-        return None
-
-    def last_end(self) -> EndRecord | None:
-        """The `end` record of the last run, if that came to its end."""
-        offset = self.history.end_offset
-        if offset < max(0, self.history.run_offset):
-            return None
-        with LedgerReader(self.path / "ledger.jsonl") as ledger:
-            end = ledger.at(offset)
-        assert isinstance(end, EndRecord)
-        return end
-
-    def last_note(self) -> RunRecord | EndRecord | None:
-        """The newest record about a run: its `end`, or of one that did not come to it its `run`."""
-        return last_note(self.path, self.history)
-
-    @property
-    def torn_bytes(self) -> int:
-        """How much of the ledger's end a crash tore; opening sets it aside."""
-        return len(self._reading.tail().torn)
-
-    @asynccontextmanager
-    async def open(
-        self, run_id: str, clock: Clock, *, decode: bool = False, check_content: bool = True
-    ) -> AsyncIterator[Store]:
-        """Open it for writing: folders made, a torn end of the ledger set aside.
-
-        `decode`: every pixel of what comes is read. `check_content`: pictures that are blank or the same as others get
-        a warning.
-        Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
-        """
-        _make_folders(self.path)
-        if self._lock.acquire() and (self.path / "ledger.jsonl").exists():
-            raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
-        self._lock.write_owner(run_id)
-        self._move_rehearsal_away()
-        with (
-            DiskReserve(str(self.path)) as disk_reserve,
-            closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger,
-        ):
-            ledger.mend(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
-            store = Store(
-                self.path, run_id, clock, ledger, self.history, disk_reserve, decode=decode, check_content=check_content
-            )
-            try:
-                yield store
-            finally:
-                await store.aclose()
-
-    def _move_rehearsal_away(self) -> None:
-        """What the simulator drew makes room, if this run buys and there is any."""
-        if self.bought_only and (self.history.rehearsal_lines or self._is_move_unfinished):
-            self.rehearsal_moved_to = move_away(self.path)
-            self._reading = BackgroundReplay(self.path, bought_only=True)
-
-
 def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
     """The newest `run` or `end` record of an output folder."""
     offset = max(history.run_offset, history.end_offset)
@@ -571,67 +439,3 @@ def _copy(blob: Blob, spool: AttemptSpool) -> Blob:
     finally:
         writer.close()
     return replace(blob, file=writer.file)
-
-
-@contextmanager
-def output_folder(path: Path, *, bought_only: bool = False) -> Iterator[OutputFolder]:
-    """Lock an output folder, if it exists, and begin to read its ledger. Writes nothing.
-
-    `bought_only`: what was rehearsed there with the simulator is passed over, and moved away when it is opened.
-    Raises `LockedError` at once if another run has it.
-    """
-    _check_folder(path)
-    lock = OutputLock(str(path))
-    try:
-        if path.is_dir():
-            lock.acquire()
-        with BackgroundReplay(path, bought_only=bought_only) as reading:
-            yield OutputFolder(path, lock, reading, bought_only=bought_only)
-    finally:
-        lock.release()
-
-
-def look_into(path: Path, *, bought_only: bool = False) -> BackgroundReplay:
-    """Begin to read the ledger of an output folder, if there is one, without a lock.
-
-    Raises `OutputError` if a run could not use the folder.
-    """
-    _check_folder(path)
-    return BackgroundReplay(path, bought_only=bought_only)
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse what is in the way of our own files: a link would lead writes elsewhere, a FIFO never ends.
-
-    The folder itself may be a link.
-    """
-    try:
-        if not path.is_dir() and os.path.lexists(path):
-            raise OutputError(f"{path} is not a folder")
-        found = [in_the_way(path / name, folder=True) for name in (*_FOLDERS, REHEARSAL)]
-        found += [in_the_way(path / name) for name in _FILES]
-        if words := next((each for each in found if each), None):
-            raise OutputError(words)
-    except OSError as error:
-        raise OutputError(f"cannot use {path} as the output folder: {error.strerror or error}") from error
-
-
-def _make_folders(output: Path) -> None:
-    """Create what is missing, durably: without the parents' sync a power cut could take the whole ledger."""
-    try:
-        missing = [folder for folder in (output, *output.parents) if not folder.exists()]
-        output.mkdir(parents=True, exist_ok=True)
-        for name in _FOLDERS:
-            folder = output / name
-            folder.mkdir(mode=0o755 if name == "images" else 0o700, exist_ok=True)
-        for folder in (output, *(folder.parent for folder in missing)):
-            sync_folder(str(folder))
-        if not os.access(output / "spool", os.W_OK | os.X_OK):
-            raise OutputError(f"{output} cannot be written")
-    except OSError as error:
-        raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
-
-
-def machine() -> dict[str, Any]:
-    """Where a run takes place, for its record."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()}

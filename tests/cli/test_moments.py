@@ -10,7 +10,7 @@ import pytest
 
 from batch.cli import app as cli
 from batch.cli.moments import WhenProblem, moment
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 
 BERLIN = ZoneInfo("Europe/Berlin")
 #: 23:30 in Berlin.
@@ -124,7 +124,7 @@ class _Seen(Exception):
 
 
 @pytest.mark.parametrize(
-    ("command", "called"), [("run", "batch.cli.app._run_until_signal"), ("plan", "batch.runner.run.plan_only")]
+    ("command", "called"), [("run", "batch.cli.run.run_until_signal"), ("plan", "batch.runner.run.plan_only")]
 )
 @pytest.mark.parametrize("words", [[], ["--finish-by", "90m"]])
 def test_a_run_and_its_plan_are_told(

@@ -8,7 +8,7 @@ import pytest
 
 from batch.core.errors import AttemptError, NotSent, OutcomeUnknown, Paid, RateLimited, Refused, Unavailable, Unusable
 from batch.core.events import Listener
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.job_route import JobRoute, is_block, is_shed

@@ -8,7 +8,8 @@ import pytest
 
 from batch.core.errors import AttemptError, EndpointDown, Unavailable, Unusable
 from batch.core.events import Listener
-from batch.core.model import Lane, Terms
+from batch.core.lane import Lane
+from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
 from batch.dispatch.route import Route, RouteSettings, Way
 from batch.limits.quotas import need_of

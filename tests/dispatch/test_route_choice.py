@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from batch.core.errors import EndpointDown, ExitCode
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.job_route import JobRoute
 from batch.dispatch.route import RouteSettings

@@ -25,7 +25,8 @@ from batch.core.errors import (
     Unavailable,
     Unusable,
 )
-from batch.core.model import Done, Job, Lane, Pending, Terms
+from batch.core.lane import Lane
+from batch.core.model import Done, Job, Pending, Terms
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.recovery import ResendBudget

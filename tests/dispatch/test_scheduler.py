@@ -28,7 +28,8 @@ from batch.core.errors import (
     Unusable,
 )
 from batch.core.events import Waiting
-from batch.core.model import Done, Failed, Job, Lane, Outcome, Pending, Terms, Unknown
+from batch.core.lane import Lane
+from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.route import RouteSettings

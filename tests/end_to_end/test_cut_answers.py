@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batch.core.model import Decided
+from batch.core.results import Decided
 from batch.report.money import spend_of
 from batch.runner.connections import read_again
 from batch.runner.reread import Reread

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 from tests.support.bench import Bench, balance, faults
 from tests.support.fakes import ClockAt
 

@@ -13,13 +13,15 @@ import batch
 from batch.core.clock import SystemClock
 from batch.core.errors import Declined, InputError, OptionError
 from batch.core.events import RunStart
-from batch.core.model import Outcome, Summary
+from batch.core.model import Outcome
+from batch.core.results import Summary
 from batch.plan import Selection
 from batch.report.status import read_status
 from batch.report.why import why_as_json
-from batch.runner.preparation import RunOptions
+from batch.runner.control import RunControl
+from batch.runner.options import RunOptions
 from batch.runner.resolve import accept
-from batch.runner.run import RunControl, plan_only
+from batch.runner.run import plan_only
 from batch.store.ledger import encode_line
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder

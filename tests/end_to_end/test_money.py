@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import batch
-from batch.core.model import Summary
+from batch.core.results import Summary
 from batch.core.settings import ChangedPolicy
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, a_bench, balance, faults
 from tests.support.fakes import QuickClock

@@ -20,11 +20,12 @@ from PIL import Image
 
 import batch
 from batch.core.errors import InputError
-from batch.core.model import Summary
+from batch.core.results import Summary
 from batch.core.settings import ChangedPolicy
 from batch.providers.http.client import PaidClient
 from batch.providers.references import fetched as fetched_references
-from batch.runner.preparation import Planned, RunOptions
+from batch.runner.options import RunOptions
+from batch.runner.preparation import Planned
 from batch.runner.run import plan_only
 from tests.support.fakes import QuickClock, Recorder
 from tests.support.picture_host import PictureHost, http, picture_host, png

@@ -11,8 +11,8 @@ import pytest
 
 import batch
 from batch.core.errors import StorageError
-from batch.core.model import Summary
-from batch.runner.preparation import RunOptions
+from batch.core.results import Summary
+from batch.runner.options import RunOptions
 from batch.runner.run import plan_only
 from batch.store.ledger import encode_line
 from batch.store.rehearsal import holds_bought

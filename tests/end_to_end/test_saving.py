@@ -11,7 +11,7 @@ import pytest
 import batch
 from batch.core.errors import InputError, OutputError
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 from batch.runner.run import plan_only
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import QuickClock, Recorder

@@ -9,8 +9,8 @@ import pytest
 from batch.core.errors import InputError
 from batch.core.settings import ChangedPolicy
 from batch.plan import Selection
-from batch.runner.preparation import RunOptions
-from batch.runner.run import RunControl
+from batch.runner.control import RunControl
+from batch.runner.options import RunOptions
 from tests.support.bench import Bench, balance, faults
 
 

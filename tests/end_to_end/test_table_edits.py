@@ -14,10 +14,11 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from batch.core.model import Outcome, Summary
+from batch.core.model import Outcome
+from batch.core.results import Summary
 from batch.plan import Selection
-from batch.runner.preparation import RunOptions
-from batch.runner.run import RunControl
+from batch.runner.control import RunControl
+from batch.runner.options import RunOptions
 from tests.support.bench import Bench
 from tests.support.fakes import Recorder
 

@@ -11,9 +11,9 @@ import pytest
 
 import batch
 from batch.core.errors import InputError
-from batch.core.model import Summary
+from batch.core.results import Summary
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 from batch.runner.run import plan_only
 from batch.starter.starter import write_starter
 

@@ -15,7 +15,8 @@ from batch.plan import decide
 from batch.report.status import read_status
 from batch.report.text import status_lines, summary_lines
 from batch.report.why import why_lines
-from batch.runner.run import RunControl, plan_only
+from batch.runner.control import RunControl
+from batch.runner.run import plan_only
 from tests.support.bench import Bench, faults
 from tests.support.fakes import QuickClock
 

@@ -11,7 +11,7 @@ import pytest
 
 import batch
 from batch.core.events import Listener
-from batch.runner.run import RunControl
+from batch.runner.control import RunControl
 from tests.support.bench import KEY, Bench
 from tests.support.fakes import QuickClock
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batch.core.image_models import FLEX_PROFILES, KEYED_PROFILES
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.profiles import PROFILES
 from batch.core.settings import Auth, Fallback, FallbackOn, Limits, ProviderSettings, Settings
 from batch.manifest import load_manifest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel
 
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
 from batch.manifest.schema.yaml_text import parse

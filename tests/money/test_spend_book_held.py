@@ -18,7 +18,7 @@ from batch.core.events import Listener
 from batch.core.settings import Budget
 from batch.money.spend_book import SpendBook
 from batch.money.wallet import Wallet, micro
-from batch.runner.run import RunControl
+from batch.runner.control import RunControl
 from tests.support.bench import KEY, Bench
 from tests.support.fakes import FakeClock, job
 

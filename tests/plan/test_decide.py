@@ -11,7 +11,7 @@ import pytest
 from batch.core.model import Reference
 from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.plan import DECISIONS, Policies, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
-from batch.store.history import NOTHING, JobHistory, State
+from batch.store.job_state import NOTHING, JobHistory, State
 from tests.support.fakes import job
 
 CUP = job("cup")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.plan import RetryFilter, RetryFilterProblem
-from batch.store.history import NOTHING, State
+from batch.store.job_state import NOTHING, State
 
 FAILED = replace(NOTHING, state=State.FAILED, code="no_image", attempts=3, usd=0.2)
 UNKNOWN = replace(NOTHING, state=State.UNKNOWN, code="timeout", attempts=1)

@@ -22,7 +22,8 @@ from batch.core.profiles import resolve_endpoint
 from batch.core.settings import Auth, ProviderSettings, Timeouts
 from batch.providers.base import Blob, Received
 from batch.providers.gemini import GeminiProvider
-from batch.providers.http.client import Head, PaidClient
+from batch.providers.http.client import PaidClient
+from batch.providers.http.contract import Head
 from batch.providers.secrets import ApiKey
 
 KEY = "sk-canary/+key=0123456789abcdef"

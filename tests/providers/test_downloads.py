@@ -12,7 +12,7 @@ import pytest
 
 from batch.core.errors import AttemptError, Paid, Undelivered, Unusable
 from batch.providers.addresses import host_may_be_public, is_public_address, safest, url_problem
-from batch.providers.http.client import DownloadClient, WebReader
+from batch.providers.http.web_reader import DownloadClient, WebReader
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from batch.core.errors import OutputError
 from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import picture_kind
-from batch.providers.http import client as providers_http
+from batch.providers.http import transport
 from batch.providers.references import fetched as fetched_references
 from batch.providers.references.cache import KeptPicture, ReferenceCache, cache_folder
 from batch.providers.references.fetched import FetchedReferences
@@ -315,7 +315,7 @@ async def test_addresses_that_are_never_opened(url: str, fetch: Fetcher, monkeyp
         raise AssertionError("a connection was tried")
 
     monkeypatch.setattr("aiohttp.TCPConnector._wrap_create_connection", never)
-    monkeypatch.setattr(providers_http.PublicResolver, "resolve", never)
+    monkeypatch.setattr(transport.PublicResolver, "resolve", never)
     fetched = FetchedReferences(fetch.cache, picture_kind, lambda _: True, fetch.clock, refresh=False)
     await fetched.fetch([url], fetch.told.append)
     assert fetched.get(url).problem.startswith("cannot be fetched: it leads to an address that is not opened (")

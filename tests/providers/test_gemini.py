@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from batch.core.errors import EndpointDown, NotSent, OutcomeUnknown, Refused, Unusable
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.settings import Auth, Timeouts
 from batch.providers.gemini import build_request
 from batch.providers.references.references import EncodedReference

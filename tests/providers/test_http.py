@@ -18,7 +18,7 @@ import pytest
 
 from batch.core.errors import AttemptError, ConfigError, EndpointDown, NotSent, OutcomeUnknown, Paid
 from batch.core.settings import Auth, Timeouts
-from batch.providers.http import client as http
+from batch.providers.http import receiving
 from batch.providers.http.unpacking import Unpacker
 
 LARGE = [b"x" * (1 << 20)] * 32
@@ -267,7 +267,7 @@ async def test_a_giant_answer_is_cut_at_the_limit(
     framing: str, raw_server: Any, paid: Any, tools: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an announced length, and behind compression, the bytes themselves are counted."""
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr(receiving, "MAX_BODY_BYTES", 1 << 20)
     body = b" " * (8 << 20)
     reply = {
         "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body,

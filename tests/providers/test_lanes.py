@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import AttemptError, Paid, Unavailable
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.prices import Charge, ChargedBy, load_prices
 from batch.simulator import serve, settings_from
 from batch.simulator.faults import FAULTS

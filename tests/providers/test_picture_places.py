@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import AttemptError
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.signatures import begins_as_picture
 from batch.providers.answers.answers import interpret_answer
 from batch.providers.answers.links import MOST_LINKS, Link, links_in, web_address

@@ -11,7 +11,7 @@ import pytest
 
 from batch.core import prices
 from batch.core.errors import ConfigError
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
 from batch.core.profiles import resolve_endpoint
 from batch.core.settings import Auth, ProviderSettings

@@ -15,8 +15,9 @@ from batch.core.errors import AttemptError, LedgerError, OutcomeUnknown, OutputE
 from batch.core.model import AttemptFacts
 from batch.report.status import Status, read_status
 from batch.report.text import status_lines
+from batch.store.folder import output_folder
 from batch.store.records import RunRecord
-from batch.store.store import Store, output_folder
+from batch.store.store import Store
 from tests.support.fakes import QuickClock, job
 
 

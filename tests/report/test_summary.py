@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import EndpointDown, ExitCode, InputError, Problem, StorageError
-from batch.core.model import Summary
+from batch.core.results import Summary
 from batch.plan import DECISIONS, Policies, make_plan
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
 from batch.report.text import last_line, summary_lines

@@ -26,14 +26,16 @@ from batch.core.errors import (
     Undelivered,
     Unusable,
 )
-from batch.core.model import Done, Job, Lane, Terms
+from batch.core.lane import Lane
+from batch.core.model import Done, Job, Terms
 from batch.core.prices import ChargedBy, ModelPrices, PriceTable
 from batch.core.settings import Budget
 from batch.money.wallet import Wallet
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
-from batch.store.history import State
-from batch.store.store import Store, output_folder
+from batch.store.folder import output_folder
+from batch.store.job_state import State
+from batch.store.store import Store
 from tests.support.fakes import FakeClock, job
 
 CUP = job()

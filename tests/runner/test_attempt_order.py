@@ -20,7 +20,8 @@ from PIL import Image
 from batch.core.clock import SystemClock
 from batch.core.errors import AttemptError, OutcomeUnknown, Unusable
 from batch.core.events import Listener
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.core.prices import PriceTable
 from batch.core.settings import Budget, Limits, RetryPolicy, UnknownPolicy
 from batch.dispatch.recovery import ResendBudget
@@ -29,7 +30,8 @@ from batch.money.wallet import Wallet
 from batch.plan import ToDo
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
-from batch.store.store import Store, output_folder
+from batch.store.folder import output_folder
+from batch.store.store import Store
 from tests.support.fakes import carry_out, job, one_route
 
 PICTURE_BYTES = io.BytesIO()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from batch.core.errors import AttemptError, Undelivered, Unusable
-from batch.core.model import Job, Lane
+from batch.core.lane import Lane
+from batch.core.model import Job
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.delivery import delivered
 from tests.providers.conftest import MemorySpool

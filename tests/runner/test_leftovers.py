@@ -15,9 +15,10 @@ import pytest
 
 import batch
 from batch.core.events import Listener
-from batch.core.model import Done, Outcome, Summary
+from batch.core.model import Done, Outcome
+from batch.core.results import Summary
+from batch.runner.control import RunControl
 from batch.runner.leftovers import Leftovers
-from batch.runner.run import RunControl
 from tests.support.fakes import FakeClock, QuickClock, Seller, scheduler
 from tests.support.picture_host import http, png
 

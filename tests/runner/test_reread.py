@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from batch.cli.app import cli
 from batch.core.errors import LockedError
-from batch.core.model import Decided
+from batch.core.results import Decided
 from batch.money.spend_book import spent_by_run_and_day
 from batch.providers.base import Blob, Received
 from batch.report.money import spend_of
@@ -24,9 +24,10 @@ from batch.runner.connections import read_again
 from batch.runner.reread import Reread
 from batch.runner.resolve import resolve
 from batch.store.disk_reserve import DiskReserve
-from batch.store.history import State, replay
+from batch.store.folder import output_folder
+from batch.store.history import replay
+from batch.store.job_state import State
 from batch.store.spool import AttemptSpool, attempt_stem
-from batch.store.store import output_folder
 from tests.support.bench import Bench, a_bench, faults
 from tests.support.fakes import QuickClock
 from tests.support.picture_host import png

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from batch.cli.app import cli
 from batch.core.errors import BatchError, InputError, LockedError, OutputError
-from batch.core.model import Decided
+from batch.core.results import Decided
 from batch.report.status import read_status
-from batch.runner.preparation import RunOptions
+from batch.runner.options import RunOptions
 from batch.runner.resolve import resolve, unknown_attempts
-from batch.store.store import output_folder
+from batch.store.folder import output_folder
 from tests.support.bench import Bench, balance, faults
 from tests.support.fakes import QuickClock
 

@@ -16,9 +16,9 @@ import batch
 from batch.core.errors import BatchError, ConfigError, InputError, LockedError, OutputError
 from batch.core.model import Outcome
 from batch.core.settings import ChangedPolicy
-from batch.runner.preparation import RunOptions
-from batch.runner.run import RunControl
-from batch.store.store import output_folder
+from batch.runner.control import RunControl
+from batch.runner.options import RunOptions
+from batch.store.folder import output_folder
 from tests.support.bench import KEY, Bench, balance, faults
 from tests.support.fakes import Recorder
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from batch.core.clock import SystemClock
 from batch.core.model import AttemptFacts, Job
 from batch.providers.base import Answer, Blob, Picture, Received
+from batch.store.folder import output_folder
 from batch.store.ledger import encode_line
 from batch.store.records import (
     DoneRecord,
@@ -30,7 +31,7 @@ from batch.store.records import (
     try_record,
     unknown_record,
 )
-from batch.store.store import Store, output_folder
+from batch.store.store import Store
 from tests.support.fakes import terms_of_job
 
 

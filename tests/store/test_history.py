@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from batch.core.errors import NotSent, OutcomeUnknown, Refused, Unusable
 from batch.core.model import Image, job_key
-from batch.store.history import NOTHING, History, Standing, State, replay
+from batch.store.history import History, replay
+from batch.store.job_state import NOTHING, Standing, State
 from batch.store.ledger import Published, decode_line
 from batch.store.records import EndRecord, Record, RunRecord
 from tests.store.conftest import numbered

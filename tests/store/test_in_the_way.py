@@ -11,8 +11,8 @@ import pytest
 
 from batch.core.errors import OutputError, StorageError
 from batch.store.durable import set_aside
+from batch.store.folder import look_into, output_folder
 from batch.store.rehearsal import move_away
-from batch.store.store import look_into, output_folder
 
 FILES = (
     "ledger.jsonl",

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from batch.core.errors import LedgerError, StorageError
-from batch.store.history import State, replay
+from batch.store.folder import output_folder
+from batch.store.history import replay
+from batch.store.job_state import State
 from batch.store.ledger import (
     GROUP_BYTES,
     LONGEST_LINE_BYTES,
@@ -26,7 +28,6 @@ from batch.store.ledger import (
 )
 from batch.store.ledger_reader import LedgerReader, read_records
 from batch.store.records import DoneRecord, JobRecord, RunRecord, TryRecord
-from batch.store.store import output_folder
 
 #: As much as a group can be, and a line more would still be one.
 A_GROUP_OF_JUNK = (b"x" * 1023 + b"\n") * (GROUP_BYTES >> 10)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batch.core.clock import SystemClock
-from batch.core.model import Decided
+from batch.core.results import Decided
 from batch.runner.connections import read_again
 from batch.runner.resolve import resolve
 from batch.runner.run import run

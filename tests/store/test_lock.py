@@ -17,8 +17,8 @@ import pytest
 
 from batch.core.clock import SystemClock
 from batch.core.errors import LockedError, OutputError
+from batch.store.folder import output_folder
 from batch.store.lock import OutputLock
-from batch.store.store import output_folder
 
 HOLDER = """
 import sys, time

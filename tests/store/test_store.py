@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from batch.core.errors import OutcomeUnknown, OutputError, Refused, StorageError, Unusable
-from batch.store.history import State
-from batch.store.store import output_folder
+from batch.store.folder import output_folder
+from batch.store.job_state import State
 
 
 def records(output: Path) -> list[dict[str, Any]]:

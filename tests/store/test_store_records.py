@@ -15,13 +15,17 @@ import pytest
 
 from batch.core.clock import SystemClock
 from batch.core.errors import OutcomeUnknown, OutputError, StorageError, Unusable
-from batch.core.model import Decided, Lane, Terms
+from batch.core.lane import Lane
+from batch.core.model import Terms
+from batch.core.results import Decided
 from batch.providers.base import Answer, Picture, Received
-from batch.store.history import State
+from batch.store.folder import look_into, machine, output_folder
+from batch.store.job_state import State
 from batch.store.ledger_reader import read_records
 from batch.store.picture_check import BadPicture
 from batch.store.records import EndRecord, RunRecord, TryRecord
-from batch.store.store import SourceFolder, Store, look_into, machine, output_folder
+from batch.store.source_folder import SourceFolder
+from batch.store.store import Store
 
 TERMS = Terms(endpoint="here", model="another", lane=Lane.FLEX)
 

@@ -14,10 +14,10 @@ from batch.core.errors import OutcomeUnknown, Unusable
 from batch.core.own_files import make_folders
 from batch.providers.base import Answer, Picture
 from batch.store.durable import copy_durably, give_name, replace_file, sync_file
+from batch.store.folder import output_folder
 from batch.store.ledger import LedgerFile, Tail, encode_line
 from batch.store.ledger_reader import read_records
 from batch.store.records import FailRecord, RunRecord, TryRecord
-from batch.store.store import output_folder
 from tests.support.fakes import FakeClock
 
 

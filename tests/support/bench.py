@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import batch
-from batch.core.model import Summary
-from batch.runner.preparation import RunOptions
+from batch.core.results import Summary
+from batch.runner.options import RunOptions
 from batch.simulator import Simulator, serve, settings_from
 from tests.support.fakes import QuickClock
 

@@ -50,7 +50,7 @@ async def take_all(folder: Path, log: int, per_minute: int) -> None:
             out = await line.wait_for(place, lambda: admission.take(Need(), "m"))
             os.write(log, f"{out.at}\n".encode())
             await clock.sleep(0.3)
-            admission.leave(out)
+            admission.release(out)
             line.changed()
 
     await asyncio.gather(*(requests() for _ in range(4)))

@@ -15,7 +15,7 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 from PIL import Image
 
-from batch.providers.http.client import WebReader
+from batch.providers.http.web_reader import WebReader
 
 #: Bytes to send back, or a function that does something else with the connection.
 Reply = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from batch.core.image_models import FLEX_PROFILES, KEYED_PROFILES
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.settings import Auth, Limits, ProviderSettings
 from batch.manifest.problems import Problems
 from batch.manifest.schema import fields

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from batch.core.errors import InputError, Problem
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.core.prices import ChargedBy, ModelPrices, PriceList
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.problems import Problems, did_you_mean, show, show_path

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Unusable
-from batch.core.model import Lane
+from batch.core.lane import Lane
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.answers.picture_places import PictureFinder, pick
 from batch.providers.answers.told import no_surrogates, plain_words

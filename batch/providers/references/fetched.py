@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from batch.core.clock import Clock
 from batch.core.model import FetchedPicture
 from batch.core.settings import Timeouts
-from batch.providers.http.client import FetchFailed, WebReader
+from batch.providers.http.web_reader import FetchFailed, WebReader
 from batch.providers.references.cache import KeptPicture, ReferenceCache
 
 #: The most a picture may have, and the seconds it may take.

@@ -1,0 +1,129 @@
+"""What is printed, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import click
+
+from batch.core.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+_ERRORS_SHOWN: Final = 20
+
+
+def io_words(error: OSError) -> str:
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+    return f"{error.strerror or error}{where}"
+
+
+def typed_again() -> str:
+    """What was typed, to be typed again."""
+    return shlex.join(["imagebatch", *sys.argv[1:]])
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def print_problems(error: InputError, ending: str = "nothing was sent") -> None:
+    for problem in error.problems[:_ERRORS_SHOWN]:
+        print_error(f"error: {problem}")
+    more = len(error.problems) - _ERRORS_SHOWN + error.more
+    if more > 0:
+        print_error(f"... and {more:,} more")
+    print_error(ending)
+
+
+def start_log(path: Path | None) -> None:
+    for name in ("httpx", "httpcore", "aiohttp", "asyncio", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if path is None:
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--log-file") from None
+    logging.basicConfig(
+        handlers=[handler], level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def make_output_safe() -> None:
+    """Nothing that happens to our words may touch the batch.
+
+    A closed stream is opened to nowhere, or the ledger could get its number and receive other people's messages.
+    Prompts in any language must not break a terminal or a log that knows fewer characters.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def print_lines(lines: Iterable[str]) -> OSError | None:
+    """On stdout. Returns why it could not be written; that is said on stderr, too, unless the reader is just gone."""
+    text = "\n".join(lines)
+    error = despite_broken_output(lambda: print(text, flush=True))  # noqa: T201
+    if error is not None and not isinstance(error, BrokenPipeError):
+        print_error(f"error: cannot write to stdout: {error.strerror or error}")
+    return error
+
+
+def print_json(value: Any) -> OSError | None:
+    """In ASCII: what is JSON in one locale must be JSON in every other."""
+    return print_lines([json.dumps(value, allow_nan=False)])
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print what the command was called for, and did nothing else: if that fails, the command failed."""
+    error = print_lines(lines)
+    if error is not None and not isinstance(error, BrokenPipeError):
+        sys.exit(ExitCode.IO_ERROR)
+
+
+def show_json(value: Any) -> None:
+    show_lines([json.dumps(value, allow_nan=False)])
+
+
+def print_error(text: str) -> None:
+    despite_broken_output(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
+
+
+def despite_broken_output(act: Callable[[], Any]) -> OSError | None:
+    """Whoever read our words may be gone; the batch goes on and the exit code still says how it ended."""
+    try:
+        act()
+    except OSError as error:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                drop_output(stream)
+        return error
+    return None
+
+
+def drop_output(stream: IO[str]) -> None:
+    """Send what is left in a broken stream's buffer nowhere, or Python would fail over it at the very end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,212 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from batch.runner.options import RunOptions
+
+
+class NamedPath(click.Path):
+    """A path that is one: `-o "$FOLDER"` with an empty variable must not mean the current folder."""
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(path_type=Path, **rest)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("is empty; name a file or folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Dollars(click.FloatRange):
+    """A number of US dollars: `nan` passes every range check, and `inf` is no amount."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        amount = super().convert(value, param, ctx)
+        if not math.isfinite(amount):
+            self.fail(f"{value!r} is no amount of money.", param, ctx)
+        return amount
+
+
+Manifest = NamedPath()
+
+
+def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "-o",
+        "--output",
+        type=NamedPath(file_okay=False),
+        help="Folder for the results.  [default: output/NAME]",
+    )(function)
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What one run is to do differently. The command gets them as one value, `options`."""
+    names = (
+        "on_changed",
+        "retry",
+        "resend",
+        "only",
+        "where",
+        "limit",
+        "sample",
+        "seed",
+        "reuse",
+        "allow_empty",
+        "refresh_references",
+        "max_cost",
+        "finish_by",
+        "again",
+    )
+
+    @functools.wraps(function)
+    def with_options(
+        *args: Any, canary: int | None = None, ignore_not_before: bool = False, yes: bool = False, **rest: Any
+    ) -> Any:
+        given = {name: rest.pop(name) for name in names}
+        options = _options_of(**given, canary=canary, ignore_not_before=ignore_not_before, yes=yes)
+        return function(*args, options=options, **rest)
+
+    for option in reversed(_RUN_OPTIONS):
+        with_options = option(with_options)
+    return with_options
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """A moment to come, as it was typed."""
+    from batch.cli.moments import WhenProblem, moment
+    from batch.core.clock import SystemClock
+
+    try:
+        return None if value is None else moment(value, SystemClock().now())
+    except WhenProblem as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
+_RUN_OPTIONS: Final = (
+    click.option(
+        "--only",
+        metavar="ID",
+        multiple=True,
+        help="Send only jobs with this id, or those that match a pattern such as 'tea-*'. May be repeated.",
+    ),
+    click.option(
+        "--where",
+        metavar="EXPR",
+        help='Send only jobs whose row meets this, such as \'Vendor == "Acme" and scene == "beach"\'.',
+    ),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send at most N jobs, the first ones."),
+    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Send N jobs drawn at random."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Another seed draws other jobs.  [default: 0]"),
+    click.option(
+        "--retry",
+        metavar="CAUSES",
+        default="",
+        help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
+        "'cause in (no_image, timeout) and attempts < 4', or all. Charged again.",
+    ),
+    click.option(
+        "--resend",
+        type=click.Choice(["unknown"]),
+        help="unknown: send every job once more whose request got no answer. May be paid twice.",
+    ),
+    click.option(
+        "--again",
+        metavar="WHAT",
+        multiple=True,
+        help="Make done pictures again, beside the old ones: an id, a pattern such as 'tea-*', missing (those whose "
+        "file is gone) or @FILE with ids, one a line. May be repeated. Charged again; asks first, or needs --yes.",
+    ),
+    click.option(
+        "--on-changed",
+        type=click.Choice(["ask", "refuse", "keep", "rerun"]),
+        default="ask",
+        show_default=True,
+        help="Jobs edited after their picture was bought: ask (without a terminal: refuse), refuse to start, "
+        "keep the old picture, or buy a new one beside it.",
+    ),
+    click.option(
+        "--reuse",
+        metavar="DIR",
+        multiple=True,
+        type=NamedPath(file_okay=False),
+        help="Take pictures over from another output folder, where exactly the same was bought. May be repeated.",
+    ),
+    click.option(
+        "--max-cost",
+        type=_Dollars(min=0),
+        metavar="USD",
+        help="Spend at most so many US dollars in this run, beside the manifest's budget.",
+    ),
+    click.option(
+        "--finish-by",
+        metavar="WHEN",
+        callback=_moment,
+        help="Have everything by then: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
+        "When the flex lane becomes too slow for it, jobs are sent in the standard lane.",
+    ),
+    click.option(
+        "--allow-empty",
+        is_flag=True,
+        help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be empty).",
+    ),
+    click.option(
+        "--refresh-references",
+        is_flag=True,
+        help="Ask again whether reference pictures at web addresses have changed, instead of using those kept.",
+    ),
+)
+
+
+def _options_of(
+    *,
+    on_changed: str,
+    retry: str,
+    resend: str | None,
+    only: tuple[str, ...],
+    where: str | None,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
+    reuse: tuple[Path, ...],
+    allow_empty: bool,
+    refresh_references: bool,
+    max_cost: float | None,
+    finish_by: datetime | None,
+    again: tuple[str, ...],
+    canary: int | None,
+    ignore_not_before: bool,
+    yes: bool,
+) -> RunOptions:
+    from batch.core.settings import ChangedPolicy
+    from batch.plan import Selection
+    from batch.runner.options import RunOptions
+
+    if limit is not None and sample is not None:
+        raise click.UsageError("--limit and --sample exclude each other: the first N jobs, or N at random")
+    selection = Selection(only=only, where=where, limit=limit, sample=sample, seed=seed)
+    return RunOptions(
+        on_changed=ChangedPolicy(on_changed),
+        retry=retry,
+        selection=selection,
+        reuse=reuse,
+        canary=canary,
+        allow_empty=allow_empty,
+        refresh_references=refresh_references,
+        max_cost=max_cost,
+        finish_by=finish_by,
+        again=again,
+        yes=yes,
+        resend_unknown=resend == "unknown",
+        ignore_not_before=ignore_not_before,
+    )

@@ -1,0 +1,84 @@
+"""`imagebatch run`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batch.cli.console import is_terminal, print_error, print_json, start_log, typed_again
+from batch.cli.options import Manifest, NamedPath, output_option, run_options
+from batch.cli.signals import die_by, run_until_signal
+
+if TYPE_CHECKING:
+    from batch.core.events import Listener
+    from batch.core.results import Summary
+    from batch.runner.options import RunOptions
+
+
+@click.command(short_help="Buy what is not bought yet.")
+@click.argument("manifest", type=Manifest)
+@output_option
+@run_options
+@click.option(
+    "--canary",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).",
+)
+@click.option(
+    "--ignore-not-before", is_flag=True, help="Start although the last run said until when a day's quota is used up."
+)
+@click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
+@click.option("--log-file", type=NamedPath(dir_okay=False), help="Append a debug log to this file.")
+def run(
+    manifest: Path, output: Path | None, options: RunOptions, *, as_json: bool, quiet: bool, log_file: Path | None
+) -> None:
+    """Buy every picture of MANIFEST that is not bought yet.
+
+    Nothing is sent before everything is checked, whatever is selected. Stop it with Ctrl-C: requests in flight are
+    waited for and recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash:
+    it goes on where it stopped, and a finished batch sends nothing.
+    """
+    start_log(log_file)
+    summary = run_until_signal(
+        manifest, listener_for(quiet=quiet), asks=not quiet and is_terminal(), output=output, options=options
+    )
+    _report_run(summary, typed_again(), as_json=as_json, quiet=quiet)
+    if summary.exit > 128:
+        die_by(summary.exit - 128)
+    sys.exit(summary.exit)
+
+
+def listener_for(*, quiet: bool) -> Listener:
+    from batch.core.clock import SystemClock
+    from batch.core.events import Listener
+
+    if quiet:
+        return Listener()
+    from batch.report.progress import Bar, Lines
+
+    if sys.stderr.isatty():
+        return Bar(SystemClock(), sys.stderr)
+    return Lines(SystemClock(), print_error)
+
+
+def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -> None:
+    from batch.report.formatting import printable
+    from batch.report.text import last_line, summary_lines
+
+    if as_json:
+        print_json(asdict(summary))
+    if quiet and not summary.exit:
+        for name, words in summary.endpoints_out.items():  # the night went well, and somebody should know
+            print_error(f"imagebatch: {name} was left out: {printable(words)}; out={summary.output}")
+    if not quiet or summary.exit:
+        for line in summary_lines(summary, command):
+            print_error(line)
+    if summary.exit:
+        print_error(last_line(summary))

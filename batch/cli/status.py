@@ -1,0 +1,30 @@
+"""`imagebatch status`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batch.cli.console import show_json, show_lines
+from batch.cli.options import NamedPath
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(short_help="Show where an output folder stands.")
+@click.argument("directory", type=NamedPath())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(directory: Path, *, as_json: bool) -> None:
+    """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type."""
+    from batch.report.status import read_status
+    from batch.report.text import status_lines
+
+    found = read_status(directory)
+    if as_json:
+        show_json(asdict(found))
+    else:
+        show_lines(status_lines(found))

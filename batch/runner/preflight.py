@@ -1,0 +1,182 @@
+"""Everything that can be found without paying is found here, before the first request."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from batch.core.clock import Clock
+from batch.core.errors import (
+    ConfigError,
+    Declined,
+    EndpointDown,
+    ExitCode,
+    InputError,
+    OptionError,
+    OutputError,
+    Problem,
+)
+from batch.core.events import Listener
+from batch.core.results import Summary
+from batch.core.settings import ChangedPolicy
+from batch.manifest.references.references import picture_kind
+from batch.plan import (
+    MAY_SEND,
+    Plan,
+    name_examples,
+)
+from batch.providers.references.cache import ReferenceCache, cache_folder
+from batch.providers.references.fetched import FetchedReferences
+from batch.report.summary import Spent, conclude, count_jobs
+from batch.runner.connections import KeyedAccount
+from batch.runner.control import RunControl
+from batch.runner.preparation import PreparedRun
+from batch.store.folder import OutputFolder
+from batch.store.history import History
+
+_FILES_PER_REQUEST: Final = 3
+_FILES_BESIDE: Final = 64
+_NAMED: Final = 5
+#: How long a start is refused at most because the last run said that it is too early.
+_LONGEST_WAIT: Final = timedelta(days=1)
+
+
+def agreed_plan(prepared: PreparedRun, history: Callable[[], History], control: RunControl) -> tuple[PreparedRun, Plan]:
+    """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
+    plan = prepared.plan(history)
+    prepared.refuse_a_silent_replacement(plan)
+    policy = prepared.policies.changed
+    if not plan.count("skip: changed") or policy in (ChangedPolicy.KEEP, ChangedPolicy.RERUN):
+        return prepared, plan
+    name_examples(plan, prepared.manifest.jobs(), history(), prepared.policies)
+    if policy is ChangedPolicy.ASK and control.choose_changed is not None:
+        policy = control.choose_changed(plan, prepared, history())
+    if policy is ChangedPolicy.KEEP:
+        return prepared, plan
+    if policy is ChangedPolicy.RERUN:
+        prepared = prepared.with_changed(policy)
+        return prepared, prepared.plan(history)
+    raise InputError([_edited(plan, prepared)])
+
+
+async def agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunControl) -> None:
+    """Nothing that has its picture is bought again before a person knows the price."""
+    question = prepared.refuse_unasked_remakes(plan)
+    if not question:
+        return
+    if control.ask is None:
+        raise OptionError([Problem(message=f"--again: {question}; add --yes to send them")])
+    if not await control.ask(f"{question}. Send them?"):
+        raise Declined("you said no; nothing was sent")
+
+
+def _edited(plan: Plan, prepared: PreparedRun) -> Problem:
+    group = plan.groups["skip: changed"]
+    named = plan.changed[:_NAMED]
+    names = ", ".join(job.id for job in named) + (", ..." if group.count > len(named) else "")
+    message = (
+        f"{group.count:,} jobs were edited after their pictures were bought ({names}); choose --on-changed keep (leave "
+        f"the old pictures) or --on-changed rerun (buy new ones beside them, ${group.price_usd:,.2f})"
+    )
+    return Problem(message=message, file=str(prepared.manifest.path))
+
+
+def disabled_endpoints(
+    prepared: PreparedRun, accounts: Sequence[KeyedAccount], folder: OutputFolder, clock: Clock
+) -> list[DisabledEndpoint]:
+    """The accounts that the last run left out until a time that has not come yet; a start would make no sense there.
+
+    Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
+    """
+    end = None if prepared.options.ignore_not_before else folder.last_end()
+    if end is None:
+        return []
+    names = {name: account.name for account in accounts for name in (account.fingerprint, account.former_fingerprint)}
+    found = []
+    for ending in end.left_out:
+        written, opens = datetime.fromisoformat(end.at), datetime.fromisoformat(ending.not_before)
+        if ending.account in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
+            words = f"the last run was told so, and not to come back before {ending.not_before}"
+            error = EndpointDown(ending.code, words, stop_code=ExitCode.TEMPORARY, not_before=ending.not_before)
+            found.append(DisabledEndpoint(names[ending.account], ending.model, error))
+    return found
+
+
+def why_too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[DisabledEndpoint]) -> EndpointDown | None:
+    """Why a start makes no sense yet: nobody is left for any of the jobs to send."""
+    if not left_out:
+        return None
+    out = {(each.account, each.model) for each in left_out}
+    for job, code in plan.pairs(prepared.manifest.jobs()):
+        if code < MAY_SEND and any(
+            not {(account.name, ""), (account.name, job.model)} & out for account in prepared.accounts
+        ):
+            return None
+    first = min((each.error for each in left_out), key=lambda error: error.not_before or "~")
+    words = (
+        f"too early: the last run ended with {first.code}, and said not before {first.not_before}; nothing was sent "
+        "(--ignore-not-before starts all the same)"
+    )
+    return EndpointDown(first.code, words, stop_code=ExitCode.TEMPORARY, not_before=first.not_before)
+
+
+def not_started(prepared: PreparedRun, plan: Plan, history: History, why: EndpointDown) -> Summary:
+    """The summary of a run that did nothing, which is written nowhere."""
+    spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
+    return conclude(
+        prepared.manifest.settings.name,
+        str(prepared.output),
+        count_jobs(plan, history),
+        history,
+        spent,
+        (why,),
+        prepared.picture_usd,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledEndpoint:
+    """An account that is not asked, for a model or (empty) for any."""
+
+    account: str
+    model: str
+    error: EndpointDown
+
+
+async def fetch_references(prepared: PreparedRun, clock: Clock, listener: Listener) -> None:
+    """Pictures at web addresses become files before anything is checked; what is wrong with them, the check tells."""
+    manifest = prepared.manifest
+    if manifest.reference_hosts:
+        cache = ReferenceCache(cache_folder(os.environ))
+        refresh = prepared.options.refresh_references
+        fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
+        await fetched.fetch(manifest.wanted_addresses(), listener.message)
+        manifest.use_fetched(fetched)
+
+
+def allow_open_files(concurrency: int) -> None:
+    """Each request in flight has a connection and a spool file; the usual limit of 1,024 files is soon reached."""
+    needed = _FILES_PER_REQUEST * concurrency + _FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"concurrency {concurrency} needs {needed} open files, this system allows {hard}; lower limits.concurrency "
+            "or raise the limit (ulimit -n)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def refuse_what_is_in_the_way(plan: Plan, prepared: PreparedRun, folder: OutputFolder) -> None:
+    """Files that are not ours under names that our pictures would get, found before anything is sent."""
+    if plan.to_do == 0 or not (folder.path / "images").is_dir():
+        return
+    for job, code in plan.pairs(prepared.manifest.jobs()):
+        taken = folder.name_in_the_way(job) if code < MAY_SEND else None
+        if taken is not None:
+            raise OutputError(f"{folder.path / taken} exists and is not in the ledger; move it away (job {job.id!r})")
