@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from batch.core.errors import AttemptError
 from batch.core.model import Job, Outcome
@@ -48,36 +48,131 @@ class Waiting:
     until: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Everything is checked; the first request is about to go out."""
+
+    start: RunStart
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A request goes out; `in_flight` counts it."""
+
+    job: Job
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """A request of a kind that may be repeated ended without a picture; repeated after `retry_seconds`, or not (None)."""
+
+    job: Job
+    error: AttemptError
+    retry_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed:
+    """The provider asked everybody to wait."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitChanged:
+    """What holds the run back has changed."""
+
+    waiting: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyWaits:
+    """A request waits for money that is reserved for others; `words` say under which budget."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job is settled for this run, and recorded."""
+
+    outcome: Outcome
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """No new requests; those in flight are waited for."""
+
+    reason: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something a person should know."""
+
+    text: str
+
+
+Event: TypeAlias = (
+    RunStarted | AttemptStarted | AttemptFailed | GateClosed | WaitChanged | MoneyWaits | JobEnded | Stopping | Message
+)
+
+
 class Listener:
-    """Override what you want to hear."""
+    """Hears what happens. Override `on_event`, or only the methods of the events you want; they do nothing."""
+
+    def on_event(self, event: Event) -> None:
+        """Called for every event, in the order they happen, on the event loop's thread."""
+        match event:
+            case RunStarted(start):
+                self.run_started(start)
+            case AttemptStarted(job, in_flight):
+                self.attempt_started(job, in_flight)
+            case AttemptFailed(job, error, retry_seconds):
+                self.attempt_failed(job, error, retry_seconds)
+            case GateClosed(seconds, reason):
+                self.gate_closed(seconds, reason)
+            case WaitChanged(waiting):
+                self.waiting(waiting)
+            case MoneyWaits(words):
+                self.money_waits(words)
+            case JobEnded(outcome, in_flight):
+                self.job_ended(outcome, in_flight)
+            case Stopping(reason, in_flight):
+                self.stopping(reason, in_flight)
+            case Message(text):
+                self.message(text)
 
     def run_started(self, start: RunStart) -> None:
-        """Everything is checked; the first request is about to go out."""
+        """See `RunStarted`."""
 
     def attempt_started(self, job: Job, in_flight: int) -> None:
-        """A request goes out; `in_flight` counts it."""
+        """See `AttemptStarted`."""
 
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
-        """A request of a kind that may be repeated ended without a picture; repeated after `retry_seconds`, or not
-        (None)."""
+        """See `AttemptFailed`."""
 
     def gate_closed(self, seconds: float, reason: str) -> None:
-        """The provider asked everybody to wait."""
+        """See `GateClosed`."""
 
     def waiting(self, waiting: Waiting) -> None:
-        """What holds the run back has changed."""
+        """See `WaitChanged`."""
 
     def money_waits(self, words: str) -> None:
-        """A request waits for money that is set aside for others; `words` say under which budget."""
+        """See `MoneyWaits`."""
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
-        """A job is settled for this run, and recorded."""
+        """See `JobEnded`."""
 
     def stopping(self, reason: str, in_flight: int) -> None:
-        """No new requests; those in flight are waited for."""
+        """See `Stopping`."""
 
     def message(self, text: str) -> None:
-        """Something a person should know."""
+        """See `Message`."""
 
 
 class Listeners(Listener):
@@ -86,36 +181,9 @@ class Listeners(Listener):
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
 
-    def _tell(self, method: str, *args: Any) -> None:
+    def on_event(self, event: Event) -> None:
         for listener in self._listeners:
             try:
-                getattr(listener, method)(*args)
+                listener.on_event(event)
             except Exception:
-                log.exception("a listener failed in %s", method)
-
-    def run_started(self, start: RunStart) -> None:
-        self._tell("run_started", start)
-
-    def attempt_started(self, job: Job, in_flight: int) -> None:
-        self._tell("attempt_started", job, in_flight)
-
-    def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
-        self._tell("attempt_failed", job, error, retry_seconds)
-
-    def gate_closed(self, seconds: float, reason: str) -> None:
-        self._tell("gate_closed", seconds, reason)
-
-    def waiting(self, waiting: Waiting) -> None:
-        self._tell("waiting", waiting)
-
-    def money_waits(self, words: str) -> None:
-        self._tell("money_waits", words)
-
-    def job_ended(self, outcome: Outcome, in_flight: int) -> None:
-        self._tell("job_ended", outcome, in_flight)
-
-    def stopping(self, reason: str, in_flight: int) -> None:
-        self._tell("stopping", reason, in_flight)
-
-    def message(self, text: str) -> None:
-        self._tell("message", text)
+                log.exception("a listener failed at %s", type(event).__name__)

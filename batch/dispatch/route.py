@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown, RateLimited
-from batch.core.events import Listener, Waiting
+from batch.core.events import GateClosed, Listener, Waiting
 from batch.core.lane import Lane
 from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
@@ -180,7 +180,7 @@ class Route:
         return self._breakers[key]
 
     def _paused(self, seconds: float, reason: str) -> None:
-        self._listener.gate_closed(seconds, self._called + reason)
+        self._listener.on_event(GateClosed(seconds, self._called + reason))
 
     def _trouble(self, seconds: float) -> Waiting:
         if seconds == float("inf"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown
-from batch.core.events import Listener
+from batch.core.events import Listener, Message
 from batch.core.model import Terms
 from batch.core.settings import Fallback, FallbackOn, RetryPolicy
 from batch.dispatch.job_route import JobRoute
@@ -82,7 +82,7 @@ class Router:
         if not is_left:
             self._stop(self.nothing_left(model))
         elif is_new:
-            self._listener.message(f"{route.name} is left out from now on: {error.message}")
+            self._listener.on_event(Message(f"{route.name} is left out from now on: {error.message}"))
         self._turnstile.changed()
         return is_left
 
@@ -103,7 +103,7 @@ class Router:
         """Before the start: a route that is known to be of no use yet."""
         route = next(route for route in self.routes if route.name == name)
         if route.end(error, model):
-            self._listener.message(f"{name} is left out: {error.message}")
+            self._listener.on_event(Message(f"{name} is left out: {error.message}"))
 
     def others_than(self, route: Route, model: str) -> bool:
         """Whether anything else could serve that model."""

@@ -31,7 +31,7 @@ from batch.core.errors import (
     Unavailable,
     Undelivered,
 )
-from batch.core.events import Listener
+from batch.core.events import AttemptFailed, AttemptStarted, Listener, Stopping
 from batch.core.lane import Lane
 from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Fallback, RetryPolicy
@@ -156,7 +156,7 @@ class Scheduler:
             return
         self.stopped_by = reason
         self._stopping = True
-        self._listener.stopping(words, self.in_flight)
+        self._listener.on_event(Stopping(words, self.in_flight))
         self._let_waiting_go()
 
     async def _all_ended(self, running: asyncio.Task[None]) -> None:
@@ -298,7 +298,7 @@ class Scheduler:
             done: Done | None = None
             error: BaseException | None = None
             try:
-                self._listener.attempt_started(job, self.in_flight)
+                self._listener.on_event(AttemptStarted(job, self.in_flight))
                 with out.way.watch():
                     done = await self._buy(job, why, out.terms)
                 return done
@@ -337,14 +337,14 @@ class Scheduler:
         if self._stopping:  # it may be what stopped the run
             wait_seconds = None
         if wait_seconds is not None or not isinstance(error, (EndpointDown, Refused)):
-            self._listener.attempt_failed(job, error, wait_seconds)
+            self._listener.on_event(AttemptFailed(job, error, wait_seconds))
         return wait_seconds
 
     def _given_up(self, job: Job, error: AttemptError, out: Out | None) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
         if isinstance(error, Undelivered):
-            self._listener.attempt_failed(job, error, None)
+            self._listener.on_event(AttemptFailed(job, error, None))
             return Pending(job=job)  # bought; the next run fetches it
         if isinstance(error, RateLimited):
             return Pending(job=job)

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final, TypeVar
 
 from batch.core.clock import Clock
-from batch.core.events import Listener, Waiting
+from batch.core.events import Listener, WaitChanged, Waiting
 from batch.limits.wait import Wait
 
 #: What another run gives back, or counts right, is seen so soon.
@@ -84,7 +84,7 @@ class Turnstile:
             waiting = Waiting(by=own)
         if waiting is not None and waiting != self._waiting:
             self._waiting = waiting
-            self._listener.waiting(waiting)
+            self._listener.on_event(WaitChanged(waiting))
 
     async def _pause(self, turn: asyncio.Event, wait: Wait) -> None:
         turn.clear()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from batch.core.clock import Clock, DayStart
 from batch.core.errors import EndpointDown, ExitCode, RateLimited, Refused, Unavailable, Unusable
-from batch.core.events import Listener, Waiting
+from batch.core.events import GateClosed, Listener, Waiting
 from batch.core.settings import Limits
 from batch.limits.adaptive import ConcurrencyLimit, Found, RatePacer
 from batch.limits.gate import Gate, Reservation
@@ -155,7 +155,7 @@ class AdmissionController:
         closed = self._gate.pause_for(seconds, now, told=told, by_row=by_row)
         if closed is not None:
             log.info("gate closed for %.1f s: %s", closed, reason)
-            self._listener.gate_closed(closed, reason)
+            self._listener.on_event(GateClosed(closed, reason))
 
     def close(self) -> None:
         """At the end of the run: remember what was found, and let go of the shared counts."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from batch.core.events import Listener
+from batch.core.events import Listener, Message
 from batch.core.model import Job
 from batch.plan import DECISIONS, Plan, Source, sources_of_copies
 from batch.store.job_state import Standing
@@ -55,12 +55,16 @@ class Adopter:
         if not self._plan.to_adopt:
             return
         await _in_groups(self._adopt(job, self._picture(source), why) for job, why, source in self._adoptions())
-        self._listener.message(f"{self.adopted:,} jobs got pictures that were bought before, without a request")
+        self._listener.on_event(
+            Message(f"{self.adopted:,} jobs got pictures that were bought before, without a request")
+        )
         if self._damaged:
             names = ", ".join(self._damaged[:_NAMED]) + (", ..." if len(self._damaged) > _NAMED else "")
-            self._listener.message(
-                f"{len(self._damaged):,} pictures are not what was bought any more and were not taken ({names}); "
-                "without --reuse they are bought"
+            self._listener.on_event(
+                Message(
+                    f"{len(self._damaged):,} pictures are not what was bought any more and were not taken ({names}); "
+                    "without --reuse they are bought"
+                )
             )
 
     async def after_the_run(self) -> None:

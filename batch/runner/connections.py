@@ -11,7 +11,7 @@ from typing import Final
 
 from batch.core.clock import Clock, SystemClock
 from batch.core.errors import ConfigError, OutputError
-from batch.core.events import Listener
+from batch.core.events import Listener, Message
 from batch.core.profiles import resolve_endpoint
 from batch.core.settings import ProviderSettings, Timeouts
 from batch.dispatch.route import RouteSettings
@@ -73,13 +73,15 @@ class KeyedAccount:
         try:
             folder = quotas_folder(os.environ)
         except ConfigError as error:
-            listener.message(f"the counts of quotas are this run's own, not shared with others: {error}")
+            listener.on_event(Message(f"the counts of quotas are this run's own, not shared with others: {error}"))
             return MemoryQuotaStore()
         if self.account.endpoint.embedded:
             name = self._fingerprint(f"{output}\0{self.name}")
-            return FileQuotaStore(folder, f"{name}.quota", clock, listener.message)
+            return FileQuotaStore(folder, f"{name}.quota", clock, lambda text: listener.on_event(Message(text)))
         names = [f"{each}.quota" for each in (self.fingerprint, self.former_fingerprint)]
-        return FileQuotaStore(folder, names[0], clock, listener.message, former_name=names[1])
+        return FileQuotaStore(
+            folder, names[0], clock, lambda text: listener.on_event(Message(text)), former_name=names[1]
+        )
 
 
 def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[KeyedAccount, ...]:

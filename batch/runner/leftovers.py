@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
-from batch.core.events import Listener
+from batch.core.events import Listener, Message
 from batch.providers.base import Received
 from batch.runner.attempt import AttemptRunner
 from batch.store.store import OpenAttempt, Store
@@ -50,9 +50,11 @@ class Leftovers:
             finished += await self._attempts.finish(ticket, received) is not None
         self._store.sweep_spool()
         if settled:
-            self._listener.message(
-                f"the last run ended in the middle: of {settled} requests in flight, {finished} pictures had "
-                f"arrived and are kept, {settled - finished} got no usable answer"
+            self._listener.on_event(
+                Message(
+                    f"the last run ended in the middle: of {settled} requests in flight, {finished} pictures had "
+                    f"arrived and are kept, {settled - finished} got no usable answer"
+                )
             )
         self._begin(to_fetch)
 
@@ -60,8 +62,8 @@ class Leftovers:
         """Wait for what is still being fetched. Raises what kept one from being kept, such as `StorageError`."""
         waiting = len(self._fetching)
         if waiting and not self._stopping.is_set():
-            self._listener.message(
-                f"waiting for {_pictures(waiting)} {self._from()} (a stop leaves them to the next run)"
+            self._listener.on_event(
+                Message(f"waiting for {_pictures(waiting)} {self._from()} (a stop leaves them to the next run)")
             )
         while self._fetching:
             await asyncio.wait(self._fetching)
@@ -76,7 +78,9 @@ class Leftovers:
     def _begin(self, to_fetch: list[tuple[OpenAttempt, Received]]) -> None:
         if not to_fetch or self._stopping.is_set():
             return
-        self._listener.message(f"fetching {_pictures(len(to_fetch))} {self._from()}; the jobs do not wait for it")
+        self._listener.on_event(
+            Message(f"fetching {_pictures(len(to_fetch))} {self._from()}; the jobs do not wait for it")
+        )
         for ticket, received in to_fetch:
             task = asyncio.create_task(self._fetch(ticket, received))
             self._fetching.add(task)
@@ -91,7 +95,9 @@ class Leftovers:
                 self.ended_late += 1
                 if done is not None:
                     self._store.published.append(self._store.history.of(ticket.job.key()))
-                    self._listener.message(f"the picture of {ticket.job.id}, bought by an earlier run, has arrived")
+                    self._listener.on_event(
+                        Message(f"the picture of {ticket.job.id}, bought by an earlier run, has arrived")
+                    )
             except Exception as error:  # noqa: BLE001  (`finish` raises it: a task's own error would be lost)
                 self._failure = self._failure or error
                 self._stopping.set()

@@ -20,7 +20,7 @@ from batch.core.errors import (
     OutputError,
     Problem,
 )
-from batch.core.events import Listener
+from batch.core.events import Listener, Message
 from batch.core.results import Summary
 from batch.core.settings import ChangedPolicy
 from batch.manifest.references.references import picture_kind
@@ -154,7 +154,7 @@ async def fetch_references(prepared: PreparedRun, clock: Clock, listener: Listen
         cache = ReferenceCache(cache_folder(os.environ))
         refresh = prepared.options.refresh_references
         fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
-        await fetched.fetch(manifest.wanted_addresses(), listener.message)
+        await fetched.fetch(manifest.wanted_addresses(), lambda text: listener.on_event(Message(text)))
         manifest.use_fetched(fetched)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from batch.core.clock import Clock, SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
-from batch.core.events import Listener
+from batch.core.events import Listener, Message, MoneyWaits
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.settings import Budget, ChangedPolicy
@@ -155,8 +155,8 @@ class PreparedRun:
             output=str(self.output),
             tag=settings.tag,
             books=books,
-            waiting=listener.money_waits,
-            say=listener.message,
+            waiting=lambda words: listener.on_event(MoneyWaits(words)),
+            say=lambda text: listener.on_event(Message(text)),
         )
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:

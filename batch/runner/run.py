@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 
 from batch.core.clock import Clock, SystemClock
-from batch.core.events import Listener, Listeners
+from batch.core.events import Listener, Listeners, Message
 from batch.core.results import Summary
 from batch.dispatch.retry import worth_another
 from batch.plan import (
@@ -84,7 +84,9 @@ async def run(
         allow_open_files(settings.concurrency)
         control.opening()
         if folder.torn_bytes:
-            listener.message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
+            listener.on_event(
+                Message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
+            )
         summary: Summary | None = None
         opened: RunSession | None = None
         try:
@@ -95,11 +97,15 @@ async def run(
                 connect(accounts, prepared.output, settings.timeouts, clock) as providers,
             ):
                 if folder.rehearsal_moved_to is not None:
-                    listener.message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
+                    listener.on_event(
+                        Message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")
+                    )
                 wish = remake_wish(prepared, store, begun_again(folder.last_note()))
                 await store.note(about_run(prepared, wish))
                 if prepared.policies.again.since >= 0:
-                    listener.message("--again goes on where a run before it stopped; what that made is left as it is")
+                    listener.on_event(
+                        Message("--again goes on where a run before it stopped; what that made is left as it is")
+                    )
                 keys = {account.name: account.key.reveal() for account in accounts}
                 wallet = prepared.wallet(keys, clock, run_id, listener)
                 attempts = AttemptRunner(

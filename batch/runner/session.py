@@ -21,7 +21,7 @@ from batch.core.errors import (
     OutputError,
     StorageError,
 )
-from batch.core.events import Listener, RunStart
+from batch.core.events import JobEnded, Listener, Message, RunStart, RunStarted
 from batch.core.key_index import KEY_BYTES
 from batch.core.model import Done, Job, Outcome, Pending
 from batch.core.picture_warnings import asked_words
@@ -151,13 +151,13 @@ class RunSession:
             await self._before_the_jobs()
         except (StorageError, InputError, EndpointDown) as error:
             scheduler.stop(error, str(error))
-        self.listener.run_started(self._start())
+        self.listener.on_event(RunStarted(self._start()))
         failure: Exception | None = None
         try:
             async with scheduler.outcomes(self._todo()) as outcomes:
                 async for outcome in outcomes:
                     self._publish(outcome, scheduler)
-                    self.listener.job_ended(outcome, scheduler.in_flight)
+                    self.listener.on_event(JobEnded(outcome, scheduler.in_flight))
         except Exception as error:  # noqa: BLE001  (nothing is in flight any more; what was bought must be told)
             failure = failure_of(error, "go on")
         failure = await self._after_the_jobs(scheduler) or failure
@@ -168,7 +168,7 @@ class RunSession:
         await self._leftovers.settle()
         unknown_money = await self._settle_earlier_runs()
         if unknown_money:
-            self.listener.message(unknown_money)
+            self.listener.on_event(Message(unknown_money))
         await self._adopter.before_the_run()
         self._count_reopened()
 
