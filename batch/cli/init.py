@@ -11,6 +11,7 @@ import click
 from batch.cli.console import print_error, print_lines, print_problems
 from batch.cli.options import NamedPath
 from batch.core.errors import InputError
+from batch.core.profiles import PROFILES
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--provider",
-    type=click.Choice(["simulator", "anyfast", "google"]),
+    type=click.Choice(sorted(PROFILES, key=lambda name: (PROFILES[name].key_env is not None, name))),
     default="simulator",
     show_default=True,
     help="Who is to make the pictures.",

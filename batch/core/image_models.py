@@ -27,15 +27,6 @@ MAX_REFERENCES: Final = 14
 #: MIME types AnyFast takes as references; anything else is converted before it is sent.
 REFERENCE_MIME_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 
-#: Who serves requests in the flex lane too.
-FLEX_PROFILES: Final = ("google", "simulator")
-
-#: Of the profiles that take a key: their address, and the environment variable that holds the key.
-KEYED_PROFILES: Final[Mapping[str, tuple[str, str]]] = {
-    "anyfast": ("https://www.anyfast.ai", "ANYFAST_API_KEY"),
-    "google": ("https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
-}
-
 #: Model ids the provider has retired, and the name that replaced them.
 RETIRED_MODELS: Final = {
     "gemini-3.1-flash-image-preview": "gemini-3.1-flash-image",

@@ -9,6 +9,7 @@ from typing import Final
 
 from batch.core.errors import ConfigError
 from batch.core.lane import Lane
+from batch.core.prices import ChargedBy
 from batch.core.settings import Auth, ProviderSettings
 
 
@@ -36,7 +37,9 @@ class Profile:
 
     `base_url` None means the embedded simulator, whose address is known only once it runs. `lanes` are those a request
     may ask for: Google's are documented (ai.google.dev/gemini-api/docs/flex-inference); relays of the new-api kind drop
-    fields they do not know, so that a lane asked for there would be forgotten without a word.
+    fields they do not know, so that a lane asked for there would be forgotten without a word. `charged_by`: Google charges
+    tokens; a relay charges a request, as far as is known, and its owner can say otherwise. `five_ratios`: AnyFast's page
+    names only five.
     """
 
     name: str
@@ -46,8 +49,11 @@ class Profile:
     snake_case_parts: bool = False
     reference_limits: ReferenceLimits = CAREFUL_LIMITS
     lanes: frozenset[Lane] = ONLY_STANDARD
+    charged_by: ChargedBy = ChargedBy.REQUEST
+    five_ratios: bool = False
 
 
+#: The only table of endpoints: every other room asks here.
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         "anyfast": Profile(
@@ -56,6 +62,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             auth=Auth.QUERY,
             key_env="ANYFAST_API_KEY",
             snake_case_parts=True,
+            five_ratios=True,
         ),
         "google": Profile(
             name="google",
@@ -64,6 +71,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             key_env="GEMINI_API_KEY",
             reference_limits=GOOGLE_LIMITS,
             lanes=frozenset(Lane),
+            charged_by=ChargedBy.TOKENS,
         ),
         "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None, lanes=frozenset(Lane)),
     }
@@ -81,6 +89,7 @@ class Endpoint:
     snake_case_parts: bool
     reference_limits: ReferenceLimits
     lanes: frozenset[Lane]
+    charged_by: ChargedBy
 
     @property
     def simulated(self) -> bool:
@@ -106,5 +115,6 @@ def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
         snake_case_parts=profile.snake_case_parts,
         # What stands at another address is not known to take as much.
         reference_limits=CAREFUL_LIMITS if settings.base_url else profile.reference_limits,
+        charged_by=profile.charged_by,
         lanes=profile.lanes,  # of whoever speaks as Google does: at an own address a proxy may stand in front of it
     )

@@ -105,7 +105,4 @@ def _simulator_settings(provider: ProviderSettings, manifest: Path) -> Simulator
 
 
 def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
-    """Google charges tokens. A relay charges a request, as far as anybody knows; its owner can say otherwise."""
-    if simulator is not None:
-        return ChargedBy(simulator.billing)
-    return ChargedBy.TOKENS if endpoint.name == "google" else ChargedBy.REQUEST
+    return endpoint.charged_by if simulator is None else ChargedBy(simulator.billing)

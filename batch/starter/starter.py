@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from batch.core.errors import InputError, OutputError, Problem
+from batch.core.profiles import PROFILES
 from batch.manifest.files import reason
 from batch.manifest.ids import name_problem, slug
 from batch.manifest.manifest import load_manifest
@@ -24,8 +24,6 @@ from batch.manifest.problems import show, show_path
 from batch.starter.guess import Guess, Guesser, in_quotes
 from batch.starter.sniff import DELIMITER_WORDS, SniffedTable, read_table
 from batch.starter.yaml_writer import joined, yaml_scalar
-
-_KEYS: Final = {"anyfast": "ANYFAST_API_KEY", "google": "GEMINI_API_KEY"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +190,12 @@ def _top(manifest: Path, provider: str, made_from: str) -> Iterator[str]:
     yield "# Every field is explained in docs/manifest.md."
     yield ""
     yield f"name: {yaml_scalar(_run_name(manifest))}    # the pictures come to output/<name>"
-    if provider in _KEYS:
-        yield f"provider: {provider}    # every picture is paid; the key is read from {_KEYS[provider]}"
+    keys = {name: profile.key_env for name, profile in PROFILES.items() if profile.key_env is not None}
+    if provider in keys:
+        yield f"provider: {provider}    # every picture is paid; the key is read from {keys[provider]}"
     else:
         yield "# The simulator draws the pictures on this machine, without a key and without a bill."
-        yield f"# For real ones write anyfast (the key is read from {_KEYS['anyfast']}) or google ({_KEYS['google']})."
+        yield f"# For real ones write anyfast (the key is read from {keys['anyfast']}) or google ({keys['google']})."
         yield "provider: simulator"
     yield ""
     yield "# Stay under what your account allows."

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batch.core.image_models import FLEX_PROFILES, KEYED_PROFILES
 from batch.core.lane import Lane
-from batch.core.profiles import PROFILES
 from batch.core.settings import Auth, Fallback, FallbackOn, Limits, ProviderSettings, Settings
 from batch.manifest import load_manifest
-from batch.manifest.schema import fields
 
 if TYPE_CHECKING:
     from tests.manifest.conftest import Folder
@@ -25,17 +22,6 @@ MODELS = "gemini-3.1-flash-image, gemini-3-pro-image, gemini-2.5-flash-image"
 
 def settings(folder: Folder, text: str) -> Settings:
     return load_manifest(folder.write("m.yaml", text + ONE_JOB)).settings
-
-
-def test_the_known_addresses_and_keys_are_the_profiles() -> None:
-    """The check for one key named twice knows what the provider side does."""
-    assert {name: (p.base_url, p.key_env) for name, p in PROFILES.items() if p.key_env is not None} == KEYED_PROFILES
-    assert set(fields.PROFILES) == set(PROFILES)
-
-
-def test_the_profiles_with_the_cheap_lane_are_the_provider_sides() -> None:
-    """Who is said to have it can be asked for it, and nobody else."""
-    assert {name for name, profile in PROFILES.items() if Lane.FLEX in profile.lanes} == set(FLEX_PROFILES)
 
 
 def test_a_list_becomes_endpoints_in_its_order(folder: Folder) -> None:

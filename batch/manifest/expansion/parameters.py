@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from batch.core.image_models import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, model_facts
+from batch.core.profiles import PROFILES
 from batch.core.settings import ProviderSettings
 from batch.manifest.problems import did_you_mean, show, unfit_text
 
@@ -35,7 +36,7 @@ class ModelCapabilities:
         """What these have in common."""
         return cls(
             without_address=next((each.name for each in endpoints if each.base_url is None), None),
-            five_ratios=next((each.name for each in endpoints if each.profile == "anyfast"), None),
+            five_ratios=next((each.name for each in endpoints if PROFILES[each.profile].five_ratios), None),
             several=len(endpoints) > 1,
             fallback=tuple(fallback),
         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from batch.core.image_models import FLEX_PROFILES, KEYED_PROFILES
 from batch.core.lane import Lane
+from batch.core.profiles import PROFILES
 from batch.core.settings import Auth, Limits, ProviderSettings
 from batch.manifest.problems import Problems
 from batch.manifest.schema import fields
@@ -128,8 +128,9 @@ class EndpointsReader:
     def _check_lane(self, known: Sequence[_Read]) -> None:
         if self.shape.lane != Lane.FLEX or len(known) < len(self.providers):
             return
-        if not any(provider.profile in FLEX_PROFILES for _, provider in known):
-            has = " and ".join(FLEX_PROFILES)
+        with_flex = [name for name, profile in PROFILES.items() if Lane.FLEX in profile.lanes]
+        if not any(provider.profile in with_flex for _, provider in known):
+            has = " and ".join(with_flex)
             message = f"lane flex: no provider of this manifest has it; {has} have it, else remove lane"
             self._note(message, self.document.at("lane"))
 
@@ -152,6 +153,6 @@ class EndpointsReader:
 
 def _account(provider: ProviderShape) -> tuple[str, str | None]:
     """Whose quota a provider uses: where it is, and the variable with the key."""
-    address, key = KEYED_PROFILES.get(provider.profile, (provider.profile, None))
-    parts = urlsplit(provider.base_url or address)
-    return parts._replace(netloc=parts.netloc.lower()).geturl(), provider.key_env or key
+    profile = PROFILES[provider.profile]
+    parts = urlsplit(provider.base_url or profile.base_url or profile.name)
+    return parts._replace(netloc=parts.netloc.lower()).geturl(), provider.key_env or profile.key_env

@@ -24,7 +24,6 @@ from batch.manifest.problems import show
 
 T = TypeVar("T")
 
-PROFILES: Final = ("anyfast", "google", "simulator")
 MOST_PROVIDERS: Final = 32
 #: In flight at once, of one provider and of all together.
 MOST_CONCURRENCY: Final = 1024

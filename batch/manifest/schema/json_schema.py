@@ -19,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from batch.core.image_models import ASPECT_RATIOS, IMAGE_SIZES, MODALITIES, MODELS
+from batch.core.profiles import PROFILES
 from batch.manifest.schema import fields
 from batch.manifest.schema.schema import JobShape, ManifestShape, ProviderShape
 
@@ -89,7 +90,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
 }
 
 #: A word, a mapping, or a list of these. The reader takes them one by one, so pydantic says nothing about them.
-_PROVIDER: Final = {"anyOf": [{"enum": list(fields.PROFILES)}, {"$ref": "#/$defs/ProviderShape"}]}
+_PROVIDER: Final = {"anyOf": [{"enum": list(PROFILES)}, {"$ref": "#/$defs/ProviderShape"}]}
 _PROVIDERS: Final = {"type": "array", "items": _PROVIDER, "minItems": 1, "maxItems": fields.MOST_PROVIDERS}
 
 #: Lists under names of the user's own; two names are taken.

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode
 
 from batch.core.errors import Problem
+from batch.core.profiles import PROFILES
 from batch.manifest.problems import Problems, did_you_mean, show
 from batch.manifest.schema import fields
 from batch.manifest.schema.yaml_text import Document
@@ -42,7 +43,7 @@ class LimitsShape(_Shape):
 class ProviderShape(_Shape):
     """`provider: anyfast`, or a mapping for another endpoint of the same kind; or a list of them."""
 
-    profile: Annotated[str, fields.word(*fields.PROFILES)]
+    profile: Annotated[str, fields.word(*PROFILES)]
     name: Annotated[str | None, PlainValidator(fields.endpoint_name)] = None
     weight: Annotated[float, fields.above_zero(fields.HEAVIEST_WEIGHT)] = 1.0
     base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
@@ -273,8 +274,8 @@ def read_shapes(document: Document, file: str, problems: Problems) -> Shapes:
 
 def _read_provider(given: object, index: int, note: _Note) -> ProviderShape | None:
     data = {"profile": given} if isinstance(given, str) else given
-    shape = _read_shape(ProviderShape, data, ("provider", index), {"profile": fields.PROFILES[0]}, note)
-    is_known = isinstance(data, dict) and data.get("profile") in fields.PROFILES
+    shape = _read_shape(ProviderShape, data, ("provider", index), {"profile": next(iter(PROFILES))}, note)
+    is_known = isinstance(data, dict) and data.get("profile") in PROFILES
     return shape if is_known else None
 
 
@@ -391,5 +392,5 @@ def _missing(field: str) -> str:
     if field == "jobs":
         return "no jobs; write jobs: and at least one entry with a prompt"
     if field == "profile":
-        return f"profile is missing; write one of {', '.join(fields.PROFILES)}"
+        return f"profile is missing; write one of {', '.join(PROFILES)}"
     return f"{field} is missing; add it"
