@@ -10,7 +10,7 @@ from batch.core.model import Job
 from batch.core.settings import Fallback, FallbackOn
 
 if TYPE_CHECKING:
-    from batch.dispatch.router import Out
+    from batch.dispatch.route import Permit
 
 #: What Google and relays call a block for reasons of policy; whatever begins with `blocked_` is one as well.
 _POLICY_CODES: Final = frozenset(
@@ -55,14 +55,14 @@ class JobRoute:
         self._at = 0
         self.lane = lane
         #: The attempt under way, or the last one.
-        self.out: Out | None = None
+        self.out: Permit | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """The model to ask, and those that may take its place where it cannot serve anybody."""
         return self._models[self._at :] if FallbackOn.OVERLOAD in self._on else self._models[self._at : self._at + 1]
 
-    def went(self, out: Out) -> None:
+    def went(self, out: Permit) -> None:
         """An attempt goes out. A model that has been passed over is not come back to."""
         self.out = out
         self._at = self._models.index(out.terms.model)

@@ -13,7 +13,8 @@ from batch.core.model import Job
 from batch.core.settings import RetryPolicy, UnknownPolicy
 from batch.dispatch.job_route import JobRoute
 from batch.dispatch.retry import RetryBudget, decide_retry, soon_again
-from batch.dispatch.router import Out, Router
+from batch.dispatch.route import Permit
+from batch.dispatch.router import Router
 
 
 class ResendBudget:
@@ -72,7 +73,7 @@ class RecoveryPolicy:
         return wait_seconds
 
     def _all_wait(
-        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], out: Out
+        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], out: Permit
     ) -> float | None:
         """What was said may concern everybody on that route; another one may be free."""
         if wait_seconds is not None:
@@ -87,7 +88,7 @@ class RecoveryPolicy:
         keeps_on = EndpointDown("rate_limited", words, stop_code=ExitCode.TEMPORARY)
         return 0.0 if self._end(out, keeps_on) else None
 
-    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> float | None:
+    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Permit) -> float | None:
         """By the policy, within the budgets."""
         rejected, resends = self._past(job)
 
@@ -98,17 +99,17 @@ class RecoveryPolicy:
         wait_seconds = decide_retry(
             error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
         )
-        if wait_seconds is None or out.way.breaker.is_open or isinstance(error, OutcomeUnknown):
+        if wait_seconds is None or out.breaker.is_open or isinstance(error, OutcomeUnknown):
             return wait_seconds
         return self.budget.wait_seconds(job.id, error, wait_seconds)
 
-    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Out) -> None:
+    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Permit) -> None:
         """While nobody is served, that says nothing about this job: it keeps its attempts."""
-        if not (out.way.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
+        if not (out.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
             seen[type(error)] += 1
         if isinstance(error, RateLimited) and error.wait_seconds is None:
             # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
-            seen[RateLimited] = max(seen[RateLimited], out.way.breaker.limits_in_a_row)
+            seen[RateLimited] = max(seen[RateLimited], out.breaker.limits_in_a_row)
 
-    def _end(self, out: Out, error: EndpointDown) -> bool:
+    def _end(self, out: Permit, error: EndpointDown) -> bool:
         return self._router.end(out.route, error, out.terms.model)

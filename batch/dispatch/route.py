@@ -48,11 +48,13 @@ class RouteSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A request of a route: the terms it goes out on, what it took, and its breaker with its number there."""
+class Permit:
+    """What a request holds from leaving to its record: its route, the terms it goes out on, what it took of the quotas,
+    and its breaker with its number there."""
 
+    route: Route
     terms: Terms
-    taken: Reservation
+    reservation: Reservation
     breaker: Breaker
     number: int
 
@@ -91,7 +93,7 @@ class Route:
         #: Why it is out of use, by model; under "" for all of them.
         self._ended: dict[str, EndpointDown] = {}
 
-    def try_acquire(self, need: Need, model: str, lane: Lane) -> Way | Wait:
+    def try_acquire(self, need: Need, model: str, lane: Lane) -> Permit | Wait:
         """Let a request out, or say what it has to wait for. Raises `EndpointDown` if waiting has no end."""
         if not self._admission.has_slot:
             return self._admission.no_slot()
@@ -107,14 +109,16 @@ class Route:
             return taken
         self.wasted(model).went_out()
         terms = Terms(endpoint=self.name, model=model, lane=lane)
-        return Way(terms, taken, breaker, breaker.admit())
+        return Permit(self, terms, taken, breaker, breaker.admit())
 
-    def release(self, way: Way, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+    def release(
+        self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
+    ) -> None:
         """A job's request is over and recorded."""
-        self._admission.release(way.taken, None if is_shed(error, way.terms.lane) else error, usage)
-        stopper = self.wasted(way.terms.model).came_back(job_id, error)
+        self._admission.release(permit.reservation, None if is_shed(error, permit.terms.lane) else error, usage)
+        stopper = self.wasted(permit.terms.model).came_back(job_id, error)
         if stopper is not None:
-            self._tell_end(self, stopper, way.terms.model)
+            self._tell_end(self, stopper, permit.terms.model)
 
     def wasted(self, model: str) -> WasteBreaker:
         """What was charged for nothing here, for that model."""

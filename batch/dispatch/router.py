@@ -7,31 +7,18 @@ day's quota or of service is left out and the others go on; the run ends when no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown
 from batch.core.events import Listener, Message
-from batch.core.model import Terms
 from batch.core.settings import Fallback, FallbackOn, RetryPolicy
 from batch.dispatch.job_route import JobRoute
-from batch.dispatch.route import Route, RouteSettings, Way
+from batch.dispatch.route import Permit, Route, RouteSettings
 from batch.dispatch.turnstile import SEEN_AFTER_SECONDS, Turnstile
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """A request that was let out: the route it takes, and its way there."""
-
-    route: Route
-    way: Way
-
-    @property
-    def terms(self) -> Terms:
-        return self.way.terms
 
 
 class Router:
@@ -60,18 +47,20 @@ class Router:
         self._had = dict.fromkeys((route.name for route in self.routes), 0.0)
         self._now = 0.0
 
-    async def acquire(self, place: int, need: Need, job_route: JobRoute) -> Out:
+    async def acquire(self, place: int, need: Need, job_route: JobRoute) -> Permit:
         """Wait for the turn of a job's next request and let it out; `place` is its job's in the order.
 
         Raises `EndpointDown` when no endpoint is left for it. Nothing is awaited between taking and returning.
         """
-        out = await self._turnstile.wait_for(place, lambda: self._try_acquire(need, job_route))
-        job_route.went(out)
-        return out
+        permit = await self._turnstile.wait_for(place, lambda: self._try_acquire(need, job_route))
+        job_route.went(permit)
+        return permit
 
-    def release(self, out: Out, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None) -> None:
+    def release(
+        self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
+    ) -> None:
         """A job's request is over and recorded."""
-        out.route.release(out.way, job_id, error, usage)
+        permit.route.release(permit, job_id, error, usage)
         self._turnstile.changed()
 
     def end(self, route: Route, error: EndpointDown, model: str) -> bool:
@@ -130,12 +119,12 @@ class Router:
         for route in self.routes:
             route.close()
 
-    def _try_acquire(self, need: Need, job_route: JobRoute) -> Out | Wait:
+    def _try_acquire(self, need: Need, job_route: JobRoute) -> Permit | Wait:
         waits: list[Wait] = []
         for model in job_route.models:
             for route in self._open(model):
                 found = self._look_at(route, need, model, job_route)
-                if isinstance(found, Out):
+                if isinstance(found, Permit):
                     return found
                 waits += [found] if found is not None else []
             if not self._is_overloaded(model):
@@ -145,7 +134,7 @@ class Router:
         soonest = min(waits, key=lambda wait: wait.seconds)
         return replace(soonest, is_fixed=all(wait.is_fixed for wait in waits))
 
-    def _look_at(self, route: Route, need: Need, model: str, job_route: JobRoute) -> Out | Wait | None:
+    def _look_at(self, route: Route, need: Need, model: str, job_route: JobRoute) -> Permit | Wait | None:
         try:
             found = route.try_acquire(need, model, job_route.lane)
         except EndpointDown as error:
@@ -155,7 +144,7 @@ class Router:
             return found
         self._now = max(self._now, self._had[route.name])
         self._had[route.name] = self._now + 1 / route.weight
-        return Out(route, found)
+        return found
 
     def _open(self, model: str) -> list[Route]:
         """Those in use for that model, the one whose turn it is first."""

@@ -39,8 +39,8 @@ from batch.dispatch.deadline import Deadline
 from batch.dispatch.job_route import JobRoute
 from batch.dispatch.recovery import RecoveryPolicy, ResendBudget
 from batch.dispatch.retry import with_retries
-from batch.dispatch.route import RouteSettings
-from batch.dispatch.router import Out, Router
+from batch.dispatch.route import Permit, RouteSettings
+from batch.dispatch.router import Router
 from batch.dispatch.waste_breaker import WasteBreaker
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
@@ -299,7 +299,7 @@ class Scheduler:
             error: BaseException | None = None
             try:
                 self._listener.on_event(AttemptStarted(job, self.in_flight))
-                with out.way.watch():
+                with out.watch():
                     done = await self._buy(job, why, out.terms)
                 return done
             except BaseException as raised:
@@ -340,7 +340,7 @@ class Scheduler:
             self._listener.on_event(AttemptFailed(job, error, wait_seconds))
         return wait_seconds
 
-    def _given_up(self, job: Job, error: AttemptError, out: Out | None) -> Outcome:
+    def _given_up(self, job: Job, error: AttemptError, out: Permit | None) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
         if isinstance(error, Undelivered):

@@ -13,8 +13,7 @@ from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.job_route import JobRoute, is_block, is_shed
 from batch.dispatch.recovery import ResendBudget
-from batch.dispatch.route import Route, RouteSettings
-from batch.dispatch.router import Out
+from batch.dispatch.route import Permit, Route, RouteSettings
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
@@ -28,13 +27,13 @@ def job_route(*models: str, on: tuple[FallbackOn, ...] = tuple(FallbackOn), lane
     return JobRoute(job(), lane, Fallback(models=models, on=on))
 
 
-def out(model: str = OWN, lane: Lane = Lane.STANDARD) -> Out:
+def out(model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit:
     """A request that was let out at an endpoint with both lanes."""
     settings = RouteSettings(name="a", limits=Limits(concurrency=9), lanes=frozenset(Lane))
     route = Route(settings, FakeClock(), Listener(), RetryPolicy(), lambda *_: None)
     way = route.try_acquire(Need(), model, lane)
     assert not isinstance(way, Wait)
-    return Out(route, way)
+    return way
 
 
 @pytest.mark.parametrize(

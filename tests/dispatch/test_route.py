@@ -11,7 +11,7 @@ from batch.core.events import Listener
 from batch.core.lane import Lane
 from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
-from batch.dispatch.route import Route, RouteSettings, Way
+from batch.dispatch.route import Permit, Route, RouteSettings
 from batch.limits.quotas import need_of
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
@@ -48,10 +48,10 @@ class Bench:
     def _ended(self, route: Route, error: EndpointDown, model: str) -> None:
         self.ends.append((route, error.code, model))
 
-    def try_acquire(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Way | Wait:
+    def try_acquire(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit | Wait:
         return self.route.try_acquire(need_of(job()), model, lane)
 
-    def out(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Way:
+    def out(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit:
         """Let a request out, however long that takes."""
         found = self.try_acquire(model, lane)
         while isinstance(found, Wait):
@@ -60,7 +60,7 @@ class Bench:
             found = self.try_acquire(model, lane)
         return found
 
-    def back(self, way: Way, error: AttemptError | None = None, job_id: str = "cup") -> None:
+    def back(self, way: Permit, error: AttemptError | None = None, job_id: str = "cup") -> None:
         """It ends, and is recorded."""
         if error is None:
             with way.watch():
@@ -74,7 +74,7 @@ class Bench:
         self.back(self.out(model, lane))
 
 
-def wait(found: Way | Wait) -> Wait:
+def wait(found: Permit | Wait) -> Wait:
     assert isinstance(found, Wait)
     return found
 
@@ -92,9 +92,9 @@ def test_until_a_model_has_drawn_only_a_few_requests_are_in_flight() -> None:
     full = wait(bench.try_acquire())
     assert full.waiting is not None
     assert (full.seconds, full.waiting.by) == (float("inf"), "picture")
-    assert isinstance(bench.out(OTHER), Way)
+    assert isinstance(bench.out(OTHER), Permit)
     bench.back(out[0])
-    assert isinstance(bench.try_acquire(), Way)
+    assert isinstance(bench.try_acquire(), Permit)
 
 
 def test_charged_answers_of_several_jobs_end_the_use_for_that_model() -> None:
@@ -137,7 +137,7 @@ def test_trouble_with_one_model_holds_up_no_other() -> None:
     bench = Bench()
     outage(bench)
     assert (bench.route.is_overloaded(OWN), bench.route.is_overloaded(OTHER)) == (True, False)
-    assert isinstance(bench.try_acquire(OTHER), Way)
+    assert isinstance(bench.try_acquire(OTHER), Permit)
 
 
 def test_an_outage_that_does_not_end_is_reported() -> None:

@@ -10,8 +10,8 @@ from batch.core.errors import EndpointDown, ExitCode
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.job_route import JobRoute
-from batch.dispatch.route import RouteSettings
-from batch.dispatch.router import Out, Router
+from batch.dispatch.route import Permit, RouteSettings
+from batch.dispatch.router import Router
 from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, Recorder, job
 
@@ -37,7 +37,7 @@ class Bench:
         )
         self.sent = 0
 
-    async def send(self, number: int = 1) -> list[Out]:
+    async def send(self, number: int = 1) -> list[Permit]:
         """Let requests out."""
         out = []
         for _ in range(number):
@@ -46,10 +46,10 @@ class Bench:
             out.append(await self.router.acquire(self.sent, need_of(job()), job_route))
         return out
 
-    def served(self, out: list[Out]) -> None:
+    def served(self, out: list[Permit]) -> None:
         """They end with a picture each."""
         for each in out:
-            with each.way.watch():
+            with each.watch():
                 pass
             self.router.release(each, "cup", None, None)
 
@@ -57,7 +57,7 @@ class Bench:
         self.served(await self.send(len(self.router.routes)))
 
 
-def names(out: list[Out]) -> list[str]:
+def names(out: list[Permit]) -> list[str]:
     return [each.route.name for each in out]
 
 
