@@ -43,3 +43,9 @@ def test_other_names_are_not() -> None:
     """A wrong name is an AttributeError, as with any module."""
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         batch.runn  # noqa: B018
+
+
+def test_names_of_earlier_versions_still_work() -> None:
+    """Callers have until the next release to write the new ones."""
+    assert batch.Wishes is batch.RunOptions
+    assert "wishes" in inspect.signature(batch.run).parameters

@@ -65,7 +65,8 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """A request of a kind that may be repeated ended without a picture; repeated after `retry_seconds`, or not (None)."""
+    """A request of a kind that may be repeated ended without a picture; repeated after
+    `retry_seconds`, or not (None)."""
 
     job: Job
     error: AttemptError

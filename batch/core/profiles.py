@@ -37,9 +37,9 @@ class Profile:
 
     `base_url` None means the embedded simulator, whose address is known only once it runs. `lanes` are those a request
     may ask for: Google's are documented (ai.google.dev/gemini-api/docs/flex-inference); relays of the new-api kind drop
-    fields they do not know, so that a lane asked for there would be forgotten without a word. `charged_by`: Google charges
-    tokens; a relay charges a request, as far as is known, and its owner can say otherwise. `five_ratios`: AnyFast's page
-    names only five.
+    fields they do not know, so that a lane asked for there would be forgotten without a word. `charged_by`: Google
+    charges tokens; a relay charges a request, as far as is known, and its owner can say otherwise. `five_ratios`:
+    AnyFast's page names only five.
     """
 
     name: str

@@ -143,7 +143,7 @@ class RetryPolicy:
     `uniform(0, min(cap, base * 2**n))`; a delay the server names is obeyed up to `longest_server_wait_seconds`. A
     provider without service for `max_outage_seconds` ends the run, and so do `wasted_in_a_row` jobs in a row
     (0: never) that were charged and got no picture.
-    Numbers and their sources: docs/architecture.md, "Retries".
+    Numbers and their sources: docs/retries.md.
     """
 
     unsent_attempts: int = 5

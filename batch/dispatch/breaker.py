@@ -3,7 +3,7 @@
 Two kinds of trouble are told apart. A *limit* (429) is the gate's to judge; here limits are only counted, so that a run
 ends when nothing else is said for too long. An *outage* (no connection, 5xx, no answer) opens the breaker: a pause
 without any request, then single requests, and the next pause is twice as long unless they are served. Numbers and
-their sources: docs/architecture.md, "Retries".
+their sources: docs/retries.md.
 """
 
 from __future__ import annotations

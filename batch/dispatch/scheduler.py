@@ -71,8 +71,8 @@ class Scheduler:
     others.
     `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
     `lane` is wished for where an endpoint of `routes` has it, until the `deadline` is near; `fallback` names models
-    that take the place of one that cannot serve. `local_bottleneck(in_flight)` says whether it is our own machine (`cpu`,
-    `disk`) that gives back no slots.
+    that take the place of one that cannot serve. `local_bottleneck(in_flight)` names what on our own machine gives back
+    no slots: `cpu`, `disk` or nothing.
     """
 
     def __init__(

@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Turnstile:
     """Those who wait for a turn. `listener` hears what the first one waits for.
 
-    Where that is a slot, `local_bottleneck()` says if it is our own machine that gives none back: `cpu` or `disk`. Whoever
-    waits for a time looks again after `longest_sleep_seconds`, for other runs may have made room.
+    Where that is a slot, `local_bottleneck()` names what on our own machine gives none back: `cpu` or `disk`. A wait
+    for a time looks again after `longest_sleep_seconds`, for other runs may have made room.
     """
 
     def __init__(

@@ -1,15 +1,15 @@
 """Limits nobody told us, found by trying: how many requests at once, and how many a minute.
 
-`ConcurrencyLimit` begins low and doubles per round of answers until a limit shows, as TCP does. `RatePacer` holds nothing back until
-the gate closes or refusals are more than usual. Then it sends a little less than what was accepted, and asks the one
-question that tells the causes apart: are fewer refused than before? If so the pace was the cause: it is kept, and more
-is tried now and then. If not, refusals have nothing to do with it, and all is as it was. The rate that was accepted is
-the measure (BBR's idea), never a single refusal.
+`ConcurrencyLimit` begins low and doubles per round of answers until a limit shows, as TCP does. `RatePacer` holds
+nothing back until the gate closes or refusals are more than usual. Then it sends a little less than what was
+accepted, and asks the one question that tells the causes apart: are fewer refused than before? If so the pace was the
+cause: it is kept, and more is tried now and then. If not, refusals have nothing to do with it, and all is as it was.
+The rate that was accepted is the measure (BBR's idea), never a single refusal.
 
 Limiters differ in what a closed gate means. Some count over a minute: the requests of the last one that were accepted
-are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the rate
-that was accepted in the last seconds is the quota. Which it is shows in the delay that is named, and in whether one
-request alone, after a pause, is refused as well. Pure.
+are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the
+rate that was accepted in the last seconds is the quota. Which it is shows in the delay that is named, and in whether
+one request alone, after a pause, is refused as well. Pure.
 """
 
 from __future__ import annotations

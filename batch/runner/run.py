@@ -48,6 +48,7 @@ async def run(
     *,
     output: str | Path | None = None,
     options: RunOptions | None = None,
+    wishes: RunOptions | None = None,
     listener: Listener | None = None,
     environment: Mapping[str, str] | None = None,
     clock: Clock | None = None,
@@ -59,11 +60,12 @@ async def run(
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
     `options` says what this one run is to do differently: which jobs, what of edited ones, what again.
+    `wishes` is what `options` was called in earlier versions.
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
-    prepared = prepare(Path(manifest_path), output, options or RunOptions())
+    prepared = prepare(Path(manifest_path), output, options or wishes or RunOptions())
     now = LiveStatusFile(prepared.output)
     listener = Listeners([LimitReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
@@ -151,6 +153,7 @@ def plan_only(
     *,
     output: str | Path | None = None,
     options: RunOptions | None = None,
+    wishes: RunOptions | None = None,
     listener: Listener | None = None,
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key.
@@ -158,7 +161,7 @@ def plan_only(
     Only reference pictures at web addresses are fetched, into their cache, if they are not there yet. It runs an
     event loop of its own for that, so it must not be called from within one.
     """
-    prepared = prepare(Path(manifest_path), output, options or RunOptions())
+    prepared = prepare(Path(manifest_path), output, options or wishes or RunOptions())
     if prepared.manifest.reference_hosts:
         asyncio.run(fetch_references(prepared, SystemClock(), listener or Listener()))
     with look_into(prepared.output, bought_only=not prepared.is_rehearsal) as reading:

@@ -203,7 +203,7 @@ class FactTable:
         self._after: dict[tuple[int, Callable[..., JobFacts], tuple[object, ...]], int] = {}
 
     def after(self, kind: int, change: Callable[..., JobFacts], *what: object) -> int:
-        """The number of the facts that a change (a method of `JobFacts` and its arguments) makes of those of a number."""
+        """The number of the facts that a change (a method of `JobFacts`, its arguments) makes of those of a number."""
         step = (kind, change, what)
         number = self._after.get(step)
         if number is None:

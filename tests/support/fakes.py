@@ -143,8 +143,8 @@ def done(job: Job, *, seconds: float = 5.0) -> Done:
 
 
 class Seller:
-    """Stands where `AttemptRunner.buy` stands. `answers(job, n)` gives the n-th answer to a job: an error to raise, None for
-    a picture, or seconds that the picture takes; all others take `seconds`."""
+    """Stands where `AttemptRunner.buy` does. `answers(job, n)` gives the n-th answer to a job: an error to raise, None
+    for a picture, or seconds that the picture takes; all others take `seconds`."""
 
     def __init__(
         self, clock: FakeClock, answers: Callable[[Job, int], Any] = lambda job, n: None, *, seconds: float = 1.0

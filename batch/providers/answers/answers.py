@@ -18,7 +18,7 @@ from batch.providers.answers.told import no_surrogates, plain_words
 from batch.providers.base import Answer, Received
 
 #: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
-#: "STOP" with no picture is handled apart. Evidence for each: docs/architecture.md, "The wire".
+#: "STOP" with no picture is handled apart. Evidence for each: docs/wire.md.
 _FINISH_RETRIES: Final[Mapping[str, int | None]] = {
     "NO_IMAGE": 2,
     "IMAGE_OTHER": 2,

@@ -3,7 +3,7 @@
 Read in this order: the status, then the error's code, then its words. The order matters because relays rewrite
 Google's errors: they keep the status and the message but drop `status` and `details`, and may put any code in.
 Sources: Google's API error pages and quota bodies as captured in public issue threads, and the error table of
-new-api type relays (docs/architecture.md, "The wire").
+new-api type relays (docs/wire.md).
 """
 
 from __future__ import annotations
