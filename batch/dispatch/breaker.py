@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Final
 
 from batch.core.clock import Clock
@@ -25,7 +26,7 @@ _ROW_TO_GO_ALONE: Final = 3
 _ROW_TO_OPEN: Final = 6
 _FIRST_PAUSE_SECONDS: Final = 60.0
 _LONGEST_PAUSE_SECONDS: Final = 600.0
-_GOOD_TO_CLOSE: Final = 3
+_SUCCESSES_TO_CLOSE: Final = 3
 #: A refusal comes at once and a picture takes its time: who was not refused by then is being served.
 _REFUSED_WITHIN_SECONDS: Final = 2.0
 #: A wrong key is refused within a round trip or two: where the key was good lately, the first one of a run is given so
@@ -35,8 +36,16 @@ _KNOWN_KEY_SECONDS: Final = 0.25
 _NO_CHANNEL_ANSWERS: Final = 3
 
 
+class State(Enum):
+    """Of a circuit breaker. Trouble opens it, a pause later it is half open, and answers in a row close it."""
+
+    CLOSED = "all requests pass"
+    OPEN = "no request passes"
+    HALF_OPEN = "one request at a time tries whether the trouble is over"
+
+
 class Breaker:
-    """Holds requests back while the provider serves nobody. The route asks it for whoever is first in the line.
+    """Holds requests back while the provider serves none. The route asks it for the request at the head of the line.
 
     `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
     `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks,
@@ -73,16 +82,26 @@ class Breaker:
         self._row = 0
         self._row_since = 0.0
         self._last_words = ""
-        #: Open, or trying whether it can be closed again.
-        self.is_open = False
+        self._is_tripped = False
         self._open_since = 0.0
-        self._opens_at = float("-inf")
+        self._half_open_at = float("-inf")
         self._pause_seconds = _FIRST_PAUSE_SECONDS
-        self._good = 0
+        self._successes = 0
         self._limits = _Streak()
         self._limited_since: float | None = None
         self._day_quotas = _Streak()
         self._no_channels = _Streak()
+
+    @property
+    def state(self) -> State:
+        if not self._is_tripped:
+            return State.CLOSED
+        return State.OPEN if self._clock.monotonic() < self._half_open_at else State.HALF_OPEN
+
+    @property
+    def is_open(self) -> bool:
+        """Open or half open."""
+        return self._is_tripped
 
     @property
     def limits_in_a_row(self) -> int:
@@ -119,8 +138,8 @@ class Breaker:
             left = self._open_since + self._max_outage_seconds - now if self._gives_up else float("inf")
             if left <= 0:
                 raise self._no_service()
-            if now < self._opens_at:
-                return min(self._opens_at - now, left)
+            if self.state is State.OPEN:
+                return min(self._half_open_at - now, left)
         if self._probe is None:
             return 0.0
         if self.is_open:
@@ -145,8 +164,8 @@ class Breaker:
             repeats.times = 0
         if number == self._probe:
             self._probe = None
-            self._good += 1
-            if self.is_open and self._good >= _GOOD_TO_CLOSE:
+            self._successes += 1
+            if self.is_open and self._successes >= _SUCCESSES_TO_CLOSE:
                 self._close()
         if number > self._alone_after and not self.is_open:
             self._alone, self._probe = False, None
@@ -204,14 +223,14 @@ class Breaker:
         self._refused_within = _REFUSED_WITHIN_SECONDS
 
     def _open(self) -> None:
-        self.is_open = True
-        self._good = 0
-        self._probe = None  # whoever went alone before is no probe of this pause
-        self._opens_at = self._clock.monotonic() + self._pause_seconds
+        self._is_tripped = True
+        self._successes = 0
+        self._probe = None  # what went alone before is no probe of this pause
+        self._half_open_at = self._clock.monotonic() + self._pause_seconds
         self._told(self._pause_seconds, self._last_words)
 
     def _close(self) -> None:
-        self.is_open = False
+        self._is_tripped = False
         self._recent.clear()
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 

@@ -36,9 +36,8 @@ from batch.runner.preflight import (
 )
 from batch.runner.preparation import Planned, begun_again, prepare
 from batch.runner.session import RunSession, about_run, remake_wish
-from batch.store.folder import look_into, output_folder
+from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
-from batch.store.store import last_note
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from batch.store.records import (
 )
 from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import is_unfinished, move_away
-from batch.store.store import Store, last_note
+from batch.store.store import Store
 
 _FOLDERS: Final = ("images", "spool", "rejected")
 #: Files of ours, with the names they have while they are written.
@@ -179,3 +179,14 @@ def _make_folders(output: Path) -> None:
 def machine() -> dict[str, Any]:
     """Where a run takes place, for its record."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()}
+
+
+def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
+    """The newest `run` or `end` record of an output folder."""
+    offset = max(history.run_offset, history.end_offset)
+    if offset < 0:
+        return None
+    with LedgerReader(output / "ledger.jsonl") as ledger:
+        note = ledger.at(offset)
+    assert isinstance(note, RunRecord | EndRecord)
+    return note

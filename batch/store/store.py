@@ -31,7 +31,7 @@ from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
 from batch.store.history import History
 from batch.store.job_state import JobHistory, State, UnsettledTry
 from batch.store.ledger import LedgerFile
-from batch.store.ledger_reader import LedgerReader, record_of
+from batch.store.ledger_reader import record_of
 from batch.store.pictures import adopt_picture, store_pictures
 from batch.store.published import PublishedManifest
 from batch.store.records import (
@@ -400,17 +400,6 @@ class Store:
             self.published.close()
         if self._unpublished is not None:
             raise self._unpublished
-
-
-def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
-    """The newest `run` or `end` record of an output folder."""
-    offset = max(history.run_offset, history.end_offset)
-    if offset < 0:
-        return None
-    with LedgerReader(output / "ledger.jsonl") as ledger:
-        note = ledger.at(offset)
-    assert isinstance(note, RunRecord | EndRecord)
-    return note
 
 
 def _keep_rejected(file: str, target: str) -> None:

@@ -18,7 +18,7 @@ from batch.core.errors import (
     Unavailable,
     Unusable,
 )
-from batch.dispatch.breaker import Breaker
+from batch.dispatch.breaker import Breaker, State
 from tests.support.fakes import FakeClock
 
 BROKEN = Unavailable("unavailable", "HTTP 503")
@@ -448,3 +448,20 @@ def test_the_first_request_goes_alone_as_long_as_a_refusal_takes(known_key: bool
     for _ in range(3):
         bench.breaker.admit()
         assert bench.breaker.wait_seconds() == 0
+
+
+def test_trouble_opens_it_a_pause_half_opens_it_and_three_answers_close_it(bench: Bench) -> None:
+    """The three states of a circuit breaker, in their order, and back to open when a probe fails."""
+    seen = [bench.breaker.state]
+    bench.open()
+    seen.append(bench.breaker.state)
+    bench.clock.time += 60
+    seen.append(bench.breaker.state)
+    bench.ask(BROKEN)
+    seen.append(bench.breaker.state)
+    bench.clock.time += 120
+    for _ in range(3):
+        assert bench.breaker.state is State.HALF_OPEN
+        bench.ask()
+    seen.append(bench.breaker.state)
+    assert seen == [State.CLOSED, State.OPEN, State.HALF_OPEN, State.OPEN, State.CLOSED]
