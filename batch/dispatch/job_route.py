@@ -55,21 +55,21 @@ class JobRoute:
         self._at = 0
         self.lane = lane
         #: The attempt under way, or the last one.
-        self.out: Permit | None = None
+        self.permit: Permit | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """The model to ask, and those that may take its place where it cannot serve anybody."""
         return self._models[self._at :] if FallbackOn.OVERLOAD in self._on else self._models[self._at : self._at + 1]
 
-    def went(self, out: Permit) -> None:
+    def went(self, permit: Permit) -> None:
         """An attempt goes out. A model that has been passed over is not come back to."""
-        self.out = out
-        self._at = self._models.index(out.terms.model)
+        self.permit = permit
+        self._at = self._models.index(permit.terms.model)
 
     def shed(self, error: AttemptError) -> bool:
         """Whether the cheap lane had no room: then the job takes the ordinary one from now on."""
-        if self.out is None or not is_shed(error, self.out.terms.lane):
+        if self.permit is None or not is_shed(error, self.permit.terms.lane):
             return False
         self.lane = Lane.STANDARD
         return True

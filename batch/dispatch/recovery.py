@@ -53,42 +53,42 @@ class RecoveryPolicy:
         self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], job_route: JobRoute
     ) -> float | None:
         """Seconds until the job asks for its next turn, or None if it does not. `seen` counts its failures by class."""
-        out = job_route.out
-        if out is None:
+        permit = job_route.permit
+        if permit is None:
             return None  # nothing went out: no endpoint or no money is left
         if isinstance(error, EndpointDown):
-            return 0.0 if self._end(out, error) else None
-        self._count(error, seen, out)
-        cause = out.route.patterns.attempt_failed(error)
-        if cause is not None and not self._end(out, cause):
+            return 0.0 if self._end(permit, error) else None
+        self._count(error, seen, permit)
+        cause = permit.route.patterns.attempt_failed(error)
+        if cause is not None and not self._end(permit, cause):
             return None
         if job_route.shed(error):
             return 0.0
-        wait_seconds = self._repeat(job, error, seen, out)
+        wait_seconds = self._repeat(job, error, seen, permit)
         if isinstance(error, RateLimited) or error.code == "no_channel":
-            wait_seconds = self._all_wait(error, wait_seconds, seen, out)
+            wait_seconds = self._all_wait(error, wait_seconds, seen, permit)
         if wait_seconds is None and job_route.fall_back(error):
             seen.clear()
             return 0.0
         return wait_seconds
 
     def _all_wait(
-        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], out: Permit
+        self, error: AttemptError, wait_seconds: float | None, seen: Counter[type[AttemptError]], permit: Permit
     ) -> float | None:
         """What was said may concern everybody on that route; another one may be free."""
         if wait_seconds is not None:
             if not isinstance(error, RateLimited):
-                out.route.pause_for(wait_seconds, error.message, told=True)
-            elif not out.route.refused(error, wait_seconds) and error.wait_seconds is None:
+                permit.route.pause_for(wait_seconds, error.message, told=True)
+            elif not permit.route.refused(error, wait_seconds) and error.wait_seconds is None:
                 wait_seconds = min(wait_seconds, soon_again(seen[RateLimited], self._random))
-            return 0.0 if self._router.others_than(out.route, out.terms.model) else wait_seconds
+            return 0.0 if self._router.others_than(permit.route, permit.terms.model) else wait_seconds
         if not isinstance(error, RateLimited):
             return None
         words = f"the provider keeps asking for fewer requests: {error.message}"
         keeps_on = EndpointDown("rate_limited", words, stop_code=ExitCode.TEMPORARY)
-        return 0.0 if self._end(out, keeps_on) else None
+        return 0.0 if self._end(permit, keeps_on) else None
 
-    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], out: Permit) -> float | None:
+    def _repeat(self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], permit: Permit) -> float | None:
         """By the policy, within the budgets."""
         rejected, resends = self._past(job)
 
@@ -99,17 +99,17 @@ class RecoveryPolicy:
         wait_seconds = decide_retry(
             error, seen, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
         )
-        if wait_seconds is None or out.breaker.is_open or isinstance(error, OutcomeUnknown):
+        if wait_seconds is None or permit.breaker.is_open or isinstance(error, OutcomeUnknown):
             return wait_seconds
         return self.budget.wait_seconds(job.id, error, wait_seconds)
 
-    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], out: Permit) -> None:
+    def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], permit: Permit) -> None:
         """While nobody is served, that says nothing about this job: it keeps its attempts."""
-        if not (out.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
+        if not (permit.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
             seen[type(error)] += 1
         if isinstance(error, RateLimited) and error.wait_seconds is None:
             # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
-            seen[RateLimited] = max(seen[RateLimited], out.breaker.limits_in_a_row)
+            seen[RateLimited] = max(seen[RateLimited], permit.breaker.limits_in_a_row)
 
-    def _end(self, out: Permit, error: EndpointDown) -> bool:
-        return self._router.end(out.route, error, out.terms.model)
+    def _end(self, permit: Permit, error: EndpointDown) -> bool:
+        return self._router.end(permit.route, error, permit.terms.model)

@@ -256,7 +256,7 @@ class Scheduler:
             self.stop(error, str(error))
             return Pending(job=entry.job)
         except AttemptError as error:
-            return self._given_up(entry.job, error, job_route.out)
+            return self._given_up(entry.job, error, job_route.permit)
         except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
             return self._our_bug(entry.job, error)
 
@@ -269,8 +269,8 @@ class Scheduler:
         async def attempt() -> Done:
             if self._deadline is not None and self._deadline.is_near():
                 job_route.lane = Lane.STANDARD
-            if why == "again" and job_route.out is not None:
-                await self._hold(job_route.out.route.wasted(job_route.out.terms.model))
+            if why == "again" and job_route.permit is not None:
+                await self._hold(job_route.permit.route.wasted(job_route.permit.terms.model))
             return await self._attempt(entry.job, why, place, job_route)
 
         def ask(error: AttemptError) -> float | None:
@@ -283,15 +283,15 @@ class Scheduler:
             self._recovery.budget.succeeded(entry.job.id)
         finally:
             self._recovery.budget.gave_up(entry.job.id)
-        if job_route.out is not None:
-            job_route.out.route.patterns.succeeded(done.attempt.seconds)
+        if job_route.permit is not None:
+            job_route.permit.route.patterns.succeeded(done.attempt.seconds)
         return done
 
     async def _attempt(self, job: Job, why: str, place: int, job_route: JobRoute) -> Done:
         """One attempt, admitted. Its money is set aside first: who waits for that must hold no slot and no quota."""
-        job_route.out = None
+        job_route.permit = None
         async with self._money(job):
-            out = await self.router.acquire(place, need_of(job), job_route)
+            permit = await self.router.acquire(place, need_of(job), job_route)
             # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
             task = _this_task()
             self._in_flight.add(task)
@@ -299,15 +299,15 @@ class Scheduler:
             error: BaseException | None = None
             try:
                 self._listener.on_event(AttemptStarted(job, self.in_flight))
-                with out.watch():
-                    done = await self._buy(job, why, out.terms)
+                with permit.watch():
+                    done = await self._buy(job, why, permit.terms)
                 return done
             except BaseException as raised:
                 error = raised
                 raise
             finally:
                 self._in_flight.discard(task)
-                self.router.release(out, job.id, error, done.attempt.usage if done is not None else None)
+                self.router.release(permit, job.id, error, done.attempt.usage if done is not None else None)
                 self._release_held()
 
     async def _hold(self, wasted: WasteBreaker) -> None:
@@ -340,7 +340,7 @@ class Scheduler:
             self._listener.on_event(AttemptFailed(job, error, wait_seconds))
         return wait_seconds
 
-    def _given_up(self, job: Job, error: AttemptError, out: Permit | None) -> Outcome:
+    def _given_up(self, job: Job, error: AttemptError, permit: Permit | None) -> Outcome:
         if isinstance(error, OutcomeUnknown):
             return Unknown(job=job, error=error)
         if isinstance(error, Undelivered):
@@ -350,9 +350,9 @@ class Scheduler:
             return Pending(job=job)
         if self._stopping and isinstance(error, (NotSent, Unavailable)):
             return Pending(job=job)  # it would have been tried again
-        cause = out.route.patterns.job_given_up(error) if out is not None else None
-        if out is not None and cause is not None:
-            self.router.end(out.route, cause, out.terms.model)
+        cause = permit.route.patterns.job_given_up(error) if permit is not None else None
+        if permit is not None and cause is not None:
+            self.router.end(permit.route, cause, permit.terms.model)
         return Failed(job=job, error=error)
 
     def _stop_for(self, stopper: EndpointDown) -> None:

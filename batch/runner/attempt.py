@@ -58,61 +58,61 @@ class AttemptRunner:
         provider = self._providers[terms.endpoint].provider
         request = await provider.prepare(terms.of(job), terms.lane)
         self._wallet.sending(job)
-        ticket = await self._store.begin(job, why=why, terms=terms)
+        attempt = await self._store.begin(job, why=why, terms=terms)
         if why == "resend":
             self.resent.append(job)
         received: Received | None = None
         try:
-            received = await provider.send(request, ticket.attempt_id, ticket.spool)
+            received = await provider.send(request, attempt.attempt_id, attempt.spool)
             self.recording += 1
-            return await self._keep(ticket, received)
+            return await self._keep(attempt, received)
         except Undelivered:
             raise  # not the end of the attempt: its answer waits in the spool
         except AttemptError as error:
-            await self._record_failure(ticket, error, received)
+            await self._record_failure(attempt, error, received)
             raise
         finally:
             self.recording -= received is not None
 
-    def addresses(self, ticket: OpenAttempt, received: Received) -> tuple[str, ...]:
+    def addresses(self, attempt: OpenAttempt, received: Received) -> tuple[str, ...]:
         """Where the pictures of an answer are still to be fetched from; empty if it holds them, or none."""
         try:
-            answer = self._vendor(ticket.terms).provider.interpret(received)
+            answer = self._priced(attempt.terms).provider.interpret(received)
         except AttemptError:
             return ()
         return tuple(picture.url for picture in answer.pictures if picture.url is not None)
 
-    async def finish(self, ticket: OpenAttempt, received: Received | None) -> Done | None:
+    async def finish(self, attempt: OpenAttempt, received: Received | None) -> Done | None:
         """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
         if received is None:
             lost = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
-            await self._record_failure(ticket, lost, None)
+            await self._record_failure(attempt, lost, None)
             return None
         try:
-            return await self._keep(ticket, received)
+            return await self._keep(attempt, received)
         except Undelivered:
             return None
         except AttemptError as error:
-            await self._record_failure(ticket, error, received)
+            await self._record_failure(attempt, error, received)
             return None
 
     def attempt_usd(self, job: Job, terms: Terms) -> float:
         """What an attempt on these terms counts for while its outcome is open."""
-        return self._vendor(terms).prices.attempt_usd(terms.of(job))
+        return self._priced(terms).prices.attempt_usd(terms.of(job))
 
-    async def _keep(self, ticket: OpenAttempt, received: Received) -> Done:
-        priced = self._vendor(ticket.terms)
+    async def _keep(self, attempt: OpenAttempt, received: Received) -> Done:
+        priced = self._priced(attempt.terms)
         answer = priced.provider.interpret(received)
         try:
-            answer = await delivered(answer, priced.provider, ticket.spool, self._clock, self._stopping)
+            answer = await delivered(answer, priced.provider, attempt.spool, self._clock, self._stopping)
         except AttemptError as error:
             raise _as_charged(received.judged(error), answer) from None
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
         charge = priced.prices.charge(
-            ticket.terms.of(ticket.job), answer.usage, pictures=len(answer.pictures), lane=lane
+            attempt.terms.of(attempt.job), answer.usage, pictures=len(answer.pictures), lane=lane
         )
         facts = AttemptFacts(
-            number=ticket.number,
+            number=attempt.number,
             seconds=received.seconds,
             cost_usd=charge.usd,
             request_id=answer.request_id,
@@ -121,41 +121,41 @@ class AttemptRunner:
             lane=lane,
         )
         try:
-            done = await self._store.keep(ticket, answer, facts)
+            done = await self._store.keep(attempt, answer, facts)
         except AttemptError as error:  # the pictures are broken; they were charged all the same
             raise _as_charged(received.judged(error), answer) from None
-        self._wallet.settle(ticket.job, facts.cost_usd)
+        self._wallet.settle(attempt.job, facts.cost_usd)
         return done
 
-    async def _record_failure(self, ticket: OpenAttempt, error: AttemptError, received: Received | None) -> None:
-        charge = self._charge_of_failure(ticket, error)
+    async def _record_failure(self, attempt: OpenAttempt, error: AttemptError, received: Received | None) -> None:
+        charge = self._charge_of_failure(attempt, error)
         error.cost_usd = charge.usd if charge is not None else 0.0
         facts = AttemptFacts(
-            number=ticket.number,
-            seconds=received.seconds if received is not None else self._clock.monotonic() - ticket.started,
+            number=attempt.number,
+            seconds=received.seconds if received is not None else self._clock.monotonic() - attempt.started,
             cost_usd=error.cost_usd,
             request_id=error.request_id,
             usd_from=charge.source if charge is not None else None,
             lane=error.lane or Lane.STANDARD,
         )
         if isinstance(error, OutcomeUnknown):
-            await self._store.unknown(ticket, error, facts)
-            self._wallet.settle(ticket.job, facts.cost_usd)
+            await self._store.unknown(attempt, error, facts)
+            self._wallet.settle(attempt.job, facts.cost_usd)
             return
-        rejected = self._store.history.of(ticket.job.key()).rejected + (error.paid is Paid.YES)
+        rejected = self._store.history.of(attempt.job.key()).rejected + (error.paid is Paid.YES)
         again = isinstance(error, EndpointDown) or self._worth_another(error, rejected)
-        await self._store.reject(ticket, error, facts, again=again)
-        self._wallet.settle(ticket.job, facts.cost_usd)
+        await self._store.reject(attempt, error, facts, again=again)
+        self._wallet.settle(attempt.job, facts.cost_usd)
 
-    def _charge_of_failure(self, ticket: OpenAttempt, error: AttemptError) -> Charge | None:
+    def _charge_of_failure(self, attempt: OpenAttempt, error: AttemptError) -> Charge | None:
         """What an attempt without a picture cost, or may have cost at most; None if nothing."""
         if error.paid is Paid.NO:
             return None
         usage = error.usage if error.paid is Paid.YES else None
-        prices, job = self._vendor(ticket.terms).prices, ticket.terms.of(ticket.job)
+        prices, job = self._priced(attempt.terms).prices, attempt.terms.of(attempt.job)
         return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
-    def _vendor(self, terms: Terms) -> PricedProvider:
+    def _priced(self, terms: Terms) -> PricedProvider:
         """Who was asked. One that is no longer in the manifest spoke as the others do."""
         return self._providers.get(terms.endpoint) or next(iter(self._providers.values()))
 

@@ -38,16 +38,16 @@ class Leftovers:
         """Settle all that needs no network, then begin to fetch. Raises `StorageError`."""
         settled = finished = 0
         to_fetch: list[tuple[OpenAttempt, Received]] = []
-        for ticket, received in self._store.open_attempts():
+        for attempt, received in self._store.open_attempts():
             if self._stopping.is_set():
                 break  # the rest is found again by the next run
-            addresses = () if received is None else self._attempts.addresses(ticket, received)
+            addresses = () if received is None else self._attempts.addresses(attempt, received)
             if received is not None and addresses:
-                to_fetch.append((ticket, received))
+                to_fetch.append((attempt, received))
                 self._hosts.update(dict.fromkeys(_host(address) for address in addresses))
                 continue
             settled += 1
-            finished += await self._attempts.finish(ticket, received) is not None
+            finished += await self._attempts.finish(attempt, received) is not None
         self._store.sweep_spool()
         if settled:
             self._listener.on_event(
@@ -81,22 +81,22 @@ class Leftovers:
         self._listener.on_event(
             Message(f"fetching {_pictures(len(to_fetch))} {self._from()}; the jobs do not wait for it")
         )
-        for ticket, received in to_fetch:
-            task = asyncio.create_task(self._fetch(ticket, received))
+        for attempt, received in to_fetch:
+            task = asyncio.create_task(self._fetch(attempt, received))
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
 
-    async def _fetch(self, ticket: OpenAttempt, received: Received) -> None:
+    async def _fetch(self, attempt: OpenAttempt, received: Received) -> None:
         async with self._slots:
             if self._stopping.is_set():
                 return
             try:
-                done = await self._attempts.finish(ticket, received)
+                done = await self._attempts.finish(attempt, received)
                 self.ended_late += 1
                 if done is not None:
-                    self._store.published.append(self._store.history.of(ticket.job.key()))
+                    self._store.published.append(self._store.history.of(attempt.job.key()))
                     self._listener.on_event(
-                        Message(f"the picture of {ticket.job.id}, bought by an earlier run, has arrived")
+                        Message(f"the picture of {attempt.job.id}, bought by an earlier run, has arrived")
                     )
             except Exception as error:  # noqa: BLE001  (`finish` raises it: a task's own error would be lost)
                 self._failure = self._failure or error

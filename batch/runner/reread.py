@@ -177,44 +177,44 @@ async def _look(
     dry_run: bool,
 ) -> Reread:
     try:
-        ticket, received = store.rejected_answer(tried)
+        attempt, received = store.rejected_answer(tried)
     except StorageError as error:  # no file, or one that may not be read: the others are looked at all the same
         return _row(failed, "unreadable", str(error))
     if received is None:
         return _row(failed, "unreadable", "its files in rejected/ are gone or damaged")
     try:
-        received = await asyncio.to_thread(provider.unpacked, received, ticket.spool)
+        received = await asyncio.to_thread(provider.unpacked, received, attempt.spool)
         answer = provider.interpret(received)
-        against = _what_stands_against(store.history.of(job_key(ticket.job.id)), ticket)
+        against = _what_stands_against(store.history.of(job_key(attempt.job.id)), attempt)
         if against is not None or dry_run:
-            ticket.spool.discard()
+            attempt.spool.discard()
             found = _row(failed, "done", "it holds a picture, or an address of one")
             return found if against is None else _row(failed, "aside", against)
-        return await _keep(store, ticket, answer, failed, money, provider, clock)
+        return await _keep(store, attempt, answer, failed, money, provider, clock)
     except AttemptError as error:
-        ticket.spool.discard()
+        attempt.spool.discard()
         return _row(failed, "nothing", f"{error.code}: {error.message}")
 
 
 async def _keep(
     store: Store,
-    ticket: OpenAttempt,
+    attempt: OpenAttempt,
     answer: Answer,
     failed: Kept,
     money: _Money,
     provider: Provider,
     clock: Clock,
 ) -> Reread:
-    answer = await delivered(answer, provider, ticket.spool, clock)
-    done = await store.keep_reread(ticket, answer, failed, usd=money.usd, maybe_usd=money.maybe_usd)
+    answer = await delivered(answer, provider, attempt.spool, clock)
+    done = await store.keep_reread(attempt, answer, failed, usd=money.usd, maybe_usd=money.maybe_usd)
     return _row(failed, "done", "its picture is kept", tuple(image.path for image in done.images))
 
 
-def _what_stands_against(past: JobHistory, ticket: OpenAttempt) -> str | None:
+def _what_stands_against(past: JobHistory, attempt: OpenAttempt) -> str | None:
     """Why the job does not get the picture, or None."""
     if past.versions:
         return "the job has a picture by now"
-    if past.spec != ticket.job.spec_hash():
+    if past.spec != attempt.job.spec_hash():
         return "the job asks for something else by now"
     return None if past.state in _MAY_BECOME_DONE else "the job is being sent"
 

@@ -221,9 +221,9 @@ class RunSession:
     async def _close_open_attempts(self) -> None:
         """After an abort: what was cut off is unknown. Answers that did arrive wait in the spool."""
         await self.store.settle()
-        for ticket, received in self.store.open_attempts():
+        for attempt, received in self.store.open_attempts():
             if received is None:
-                await self.attempts.finish(ticket, None)
+                await self.attempts.finish(attempt, None)
 
     async def _settle_copies(self, scheduler: Scheduler) -> None:
         if not self.control.aborted and not isinstance(scheduler.stopped_by, StorageError | InputError):

@@ -132,34 +132,34 @@ class Store:
             started=self._clock.monotonic(),
         )
 
-    async def keep(self, ticket: OpenAttempt, answer: Answer, facts: AttemptFacts) -> Done:
+    async def keep(self, attempt: OpenAttempt, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
 
         def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> DoneRecord:
             at = timestamp(self._clock)
             return done_record(
-                ticket.job, facts, images, caption=answer.caption, warnings=warnings, run=self._run, at=at
+                attempt.job, facts, images, caption=answer.caption, warnings=warnings, run=self._run, at=at
             )
 
-        return await self._keep(ticket, answer, facts, record)
+        return await self._keep(attempt, answer, facts, record)
 
     async def _keep(
         self,
-        ticket: OpenAttempt,
+        attempt: OpenAttempt,
         answer: Answer,
         facts: AttemptFacts,
         record: Callable[[tuple[Image, ...], tuple[str, ...]], DoneRecord | RereadRecord],
     ) -> Done:
         """Store the pictures, then the record that is made of them and the warnings about them."""
-        job = ticket.job
+        job = attempt.job
         version = self.history.of(job.key()).versions
         images, oddities = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._store_pictures, ticket, answer, version
+            self._threads, self._store_pictures, attempt, answer, version
         )
         warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
         with self._is_storing(job, images[-1]):
             folders = (str(self.output / "images"),)
-            await self._committer.commit(record(images, warnings), folders=folders, after=ticket.spool.discard)
+            await self._committer.commit(record(images, warnings), folders=folders, after=attempt.spool.discard)
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
     def _same_as_another(self, job: Job, image: Image) -> Iterator[str]:
@@ -189,19 +189,21 @@ class Store:
         """Whether pictures are checked for content. The simulator's may be flat and alike."""
         return self._check_content and not self.history.simulated
 
-    async def reject(self, ticket: OpenAttempt, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
+    async def reject(self, attempt: OpenAttempt, error: AttemptError, facts: AttemptFacts, *, again: bool) -> None:
         """Record an attempt that ended without a picture; what was received stays in rejected/."""
-        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
-        record = fail_record(ticket.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock))
+        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, attempt)
+        record = fail_record(
+            attempt.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock)
+        )
         folders = (str(self.output / "rejected"),) if kept else ()
-        await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
+        await self._committer.commit(record, folders=folders, after=attempt.spool.discard)
 
-    async def unknown(self, ticket: OpenAttempt, error: AttemptError, facts: AttemptFacts) -> None:
+    async def unknown(self, attempt: OpenAttempt, error: AttemptError, facts: AttemptFacts) -> None:
         """Record an attempt that was sent and got no usable answer; what came of one stays in rejected/."""
-        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, ticket)
-        record = unknown_record(ticket.job, facts, error, kept=kept, run=self._run, at=timestamp(self._clock))
+        kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, attempt)
+        record = unknown_record(attempt.job, facts, error, kept=kept, run=self._run, at=timestamp(self._clock))
         folders = (str(self.output / "rejected"),) if kept else ()
-        await self._committer.commit(record, folders=folders, after=ticket.spool.discard)
+        await self._committer.commit(record, folders=folders, after=attempt.spool.discard)
 
     async def adopt(self, job: Job, picture: StoredPicture, *, why: str, saved_usd: float = 0.0) -> None:
         """Give the job a picture that was bought before; another would have cost `saved_usd`.
@@ -269,7 +271,7 @@ class Store:
         job, number = job_of(tried), tried.att
         kept = AttemptSpool(str(self.output / "rejected"), attempt_stem(job.id, number), self._disk_reserve)
         received = kept.load()
-        ticket = OpenAttempt(
+        attempt = OpenAttempt(
             job=job,
             terms=terms_of(tried),
             number=number,
@@ -277,18 +279,18 @@ class Store:
             spool=self._spool(f"{job.id}~reread", number),
             started=self._clock.monotonic(),
         )
-        return ticket, received
+        return attempt, received
 
     async def keep_reread(
-        self, ticket: OpenAttempt, answer: Answer, failed: FailRecord | UnknownRecord, *, usd: float, maybe_usd: float
+        self, attempt: OpenAttempt, answer: Answer, failed: FailRecord | UnknownRecord, *, usd: float, maybe_usd: float
     ) -> Done:
         """Store the pictures of a kept answer and record its job as done; `failed` is the record it ended with.
 
         `usd` and `maybe_usd`: see `reread_record`. The answer stays in rejected/. Raises `Unusable` if there is no
         whole picture.
         """
-        pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, ticket.spool)
-        facts = AttemptFacts(number=ticket.number, seconds=0.0, cost_usd=usd, request_id=None)
+        pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, attempt.spool)
+        facts = AttemptFacts(number=attempt.number, seconds=0.0, cost_usd=usd, request_id=None)
 
         def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> RereadRecord:
             return reread_record(
@@ -302,8 +304,8 @@ class Store:
                 at=timestamp(self._clock),
             )
 
-        done = await self._keep(ticket, replace(answer, pictures=pictures), facts, record)
-        self._publish(ticket.job.key())
+        done = await self._keep(attempt, replace(answer, pictures=pictures), facts, record)
+        self._publish(attempt.job.key())
         return done
 
     def _publish(self, key: bytes) -> None:
@@ -345,19 +347,19 @@ class Store:
         with storage_errors("clean the spool"):
             return sweep(str(self.output / "spool"), claimed)
 
-    def _reopen(self, attempt: UnsettledTry) -> tuple[OpenAttempt, Received | None]:
-        record = self._record_at(attempt.try_offset)
+    def _reopen(self, unsettled: UnsettledTry) -> tuple[OpenAttempt, Received | None]:
+        record = self._record_at(unsettled.try_offset)
         assert isinstance(record, TryRecord)
-        spool = self._spool(attempt.job_id, attempt.number)
-        ticket = OpenAttempt(
+        spool = self._spool(unsettled.job_id, unsettled.number)
+        attempt = OpenAttempt(
             job=job_of(record),
             terms=terms_of(record),
-            number=attempt.number,
+            number=unsettled.number,
             attempt_id=record.rid,
             spool=spool,
             started=self._clock.monotonic(),
         )
-        return ticket, spool.load()
+        return attempt, spool.load()
 
     def _record_at(self, offset: int) -> Record:
         return record_of(self._ledger.line_at(offset), str(self.output / "ledger.jsonl"))
@@ -367,23 +369,23 @@ class Store:
         return AttemptSpool(str(self.output / "spool"), stem, self._disk_reserve, self._spare_files)
 
     def _store_pictures(
-        self, ticket: OpenAttempt, answer: Answer, version: int
+        self, attempt: OpenAttempt, answer: Answer, version: int
     ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
         return store_pictures(
             self.output,
-            ticket.job,
+            attempt.job,
             answer.pictures,
-            ticket.spool,
+            attempt.spool,
             version=version,
             decode=self._decode,
             suspect=self._suspects,
         )
 
-    def _set_aside(self, ticket: OpenAttempt) -> list[str]:
+    def _set_aside(self, attempt: OpenAttempt) -> list[str]:
         kept = []
         with storage_errors("keep an unusable answer"):
-            ticket.spool.trim()
-            for file in ticket.spool.files if ticket.spool.sealed else []:
+            attempt.spool.trim()
+            for file in attempt.spool.files if attempt.spool.sealed else []:
                 name = os.path.basename(file)
                 sync_file(file)
                 _keep_rejected(file, str(self.output / "rejected" / name))

@@ -85,7 +85,7 @@ def test_a_model_that_was_passed_over_is_not_come_back_to() -> None:
     for model in (SECOND, THIRD):
         went = out(model)
         way.went(went)
-        left.append((way.models, way.out))
+        left.append((way.models, way.permit))
     assert [models for models, _ in left] == [(SECOND, THIRD), (THIRD,)]
     assert left[-1][1] is went
 

@@ -299,10 +299,10 @@ async def test_a_bug_is_called_a_bug(bench: Bench, monkeypatch: pytest.MonkeyPat
 
     keep = Store.keep
 
-    async def breaks(self: Store, ticket: Any, *rest: Any) -> Any:
-        if ticket.job.id == "job-1":
+    async def breaks(self: Store, attempt: Any, *rest: Any) -> Any:
+        if attempt.job.id == "job-1":
             raise ValueError("bug")
-        return await keep(self, ticket, *rest)
+        return await keep(self, attempt, *rest)
 
     monkeypatch.setattr(Store, "keep", breaks)
     first = await bench.run(3)

@@ -47,10 +47,10 @@ async def test_an_answer_on_its_way_is_kept_and_nothing_new_is_sent(
     tickets = [await store.begin(make.job(name), why="new") for name in ("one", "two")]
     request.getfixturevalue("full_disk")
 
-    for ticket in tickets:
-        make.receive(ticket.spool, make.picture())
+    for attempt in tickets:
+        make.receive(attempt.spool, make.picture())
 
-    assert all(ticket.spool.load() is not None for ticket in tickets)
+    assert all(attempt.spool.load() is not None for attempt in tickets)
     with pytest.raises(StorageError, match="the disk is full"):
         await store.begin(make.job("three"), why="new")
 

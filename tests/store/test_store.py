@@ -29,20 +29,20 @@ async def test_an_attempt_may_be_sent_only_once_its_intent_is_on_disk(open_store
     """W1: the ticket is the permission."""
     store, _ = await open_store()
 
-    ticket = await store.begin(make.job(), why="new")
+    attempt = await store.begin(make.job(), why="new")
 
     (record,) = records(out)
-    assert (record["t"], record["why"], record["rid"]) == ("try", "new", ticket.attempt_id)
-    assert (ticket.number, ticket.attempt_id) == (1, "run-1.shirt.1")
+    assert (record["t"], record["why"], record["rid"]) == ("try", "new", attempt.attempt_id)
+    assert (attempt.number, attempt.attempt_id) == (1, "run-1.shirt.1")
 
 
 async def test_a_kept_picture_is_named_recorded_and_leaves_the_spool(open_store: Any, make: Any, out: Path) -> None:
     """W4, W5: the picture first, then the line that speaks of it."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    _, answer = make.receive(ticket.spool, make.picture())
+    attempt = await store.begin(make.job(), why="new")
+    _, answer = make.receive(attempt.spool, make.picture())
 
-    done = await store.keep(ticket, answer, make.facts())
+    done = await store.keep(attempt, answer, make.facts())
 
     record = records(out)[-1]
     assert (record["t"], record["caption"], record["images"][0]["path"]) == ("done", "so it is", "images/shirt.png")
@@ -54,10 +54,10 @@ async def test_a_kept_picture_is_named_recorded_and_leaves_the_spool(open_store:
 async def test_a_rejected_answer_is_kept_aside_and_listed(open_store: Any, make: Any, out: Path) -> None:
     """It was paid: somebody may want to look at it."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    make.receive(ticket.spool, b"no picture")
+    attempt = await store.begin(make.job(), why="new")
+    make.receive(attempt.spool, b"no picture")
 
-    await store.reject(ticket, Unusable("bad_image", "damaged"), make.facts(), again=True)
+    await store.reject(attempt, Unusable("bad_image", "damaged"), make.facts(), again=True)
 
     record = records(out)[-1]
     assert (record["paid"], record["again"]) == ("yes", True)
@@ -69,10 +69,10 @@ async def test_an_answer_of_a_ledger_that_was_moved_away_is_kept_too(open_store:
     """Both were paid for; the new one has the name that its ledger speaks of."""
     store, _ = await open_store()
     (out / "rejected/shirt~1.0").write_bytes(b"older")
-    ticket = await store.begin(make.job(), why="new")
-    make.receive(ticket.spool, b"no picture")
+    attempt = await store.begin(make.job(), why="new")
+    make.receive(attempt.spool, b"no picture")
 
-    await store.reject(ticket, Unusable("bad_image", "damaged"), make.facts(), again=True)
+    await store.reject(attempt, Unusable("bad_image", "damaged"), make.facts(), again=True)
 
     assert (out / "rejected/shirt~1.0~x2").read_bytes() == b"older"
     assert (out / "rejected/shirt~1.0").read_bytes() == b"no picture"
@@ -81,9 +81,9 @@ async def test_an_answer_of_a_ledger_that_was_moved_away_is_kept_too(open_store:
 async def test_an_error_without_an_answer_keeps_nothing(open_store: Any, make: Any, out: Path) -> None:
     """Thousands of refusals must not become thousands of files."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
+    attempt = await store.begin(make.job(), why="new")
 
-    await store.reject(ticket, Refused("http_400", "malformed"), make.facts(), again=False)
+    await store.reject(attempt, Refused("http_400", "malformed"), make.facts(), again=False)
 
     assert (records(out)[-1]["kept"], os.listdir(out / "rejected")) == ([], [])
 
@@ -91,12 +91,12 @@ async def test_an_error_without_an_answer_keeps_nothing(open_store: Any, make: A
 async def test_an_unknown_attempt_drops_what_had_arrived(open_store: Any, make: Any, out: Path) -> None:
     """Half an answer is of no use to anybody."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    writer = ticket.spool.new_blob()
+    attempt = await store.begin(make.job(), why="new")
+    writer = attempt.spool.new_blob()
     writer.write(b"half")
     writer.close()
 
-    await store.unknown(ticket, OutcomeUnknown("cut", "cut"), make.facts())
+    await store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts())
 
     assert (records(out)[-1]["t"], os.listdir(out / "spool")) == ("unk", ["free.1"])
 
@@ -104,17 +104,17 @@ async def test_an_unknown_attempt_drops_what_had_arrived(open_store: Any, make: 
 async def test_an_answer_that_outlived_its_run_is_found_by_the_next(open_store: Any, make: Any, out: Path) -> None:
     """P4: with the job as it was asked, and the answer as it came."""
     store, stack = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    received, _ = make.receive(ticket.spool, make.picture())
+    attempt = await store.begin(make.job(), why="new")
+    received, _ = make.receive(attempt.spool, make.picture())
     await store.begin(make.job("lost"), why="new")
     await stack.aclose()
 
     later, _ = await open_store()
 
-    found = {ticket.job.id: (ticket, answer) for ticket, answer in later.open_attempts()}
+    found = {attempt.job.id: (attempt, answer) for attempt, answer in later.open_attempts()}
     assert found["shirt"][1] == received
     assert found["shirt"][0].job.spec_hash() == make.job().spec_hash()
-    assert found["shirt"][0].attempt_id == ticket.attempt_id
+    assert found["shirt"][0].attempt_id == attempt.attempt_id
     assert found["lost"][1] is None
 
 
@@ -123,8 +123,8 @@ async def test_a_picture_named_before_the_crash_keeps_its_name(
 ) -> None:
     """P10: no second copy beside the first."""
     store, stack = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    _, answer = make.receive(ticket.spool, make.picture())
+    attempt = await store.begin(make.job(), why="new")
+    _, answer = make.receive(attempt.spool, make.picture())
 
     def broken(descriptor: int) -> None:
         raise OSError(errno.EIO, "disk")
@@ -132,12 +132,12 @@ async def test_a_picture_named_before_the_crash_keeps_its_name(
     with monkeypatch.context() as disk:
         disk.setattr(os, "fdatasync", broken)
         with pytest.raises(StorageError):
-            await store.keep(ticket, answer, make.facts())
+            await store.keep(attempt, answer, make.facts())
     await stack.aclose()
 
     later, _ = await open_store()
-    ((ticket, _),) = later.open_attempts()
-    await later.keep(ticket, answer, make.facts())
+    ((attempt, _),) = later.open_attempts()
+    await later.keep(attempt, answer, make.facts())
 
     assert os.listdir(out / "images") == ["shirt.png"]
 
@@ -145,9 +145,9 @@ async def test_a_picture_named_before_the_crash_keeps_its_name(
 async def test_cancelling_a_keep_loses_nothing(open_store: Any, make: Any, out: Path) -> None:
     """A second Ctrl-C in the worst moment: the answer stays in the spool, or the line is written."""
     store, stack = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    _, answer = make.receive(ticket.spool, make.picture())
-    keeping = asyncio.create_task(store.keep(ticket, answer, make.facts()))
+    attempt = await store.begin(make.job(), why="new")
+    _, answer = make.receive(attempt.spool, make.picture())
+    keeping = asyncio.create_task(store.keep(attempt, answer, make.facts()))
     await asyncio.sleep(0)
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -165,9 +165,9 @@ async def test_many_attempts_at_once_share_syncs_and_all_arrive(open_store: Any,
     store, _ = await open_store()
 
     async def buy(number: int) -> None:
-        ticket = await store.begin(make.job(f"job-{number}"), why="new")
-        _, answer = make.receive(ticket.spool, make.picture(size=(16, 16)))
-        await store.keep(ticket, answer, make.facts())
+        attempt = await store.begin(make.job(f"job-{number}"), why="new")
+        _, answer = make.receive(attempt.spool, make.picture(size=(16, 16)))
+        await store.keep(attempt, answer, make.facts())
 
     await asyncio.gather(*(buy(number) for number in range(60)))
 
@@ -179,8 +179,8 @@ async def test_attempts_are_counted_over_the_jobs_life(open_store: Any, make: An
     """Over runs, and over edits of the job."""
     for prompt in ("one", "two"):
         store, stack = await open_store()
-        ticket = await store.begin(make.job(prompt=prompt), why="new")
-        await store.unknown(ticket, OutcomeUnknown("cut", "cut"), make.facts(ticket.number))
+        attempt = await store.begin(make.job(prompt=prompt), why="new")
+        await store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts(attempt.number))
         await stack.aclose()
 
     assert [record["att"] for record in records(out)] == [1, 1, 2, 2]
@@ -189,8 +189,8 @@ async def test_attempts_are_counted_over_the_jobs_life(open_store: Any, make: An
 async def test_leftovers_of_dead_runs_are_swept(open_store: Any, make: Any, out: Path) -> None:
     """F30: but not those of attempts that are still open."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    make.receive(ticket.spool, b"x")
+    attempt = await store.begin(make.job(), why="new")
+    make.receive(attempt.spool, b"x")
     (out / "spool/other~1.0").write_bytes(b"")
 
     assert store.sweep_spool() == 1
@@ -221,9 +221,9 @@ async def test_a_link_in_place_of_a_folder_is_refused(open_store: Any, out: Path
 async def test_permissions_keep_prompts_private_and_pictures_public(open_store: Any, make: Any, out: Path) -> None:
     """The ledger and raw answers are the user's own; pictures follow the umask."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    _, answer = make.receive(ticket.spool, make.picture())
-    await store.keep(ticket, answer, make.facts())
+    attempt = await store.begin(make.job(), why="new")
+    _, answer = make.receive(attempt.spool, make.picture())
+    await store.keep(attempt, answer, make.facts())
 
     from batch.store.durable import PUBLIC_MODE
 
@@ -242,9 +242,9 @@ async def test_no_descriptor_and_no_thread_outlives_the_store(open_store: Any, m
 
     for _ in range(5):
         store, stack = await open_store()
-        ticket = await store.begin(make.job(), why="new")
-        _, answer = make.receive(ticket.spool, make.picture())
-        done = await store.keep(ticket, answer, make.facts(ticket.number))
+        attempt = await store.begin(make.job(), why="new")
+        _, answer = make.receive(attempt.spool, make.picture())
+        done = await store.keep(attempt, answer, make.facts(attempt.number))
         store.published.append(store.history.of(done.job.key()))
         await stack.aclose()
 

@@ -48,17 +48,17 @@ def out(tmp_path: Path) -> Path:
 
 
 async def bought(store: Store, make: Any, name: str = "shirt", *pictures: bytes) -> None:
-    ticket = await store.begin(make.job(name), why="new")
-    _, answer = make.receive(ticket.spool, *(pictures or (make.picture(),)))
-    await store.keep(ticket, answer, make.facts())
+    attempt = await store.begin(make.job(name), why="new")
+    _, answer = make.receive(attempt.spool, *(pictures or (make.picture(),)))
+    await store.keep(attempt, answer, make.facts())
 
 
 async def rejected(store: Store, make: Any, *, usd: float = 0.045, kept: bool = True) -> TryRecord:
     """An attempt whose kept answer holds two pictures, after a parser found none; returns its `try` record."""
-    ticket = await store.begin(make.job(), why="new", terms=TERMS)
+    attempt = await store.begin(make.job(), why="new", terms=TERMS)
     if kept:
-        make.receive(ticket.spool, make.picture(color="red"), make.picture())
-    await store.reject(ticket, Unusable("text_only", "words"), make.facts(usd=usd), again=False)
+        make.receive(attempt.spool, make.picture(color="red"), make.picture())
+    await store.reject(attempt, Unusable("text_only", "words"), make.facts(usd=usd), again=False)
     tried = typed(store.output)[-2]
     assert isinstance(tried, TryRecord)
     return tried
@@ -88,8 +88,8 @@ async def test_a_decision_on_an_unknown_outcome_is_written_with_its_money(
 ) -> None:
     """What was open is spent or free, to the millionth of a dollar; manifest.jsonl says so unless the job is new."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    await store.unknown(ticket, OutcomeUnknown("cut", "cut"), make.facts())
+    attempt = await store.begin(make.job(), why="new")
+    await store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts())
 
     await store.resolve("shirt", decided, maybe_usd=0.12345678, note="in the log")
 
@@ -106,8 +106,8 @@ async def test_a_job_shares_the_failure_of_the_one_it_is_equal_to(
 ) -> None:
     """At no cost, under its own name and attempts, and as final as the other one's."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=again)
+    attempt = await store.begin(make.job(), why="new")
+    await store.reject(attempt, Unusable("text_only", "words"), make.facts(), again=again)
 
     await store.share_failure(make.job("hat"), store.history.of(make.job().key()))
 
@@ -122,13 +122,13 @@ async def test_a_kept_answer_is_found_with_its_attempt(open_store: Any, make: An
     store, _ = await open_store()
     tried = await rejected(store, make)
 
-    ticket, received = store.rejected_answer(tried)
+    attempt, received = store.rejected_answer(tried)
 
     assert received is not None
     assert len(received.blobs) == 2
-    assert (ticket.job.id, ticket.number, ticket.terms, ticket.attempt_id) == ("shirt", 1, TERMS, "run-1.shirt.1")
-    assert os.path.basename(ticket.spool.new_blob().file) == "shirt~reread~1.0"
-    ticket.spool.discard()
+    assert (attempt.job.id, attempt.number, attempt.terms, attempt.attempt_id) == ("shirt", 1, TERMS, "run-1.shirt.1")
+    assert os.path.basename(attempt.spool.new_blob().file) == "shirt~reread~1.0"
+    attempt.spool.discard()
 
 
 async def test_a_kept_answer_that_is_gone_is_none(open_store: Any, make: Any) -> None:
@@ -146,11 +146,11 @@ async def test_pictures_of_a_kept_answer_become_the_jobs_and_the_answer_stays(
     tried = await rejected(store, make)
     failed = typed(out)[-1]
     kept = {path.name: path.read_bytes() for path in (out / "rejected").iterdir()}
-    ticket, received = store.rejected_answer(tried)
+    attempt, received = store.rejected_answer(tried)
     assert received is not None
     answer = interpreted(received)
 
-    done = await store.keep_reread(ticket, answer, failed, usd=0.25, maybe_usd=0.0625)
+    done = await store.keep_reread(attempt, answer, failed, usd=0.25, maybe_usd=0.0625)
 
     record = records(out)[-1]
     assert (record["t"], record["job"], record["att"], record["was"]) == ("reread", "shirt", 1, "text_only")
@@ -172,23 +172,23 @@ async def test_pictures_of_a_kept_answer_become_the_jobs_and_the_answer_stays(
 async def test_a_picture_inside_a_kept_answer_becomes_the_jobs(open_store: Any, make: Any, out: Path) -> None:
     """A short one stands in the answer itself, not in a file beside it."""
     store, _ = await open_store()
-    ticket, _ = store.rejected_answer(await rejected(store, make))
+    attempt, _ = store.rejected_answer(await rejected(store, make))
     answer = Answer(pictures=(Picture(data=make.picture()),))
-    await store.keep_reread(ticket, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
+    await store.keep_reread(attempt, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
     assert (out / "images/shirt.png").read_bytes() == make.picture()
 
 
 async def test_a_kept_picture_that_is_gone_by_now_is_a_storage_error(open_store: Any, make: Any, out: Path) -> None:
     """Somebody has removed it since the answer was read; nothing is recorded."""
     store, _ = await open_store()
-    ticket, received = store.rejected_answer(await rejected(store, make))
+    attempt, received = store.rejected_answer(await rejected(store, make))
     assert received is not None
     (out / "rejected/shirt~1.1").unlink()
     before = records(out)
     with pytest.raises(StorageError, match="cannot read a kept answer"):
-        await store.keep_reread(ticket, interpreted(received), typed(out)[-1], usd=0.0, maybe_usd=0.0)
+        await store.keep_reread(attempt, interpreted(received), typed(out)[-1], usd=0.0, maybe_usd=0.0)
     assert records(out) == before
-    ticket.spool.discard()
+    attempt.spool.discard()
 
 
 @pytest.mark.parametrize("is_reread", [False, True])
@@ -198,18 +198,18 @@ async def test_the_result_is_compared_with_other_jobs_pictures(
 ) -> None:
     """The last picture is the result; those that came with it may be alike."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job("hat", prompt="a hat"), why="new")
-    _, answer = make.receive(ticket.spool, make.picture(color="navy"))
-    await store.keep(ticket, answer, make.facts())
-    ticket = await store.begin(make.job(), why="new", terms=TERMS)
-    received, answer = make.receive(ticket.spool, *(make.picture(color=color) for color in colors))
+    attempt = await store.begin(make.job("hat", prompt="a hat"), why="new")
+    _, answer = make.receive(attempt.spool, make.picture(color="navy"))
+    await store.keep(attempt, answer, make.facts())
+    attempt = await store.begin(make.job(), why="new", terms=TERMS)
+    received, answer = make.receive(attempt.spool, *(make.picture(color=color) for color in colors))
     if is_reread:
-        await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
-        ticket, received = store.rejected_answer(typed(out)[-2])
+        await store.reject(attempt, Unusable("text_only", "words"), make.facts(), again=False)
+        attempt, received = store.rejected_answer(typed(out)[-2])
         answer = replace(interpreted(received), warnings=())
-        done = await store.keep_reread(ticket, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
+        done = await store.keep_reread(attempt, answer, typed(out)[-1], usd=0.0, maybe_usd=0.0)
     else:
-        done = await store.keep(ticket, answer, make.facts())
+        done = await store.keep(attempt, answer, make.facts())
     assert done.warnings == (("same_as_another: the same bytes as the picture of hat",) if is_alike else ())
 
 

@@ -165,10 +165,10 @@ async def test_pictures_of_an_answer_are_durable_before_their_names(
 ) -> None:
     """P1: each file, then its name; after the last of them the folder, then the line. Taken over: the folder, too."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    _, answer = make.receive(ticket.spool, make.picture(color="red"), make.picture())
+    attempt = await store.begin(make.job(), why="new")
+    _, answer = make.receive(attempt.spool, make.picture(color="red"), make.picture())
     calls.take()
-    await store.keep(ticket, answer, make.facts())
+    await store.keep(attempt, answer, make.facts())
     steps = [call for call in calls.take() if call.split()[0] in ("fsync", "fdatasync", "link")]
     assert steps == [
         *("fsync out/spool/shirt~1.0", "link out/images/shirt~1.png"),
@@ -191,14 +191,14 @@ async def test_what_came_of_an_answer_is_durable_before_its_line(
     store, _ = await open_store()
     errors = (Unusable("text_only", "words"), OutcomeUnknown("cut", "cut"))
     for number, error in enumerate(errors, start=1):
-        ticket = await store.begin(make.job(), why="new")
+        attempt = await store.begin(make.job(), why="new")
         if has_answer:
-            make.receive(ticket.spool, b"half")
+            make.receive(attempt.spool, b"half")
         calls.take()
         if isinstance(error, OutcomeUnknown):
-            await store.unknown(ticket, error, make.facts(number))
+            await store.unknown(attempt, error, make.facts(number))
         else:
-            await store.reject(ticket, error, make.facts(number), again=True)
+            await store.reject(attempt, error, make.facts(number), again=True)
         steps = [call for call in calls.take() if call.split()[0] in ("fsync", "fdatasync", "link")]
         kept = [
             *(f"fsync out/spool/shirt~{number}.answer", f"link out/rejected/shirt~{number}.answer"),
@@ -213,16 +213,16 @@ async def test_pictures_of_a_kept_answer_are_durable_before_their_line(
 ) -> None:
     """A copy of each, its name, the folder, then the line."""
     store, _ = await open_store()
-    ticket = await store.begin(make.job(), why="new")
-    make.receive(ticket.spool, make.picture())
-    await store.reject(ticket, Unusable("text_only", "words"), make.facts(), again=False)
+    attempt = await store.begin(make.job(), why="new")
+    make.receive(attempt.spool, make.picture())
+    await store.reject(attempt, Unusable("text_only", "words"), make.facts(), again=False)
     tried, failed = read_records(tmp_path / "out/ledger.jsonl")
     assert isinstance(tried, TryRecord)
     assert isinstance(failed, FailRecord)
-    ticket, received = store.rejected_answer(tried)
+    attempt, received = store.rejected_answer(tried)
     answer = Answer(pictures=tuple(Picture(blob=blob) for blob in received.blobs))
     calls.take()
-    await store.keep_reread(ticket, answer, failed, usd=0.0, maybe_usd=0.0)
+    await store.keep_reread(attempt, answer, failed, usd=0.0, maybe_usd=0.0)
     steps = [call for call in calls.take() if call.split()[0] in ("fsync", "fdatasync", "link")]
     assert steps == [
         *("fsync out/spool/shirt~reread~1.0", "link out/images/shirt.png"),
