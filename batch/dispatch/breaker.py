@@ -1,4 +1,4 @@
-"""Who may send while the provider is in trouble: nobody for a while, then one request alone, then everybody.
+"""What may be sent while the provider is in trouble: nothing for a while, then one request alone, then all.
 
 Two kinds of trouble are told apart. A *limit* (429) is the gate's to judge; here limits are only counted, so that a run
 ends when nothing else is said for too long. An *outage* (no connection, 5xx, no answer) opens the breaker: a pause
@@ -21,7 +21,7 @@ from batch.core.errors import AttemptError, EndpointDown, ExitCode, NotSent, Out
 _WINDOW: Final = 20
 _LEAST: Final = 10
 _FAILED_SHARE: Final = 0.5
-#: Without a single answer in between, fewer are enough: first the others go one by one, then nobody goes.
+#: Without a single answer in between, fewer are enough: first requests go one by one, then none goes.
 _ROW_TO_GO_ALONE: Final = 3
 _ROW_TO_OPEN: Final = 6
 _FIRST_PAUSE_SECONDS: Final = 60.0
@@ -48,7 +48,7 @@ class Breaker:
     """Holds requests back while the provider serves none. The route asks it for the request at the head of the line.
 
     `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
-    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to whoever asks,
+    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to the caller,
     if it `gives_up`. `is_limit` tells limits from trouble. `known_key`: it was good lately.
     """
 
@@ -110,7 +110,7 @@ class Breaker:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether something went wrong since the provider last served somebody."""
+        """Whether something went wrong since the provider last served a request."""
         return self.is_open or self._row > 0 or self._limits.times > 0
 
     @contextmanager

@@ -104,11 +104,11 @@ class RecoveryPolicy:
         return self.budget.wait_seconds(job.id, error, wait_seconds)
 
     def _count(self, error: AttemptError, seen: Counter[type[AttemptError]], permit: Permit) -> None:
-        """While nobody is served, that says nothing about this job: it keeps its attempts."""
+        """While no job is served, a failure says nothing about this one: it keeps its attempts."""
         if not (permit.breaker.is_open and isinstance(error, (NotSent, Unavailable))):
             seen[type(error)] += 1
         if isinstance(error, RateLimited) and error.wait_seconds is None:
-            # Nobody said how long: the pauses grow with what all jobs have heard, not only this one.
+            # No delay was named: the pauses grow with what all jobs have heard, not only this one.
             seen[RateLimited] = max(seen[RateLimited], permit.breaker.limits_in_a_row)
 
     def _end(self, permit: Permit, error: EndpointDown) -> bool:

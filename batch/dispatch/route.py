@@ -170,7 +170,7 @@ class Route:
     def _breaker(self, model: str, lane: Lane) -> Breaker:
         key = (model, lane)
         if key not in self._breakers:
-            # That the cheap lane has no room for anybody holds up nobody: there is the other.
+            # A cheap lane without room holds nothing up: there is the standard lane.
             is_last = lane is Lane.STANDARD
             self._breakers[key] = Breaker(
                 self._clock,
@@ -193,4 +193,4 @@ class Route:
 
 
 def _say_nothing(seconds: float, reason: str) -> None:
-    """Nobody has to wait."""
+    """No request has to wait."""

@@ -84,7 +84,7 @@ class Router:
         return any(self._open(other) for other in self._fallback.models)
 
     def _is_overloaded(self, model: str) -> bool:
-        """Whether whoever could be asked for that model cannot serve it for now."""
+        """Whether no route that could be asked for that model can serve it for now."""
         asked = [route for route in self.routes if route.ended_by(model) is None or route.is_overloaded(model)]
         return bool(asked) and all(route.is_overloaded(model) for route in asked)
 

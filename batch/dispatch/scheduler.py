@@ -126,7 +126,7 @@ class Scheduler:
         self._stopping = False
         #: Why the run stopped before its end: an error of the run, or a reason from outside (a signal).
         self.stopped_by: BaseException | None = None
-        #: The first error of one job that is nobody's fault but ours.
+        #: The first error of one job that is our own fault.
         self.bug: Exception | None = None
 
     @property

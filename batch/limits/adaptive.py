@@ -1,4 +1,4 @@
-"""Limits nobody told us, found by trying: how many requests at once, and how many a minute.
+"""Limits that were not told, found by trying: how many requests at once, and how many a minute.
 
 `ConcurrencyLimit` begins low and doubles per round of answers until a limit shows, as TCP does. `RatePacer` holds
 nothing back until the gate closes or refusals are more than usual. Then it sends a little less than what was
@@ -233,7 +233,7 @@ class RatePacer:
         return self._next_at
 
     def waited(self, now_seconds: float) -> None:
-        """Somebody waits for this and for nothing else: that is when it may grow."""
+        """A request waits for this and for nothing else: that is when it may grow."""
         self._waited_at = now_seconds
 
     def go(self, now_seconds: float) -> None:

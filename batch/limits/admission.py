@@ -57,7 +57,7 @@ class AdmissionController:
         return self._in_flight < self._slots.now
 
     def no_slot(self) -> Wait:
-        """For somebody's answer."""
+        """For an answer."""
         now, most = self._slots.now, self._limits.concurrency
         full = Waiting(by="concurrency", most=most) if now >= most else Waiting(by="found_slots", most=now, of=most)
         return Wait(float("inf"), full)

@@ -1,4 +1,4 @@
-"""Tells one request that was refused from a provider that serves nobody for now, and then keeps all back.
+"""Tells one request that was refused from a provider that serves none for now, and then holds all back.
 
 A refusal comes at once and a picture takes long, so a request that was not refused in about twice the time that
 refusals take counts as accepted. Refusals in a row, with nothing accepted among what was sent since the first of them,
@@ -28,7 +28,7 @@ _REMEMBERED_REQUESTS: Final = 100.0
 _REFUSED_WITHIN_SECONDS: Final = 2.0
 _LEAST_SECONDS: Final = 0.25
 #: Refusals of one request after the other close the gate longer each time, whatever delay they name. These are a minute
-#: in all, after which every quota of a minute is new; whoever is refused still waits for something slower.
+#: in all, after which every quota of a minute is new; what is still refused waits for something slower.
 _PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 _LATER_PAUSES_SECONDS: Final = 60.0
 
@@ -81,7 +81,7 @@ class Gate:
         self._by_row = False
         #: Whether anybody was served since the gate last closed, and before that.
         self._served = self._among_served = False
-        #: After it opened again: whether somebody still has to go ahead, and who did.
+        #: After it opened again: whether a probe is still to be sent, and which one is out.
         self._probe_wanted = False
         self._probe: int | None = None
 
@@ -152,7 +152,7 @@ class Gate:
         """Close it for so long, unless it is closed longer already; returns for how long if that is new.
 
         `told`: the provider named the time. Where it did not, a refusal among requests that are served says "a little
-        too fast": a short pause will do, and a longer one each time whoever goes ahead after it is refused as well.
+        too fast": a short pause will do, and a longer one each time the probe after it is refused as well.
         """
         told_again = now < self.opens_at
         alone = self._closings > 0 and self._paused_seconds >= _PAUSES_SECONDS[0]

@@ -42,7 +42,7 @@ class QuotaState:
     found: dict[str, tuple[Found, float]] = field(default_factory=dict)
     #: When a request with this key last brought a picture; seconds since 1970, 0 for never.
     served_at: float = 0.0
-    #: Set by whoever changes anything.
+    #: Set by every change.
     changed: bool = False
 
 
@@ -113,7 +113,7 @@ class FileQuotaStore:
         self.stuck = ""
         self._held_since: float | None = None
         self._has_said = False
-        #: What the file held when we wrote it last, so that it is read again only if somebody else wrote.
+        #: What the file held when we wrote it last, so that it is read again only if another process wrote.
         self._head = b""
         self._number = 0
         self._state = QuotaState()
@@ -154,7 +154,7 @@ class FileQuotaStore:
             self._descriptor = -1
 
     def _lock(self) -> bool:
-        """Never waits: somebody may stand still with the lock, and this is the event loop's own thread."""
+        """Never waits: a suspended process may hold the lock, and this is the event loop's own thread."""
         try:
             self._open()
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

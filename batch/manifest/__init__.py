@@ -4,10 +4,11 @@
     for job in manifest.check(): ...    rows, templates, ids, references are right, or InputError at the end
     for job in manifest.jobs(): ...     the same jobs again, as often as wanted, streamed
 
-Where a manifest lists hosts for its reference pictures, somebody fetches `manifest.wanted_addresses()` before the check
-and hands the result to `manifest.use_fetched`.
+Where a manifest lists hosts for its reference pictures, the caller fetches `manifest.wanted_addresses()` before the
+check and hands the result to `manifest.use_fetched`.
 
 Nothing here sends anything, and nothing after here reads YAML. The format: docs/manifest.md.
+
 """
 
 from batch.manifest.manifest import Manifest, load_manifest

@@ -148,7 +148,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
 
 
 def _add_what_the_jobs_show(manifest: Manifest, problems: Problems) -> None:
-    """What is wrong in rows, ids and references belongs into the same report: nobody wants it after the next try."""
+    """What is wrong in rows, ids and references belongs in the same report, not in one after the next try."""
     said = problems.places() | {(line, None) for line, _ in problems.places()}
     try:
         for _ in manifest.check():

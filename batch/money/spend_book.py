@@ -159,7 +159,7 @@ class SpendBook:
         """Read what others have written since. Half a line is what a crash left: it was never relied on."""
         with storage_errors("read the spend book"):
             size = os.fstat(descriptor).st_size
-            if size < self._read_bytes:  # somebody has moved the book away
+            if size < self._read_bytes:  # the book was moved away
                 self._read_bytes, self._shares = 0, Shares()
             data = os.pread(descriptor, size - self._read_bytes, self._read_bytes)
             whole = _whole_lines(data)

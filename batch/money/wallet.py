@@ -75,7 +75,7 @@ class Cap:
 
     @property
     def free(self) -> int:
-        """What nobody has taken yet."""
+        """What is not taken yet."""
         return self.limit - self.taken
 
     def words(self) -> str:

@@ -2,7 +2,7 @@
 
 `decide` looks at one job and its past; `make` goes through all of them; `again` names what is made again; `choice`
 narrows what is sent to what the user selected; `adoption` finds pictures that need not be bought again; `forecast`
-looks ahead; `wish` reads `--retry`.
+looks ahead; `retry_filter` reads `--retry`.
 """
 
 from batch.plan.adoption import Source, sources_of_copies

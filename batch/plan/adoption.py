@@ -76,7 +76,7 @@ def match(
     nothing_bought = not any(map(len, (gone, kept, *others)))
     taken: set[int] = set()
     first = KeyMap()
-    if dedupe:  # whoever asks for the same as a job sent in vain shares its end, instead of paying for it too
+    if dedupe:  # a job that asks for the same as one that failed shares its end, instead of paying for it too
         for index, spec in _with_codes(decisions, specs, _UNSETTLED):
             first.add(spec, index)
     for index, spec in _with_codes(decisions, specs, _TO_SEND):

@@ -84,6 +84,6 @@ def host_may_be_public(host: str) -> bool:
     try:
         return is_public_address(host)
     except ValueError:
-        # The last part of a name begins with a letter; where it does not, somebody will read a number.
+        # The last part of a name begins with a letter; where it does not, some parser reads a number.
         last = host.rstrip(".").rpartition(".")[2]
         return host != "localhost" and last[:1].isalpha() and ":" not in host

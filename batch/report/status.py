@@ -143,7 +143,7 @@ def _running(output: Path) -> str | None:
             return None
         os.kill(pid, 0)
     except PermissionError:
-        pass  # it lives, and is somebody else's
+        pass  # it lives, and is another user's
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return f"a run is on (process {pid})"

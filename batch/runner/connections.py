@@ -1,4 +1,4 @@
-"""What a run needs of the accounts of a manifest: their keys, their routes, and somebody who speaks to each."""
+"""What a run needs of the accounts of a manifest: their keys, their routes, and a client for each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class KeyedAccount:
 
     @property
     def fingerprint(self) -> str:
-        """Tells accounts apart in files, and leads nobody to the key."""
+        """Tells accounts apart in files, without leading to the key."""
         return self._fingerprint(self.account.address or self.name)
 
     @property
@@ -105,7 +105,7 @@ def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tu
 async def connect(
     accounts: Sequence[KeyedAccount], output: Path, timeouts: Timeouts, clock: Clock
 ) -> AsyncIterator[Mapping[str, PricedProvider]]:
-    """Somebody to buy from for every account, by its name."""
+    """One provider per account, by name."""
     providers: dict[str, PricedProvider] = {}
     async with AsyncExitStack() as stack:
         for opened in accounts:

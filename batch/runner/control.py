@@ -18,7 +18,7 @@ from batch.store.history import History
 
 
 class RunControl:
-    """The handle by which somebody outside takes part in a run.
+    """The handle by which a caller takes part in a run.
 
     `opening` is called when everything is checked, before anything is written or sent. `ask` puts a question that is
     answered with yes or no while the run waits; `choose_changed` is told of jobs that were edited after they were
@@ -37,14 +37,14 @@ class RunControl:
         self.choose_changed = choose_changed
         self._scheduler: Scheduler | None = None
         self._leftovers: Leftovers | None = None
-        #: Set by the first wish to stop.
+        #: Set when a stop is first asked for.
         self.stopping = asyncio.Event()
         self._aborted = False
         self._asked: Interrupted | None = None
 
     @property
     def aborted(self) -> bool:
-        """Whether somebody would not even wait for what is in flight."""
+        """Whether what is in flight is to be cut, too."""
         return self._aborted
 
     def attach(self, scheduler: Scheduler, leftovers: Leftovers) -> None:
@@ -68,6 +68,6 @@ class RunControl:
             self._leftovers.abort()
 
     def _pass_on(self) -> None:
-        """Whichever came first, the wish to stop or the scheduler."""
+        """Works in either order: `drain` may be called before the scheduler exists."""
         if self._asked is not None and self._scheduler is not None:
             self._scheduler.stop(self._asked, f"{self._asked} (once more cuts what is in flight)")

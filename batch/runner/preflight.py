@@ -46,7 +46,7 @@ _LONGEST_WAIT: Final = timedelta(days=1)
 
 
 def agreed_plan(prepared: PreparedRun, history: Callable[[], History], control: RunControl) -> tuple[PreparedRun, Plan]:
-    """The plan, once it is settled what becomes of edited jobs. Raises `InputError` if nobody can say."""
+    """Settle what happens to edited jobs, and return the plan. Raises `InputError` if there is no answer."""
     plan = prepared.plan(history)
     prepared.refuse_a_silent_replacement(plan)
     policy = prepared.policies.changed
@@ -107,7 +107,7 @@ def disabled_endpoints(
 
 
 def why_too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[DisabledEndpoint]) -> EndpointDown | None:
-    """Why a start makes no sense yet: nobody is left for any of the jobs to send."""
+    """Why a start makes no sense yet: no endpoint is left for any of the jobs to send."""
     if not left_out:
         return None
     out = {(each.account, each.model) for each in left_out}

@@ -1,6 +1,6 @@
-"""From a manifest's path to a plan, for a run and for whoever only wants to know: nothing is written or sent here.
+"""From a manifest's path to a plan, for a run and for `imagebatch plan`: nothing is written or sent here.
 
-`prepare` settles what does not depend on the past (endpoint, prices, the caller's wishes for this time); `plan`
+`prepare` settles what does not depend on the past (endpoint, prices, this run's options); `plan`
 then looks at every job and its history.
 """
 

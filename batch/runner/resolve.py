@@ -40,7 +40,7 @@ _NOT_LOST = {
 
 
 def unknown_attempts(output: Path) -> list[UnknownAttempt]:
-    """Every request whose outcome nobody knows, of jobs that wait for a decision, oldest first. Takes no lock.
+    """Every request with an unknown outcome, of jobs that wait for a decision, oldest first. Takes no lock.
 
     Raises `OutputError` if the folder holds no ledger and `LedgerError` if it is damaged.
     """

@@ -53,7 +53,7 @@ class Entry:
 
 
 def _private(path: str, flags: int) -> int:
-    """Prompts are nobody else's business."""
+    """Prompts are private."""
     return os.open(path, flags, 0o600)
 
 

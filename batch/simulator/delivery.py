@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class LeftError(Exception):
-    """The client has gone, or the simulator is closing: nobody waits for the rest."""
+    """The client has gone, or the simulator is closing: the rest is not awaited."""
 
 
 class Spent(web.StreamResponse):
@@ -73,7 +73,7 @@ class Connection:
             raise LeftError
 
     async def pause(self, seconds: float | None = None) -> None:
-        """Wait; for ever if no time is given. Raises LeftError as soon as nobody waits on the other side."""
+        """Wait, without end if no time is given. Raises LeftError as soon as the client has gone."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while end is None or loop.time() < end:

@@ -99,7 +99,7 @@ def _checked(text: str, manifest: Path) -> int:
 
 
 def _without_place(problem: Problem, draft: str, manifest: Path) -> Problem:
-    """A line of a file that was never written helps nobody."""
+    """A line number in a file that was never written is of no use."""
     if problem.file is None or not problem.file.endswith(draft):
         return problem
     return Problem(message=f"no starter fits this table: {problem.message}", file=show_path(manifest))

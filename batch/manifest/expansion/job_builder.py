@@ -118,7 +118,7 @@ class JobBuilder:
         wrong = id_problem(job_id, samples=self.entry.samples)
         if wrong is None:
             return job_id
-        # Spaces around a name are nobody's intention, also where the id adds something to it.
+        # Spaces around a name are never intended, also where the id adds something to it.
         bare = _filled("id", self._id, [cell.strip() if isinstance(cell, str) else cell for cell in row]).strip()
         if bare != job_id and id_problem(bare, samples=self.entry.samples) is None:
             return bare

@@ -103,7 +103,7 @@ def _references_problem(model: str, count: int) -> str | None:
 
 
 def prompt_problem(prompt: str) -> str | None:
-    """Why this cannot be a prompt. Its language and wording are nobody's business but the model's."""
+    """Why this cannot be a prompt. Its language and wording are the model's business."""
     if not prompt or prompt.isspace():
         return "prompt is empty; write what the picture shows"
     if len(prompt) * 4 > MAX_PROMPT_BYTES:  # only then can the bytes be too many; encoding costs time

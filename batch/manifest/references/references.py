@@ -2,7 +2,7 @@
 
 A reference is uploaded to a stranger's computer, so it must lie under one folder, or at a host the manifest lists,
 and it must be a picture by its content, whatever its name. Each distinct file is read once; only a hundred bytes per
-file stay in memory. What lies behind web addresses is fetched by somebody else (`RemotePictures`) before the check.
+file stay in memory. What lies behind web addresses is fetched elsewhere (`RemotePictures`) before the check.
 """
 
 from __future__ import annotations

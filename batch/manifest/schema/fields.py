@@ -160,7 +160,7 @@ def one_line(value: object) -> str:
 
 
 def model_name(value: object) -> str:
-    """A model, whoever may know it; the editor offers those we know."""
+    """A model; the editor offers the known ones."""
     return one_line(value)
 
 

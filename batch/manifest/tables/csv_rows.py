@@ -22,7 +22,7 @@ _TOO_LONG: Final = f"its line is longer than {MAX_LINE_CHARACTERS:,} characters"
 #: Excel's own first line, which names the delimiter.
 _SEP_LINE: Final = re.compile('"?sep=(?P<delimiter>[^\r\n"])"?[\r\n]*')
 
-#: Around a column's name: white space, and marks that nobody can see.
+#: Around a column's name: white space, and invisible marks.
 _AROUND_NAMES: Final = re.compile("^[\\s\ufeff\u200b-\u200d\u2060]+|[\\s\ufeff\u200b-\u200d\u2060]+$")
 
 

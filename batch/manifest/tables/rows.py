@@ -33,7 +33,7 @@ _BY_ENDING: Final = {
     ".parquet": "parquet",
 }
 
-#: What separates the cells of a text table if nobody says otherwise.
+#: What separates the cells of a text table unless the manifest says otherwise.
 USUAL_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
 
 #: Endings that a `delimiter` does not turn into text.

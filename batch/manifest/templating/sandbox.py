@@ -26,7 +26,7 @@ MAX_STEPS: Final = 5_000_000
 _STEPS_PER_ROUND: Final = 20
 _STEPS_PER_CALL: Final = 300
 
-#: Larger numbers are nobody's price or width.
+#: No price or width is larger.
 _MAX_BITS: Final = 4096
 _MAX_PRECISION: Final = 50
 
@@ -109,7 +109,7 @@ def sandbox(filters: Mapping[str, Callable[..., Any]], finalize: Callable[[Any],
         spend(_length(value))
         return value
 
-    # The text of a prompt is nobody's HTML, so nothing is escaped.
+    # A prompt is no HTML, so nothing is escaped.
     environment = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=written)
     environment.globals.clear()
     known = {name: environment.filters[name] for name in _JINJA_FILTERS} | dict(filters)

@@ -84,7 +84,7 @@ _COUNTING_FILTERS: Final = {name: _counted(name, cut) for name, cut in (("words"
 
 
 def _written(value: Any) -> Any:
-    """A value on its way into the text: Python's writing of an object would be nobody's prompt."""
+    """A value on its way into the text: Python's `repr` must not end up in a prompt."""
     if isinstance(value, dict | list | tuple | bytes):
         raise TemplateProblem(f"{_kind(value)} cannot be written into a text; {_ADVICE}")
     return value
@@ -333,7 +333,7 @@ def _condition(text: str) -> nodes.Template:
 
 
 def _refuse_comparing_cells_with_other_than_text(comparison: nodes.Compare) -> None:
-    """`Published == true` would be false for every row, and nobody would see why."""
+    """`Published == true` would be false for every row, without a visible reason."""
     sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
     if not any(isinstance(side, nodes.Name) or _is_cell(side) for side in sides):
         return

@@ -277,5 +277,5 @@ def _is_count(value: Any) -> bool:
 
 
 def _code(reason: str) -> str:
-    """An enum value as a stable cause code, also for values nobody has seen yet."""
+    """An enum value as a stable cause code, also for values that are new."""
     return re.sub(r"[^a-z0-9_]", "_", reason.lower())[:60]

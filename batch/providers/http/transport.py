@@ -38,7 +38,7 @@ def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
 
 
 class KeyTransport(httpx.AsyncBaseTransport):
-    """Puts the key on requests to the configured origin, in a copy that nobody above ever sees."""
+    """Puts the key on requests to the configured origin, in a copy that nothing above ever sees."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, base_url: str, auth: Auth, key: ApiKey) -> None:
         self._inner = inner

@@ -104,7 +104,7 @@ class ReferenceEncoder:
         if task is None:
             task = self._making[key] = asyncio.create_task(self._make(key, reference))
             task.add_done_callback(_look_at_its_error)
-        return await asyncio.shield(task)  # whoever gives up does not stop the others
+        return await asyncio.shield(task)  # one that gives up does not stop the others
 
     async def _make(self, key: _Key, reference: Reference) -> EncodedReference:
         try:
@@ -138,7 +138,7 @@ def _base64_bytes(size: int) -> int:
 
 
 def _look_at_its_error(task: asyncio.Task[EncodedReference]) -> None:
-    """If all who waited gave up, nobody else does, and asyncio would complain."""
+    """Looks at the error if every waiter gave up; else asyncio would complain."""
     if not task.cancelled():
         task.exception()
 

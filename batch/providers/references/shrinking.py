@@ -50,7 +50,7 @@ def fitted(data: bytes, mime: str, *, side_pixels: int | None, most_bytes: int) 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Oddities in whole pictures are nobody's business. Other threads may be quiet for as long, which does no harm."""
+    """Warnings about whole pictures are of no use. Other threads may be quiet for as long, which does no harm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
