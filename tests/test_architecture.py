@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -264,3 +265,14 @@ def test_only_known_libraries() -> None:
         top = each.imported.split(".")[0]
         if top != "batch" and top not in sys.stdlib_module_names:
             assert f'"{named.get(top, top)}' in text, f"{each}, which is no dependency"
+
+
+def test_every_file_and_room_on_the_map_is_there() -> None:
+    """A map that names what is gone sends a reader astray."""
+    page = (ROOT.parent / "docs/architecture.md").read_text("utf-8")
+    files = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page))
+    rooms = set(re.findall(r"^\| `(\w+/)` \|", page, re.MULTILINE))
+    assert files
+    places = (ROOT, ROOT.parent)
+    assert [name for name in sorted(files) if not any((place / name).is_file() for place in places)] == []
+    assert rooms == {f"{path.parent.name}/" for path in ROOT.glob("*/__init__.py")}
