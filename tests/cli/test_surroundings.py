@@ -53,7 +53,7 @@ def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     ended = subprocess.run(
         ["/bin/sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *words],
         cwd=tmp_path / "gone",
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=60,

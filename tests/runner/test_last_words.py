@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ODD = os.fsdecode(b"out-\xff-\xe6\x97\xa5")
 #: Every command with `--json`, in a folder where `cup` is done, `words` has a kept answer and `cut` got none.
 COMMANDS: dict[str, list[str]] = {
@@ -140,6 +140,7 @@ def test_the_summary_comes_whatever_fails(made: Path, tmp_path: Path, kind: str,
         ended = call(tmp_path, *COMMANDS["run"], fault=f"{kind}:{number}:before:EIO:lasting")
         if ended.stderr.endswith("missed\n"):
             break
+        assert ended.stderr.endswith("hit\n"), ended.stderr
         assert "Traceback" not in ended.stderr, (number, ended.stderr)
         ledger = tmp_path / ODD / "ledger.jsonl"
         if ledger.is_file() and "try" in kinds(tmp_path):
@@ -160,6 +161,7 @@ def test_a_decision_is_told_when_it_is_written(folder: Path, made: Path, kind: s
         ended = call(folder, *COMMANDS["resolve"], fault=f"{kind}:{number}:before:EIO:lasting")
         if ended.stderr.endswith("missed\n"):
             break
+        assert ended.stderr.endswith("hit\n"), ended.stderr
         assert "Traceback" not in ended.stderr, (number, ended.stderr)
         assert ended.returncode in (0, 73, 74), (number, ended.stderr)
         written = [line for line in kinds(folder)[before:] if line == "resolve"]
