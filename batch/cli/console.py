@@ -33,7 +33,7 @@ def typed_again() -> str:
 
 
 def is_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a person to ask."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -109,7 +109,7 @@ def print_error(text: str) -> None:
 
 
 def despite_broken_output(act: Callable[[], Any]) -> OSError | None:
-    """Whoever read our words may be gone; the batch goes on and the exit code still says how it ended."""
+    """The reader of our output may be gone; the batch goes on and the exit code still says how it ended."""
     try:
         act()
     except OSError as error:

@@ -75,7 +75,7 @@ def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -
     if as_json:
         print_json(asdict(summary))
     if quiet and not summary.exit:
-        for name, words in summary.endpoints_out.items():  # the night went well, and somebody should know
+        for name, words in summary.endpoints_out.items():  # the run went well, and a person should know
             print_error(f"imagebatch: {name} was left out: {printable(words)}; out={summary.output}")
     if not quiet or summary.exit:
         for line in summary_lines(summary, command):

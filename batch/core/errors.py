@@ -19,7 +19,7 @@
         ├── Undelivered       the picture's own URL cannot be read now        paid: yes    fetched later, not bought
         ├── Unusable          an answer without a picture we can use          paid: yes    rarely again
         ├── Refused           this request will never work                    paid: no/yes never again
-        └── EndpointDown        no request will work until somebody acts        paid: no     stop the run
+        └── EndpointDown        no request will work until a person acts        paid: no     stop the run
 
 An attempt's first question is always `paid`. The classes decide what happens next; codes name the cause
 and stay the same between versions, so that scripts and the ledger can rely on them.

@@ -1,4 +1,4 @@
-"""What happens during a run, for whoever wants to show it.
+"""What happens during a run, for those who show it.
 
 The core never prints. It tells a `Listener`; the progress bar, the plain lines and a test's collector are
 listeners. All methods do nothing by default; a listener that raises is logged and the run goes on.

@@ -19,7 +19,7 @@ class Decided(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownAttempt:
-    """A request whose outcome nobody knows, with what a provider's log would know it by.
+    """A request with an unknown outcome, and what a provider's log would know it by.
 
     `at` is when it ended (UTC), `seconds` how long it had taken by then, `usd` what it may have cost.
     """
