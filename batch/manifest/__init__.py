@@ -3,6 +3,7 @@
     manifest = load_manifest(path)      the text is right, or InputError says all that is wrong, with places
     for job in manifest.check(): ...    rows, templates, ids, references are right, or InputError at the end
     for job in manifest.jobs(): ...     the same jobs again, as often as wanted, streamed
+    for row, job in manifest.jobs_with_rows(): ...    each with the row of the table it was made of
 
 Where a manifest lists hosts for its reference pictures, the caller fetches `manifest.wanted_addresses()` before the
 check and hands the result to `manifest.use_fetched`.
@@ -11,6 +12,8 @@ Nothing here sends anything, and nothing after here reads YAML. The format: docs
 
 """
 
+from batch.manifest.expansion.kept_columns import RowsDigest
+from batch.manifest.expansion.row_job import RowJob
 from batch.manifest.manifest import Manifest, load_manifest
 
-__all__ = ["Manifest", "load_manifest"]
+__all__ = ["Manifest", "RowJob", "RowsDigest", "load_manifest"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from batch.core.errors import InputError, MissingInputError, Problem
 from batch.core.lane import Lane
@@ -28,8 +28,10 @@ from batch.core.settings import (
 )
 from batch.manifest.expansion.entries import EntryReader, Text
 from batch.manifest.expansion.expand import Expansion, Mark
+from batch.manifest.expansion.kept_columns import KeptColumns, RowsDigest
 from batch.manifest.expansion.matrix import MatrixReader
 from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, Sort
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.ids import name_problem
@@ -81,12 +83,35 @@ class Manifest:
         in rows, templates, ids and references. `where` is an expression over the columns of a job's row and the names
         of its variant; before a job is yielded, `chosen` gets a byte: whether it holds for it.
         """
-        mark = None if where is None or chosen is None else Mark(where, chosen)
-        return self._expansion.check(mark)
+        return (job for _, job in self.check_with_rows(where, chosen))
 
     def jobs(self) -> Iterator[Job]:
         """The same jobs in the same order, for the passes after `check`; InputError if a file changed."""
+        return (job for _, job in self.jobs_with_rows())
+
+    def check_with_rows(self, where: str | None = None, chosen: bytearray | None = None) -> Iterator[RowJob]:
+        """`check`, each job with the row it was made of."""
+        mark = None if where is None or chosen is None else Mark(where, chosen)
+        return self._expansion.check(mark)
+
+    def jobs_with_rows(self) -> Iterator[RowJob]:
+        """`jobs`, each with the row it was made of."""
         return self._expansion.jobs()
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether columns of a job's row are to be written into manifest.jsonl (`keep`)."""
+        return bool(self._expansion.kept)
+
+    def kept(self, row: TableRow | None) -> dict[str, Any] | None:
+        """The columns of a row that `keep` names, as JSON can hold them; None if there is no row."""
+        return self._expansion.kept.of(row)
+
+    def digesting(self, pairs: Iterator[RowJob], digest: RowsDigest) -> Iterator[Job]:
+        """The jobs, after what is kept of their rows went into `digest`."""
+        for row, job in pairs:
+            digest.add(self.kept(row))
+            yield job
 
 
 def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
@@ -135,6 +160,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
             choice=reader.choice(),
             matrix=matrix,
             allow_empty=allow_empty,
+            kept=reader.kept(),
         ),
     )
     if shape.reference_root is not None:
@@ -250,6 +276,16 @@ class _TopReader:
             sort=tuple(self._sort(number, sort) for number, sort in enumerate(shape.sort or ())),
             limit=shape.limit,
         )
+
+    def kept(self) -> KeptColumns:
+        keep = self.shape.keep
+        if keep and "rows" not in self.document.value:
+            self.add("keep names columns; name a table in rows, or remove it", self.document.at("keep"))
+        if isinstance(keep, str):
+            return KeptColumns(wanted=None)
+        named = self.document.at("keep") if isinstance(self.document.value.get("keep"), str) else None
+        places = (named or self.document.at("keep", number) for number in range(len(keep)))
+        return KeptColumns(wanted=tuple(map(Text, keep, places)))
 
     def _sort(self, number: int, sort: SortShape) -> Sort:
         words = () if isinstance(sort.order, str) else sort.order

@@ -148,6 +148,11 @@ def show(value: object) -> str:
     return shown
 
 
+def without_keys(text: str) -> str:
+    """The text with everything that is shaped like an API key replaced by stars."""
+    return _KEY.sub("***", text)
+
+
 def show_path(path: object) -> str:
     """A path as the user typed it, whole, but for characters no terminal can print."""
     return "".join(character if character.isprintable() else _escaped(character) for character in str(path))

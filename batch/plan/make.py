@@ -54,7 +54,7 @@ class Plan:
     the part of them that was bought and not taken over by a renamed job. `named`: how many jobs have an id
     that the selection names, None if it names none. `rehearsed`: how many of the jobs to send have a picture of the
     simulator, which does not count. `reopened`: of the jobs that a run left open, those that are sent once more if no
-    answer had arrived.
+    answer had arrived. `rows_digest` names what manifest.jsonl is to show of the jobs' rows, empty if nothing.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -71,6 +71,7 @@ class Plan:
     rehearsed: int = 0
     reopened: Group = field(default_factory=Group)
     matches: Matches = field(default_factory=Matches)
+    rows_digest: str = ""
 
     @property
     def jobs(self) -> int:

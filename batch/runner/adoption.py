@@ -7,8 +7,8 @@ exactly what another one has got by now, or could not get.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from batch.core.events import Listener, Message
 from batch.core.model import Job
@@ -23,13 +23,24 @@ _AT_ONCE: Final = 64
 _NAMED: Final = 3
 
 
+class JobRows(Protocol):
+    """Passes over the manifest's jobs, and what manifest.jsonl is to show of their rows."""
+
+    def jobs(self) -> Iterator[Job]: ...
+
+    def hold(self, job: Job) -> None:
+        """Keep the row of the job that came out last."""
+
+    def take(self, job: Job) -> Mapping[str, Any] | None: ...
+
+
 class Adopter:
-    """Takes pictures over for the jobs of one plan. `jobs` starts a pass over all jobs of the manifest."""
+    """Takes pictures over for the jobs of one plan. `rows` starts passes over all jobs of the manifest."""
 
     def __init__(
         self,
         plan: Plan,
-        jobs: Callable[[], Iterator[Job]],
+        rows: JobRows,
         store: Store,
         reuse: Sequence[SourceFolder],
         listener: Listener,
@@ -37,7 +48,7 @@ class Adopter:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._plan = plan
-        self._jobs = jobs
+        self._rows = rows
         self._store = store
         self._reuse = reuse
         self._listener = listener
@@ -76,13 +87,14 @@ class Adopter:
             self._adopt(job, self._store.bought(row), "same")
             if (row := rows.get(job.spec())) is not None
             else self._share_failure(job, original)
-            for job, original in self._plan.copies(self._jobs())
+            for job, original in self._plan.copies(self._rows.jobs())
         )
 
     def _adoptions(self) -> Iterator[tuple[Job, str, Source]]:
-        for job, code, source in self._plan.adoptions(self._jobs()):
+        for job, code, source in self._plan.adoptions(self._rows.jobs()):
             if self._stopping():
                 return
+            self._rows.hold(job)
             yield job, DECISIONS[code].partition(": ")[2], source
 
     def _picture(self, source: Source) -> StoredPicture:
@@ -94,9 +106,10 @@ class Adopter:
             await self._store.adopt(job, picture, why=why, saved_usd=self._price_usd(job))
         except BadPicture:
             self._damaged.append(job.id)
+            self._rows.take(job)
             return
         self.adopted += 1
-        self._store.published.append(self._store.history.of(job.key()))
+        self._store.published.append(self._store.history.of(job.key()), self._rows.take(job))
 
     async def _share_failure(self, job: Job, original: bytes) -> None:
         history = self._store.history

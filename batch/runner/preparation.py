@@ -19,7 +19,7 @@ from batch.core.events import Listener, Message, MoneyWaits
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.settings import Budget, ChangedPolicy
-from batch.manifest import Manifest, load_manifest
+from batch.manifest import Manifest, RowsDigest, load_manifest
 from batch.money.wallet import Cap, Wallet, micro
 from batch.plan import (
     DECISIONS,
@@ -81,8 +81,11 @@ class PreparedRun:
         """
         selection = self.options.selection
         rows_chosen = None if selection.where is None else bytearray()
+        digest = RowsDigest()
+        pairs = self.manifest.check_with_rows(selection.where, rows_chosen)
+        keeps_rows = self.manifest.keeps_rows
         plan = make_plan(
-            self.manifest.check(selection.where, rows_chosen),
+            self.manifest.digesting(pairs, digest) if keeps_rows else (job for _, job in pairs),
             history,
             self.policies,
             self.picture_usd,
@@ -90,6 +93,7 @@ class PreparedRun:
             rows_chosen=rows_chosen,
             reuse=[folder.history for folder in self.reuse],
         )
+        plan.rows_digest = digest.text if keeps_rows else ""
         if plan.named == 0:
             raise InputError([self._nothing_is_called_so(selection.only)])
         unmet = self.policies.again.unmet

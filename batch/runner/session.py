@@ -51,11 +51,13 @@ from batch.runner.attempt import AttemptRunner
 from batch.runner.bottleneck import Bottleneck
 from batch.runner.connections import KeyedAccount
 from batch.runner.control import RunControl
+from batch.runner.kept_rows import KeptRows
 from batch.runner.leftovers import Leftovers
 from batch.runner.preflight import DisabledEndpoint
 from batch.runner.preparation import PreparedRun
 from batch.store.folder import machine
 from batch.store.job_state import State
+from batch.store.ledger import Published
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, LeftOutRecord, RemakeRecord, RunRecord, job_of, terms_of
 from batch.store.store import Store
@@ -123,6 +125,7 @@ class RunSession:
     _usd_before: float = field(init=False)
     _maybe_usd_before: float = field(init=False)
     _requests_before: int = field(init=False)
+    _rows: KeptRows = field(init=False)
     _adopter: Adopter = field(init=False)
     _leftovers: Leftovers = field(init=False)
     _ended: Scheduler | None = field(init=False, default=None)
@@ -133,9 +136,11 @@ class RunSession:
         self._usd_before = self.store.history.usd
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
+        self._rows = KeptRows(self.prepared.manifest)
+        self.store.published.keeps_rows = bool(self._rows)
         self._adopter = Adopter(
             self.plan,
-            self.prepared.manifest.jobs,
+            self._rows,
             self.store,
             self.prepared.reuse,
             self.listener,
@@ -211,10 +216,11 @@ class RunSession:
             await self._settle_earlier_runs()
 
     def _publish(self, outcome: Outcome, scheduler: Scheduler) -> None:
+        row = self._rows.take(outcome.job)
         if isinstance(outcome, Pending):
             return
         try:
-            self.store.published.append(self.store.history.of(outcome.job.key()))
+            self.store.published.append(self.store.history.of(outcome.job.key()), row)
         except StorageError as error:
             scheduler.stop(error, str(error))
 
@@ -247,9 +253,11 @@ class RunSession:
         """The jobs again, streamed, each decided by what is known of it now; None for those that need nothing."""
         if self.plan.to_do == 0 and not self.plan.count("skip: open"):
             return
-        for job, code in self.plan.pairs(self.prepared.manifest.jobs()):
+        for job, code in self.plan.pairs(self._rows.jobs()):
             if code < MAY_SEND:
                 decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
+                if isinstance(decision, ToDo):
+                    self._rows.hold(job)
                 yield decision if isinstance(decision, ToDo) else None
             else:
                 yield None
@@ -397,8 +405,8 @@ class RunSession:
     async def _write_end(self, summary: Summary, scheduler: Scheduler) -> None:
         history = self.store.history
         published = history.published
-        if not self.store.published.is_current(self.plan.order, history):
-            published = await asyncio.to_thread(self.store.published.write, self.plan.order, history)
+        if not self.store.published.is_current(self.plan.order, history, self.plan.rows_digest):
+            published = await asyncio.to_thread(self._write_published)
         assert published is not None
         end = EndRecord(
             exit=summary.exit,
@@ -419,6 +427,17 @@ class RunSession:
             published=published,
         )
         await self.store.note(end)
+
+    def _write_published(self) -> Published:
+        if not self._rows:
+            return self.store.published.write(self.plan.order, self.store.history)
+        published = self.store.published.write(self.plan.order, self.store.history, self._rows.in_order())
+        if not self._rows.complete:
+            words = "the table was edited while the run was on; the next run writes its columns into manifest.jsonl"
+            self.listener.on_event(Message(words))
+            return published
+        published.rows = self.plan.rows_digest
+        return published
 
 
 def failure_of(error: Exception, what: str) -> Exception:

@@ -270,7 +270,9 @@ class History:
             ],
             "ends": [(row, *end) for row, end in self._ends.items()],
             "open": [(job_id, *attempt) for job_id, attempt in self._open.items()],
-            "published": None if (last := self.published) is None else (last.order, last.through, last.bytes),
+            "published": None
+            if (last := self.published) is None
+            else (last.order, last.through, last.bytes, last.rows),
             "rehearsed": [key.hex() for key in self.rehearsed],
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
             "row_numbers": {name: [*getattr(self, name).items()] for name in _ROW_NUMBERS},

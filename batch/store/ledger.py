@@ -93,12 +93,16 @@ class GivenBy(msgspec.Struct, gc=False):
     bought: bool = False
 
 
-class Published(msgspec.Struct, gc=False):
-    """What manifest.jsonl was made from, so that an unchanged batch need not write it again."""
+class Published(msgspec.Struct, gc=False, omit_defaults=True):
+    """What manifest.jsonl was made from, so that an unchanged batch need not write it again.
+
+    `rows` names the columns of rows in it, empty if it has none.
+    """
 
     order: str
     through: int
     bytes: int
+    rows: str = ""
 
 
 @dataclass(frozen=True, slots=True)

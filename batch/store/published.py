@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
@@ -46,25 +46,29 @@ def order_digest(order: bytes | bytearray) -> str:
 
 
 class PublishedManifest:
-    """Writes manifest.jsonl in an output folder. `simulated`: whether its pictures are the simulator's."""
+    """Writes manifest.jsonl in an output folder. `simulated`: whether its pictures are the simulator's.
+
+    With `keeps_rows` every line has a `row`: cells of the table, or null where they are not known.
+    """
 
     def __init__(self, output: Path, simulated: Callable[[], bool] = lambda: False) -> None:
+        self.keeps_rows = False
         self._simulated = simulated
         self._output = str(output)
         self._path = str(output / NAME)
         self._live: int | None = None
         self._reading: _Ledger | None = None
 
-    def append(self, history: JobHistory) -> None:
+    def append(self, history: JobHistory, row: Mapping[str, Any] | None = None) -> None:
         """Add a settled job's line while the run is on. Not synced: the ledger is what counts."""
         with storage_errors(f"write {NAME}"):
             if self._live is None:
                 self._live = _open_to_append(self._path)
             if self._reading is None:
                 self._reading = _Ledger(self._output, simulated=self._simulated())
-            line = self._reading.line_of(history)
-            if line is not None:
-                write_all(self._live, line)
+            record = self._reading.record_of(history)
+            if record is not None:
+                write_all(self._live, published_line(self._with_row(record, row)))
 
     def close(self) -> None:
         live, self._live = self._live, None
@@ -74,31 +78,56 @@ class PublishedManifest:
         if live is not None:
             os.close(live)
 
-    def is_current(self, order: bytes | bytearray, history: History) -> bool:
+    def is_current(self, order: bytes | bytearray, history: History, rows_digest: str = "") -> bool:
         """Whether the file on disk is what `write` would make."""
         last = history.published
         if last is None or last.through != history.last_event_n or last.order != order_digest(order):
+            return False
+        if last.rows != rows_digest:
             return False
         try:
             return os.stat(self._path).st_size == last.bytes
         except OSError:
             return False
 
-    def write(self, order: bytes | bytearray, history: History) -> Published:
-        """Write the file anew for jobs in this order (16-byte keys), and put it in place."""
+    def write(
+        self,
+        order: bytes | bytearray,
+        history: History,
+        rows: Iterable[tuple[bytes, Mapping[str, Any] | None]] = (),
+    ) -> Published:
+        """Write the file anew for jobs in this order (16-byte keys), and put it in place.
+
+        `rows` are the jobs' keys and rows in the same order; where they end early, the rest has none.
+        """
         self.close()
         hidden = self._path + ".part"
         with storage_errors(f"write {NAME}"), closing(_Ledger(self._output, simulated=self._simulated())) as ledger:
             forget(hidden)
             descriptor = create_file(hidden)
             try:
-                size = _write_buffered(descriptor, ledger.lines(order, history))
+                size = _write_buffered(descriptor, self._lines(ledger.records(order, history), rows))
                 os.fchmod(descriptor, PUBLIC_MODE)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             replace_file(self._path, hidden)
         return Published(order=order_digest(order), through=history.last_event_n, bytes=size)
+
+    def _lines(
+        self,
+        records: Iterable[tuple[bytes, dict[str, Any] | None]],
+        rows: Iterable[tuple[bytes, Mapping[str, Any] | None]],
+    ) -> Iterator[bytes]:
+        left = iter(rows)
+        for key, record in records:
+            of, row = next(left, (b"", None))
+            if record is not None:
+                yield published_line(self._with_row(record, row if of == key else None))
+        next(left, None)  # so that whoever gives the rows knows that they came to their end
+
+    def _with_row(self, record: dict[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {**record, "row": row} if self.keeps_rows else record
 
 
 def _open_to_append(path: str) -> int:
@@ -136,20 +165,17 @@ class _Ledger:
     def close(self) -> None:
         self._reader.close()
 
-    def lines(self, order: bytes | bytearray, history: History) -> Iterator[bytes]:
+    def records(self, order: bytes | bytearray, history: History) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
         for start in range(0, len(order), 16):
-            line = self.line_of(history.of(bytes(order[start : start + 16])))
-            if line is not None:
-                yield line
+            key = bytes(order[start : start + 16])
+            yield key, self.record_of(history.of(key))
 
-    def line_of(self, job: JobHistory) -> bytes | None:
-        """The line of a job, or None if nothing about it is settled yet."""
+    def record_of(self, job: JobHistory) -> dict[str, Any] | None:
+        """What the line of a job says, or None if nothing about it is settled yet."""
         standing = job.standing
         if standing is Standing.DONE:
-            return published_line(self._done(job))
-        if standing is Standing.PENDING:
-            return None
-        return published_line(self._not_done(job))
+            return self._done(job)
+        return None if standing is Standing.PENDING else self._not_done(job)
 
     def _done(self, job: JobHistory) -> dict[str, Any]:
         done = self._reader.at(job.bought_offset)

@@ -122,3 +122,15 @@ def test_the_page_names_every_file_of_the_folder(output: Path) -> None:
     table = {name.rstrip("/") for name in named_in(DOC[: DOC.index("## A line")])}
 
     assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now", "rehearsal"}
+
+
+def test_the_page_names_the_field_that_only_kept_rows_write(tmp_path: Path) -> None:
+    """`published.rows` is there if the manifest has `keep`, and only then."""
+    (tmp_path / "t.csv").write_text("Title,SKU\na mug,K-1\n")
+    (tmp_path / "m.yaml").write_text("rows: t.csv\nkeep: SKU\njobs: [{id: '{{ SKU }}', prompt: '{{ Title }}'}]\n")
+    asyncio.run(run(tmp_path / "m.yaml", output=tmp_path / "out"))
+
+    end = json.loads((tmp_path / "out/ledger.jsonl").read_bytes().splitlines()[-1])
+
+    assert paths(end) == documented("end") | {"published.rows"}
+    assert "`published` has one more field, `rows`" in section("end")

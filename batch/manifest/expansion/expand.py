@@ -15,8 +15,10 @@ from batch.core.errors import InputError, Problem
 from batch.core.model import Job, Place
 from batch.manifest.expansion.entries import Entry, Text
 from batch.manifest.expansion.job_builder import JobBuilder
+from batch.manifest.expansion.kept_columns import KeptColumns
 from batch.manifest.expansion.matrix import Matrix
 from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, RowSelector
 from batch.manifest.ids import id_key
 from batch.manifest.problems import Problems, Report, show
@@ -43,21 +45,22 @@ class Expansion:
     choice: RowSelection
     matrix: Matrix | None
     allow_empty: bool
+    kept: KeptColumns
 
-    def check(self, mark: Mark | None = None) -> Iterator[Job]:
+    def check(self, mark: Mark | None = None) -> Iterator[RowJob]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
         problems = Problems(self.file)
         seen = _Keys()
-        for job in self._expand(problems.add, mark):
-            seen.add(id_key(job.id))
-            yield job
+        for pair in self._expand(problems.add, mark):
+            seen.add(id_key(pair.job.id))
+            yield pair
         doubled, more = seen.doubled()
         if doubled:
             self._report_doubled(doubled, problems)
             problems.add_more(more)
         problems.raise_if_any()
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[RowJob]:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
         return self._expand(_changed_meanwhile)
 
@@ -72,15 +75,16 @@ class Expansion:
             yield from self.references.take_wanted()
         yield from self.references.take_wanted()
 
-    def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[Job]:
+    def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[RowJob]:
         return self._expand_entries(report, mark) if self.table is None else self._expand_rows(self.table, report, mark)
 
-    def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[Job]:
+    def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[RowJob]:
         for maker in self._makers(None, report, mark):
             place = Place(file=self.file, line=maker.entry.at.line)
-            yield from maker.jobs((), place, report)
+            for job in maker.jobs((), place, report):
+                yield RowJob(None, job)
 
-    def _expand_rows(self, table: Table, report: Report, mark: Mark | None) -> Iterator[Job]:
+    def _expand_rows(self, table: Table, report: Report, mark: Mark | None) -> Iterator[RowJob]:
         try:
             reader = table.read()
         except InputError as error:
@@ -92,6 +96,7 @@ class Expansion:
                 return
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
+            self._report_not_kept(columns, report)
             makers = list(self._makers(columns, report, mark))
             picker = RowSelector(
                 choice=self.choice,
@@ -104,8 +109,10 @@ class Expansion:
             )
             for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
+                source = TableRow(columns.names, row)
                 for maker in makers:
-                    yield from maker.jobs(row, place, report)
+                    for job in maker.jobs(row, place, report):
+                        yield RowJob(source, job)
 
     def _makers(
         self, columns: Columns | None, report: Report, mark: Mark | None
@@ -131,6 +138,12 @@ class Expansion:
                 message = f'the table has a column "{show(name)}" too; rename it in the matrix'
                 report(self._at(Text(name, self.matrix.places[name]), message))
 
+    def _report_not_kept(self, columns: Columns, report: Report) -> None:
+        for text in self.kept.wanted or ():
+            wrong = self.kept.problem(text, columns.names)
+            if wrong is not None:
+                report(self._at(text, wrong))
+
     def _at(self, text: Text, message: str, entry: Entry | None = None) -> Problem:
         given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)
         return Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=given)
@@ -139,7 +152,7 @@ class Expansion:
         """Go through the jobs once more to name both places of every id that came twice."""
         first: dict[bytes, Job] = {}
         said: set[tuple[Place | None, Place]] = set()
-        for job in self._expand(_ignore):
+        for _, job in self._expand(_ignore):
             key = id_key(job.id)
             if key[:_BEGINNING_BYTES] not in doubled or job.place is None:
                 continue

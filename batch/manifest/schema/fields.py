@@ -301,6 +301,18 @@ def sort_order(value: object) -> str | tuple[str, ...]:
     return value
 
 
+def kept_columns(value: object) -> str | tuple[str, ...]:
+    """`all`, or names of columns."""
+    if value == "all":
+        return "all"
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise _wrong("must be all, or a list of columns such as [SKU, Vendor]", value)
+    if len(set(names)) < len(names):
+        raise _wrong("names a column twice; keep one")
+    return tuple(names)
+
+
 def prices(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         raise _wrong("must be a mapping such as {1K: 0.07}", value)

@@ -78,6 +78,13 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
             {"type": "array", "items": _FILLED, "minItems": 1, "uniqueItems": True},
         ]
     },
+    "kept_columns": {
+        "anyOf": [
+            {"enum": ["all"]},
+            _ONE_LINE,
+            {"type": "array", "items": _FILLED, "minItems": 1, "uniqueItems": True},
+        ]
+    },
     "tag_budgets": {
         "type": "object",
         "additionalProperties": {"type": "number", "minimum": 0, "maximum": fields.HIGHEST_BUDGET_USD},
@@ -146,6 +153,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "sort": "The order in which rows are taken: a column, a mapping for numbers, words or the other way round, "
         "or a list of these: rows that are equal in the first are ordered by the next.",
         "limit": "Rows taken at most, after where, unique and sort.",
+        "keep": "Columns whose cells are written into manifest.jsonl beside each job, such as [SKU, Vendor], or all. "
+        "They change no picture. Default: none.",
         "matrix": "Names with a list of values each; every job is made once per combination. "
         "{{ name }} stands for the value; include adds combinations, exclude takes some out.",
     },

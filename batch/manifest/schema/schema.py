@@ -174,6 +174,7 @@ class ManifestShape(_Shape):
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
     sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more("a column")] = None
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
+    keep: Annotated[str | tuple[str, ...], PlainValidator(fields.kept_columns)] = ()
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
     reference_hosts: list[Annotated[str, PlainValidator(fields.host_name)]] = []
