@@ -40,9 +40,9 @@ from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
 from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.price_table import load_price_table
-from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
+from batch.manifest.schema.schema import ManifestShape, RowsShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
-from batch.manifest.tables.rows import Table, kind_of, rows_problem
+from batch.manifest.tables.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -260,10 +260,24 @@ class _TopReader:
         wrong = rows_problem(rows.file, kind, delimiter_given=delimiter_given)
         if wrong is not None:
             self.add(wrong[1], self.document.at("rows", wrong[0]))
+        self._check_header_rows(rows, kind)
         file = self.path.parent / rows.file
         return Table(
-            file=file, shown=show_path(file), kind=kind or "csv", encoding=rows.encoding, delimiter=rows.delimiter
+            file=file,
+            shown=show_path(file),
+            kind=kind or "csv",
+            encoding=rows.encoding,
+            delimiter=rows.delimiter,
+            header_row=rows.header_row,
+            data_row=rows.data_row,
         )
+
+    def _check_header_rows(self, rows: RowsShape, kind: str | None) -> None:
+        for name in ("header_row", "data_row"):
+            if getattr(rows, name) is not None and kind not in (None, *USUAL_DELIMITERS):
+                self.add(f"a {kind} table has no {name}; remove it", self.document.at("rows", name))
+        if rows.data_row is not None and rows.data_row <= (rows.header_row or 1):
+            self.add("data_row must be below header_row", self.document.at("rows", "data_row"))
 
     def choice(self) -> RowSelection:
         shape = self.shape

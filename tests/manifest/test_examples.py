@@ -67,6 +67,9 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     folder.write("pictures.csv", 'Handle,Title,Photos\nkite,Red Kite,"photos/K-1.png; photos/kite-2.png"\n')
     address = "https://img.shop.example/kite.png?v=2"
     folder.write("addresses.csv", f'Handle,Title,Images\nkite,Red Kite,"{address},{address}"\n')
+    names = "TemplateType=x\nSKU\tName\nitem_sku\titem_name\n"
+    folder.write("listings.txt", f"{names}K-1\tRed Kite\n")
+    folder.write("template.txt", f"settings=\n\n{names}K-0\tAn example\nK-1\tRed Kite\n")
     for picture in ("photos/K-1.png", "photos/kite-1.png", "photos/kite-2.png", "logo.png"):
         folder.picture(picture)
 

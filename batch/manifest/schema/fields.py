@@ -55,6 +55,8 @@ ENCODINGS: Final = (
 )
 
 MAX_SAMPLES: Final = 1000
+#: Lines above a table's header are few.
+LAST_HEADER_ROW: Final = 1000
 LONGEST_TIMEOUT_SECONDS: Final = 3600
 _HIGHEST_PRICE_USD: Final = 100
 _HIGHEST_TOKEN_PRICE_USD: Final = 10_000

@@ -106,6 +106,8 @@ class RowsShape(_Shape):
     format: Annotated[str | None, fields.word("csv", "tsv", "jsonl", "parquet")] = None
     encoding: Annotated[str, PlainValidator(fields.encoding)] = "utf-8-sig"
     delimiter: Annotated[str | None, PlainValidator(fields.delimiter)] = None
+    header_row: Annotated[int | None, fields.whole(1, fields.LAST_HEADER_ROW)] = None
+    data_row: Annotated[int | None, fields.whole(2, fields.LAST_HEADER_ROW)] = None
 
 
 class SortShape(_Shape):

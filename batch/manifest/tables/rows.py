@@ -49,6 +49,9 @@ class Table:
     kind: str
     encoding: str
     delimiter: str | None
+    #: The rows of the names and of the first product, if the manifest says them (`csv_rows`).
+    header_row: int | None = None
+    data_row: int | None = None
     #: The lines that `unique` takes, once they are known.
     best_lines: array[int] | None = None
     _signature: tuple[int, ...] | None = None
@@ -82,7 +85,15 @@ class Table:
             return RefusedReader(stream, self.shown, refusal)
         if self.kind == "jsonl":
             return JsonlReader(stream, self.shown, encoding, self._known_columns)
-        return CsvReader(stream, self.shown, encoding, self.delimiter, USUAL_DELIMITERS[self.kind])
+        return CsvReader(
+            stream,
+            self.shown,
+            encoding,
+            self.delimiter,
+            USUAL_DELIMITERS[self.kind],
+            header_row=self.header_row,
+            data_row=self.data_row,
+        )
 
 
 def kind_of(file: str, given: str | None, *, delimiter_given: bool) -> str | None:
