@@ -21,8 +21,9 @@
         ├── Refused           this request will never work                    paid: no/yes never again
         └── EndpointDown        no request will work until a person acts        paid: no     stop the run
 
-An attempt's first question is always `paid`. The classes decide what happens next; codes name the cause
-and stay the same between versions, so that scripts and the ledger can rely on them.
+An attempt's first question is always `paid`. The classes decide what happens next. Codes name the cause in the
+provider's own way and stay the same between versions, so that scripts and the ledger can rely on them; kinds are what
+all providers' causes have in common, and the only thing about a cause that decisions look at.
 """
 
 from __future__ import annotations
@@ -60,6 +61,30 @@ class Paid(StrEnum):
     NO = "no"
     MAYBE = "maybe"
     YES = "yes"
+
+
+class Kind(StrEnum):
+    """What an attempt failed of, in words that fit every provider. A provider's reading of its answers decides it."""
+
+    OTHER = "other"
+    #: Blocked for what the prompt or the picture shows: another model may take it.
+    POLICY = "policy"
+    #: The request itself is at fault. If all are refused in the same words, it is not the jobs.
+    MALFORMED = "malformed"
+    #: A whole answer that cannot be understood.
+    UNREADABLE = "unreadable"
+    #: The provider cannot serve this model for the moment.
+    OVERLOAD = "overload"
+    #: No room for this one request, and no quota was named: in a cheap lane this says nothing of the other lane.
+    SHED = "shed"
+    #: A relay has nothing behind it that serves the model.
+    NO_CHANNEL = "no_channel"
+    #: A quota of the account is used up.
+    QUOTA = "quota"
+    #: The key is wrong, or may not do this.
+    AUTH = "auth"
+    #: The account has no money left.
+    CREDIT = "credit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +187,13 @@ class CanaryFailed(BatchError):
 class AttemptError(BatchError):
     """One attempt ended without a picture.
 
-    `code` is the stable name of the cause, `http_status` the answer's status if one came, `request_id`
-    the provider's own id of the request.
+    `code` is the stable name of the cause, `kind` what it has in common with other providers' causes (None: what
+    the class usually is), `http_status` the answer's status if one came, `request_id` the provider's own id of the
+    request.
     """
 
     paid: Paid = Paid.NO
+    kind: Kind = Kind.OTHER
     #: Whether the same request may work in a later run.
     may_work_later: bool = True
     #: The provider's own count of tokens, if an answer came that held one.
@@ -181,11 +208,13 @@ class AttemptError(BatchError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
+        self.kind = kind or self.kind
         self.message = message
         self.http_status = http_status
         self.request_id = request_id
@@ -198,12 +227,14 @@ class NotSent(AttemptError):
 class Unavailable(AttemptError):
     """The provider answered that it could not serve this now."""
 
+    kind = Kind.OVERLOAD
+
 
 class RateLimited(AttemptError):
     """The provider asked for fewer requests. `wait_seconds` is its own word for how long, if it gave one.
 
     `if_repeated`: what it means if the same is said again after that time. A day's quota is answered with a delay of
-    seconds, too, and only trying tells which of the two is true.
+    seconds, too, and only trying tells which of the two is true. Without a delay no quota is taken to be meant.
     """
 
     def __init__(
@@ -211,12 +242,14 @@ class RateLimited(AttemptError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         wait_seconds: float | None = None,
         if_repeated: EndpointDown | None = None,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, http_status=http_status, request_id=request_id)
+        kind = kind or (Kind.SHED if wait_seconds is None else Kind.QUOTA)
+        super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
         self.wait_seconds = wait_seconds
         self.if_repeated = if_repeated
 
@@ -234,11 +267,12 @@ class OutcomeUnknown(AttemptError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         elapsed_seconds: float = 0.0,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, http_status=http_status, request_id=request_id)
+        super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
         self.elapsed_seconds = elapsed_seconds
 
 
@@ -262,11 +296,12 @@ class Unusable(AttemptError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         retries: int = 1,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, http_status=http_status, request_id=request_id)
+        super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
         self.retries = retries
 
 
@@ -278,12 +313,13 @@ class Refused(AttemptError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         paid: Paid = Paid.NO,
         may_work_later: bool = False,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, http_status=http_status, request_id=request_id)
+        super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
         self.paid = paid
         self.may_work_later = may_work_later
 
@@ -291,7 +327,8 @@ class Refused(AttemptError):
 class EndpointDown(AttemptError):
     """No request can work until somebody acts or time passes: the run stops, jobs left stay pending.
 
-    `stop_code` is the exit code; `not_before` (ISO time) says when a new start makes sense, if known.
+    `stop_code` is the exit code; `not_before` (ISO time) says when a new start makes sense, if known. `of_model`: it
+    concerns only the model that was asked for; otherwise the endpoint or the key.
     """
 
     def __init__(
@@ -299,11 +336,14 @@ class EndpointDown(AttemptError):
         code: str,
         message: str,
         *,
+        kind: Kind | None = None,
         stop_code: ExitCode = ExitCode.NO_PERMISSION,
         not_before: str | None = None,
+        of_model: bool = False,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(code, message, http_status=http_status, request_id=request_id)
+        super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
         self.stop_code = stop_code
         self.not_before = not_before
+        self.of_model = of_model

@@ -15,7 +15,17 @@ from enum import Enum
 from typing import Final
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, NotSent, OutcomeUnknown, RateLimited, Unavailable
+from batch.core.errors import (
+    AttemptError,
+    EndpointDown,
+    ExitCode,
+    Kind,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
+from batch.dispatch.failure_patterns import no_channel
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20
@@ -173,7 +183,7 @@ class Breaker:
     def _failed(self, number: int, error: AttemptError) -> None:
         if isinstance(error, RateLimited) and self._is_limit(error):
             self._limited(number, error)
-        elif error.code == "no_channel":
+        elif error.kind is Kind.NO_CHANNEL:
             self._without_channel(number, error)
         elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown, RateLimited)):
             self._in_trouble(number, error)
@@ -198,7 +208,7 @@ class Breaker:
     def _without_channel(self, number: int, error: AttemptError) -> None:
         self._go_alone()
         if self._no_channels.add(number, self._newest) >= _NO_CHANNEL_ANSWERS:
-            self._stop(EndpointDown("no_channel", f"the relay has no channel for this model: {error.message}"))
+            self._stop(no_channel(error))
 
     def _in_trouble(self, number: int, error: AttemptError) -> None:
         self._recent.append(False)
@@ -236,7 +246,7 @@ class Breaker:
 
     def _no_service(self) -> EndpointDown:
         words = f"no service for {_minutes(self._clock.monotonic() - self._open_since)}; the last: {self._last_words}"
-        return EndpointDown("no_service", words, stop_code=ExitCode.TEMPORARY)
+        return EndpointDown("no_service", words, kind=Kind.OVERLOAD, stop_code=ExitCode.TEMPORARY, of_model=True)
 
 
 class _Streak:

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from typing import Final
 
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, OutcomeUnknown, Refused, Unusable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, OutcomeUnknown, Refused, Unusable
 
 #: Requests cut this many times at the same elapsed time are cut by something with a timer.
 _SAME_CUTS: Final = 3
@@ -18,6 +18,12 @@ _UNREADABLE_ANSWERS: Final = 3
 _SAME_REFUSALS: Final = 5
 #: Relays put each request's own id into their words.
 _REQUEST_ID: Final = re.compile(r"request[ _-]?id\W+\S+", re.IGNORECASE)
+
+
+def no_channel(error: AttemptError) -> EndpointDown:
+    """What it means that a relay goes on having nothing that serves the model."""
+    words = f"the relay has no channel for this model: {error.message}"
+    return EndpointDown("no_channel", words, kind=Kind.NO_CHANNEL, of_model=True)
 
 
 class FailurePatterns:
@@ -40,7 +46,7 @@ class FailurePatterns:
         """After each failed attempt."""
         if isinstance(error, OutcomeUnknown):
             return self._cut(error)
-        if isinstance(error, Unusable) and error.code in ("not_json", "error_in_answer"):
+        if isinstance(error, Unusable) and error.kind is Kind.UNREADABLE:
             self._unreadable += 1
             if self._unreadable >= _UNREADABLE_ANSWERS:
                 return EndpointDown(
@@ -52,9 +58,9 @@ class FailurePatterns:
 
     def job_given_up(self, error: AttemptError) -> EndpointDown | None:
         """After a job's last attempt of this run failed."""
-        if error.code == "no_channel":
-            return EndpointDown("no_channel", f"the relay has no channel for this model: {error.message}")
-        if isinstance(error, Refused) and error.code == "invalid_request":
+        if error.kind is Kind.NO_CHANNEL:
+            return no_channel(error)
+        if isinstance(error, Refused) and error.kind is Kind.MALFORMED:
             return self._same_refusal(error)
         return None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from batch.core.errors import AttemptError, RateLimited, Refused, Unavailable
+from batch.core.errors import AttemptError, Kind, Refused, Unavailable
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.settings import Fallback, FallbackOn
@@ -12,38 +12,12 @@ from batch.core.settings import Fallback, FallbackOn
 if TYPE_CHECKING:
     from batch.dispatch.route import Permit
 
-#: What Google and relays call a block for reasons of policy; whatever begins with `blocked_` is one as well.
-_POLICY_CODES: Final = frozenset(
-    (
-        "image_safety",
-        "image_prohibited_content",
-        "prohibited_content",
-        "safety",
-        "blocklist",
-        "spii",
-        "model_armor",
-        "prompt_blocked",
-        "sensitive_words_detected",
-    )
-)
-
-
-_BUSY: Final = 503
-
 
 def is_shed(error: BaseException | None, lane: Lane) -> bool:
-    """Whether the cheap lane had no room, which says nothing of quotas and of the other lane.
-
-    Google sheds with 503, or with a 429 that names no quota (ai.google.dev/gemini-api/docs/flex-inference).
-    """
-    if lane is Lane.STANDARD or not isinstance(error, (Unavailable, RateLimited)):
+    """Whether the cheap lane had no room, which says nothing of quotas and of the other lane."""
+    if lane is Lane.STANDARD or not isinstance(error, AttemptError):
         return False
-    return isinstance(error, Unavailable) or error.wait_seconds is None or error.http_status == _BUSY
-
-
-def is_block(error: AttemptError) -> bool:
-    """Whether a prompt was blocked by policy, as far as the answer says."""
-    return error.code in _POLICY_CODES or error.code.startswith("blocked_")
+    return isinstance(error, Unavailable) or error.kind is Kind.SHED
 
 
 class JobRoute:
@@ -84,4 +58,4 @@ class JobRoute:
     def _reason(self, error: AttemptError) -> FallbackOn | None:
         if isinstance(error, Unavailable):
             return FallbackOn.OVERLOAD
-        return FallbackOn.SAFETY if isinstance(error, Refused) and is_block(error) else None
+        return FallbackOn.SAFETY if isinstance(error, Refused) and error.kind is Kind.POLICY else None

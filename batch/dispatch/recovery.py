@@ -8,7 +8,16 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, NotSent, OutcomeUnknown, RateLimited, Unavailable
+from batch.core.errors import (
+    AttemptError,
+    EndpointDown,
+    ExitCode,
+    Kind,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
 from batch.core.model import Job
 from batch.core.settings import RetryPolicy, UnknownPolicy
 from batch.dispatch.job_route import JobRoute
@@ -65,7 +74,7 @@ class RecoveryPolicy:
         if job_route.shed(error):
             return 0.0
         wait_seconds = self._repeat(job, error, seen, permit)
-        if isinstance(error, RateLimited) or error.code == "no_channel":
+        if isinstance(error, RateLimited) or error.kind is Kind.NO_CHANNEL:
             wait_seconds = self._all_wait(error, wait_seconds, seen, permit)
         if wait_seconds is None and job_route.fall_back(error):
             seen.clear()

@@ -18,6 +18,7 @@ from batch.core.clock import Clock
 from batch.core.errors import (
     AttemptError,
     EndpointDown,
+    Kind,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -62,7 +63,7 @@ def decide_retry(
             return _backoff(seen[NotSent], policy.unsent_attempts, policy.unsent_base_seconds, policy, random)
         case Unavailable():
             most, base = policy.unavailable_attempts, policy.unavailable_base_seconds
-            if error.code == "no_channel":  # the relay has tried them all; they come back slowly
+            if error.kind is Kind.NO_CHANNEL:  # the relay has tried them all; they come back slowly
                 base = policy.throttle_base_seconds
             return _backoff(seen[Unavailable], most, base, policy, random)
         case Unusable():

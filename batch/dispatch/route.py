@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.clock import Clock
-from batch.core.errors import EndpointDown, RateLimited
+from batch.core.errors import EndpointDown, Kind, RateLimited
 from batch.core.events import GateClosed, Listener, Waiting
 from batch.core.lane import Lane
 from batch.core.model import Terms
@@ -27,10 +27,8 @@ from batch.limits.quota_store import QuotaStore
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 
-#: Endings that concern one model only; all others concern the endpoint or the key.
-_OF_A_MODEL: Final = frozenset(("no_channel", "no_service", "model_missing", "daily_quota", "charged_for_nothing"))
 #: Endings for which a fallback model is asked.
-_OVERLOADED: Final = frozenset(("no_channel", "no_service"))
+_OVERLOADED: Final = frozenset((Kind.NO_CHANNEL, Kind.OVERLOAD))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +133,7 @@ class Route:
 
     def end(self, error: EndpointDown, model: str) -> bool:
         """Use it no more, for that model or at all; whether that is new."""
-        scope = model if error.code in _OF_A_MODEL else ""
+        scope = model if error.of_model else ""
         if scope in self._ended or "" in self._ended:
             return False
         self._ended[scope] = error
@@ -154,7 +152,7 @@ class Route:
         """Whether it cannot serve that model for now, for no fault of the account."""
         ended = self.ended_by(model)
         if ended is not None:
-            return ended.code in _OVERLOADED
+            return ended.kind in _OVERLOADED
         return self._breaker(model, Lane.STANDARD).is_open
 
     def close(self) -> None:

@@ -111,6 +111,8 @@ class Router:
             f"no endpoint is left. {words}",
             stop_code=chosen.stop_code,
             not_before=chosen.not_before,
+            kind=chosen.kind,
+            of_model=chosen.of_model,
             http_status=chosen.http_status,
             request_id=chosen.request_id,
         )

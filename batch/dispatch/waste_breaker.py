@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, Paid
-from batch.dispatch.job_route import is_block
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Paid
 
 #: So many requests at once may be in flight, and paid for, before the first picture: a small batch goes out whole.
 _UNPROVEN_IN_FLIGHT: Final = 8
@@ -82,7 +81,7 @@ class WasteBreaker:
         self._first: AttemptError | None = None
 
     def _charged(self, job_id: str, error: AttemptError) -> None:
-        blocked = is_block(error)
+        blocked = error.kind is Kind.POLICY
         if self._had_picture and blocked:
             return
         if self._had_picture and self._first is not None and self._first.code != error.code:
@@ -107,4 +106,5 @@ class WasteBreaker:
             stop_code=ExitCode.PROTOCOL,
             http_status=self._first.http_status,
             request_id=self._first.request_id,
+            of_model=True,
         )

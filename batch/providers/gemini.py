@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, OutcomeUnknown, Unusable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, OutcomeUnknown, Unusable
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.profiles import Endpoint
@@ -171,6 +171,7 @@ class GeminiProvider:
         return Unusable(
             "error_in_answer",
             f"{received.status} with an error inside: {meant.message}",
+            kind=Kind.UNREADABLE,
             retries=retries,
             http_status=received.status,
             request_id=meant.request_id,

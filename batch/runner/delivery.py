@@ -159,6 +159,7 @@ def _nothing(answer: Answer, failures: Sequence[tuple[Picture, AttemptError]]) -
     return Unusable(
         error.code,
         f"no picture at the addresses of the answer: {named}" if likely else f"{error.message}; {named}",
+        kind=error.kind,
         retries=getattr(error, "retries", 1),
         http_status=200,
         request_id=error.request_id,

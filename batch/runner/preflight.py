@@ -101,7 +101,13 @@ def disabled_endpoints(
         written, opens = datetime.fromisoformat(end.at), datetime.fromisoformat(ending.not_before)
         if ending.account in names and written <= clock.now() < min(opens, written + _LONGEST_WAIT):
             words = f"the last run was told so, and not to come back before {ending.not_before}"
-            error = EndpointDown(ending.code, words, stop_code=ExitCode.TEMPORARY, not_before=ending.not_before)
+            error = EndpointDown(
+                ending.code,
+                words,
+                stop_code=ExitCode.TEMPORARY,
+                not_before=ending.not_before,
+                of_model=bool(ending.model),
+            )
             found.append(DisabledEndpoint(names[ending.account], ending.model, error))
     return found
 

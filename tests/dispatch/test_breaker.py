@@ -11,6 +11,7 @@ from batch.core.errors import (
     AttemptError,
     EndpointDown,
     ExitCode,
+    Kind,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -28,7 +29,9 @@ HOUR = 3600.0
 UNANSWERED = OutcomeUnknown("timeout", "no answer in 300 s")
 REFUSED = NotSent("no_connection", "connection refused")
 BROKEN = Unavailable("unavailable", "HTTP 503")
-DAY_IS_OVER = EndpointDown("daily_quota", "", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+DAY_IS_OVER = EndpointDown(
+    "daily_quota", "", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
+)
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ async def test_half_of_all_calls_failing_opens_the_breaker(clock: FakeClock) -> 
 async def test_limits_and_jobs_own_faults_are_no_outage(clock: FakeClock) -> None:
     """A provider that answers is up, whatever it answers."""
     told = Recorder()
-    seller = Seller(clock, lambda job, n: Refused("image_safety", ""))
+    seller = Seller(clock, lambda job, n: Refused("image_safety", "", kind=Kind.POLICY))
     assert kinds(await carry_out(scheduler(seller, concurrency=4, listener=told), todo(100))) == {"Failed": 100}
     assert told.named("gate") == []
 

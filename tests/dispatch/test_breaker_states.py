@@ -11,6 +11,7 @@ import pytest
 from batch.core.errors import (
     AttemptError,
     EndpointDown,
+    Kind,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -22,9 +23,9 @@ from batch.dispatch.breaker import Breaker, State
 from tests.support.fakes import FakeClock
 
 BROKEN = Unavailable("unavailable", "HTTP 503")
-NO_CHANNEL = Unavailable("no_channel", "no available channel")
+NO_CHANNEL = Unavailable("no_channel", "no available channel", kind=Kind.NO_CHANNEL)
 LIMIT = RateLimited("rate_limited", "slow down", wait_seconds=1.0)
-DAY_IS_OVER = EndpointDown("daily_quota", "per day")
+DAY_IS_OVER = EndpointDown("daily_quota", "per day", of_model=True)
 OUTAGE_SECONDS = 1800.0
 
 
@@ -158,7 +159,7 @@ def test_half_of_at_least_ten_answers(bench: Bench, ends: str, is_open: bool) ->
     assert bench.breaker.is_open is is_open
 
 
-@pytest.mark.parametrize("error", [Unusable("no_image", "", retries=1), Refused("image_safety", "")])
+@pytest.mark.parametrize("error", [Unusable("no_image", "", retries=1), Refused("image_safety", "", kind=Kind.POLICY)])
 def test_an_answer_without_a_picture_is_service(bench: Bench, error: AttemptError) -> None:
     """Whatever it says of the job, the provider answered."""
     for _ in range(30):

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import EndpointDown, Refused
+from batch.core.errors import EndpointDown, Kind, Refused
 from batch.core.model import Done, Failed, Outcome
 from batch.dispatch.scheduler import Canary
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
@@ -29,7 +29,10 @@ class Judge:
 
 
 def seller_with(*refused: str) -> Seller:
-    return Seller(FakeClock(), lambda job, n: Refused("invalid_request", job.id) if job.id in refused else None)
+    return Seller(
+        FakeClock(),
+        lambda job, n: Refused("invalid_request", job.id, kind=Kind.MALFORMED) if job.id in refused else None,
+    )
 
 
 @pytest.mark.parametrize("jobs", [1, 3, 5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unavailable, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Kind, OutcomeUnknown, Refused, Unavailable, Unusable
 from batch.dispatch.failure_patterns import FailurePatterns
 
 
@@ -55,7 +55,7 @@ def test_a_longer_answer_is_proof_against_a_timer(longer: float, stops: bool) ->
 def test_unreadable_answers(code: str) -> None:
     """Three answers in a row that nobody can read: this is not the API we think it is."""
     patterns = FailurePatterns()
-    error = Unusable(code, "no JSON")
+    error = Unusable(code, "no JSON", kind=Kind.UNREADABLE)
     assert [patterns.attempt_failed(error), patterns.attempt_failed(error)] == [None, None]
     stopper = patterns.attempt_failed(error)
     assert stopper is not None
@@ -69,18 +69,22 @@ def test_answers_that_were_read_and_hold_no_picture_are_another_matter() -> None
     assert [patterns.attempt_failed(Unusable("no_image", "words only")) for _ in range(20)] == [None] * 20
 
 
-SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported")
+SAME = Refused("invalid_request", "HTTP 400: aspect_ratio is not supported", kind=Kind.MALFORMED)
 
 
 @pytest.mark.parametrize(
     ("errors", "code", "exit_code"),
     [
         ([SAME] * 5, "all_refused", 77),
-        ([Refused("invalid_request", f"bad size (request id: 2026{n})") for n in range(5)], "all_refused", 77),
-        ([Unavailable("no_channel", "no channel for this model")], "no_channel", 77),
-        ([SAME] * 4 + [Refused("invalid_request", "another")] + [SAME] * 4, None, None),
-        ([Refused("invalid_request", f"bad {n}") for n in range(20)], None, None),
-        ([Refused("image_safety", "blocked")] * 20, None, None),
+        (
+            [Refused("invalid_request", f"bad size (request id: 2026{n})", kind=Kind.MALFORMED) for n in range(5)],
+            "all_refused",
+            77,
+        ),
+        ([Unavailable("no_channel", "no channel for this model", kind=Kind.NO_CHANNEL)], "no_channel", 77),
+        ([SAME] * 4 + [Refused("invalid_request", "another", kind=Kind.MALFORMED)] + [SAME] * 4, None, None),
+        ([Refused("invalid_request", f"bad {n}", kind=Kind.MALFORMED) for n in range(20)], None, None),
+        ([Refused("image_safety", "blocked", kind=Kind.POLICY)] * 20, None, None),
         ([Unusable("no_image", "words only")] * 20, None, None),
     ],
 )
@@ -97,7 +101,10 @@ def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit
     ("error", "message"),
     [
         (SAME, "5 jobs in a row were refused with the same words: HTTP 400: aspect_ratio is not supported"),
-        (Unavailable("no_channel", "ask the admin"), "the relay has no channel for this model: ask the admin"),
+        (
+            Unavailable("no_channel", "ask the admin", kind=Kind.NO_CHANNEL),
+            "the relay has no channel for this model: ask the admin",
+        ),
     ],
 )
 def test_the_servers_words_are_told(error: AttemptError, message: str) -> None:
@@ -115,5 +122,5 @@ def test_a_picture_ends_every_row() -> None:
         for _ in range(4):
             assert patterns.job_given_up(SAME) is None
         for _ in range(2):
-            assert patterns.attempt_failed(Unusable("not_json", "")) is None
+            assert patterns.attempt_failed(Unusable("not_json", "", kind=Kind.UNREADABLE)) is None
         patterns.succeeded(5.0)

@@ -6,19 +6,29 @@ from datetime import timedelta
 
 import pytest
 
-from batch.core.errors import AttemptError, NotSent, OutcomeUnknown, Paid, RateLimited, Refused, Unavailable, Unusable
+from batch.core.errors import (
+    AttemptError,
+    Kind,
+    NotSent,
+    OutcomeUnknown,
+    Paid,
+    RateLimited,
+    Refused,
+    Unavailable,
+    Unusable,
+)
 from batch.core.events import Listener
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.deadline import Deadline
-from batch.dispatch.job_route import JobRoute, is_block, is_shed
+from batch.dispatch.job_route import JobRoute, is_shed
 from batch.dispatch.recovery import ResendBudget
 from batch.dispatch.route import Permit, Route, RouteSettings
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
 
-BLOCKED = Refused("image_safety", "blocked", paid=Paid.YES)
+BLOCKED = Refused("image_safety", "blocked", kind=Kind.POLICY, paid=Paid.YES)
 BUSY = Unavailable("unavailable", "503", http_status=503)
 OWN, SECOND, THIRD = job().model, "second", "third"
 
@@ -42,7 +52,7 @@ def out(model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit:
         (BUSY, True),
         (Unavailable("internal", "500", http_status=500), True),
         (RateLimited("rate_limited", "429", http_status=429), True),
-        (RateLimited("rate_limited", "503", wait_seconds=5, http_status=503), True),
+        (RateLimited("rate_limited", "503", kind=Kind.SHED, wait_seconds=5, http_status=503), True),
         (RateLimited("rate_limited", "429", wait_seconds=5, http_status=429), False),
         (RateLimited("rate_limited", "429", wait_seconds=0, http_status=429), False),
         (NotSent("refused", "no connection"), False),
@@ -55,20 +65,6 @@ def test_what_says_that_the_cheap_lane_has_no_room(error: AttemptError | None, s
     """Whatever the provider could not serve there, but a quota that it names; in the ordinary lane nothing is."""
     assert is_shed(error, Lane.FLEX) is shed
     assert not is_shed(error, Lane.STANDARD)
-
-
-@pytest.mark.parametrize(
-    ("code", "block"),
-    [
-        *((code, True) for code in ("image_safety", "image_prohibited_content", "prohibited_content", "safety")),
-        *((code, True) for code in ("blocklist", "spii", "model_armor", "prompt_blocked", "sensitive_words_detected")),
-        *((code, True) for code in ("blocked_other", "blocked_language")),
-        *((code, False) for code in ("invalid_request", "blocked", "max_tokens", "recitation")),
-    ],
-)
-def test_which_refusals_are_blocks_by_policy(code: str, block: bool) -> None:
-    """Google's codes and a relay's, and whatever else the answer calls blocked."""
-    assert is_block(Refused(code, "")) is block
 
 
 def test_a_job_asks_its_own_model_first_and_each_once() -> None:
@@ -97,8 +93,9 @@ def test_a_model_that_was_passed_over_is_not_come_back_to() -> None:
         (BUSY, (FallbackOn.SAFETY,), False),
         (BLOCKED, (FallbackOn.SAFETY,), True),
         (BLOCKED, (FallbackOn.OVERLOAD,), False),
-        (Refused("invalid_request", ""), tuple(FallbackOn), False),
-        (Unusable("image_safety", ""), tuple(FallbackOn), False),
+        (Refused("invalid_request", "", kind=Kind.MALFORMED), tuple(FallbackOn), False),
+        (Refused("image_safety", "not said to be a block"), tuple(FallbackOn), False),
+        (Unusable("image_safety", "", kind=Kind.POLICY), tuple(FallbackOn), False),
         (RateLimited("rate_limited", ""), tuple(FallbackOn), False),
         (OutcomeUnknown("timeout", ""), tuple(FallbackOn), False),
     ],

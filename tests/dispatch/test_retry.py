@@ -13,6 +13,7 @@ from batch.core.errors import (
     AttemptError,
     BatchError,
     EndpointDown,
+    Kind,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -46,7 +47,7 @@ def told(seconds: float | None) -> RateLimited:
         (Unavailable("unavailable", ""), 1, {}, (0, 2.0)),
         (Unavailable("unavailable", ""), 2, {}, (0, 4.0)),
         (Unavailable("unavailable", ""), 3, {}, None),
-        (Unavailable("no_channel", ""), 1, {}, (0, 10.0)),
+        (Unavailable("no_channel", "", kind=Kind.NO_CHANNEL), 1, {}, (0, 10.0)),
         (told(30.0), 1, {}, (30.0, 33.0)),
         (told(200.0), 1, {}, (200.0, 205.0)),
         (told(300.0), 1, {}, (300.0, 305.0)),
@@ -63,7 +64,7 @@ def told(seconds: float | None) -> RateLimited:
         (Unusable("max_tokens", "", retries=0), 1, {"rejected": 1}, None),
         (OutcomeUnknown("timeout", ""), 1, {"resend": True}, (0, 2.0)),
         (OutcomeUnknown("timeout", ""), 1, {"resend": False}, None),
-        (Refused("image_safety", ""), 1, {"resend": True}, None),
+        (Refused("image_safety", "", kind=Kind.POLICY), 1, {"resend": True}, None),
         (EndpointDown("bad_key", ""), 1, {"resend": True}, None),
     ],
 )
@@ -88,7 +89,9 @@ def test_a_wait_is_anything_up_to_the_doubled_base(times: int, most_seconds: flo
 
 def test_a_relay_without_a_channel_is_given_more_time() -> None:
     """It has tried all of its channels; they come back slowly."""
-    assert max(decide(Unavailable("no_channel", ""), 2, seed=seed) or 0 for seed in range(50)) > 15
+    assert (
+        max(decide(Unavailable("no_channel", "", kind=Kind.NO_CHANNEL), 2, seed=seed) or 0 for seed in range(50)) > 15
+    )
 
 
 def test_waits_differ_between_jobs() -> None:
@@ -133,7 +136,7 @@ def test_budget_is_asked_only_for_unknown_outcomes() -> None:
         (Unusable("no_image", "", retries=1), 2, False),
         (Unavailable("unavailable", ""), 0, True),
         (NotSent("no_connection", ""), 0, True),
-        (Refused("image_safety", ""), 1, False),
+        (Refused("image_safety", "", kind=Kind.POLICY), 1, False),
         (Refused("reference_changed", "", may_work_later=True), 0, True),
     ],
 )

@@ -175,15 +175,15 @@ def test_where_there_are_several_a_pause_names_the_endpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "other_goes_on"),
+    ("code", "of_model"),
     [("model_missing", True), ("daily_quota", True), ("no_credit", False), ("bad_key", False)],
 )
-def test_what_concerns_the_account_ends_every_model(code: str, other_goes_on: bool) -> None:
+def test_what_concerns_the_account_ends_every_model(code: str, of_model: bool) -> None:
     """And is not new a second time, nor after the whole endpoint ended."""
     bench = Bench()
-    error = EndpointDown(code, "")
+    error = EndpointDown(code, "", of_model=of_model)
     assert bench.route.end(error, OWN)
     assert not bench.route.end(error, OWN)
     assert bench.route.ended_by(OWN) is error
-    assert bench.route.ended_by(OTHER) is (None if other_goes_on else error)
-    assert bench.route.end(EndpointDown("model_missing", ""), OTHER) is other_goes_on
+    assert bench.route.ended_by(OTHER) is (None if of_model else error)
+    assert bench.route.end(EndpointDown("model_missing", "", of_model=True), OTHER) is of_model

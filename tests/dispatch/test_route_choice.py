@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import EndpointDown, ExitCode
+from batch.core.errors import EndpointDown, ExitCode, Kind
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
 from batch.dispatch.job_route import JobRoute
@@ -14,6 +14,10 @@ from batch.dispatch.route import Permit, RouteSettings
 from batch.dispatch.router import Router
 from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, Recorder, job
+
+#: Of one model, as providers say it.
+MISSING = EndpointDown("model_missing", "", of_model=True)
+NO_SERVICE = EndpointDown("no_service", "", kind=Kind.OVERLOAD, of_model=True)
 
 
 class Bench:
@@ -110,7 +114,7 @@ async def test_another_model_is_served_where_one_is_missing() -> None:
     """What ends for one model ends for no other, and does not stop the run for it."""
     bench = Bench(a=(10, 1.0), b=(10, 1.0))
     first, second = bench.router.routes
-    missing = EndpointDown("model_missing", "no such model")
+    missing = EndpointDown("model_missing", "no such model", of_model=True)
     assert bench.router.end(first, missing, "old")
     assert not bench.router.others_than(second, "old")
     assert bench.router.others_than(second, "new")
@@ -124,7 +128,9 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
     bench = Bench(a=(1, 1.0), b=(1, 1.0), c=(1, 1.0))
     endings = [
         EndpointDown("bad_key", "the key is wrong"),
-        EndpointDown("daily_quota", "next week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"),
+        EndpointDown(
+            "daily_quota", "next week", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"
+        ),
         EndpointDown(
             "daily_quota",
             "tomorrow",
@@ -151,39 +157,39 @@ def test_one_endpoints_ending_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "models", "code", "goes_on"),
+    ("on", "models", "error", "goes_on"),
     [
-        (FallbackOn.OVERLOAD, ("other",), "no_service", True),
-        (FallbackOn.OVERLOAD, ("other",), "model_missing", False),
-        (FallbackOn.SAFETY, ("other",), "no_service", False),
-        (FallbackOn.OVERLOAD, (), "no_service", False),
-        (FallbackOn.OVERLOAD, ("own",), "no_service", False),
+        (FallbackOn.OVERLOAD, ("other",), NO_SERVICE, True),
+        (FallbackOn.OVERLOAD, ("other",), MISSING, False),
+        (FallbackOn.SAFETY, ("other",), NO_SERVICE, False),
+        (FallbackOn.OVERLOAD, (), NO_SERVICE, False),
+        (FallbackOn.OVERLOAD, ("own",), NO_SERVICE, False),
     ],
     ids=["overloaded", "missing", "only for safety", "no fallback", "the same model"],
 )
 def test_a_fallback_model_keeps_the_run_going(
-    on: FallbackOn, models: tuple[str, ...], code: str, goes_on: bool
+    on: FallbackOn, models: tuple[str, ...], error: EndpointDown, goes_on: bool
 ) -> None:
     """Only when the model is overloaded, the manifest says so, and the other one can be asked."""
     bench = Bench(Fallback(models=models, on=(on,)), a=(1, 1.0))
-    assert bench.router.end(bench.router.routes[0], EndpointDown(code, ""), "own") is goes_on
+    assert bench.router.end(bench.router.routes[0], error, "own") is goes_on
     assert len(bench.stops) == (0 if goes_on else 1)
 
 
-@pytest.mark.parametrize(("code", "models"), [("bad_key", []), ("model_missing", ["another"])])
-async def test_an_ending_concerns_the_key_or_one_model(code: str, models: list[str]) -> None:
+@pytest.mark.parametrize(("error", "models"), [(EndpointDown("bad_key", ""), []), (MISSING, ["another"])])
+async def test_an_ending_concerns_the_key_or_one_model(error: EndpointDown, models: list[str]) -> None:
     """A wrong key ends all that goes through an endpoint, a missing model only what asks for that one."""
     route = Bench(a=(1, 1.0)).router.routes[0]
-    assert route.end(EndpointDown(code, ""), "gemini")
+    assert route.end(error, "gemini")
     assert [model for model in ("gemini", "another") if route.ended_by(model) is None] == models
-    assert not route.end(EndpointDown(code, ""), "gemini")
+    assert not route.end(error, "gemini")
 
 
-@pytest.mark.parametrize("code", ["bad_key", "model_missing"])
-def test_only_those_that_could_be_asked_say_whether_a_model_is_overloaded(code: str) -> None:
+@pytest.mark.parametrize("error", [EndpointDown("bad_key", ""), MISSING])
+def test_only_those_that_could_be_asked_say_whether_a_model_is_overloaded(error: EndpointDown) -> None:
     """One endpoint cannot serve the model at all, the other is overloaded: the fallback model takes over there."""
     bench = Bench(Fallback(models=("other",)), a=(1, 1.0), b=(1, 1.0))
     first, second = bench.router.routes
-    bench.router.end(first, EndpointDown(code, ""), "own")
-    assert bench.router.end(second, EndpointDown("no_service", ""), "own")
+    bench.router.end(first, error, "own")
+    assert bench.router.end(second, NO_SERVICE, "own")
     assert bench.stops == []

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from batch.core.errors import (
     EndpointDown,
     ExitCode,
+    Kind,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -38,7 +39,9 @@ from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kin
 OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"
 BROKEN = Unavailable("unavailable", "HTTP 503", http_status=503)
 NO_CREDIT = EndpointDown("no_credit", "the account is empty")
-DAY_IS_OVER = EndpointDown("daily_quota", "per day", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+DAY_IS_OVER = EndpointDown(
+    "daily_quota", "per day", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
+)
 WEEK_IS_OVER = EndpointDown("long_pause", "in a week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z")
 
 
@@ -221,7 +224,7 @@ async def test_a_lost_answer_is_not_asked_for_elsewhere_beyond_the_budget(clock:
 
 async def test_a_model_missing_at_one_is_asked_for_at_the_other(clock: FakeClock) -> None:
     """It leaves that endpoint in use for other models."""
-    gone = EndpointDown("model_missing", "no such model")
+    gone = EndpointDown("model_missing", "no such model", of_model=True)
 
     def answer(job: Job, terms: Terms, n: int) -> Any:
         return gone if terms.endpoint == "a" and terms.model == OWN else None
@@ -247,7 +250,11 @@ async def test_the_cheap_lane_is_asked_for_where_there_is_one(clock: FakeClock) 
 
 @pytest.mark.parametrize(
     "error",
-    [BROKEN, RateLimited("rate_limited", "exhausted"), RateLimited("r", "", wait_seconds=60, http_status=503)],
+    [
+        BROKEN,
+        RateLimited("rate_limited", "exhausted"),
+        RateLimited("r", "", kind=Kind.SHED, wait_seconds=60, http_status=503),
+    ],
     ids=["503", "429 without a quota", "503 with a delay"],
 )
 async def test_a_job_that_is_shed_takes_the_ordinary_lane_at_once(clock: FakeClock, error: Any) -> None:
@@ -343,7 +350,7 @@ async def test_while_a_model_serves_nobody_the_other_is_asked_at_once(clock: Fak
 
 async def test_no_channel_for_a_model_is_no_end_with_a_fallback(clock: FakeClock) -> None:
     """What a relay has no channel for is left out; the run goes on with the other model."""
-    nothing = Unavailable("no_channel", "no available channel", http_status=503)
+    nothing = Unavailable("no_channel", "no available channel", kind=Kind.NO_CHANNEL, http_status=503)
     market = Market(clock, lambda job, terms, n: nothing if terms.model == OWN else None)
     running = scheduler(market, route("a", 4), fallback=Fallback(models=(OTHER,)))
     assert kinds(await carry_out(running, todo(40))) == {"Done": 40}
@@ -370,7 +377,7 @@ async def test_a_block_is_taken_elsewhere_only_if_that_is_asked_for(
 
     def answer(job: Job, terms: Terms, n: int) -> Any:
         is_blocked = terms.model == OWN and job.id in ("job-1", "job-2", "job-3")
-        return Refused("image_safety", "blocked") if is_blocked else None
+        return Refused("image_safety", "blocked", kind=Kind.POLICY) if is_blocked else None
 
     market = Market(clock, answer)
     outcomes = await carry_out(scheduler(market, route("a"), fallback=Fallback(models=(OTHER,), on=on)), todo(10))
@@ -390,7 +397,7 @@ async def test_overload_is_no_reason_where_only_safety_is(clock: FakeClock) -> N
 async def test_every_fallback_is_asked_once_in_its_order(clock: FakeClock) -> None:
     """A job whose own model is among them skips that; after the last one the job fails."""
     fallback = Fallback(models=(OTHER, OWN, "gemini-2.5-flash-image"), on=(FallbackOn.SAFETY,))
-    market = Market(clock, lambda job, terms, n: Refused("blocked_safety", ""))
+    market = Market(clock, lambda job, terms, n: Refused("blocked_safety", "", kind=Kind.POLICY))
     outcomes = await carry_out(scheduler(market, route("a"), fallback=fallback), todo(1))
     assert [terms.model for _, _, terms in market.sent] == [OWN, OTHER, "gemini-2.5-flash-image"]
     assert kinds(outcomes) == {"Failed": 1}
@@ -406,11 +413,11 @@ ANSWERS: dict[str, Any] = {
     "limited": RateLimited("rate_limited", "", wait_seconds=7),
     "limited somehow": RateLimited("rate_limited", ""),
     "lost": OutcomeUnknown("cut", "", elapsed_seconds=1),
-    "blocked": Refused("image_safety", ""),
-    "no channel": Unavailable("no_channel", ""),
+    "blocked": Refused("image_safety", "", kind=Kind.POLICY),
+    "no channel": Unavailable("no_channel", "", kind=Kind.NO_CHANNEL),
     "empty": NO_CREDIT,
     "day over": DAY_IS_OVER,
-    "no model": EndpointDown("model_missing", ""),
+    "no model": EndpointDown("model_missing", "", of_model=True),
 }
 
 

@@ -17,6 +17,7 @@ from batch.core.errors import (
     AttemptError,
     EndpointDown,
     InputError,
+    Kind,
     NotSent,
     OutcomeUnknown,
     Problem,
@@ -289,7 +290,7 @@ async def test_what_a_job_took_to_repeat_is_given_back_with_its_picture(clock: F
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("u", "busy"), OutcomeUnknown("cut", "no answer"), Refused("safety", "no")]
+    "error", [Unavailable("u", "busy"), OutcomeUnknown("cut", "no answer"), Refused("safety", "no", kind=Kind.POLICY)]
 )
 async def test_a_job_without_a_picture_has_the_last_error(clock: FakeClock, error: AttemptError) -> None:
     """The outcome says what was said last."""
@@ -329,7 +330,7 @@ async def test_a_picture_that_cannot_be_fetched_yet_waits_for_the_next_run(clock
     [
         (Unavailable("u", ""), [True, True, False]),
         (Unusable("no_image", "", retries=0), [False]),
-        (Refused("safety", ""), []),
+        (Refused("safety", "", kind=Kind.POLICY), []),
         (EndpointDown("bad_key", ""), []),
     ],
 )
@@ -581,7 +582,7 @@ async def test_a_failure_after_the_stop_is_pending_if_it_would_have_been_tried_a
 
 async def test_a_refusal_after_the_stop_is_the_jobs_own(clock: FakeClock) -> None:
     """The next run would hear the same."""
-    errors = [None, EndpointDown("bad_key", ""), Refused("safety", "")]
+    errors = [None, EndpointDown("bad_key", ""), Refused("safety", "", kind=Kind.POLICY)]
     seller = Seller(clock, lambda job, n: errors[int(job.id[-1])])
     outcomes = await carry_out(scheduler(seller, concurrency=2), todo(3))
     assert [type(outcomes[f"job-{n}"]) for n in range(3)] == [Done, Pending, Failed]
@@ -688,10 +689,10 @@ async def test_an_error_in_the_plan_itself(clock: FakeClock) -> None:
     ("answer", "code", "most_calls"),
     [
         (OutcomeUnknown("cut", "", elapsed_seconds=60.0), "cut_at_constant_time", 3 + 2),
-        (Unusable("not_json", ""), "unreadable_answers", 3 + 2),
-        (Unavailable("no_channel", ""), "no_channel", 3),
+        (Unusable("not_json", "", kind=Kind.UNREADABLE), "unreadable_answers", 3 + 2),
+        (Unavailable("no_channel", "", kind=Kind.NO_CHANNEL), "no_channel", 3),
         (Unavailable("unavailable", ""), "no_service", 12),
-        (Refused("invalid_request", "HTTP 400"), "all_refused", 5 + 2),
+        (Refused("invalid_request", "HTTP 400", kind=Kind.MALFORMED), "all_refused", 5 + 2),
     ],
 )
 async def test_one_cause_stops_the_run_early(clock: FakeClock, answer: Any, code: str, most_calls: int) -> None:

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Undelivered, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Kind, Paid, Refused, Undelivered, Unusable
 from batch.core.settings import RetryPolicy
 from batch.dispatch.waste_breaker import WasteBreaker
 from tests.support.fakes import FakeClock, Seller, carry_out, kinds, scheduler, todo
 
 WORDS = Unusable("text_only", "it said: I cannot draw")
-BLOCKED = Refused("image_safety", "blocked", paid=Paid.YES)
+BLOCKED = Refused("image_safety", "blocked", kind=Kind.POLICY, paid=Paid.YES)
 
 
 def told(wasted: WasteBreaker, *ends: AttemptError | None) -> list[EndpointDown | None]:
@@ -115,7 +115,7 @@ async def test_pictures_that_stop_coming_end_the_run_after_twice_as_many() -> No
         ([BLOCKED] * 19, False),
         ([BLOCKED] * 20, True),
         ([Unusable("text_only", "", retries=0), BLOCKED] * 5, True),
-        ([Refused("invalid_request", "")] * 50, False),
+        ([Refused("invalid_request", "", kind=Kind.MALFORMED)] * 50, False),
     ],
 )
 def test_where_the_line_is(ends: list[AttemptError | None], stops: bool) -> None:

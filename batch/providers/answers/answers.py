@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Unusable
+from batch.core.errors import AttemptError, EndpointDown, Kind, Paid, Refused, Unusable
 from batch.core.lane import Lane
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.answers.picture_places import PictureFinder, pick
@@ -61,6 +61,18 @@ _POLICY_FINISHES: Final = frozenset(
         "RECITATION",
         "PUP_LIMITED_DISABLED",
     }
+)
+#: Of these, what a block of the prompt or the picture is called; another model may take it. A recitation stays one.
+_BLOCKED_CODES: Final = frozenset(
+    (
+        "image_safety",
+        "image_prohibited_content",
+        "prohibited_content",
+        "safety",
+        "blocklist",
+        "spii",
+        "model_armor",
+    )
 )
 #: Google's word for the lane that served a request (ai.google.dev/gemini-api/docs/priority-inference, the example of a
 #: downgrade; flex is told in the same way).
@@ -182,7 +194,13 @@ def request_id_of(received: Received) -> str | None:
 def _not_json(received: Received, request_id: str | None) -> Unusable:
     words = plain_words(received.body.decode("utf-8", "replace"))[:300]
     what = received.flaw or (f"no JSON; it begins: {words}" if words else "nothing")
-    return Unusable("not_json", f"the answer holds {what}", http_status=received.status, request_id=request_id)
+    return Unusable(
+        "not_json",
+        f"the answer holds {what}",
+        kind=Kind.UNREADABLE,
+        http_status=received.status,
+        request_id=request_id,
+    )
 
 
 def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError | None:
@@ -191,8 +209,9 @@ def _blocked_prompt(tree: dict[str, Any], ids: dict[str, Any]) -> AttemptError |
     if not reason:
         return None
     if reason in _VAGUE_BLOCKS:
-        return Unusable("blocked_other", f"the prompt was blocked: {reason}", retries=1, **ids)
-    return Refused(f"blocked_{_code(reason)}", f"the prompt was blocked: {reason}", paid=Paid.YES, **ids)
+        return Unusable("blocked_other", f"the prompt was blocked: {reason}", kind=Kind.POLICY, retries=1, **ids)
+    words = f"the prompt was blocked: {reason}"
+    return Refused(f"blocked_{_code(reason)}", words, kind=Kind.POLICY, paid=Paid.YES, **ids)
 
 
 def _no_picture(
@@ -221,8 +240,8 @@ def _no_picture(
     kept = "; the picture that came with it is kept aside" if had_picture else ""
     message = f"no picture, finish reason {finish or 'missing'}{words}{kept}"
     if retries is None:
-        return Refused(code, message, paid=Paid.YES, **ids)
-    return Unusable(code, message, retries=retries, **ids)
+        return Refused(code, message, kind=_kind(code), paid=Paid.YES, **ids)
+    return Unusable(code, message, kind=_kind(code), retries=retries, **ids)
 
 
 def _parts(candidate: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -274,6 +293,11 @@ def _by_modality(entry: dict[str, Any]) -> dict[str, Any] | None:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
+
+
+def _kind(code: str) -> Kind:
+    """Whether an answer without a picture was blocked by policy."""
+    return Kind.POLICY if code in _BLOCKED_CODES or code.startswith("blocked_") else Kind.OTHER
 
 
 def _code(reason: str) -> str:

@@ -20,6 +20,7 @@ from batch.core.errors import (
     AttemptError,
     EndpointDown,
     ExitCode,
+    Kind,
     OutcomeUnknown,
     RateLimited,
     Refused,
@@ -32,6 +33,7 @@ from batch.providers.answers.told import ErrorBody, parse_duration, read_error_b
 #: Google's day quotas start anew at midnight there.
 QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
+_BUSY: Final = 503
 
 _NO_CREDIT = re.compile(
     r"prepayment credits|credits? (?:is|are|has been|have been)? ?(?:depleted|exhausted)"
@@ -88,7 +90,7 @@ def classify_error(
     if stopper is not None:
         return stopper
     if error.code in _CONTENT_CODES:
-        return Refused(error.code, text, **ids)
+        return Refused(error.code, text, kind=Kind.POLICY, **ids)
     if status == 429 or (status == 503 and told is not None):
         return _rate_limit(error, told, text, now, ids)
     if status == 413:
@@ -100,17 +102,19 @@ def classify_error(
             "redirected", f"the endpoint {what}; set base_url to the API itself", stop_code=ExitCode.PROTOCOL, **ids
         )
     if status < 300:
-        return Unusable("no_body" if status != 200 else "error_in_answer", text, retries=1, **ids)
+        if status != 200:
+            return Unusable("no_body", text, retries=1, **ids)
+        return Unusable("error_in_answer", text, kind=Kind.UNREADABLE, retries=1, **ids)
     if error.code in _BAD_REQUEST_CODES:
-        return Refused("invalid_request", text, **ids)
+        return Refused("invalid_request", text, kind=Kind.MALFORMED, **ids)
     if status == 499:
         return OutcomeUnknown("cancelled", text, **ids)
     if status in (408, 409) or (status >= 500 and error.is_json):
-        return Unavailable(_unavailable_code(error), text, **ids)
+        return _unavailable(error, text, ids)
     if status >= 500:
         # A proxy's page, not the provider's word: the model may have run behind it.
         return OutcomeUnknown("gateway_error", text, **ids)
-    return Refused("invalid_request", text, **ids)
+    return Refused("invalid_request", text, kind=Kind.MALFORMED, **ids)
 
 
 def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) -> EndpointDown | None:
@@ -122,19 +126,19 @@ def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) 
         or code in _NO_CREDIT_CODES
         or ((status in (401, 403, 429) or status < 300) and _NO_CREDIT.search(words))
     ):
-        return EndpointDown("no_credit", text, **ids)
+        return EndpointDown("no_credit", text, kind=Kind.CREDIT, **ids)
     if status == 401 or "API_KEY_INVALID" in error.reasons or code in _BAD_KEY_CODES:
-        return EndpointDown("bad_key", text, **ids)
+        return EndpointDown("bad_key", text, kind=Kind.AUTH, **ids)
     if (status in (400, 403) or status < 300) and _BAD_KEY.search(error.message):
-        return EndpointDown("bad_key", text, **ids)
+        return EndpointDown("bad_key", text, kind=Kind.AUTH, **ids)
     if status == 400 and (error.status == "FAILED_PRECONDITION" or _NOT_READY.search(error.message)):
         return EndpointDown("account_not_ready", text, **ids)
     if status == 501 or (status == 404 and _WRONG_URL.search(error.message)) or (status == 404 and not error.is_json):
         return EndpointDown("wrong_address", text, stop_code=ExitCode.CONFIG, **ids)
     if status in (404, 410):
-        return EndpointDown("model_missing", text, **ids)
+        return EndpointDown("model_missing", text, of_model=True, **ids)
     if status == 403 and error.code not in _CONTENT_CODES:
-        return EndpointDown("permission_denied", text, **ids)
+        return EndpointDown("permission_denied", text, kind=Kind.AUTH, **ids)
     return None
 
 
@@ -142,14 +146,22 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
     """Google's order (as in its own command line): a day quota first. It carries a short delay as well, which is tried
     once: where requests are counted over the last 24 hours it is the truth."""
     if _QUOTA_ZERO.search(error.message):
-        return EndpointDown("no_quota", text, **ids)
+        return EndpointDown("no_quota", text, kind=Kind.QUOTA, **ids)
     if any(_PER_DAY.search(quota_id) for quota_id in error.quota_ids) or _PER_DAY.search(error.message):
         day_is_over = EndpointDown(
-            "daily_quota", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(next_quota_day(now)), **ids
+            "daily_quota",
+            text,
+            kind=Kind.QUOTA,
+            stop_code=ExitCode.TEMPORARY,
+            not_before=_iso(next_quota_day(now)),
+            of_model=True,
+            **ids,
         )
         if told is None or told > LONGEST_SERVER_WAIT_SECONDS:
             return day_is_over
-        return RateLimited("daily_quota", text, wait_seconds=told, if_repeated=day_is_over, **ids)
+        return RateLimited(
+            "daily_quota", text, kind=_limit_kind(told, ids), wait_seconds=told, if_repeated=day_is_over, **ids
+        )
     if told is not None and told > LONGEST_SERVER_WAIT_SECONDS:
         until = now + timedelta(seconds=min(told, 7 * 86400.0))
         return EndpointDown("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
@@ -157,7 +169,13 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
         told = 60.0
     if told is None:
         told = _spacing_seconds(error.message)
-    return RateLimited("rate_limited", text, wait_seconds=told, **ids)
+    return RateLimited("rate_limited", text, kind=_limit_kind(told, ids), wait_seconds=told, **ids)
+
+
+def _limit_kind(told: float | None, ids: Mapping[str, Any]) -> Kind:
+    """Google sheds flex requests with 503, or with a 429 that names no quota
+    (ai.google.dev/gemini-api/docs/flex-inference)."""
+    return Kind.SHED if told is None or ids["http_status"] == _BUSY else Kind.QUOTA
 
 
 def next_quota_day(now: datetime) -> datetime:
@@ -211,10 +229,10 @@ def _spacing_seconds(message: str) -> float | None:
     return max(1.0, 60.0 * minutes / max(requests, 1))
 
 
-def _unavailable_code(error: ErrorBody) -> str:
+def _unavailable(error: ErrorBody, text: str, ids: Mapping[str, Any]) -> Unavailable:
     if error.code == "model_not_found" or _NO_CHANNEL.search(error.message):
-        return "no_channel"
-    return "unavailable"
+        return Unavailable("no_channel", text, kind=Kind.NO_CHANNEL, **ids)
+    return Unavailable("unavailable", text, **ids)
 
 
 def _sentence(status: int, error: ErrorBody) -> str:
