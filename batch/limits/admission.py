@@ -12,10 +12,11 @@ from batch.core.clock import Clock, DayStart
 from batch.core.errors import EndpointDown, ExitCode, RateLimited, Refused, Unavailable, Unusable
 from batch.core.events import GateClosed, Listener, Waiting
 from batch.core.settings import Limits
-from batch.limits.adaptive import ConcurrencyLimit, Found, RatePacer
+from batch.limits.concurrency_limit import ConcurrencyLimit
 from batch.limits.gate import Gate, Reservation
 from batch.limits.quota_store import MemoryQuotaStore, QuotaState, QuotaStore
 from batch.limits.quotas import Need, Room, counted_tokens
+from batch.limits.rate_pacer import Found, RatePacer
 from batch.limits.wait import Wait
 
 #: Another run looks into the shared counts; that takes less than this. If it stands still, pauses double.

@@ -21,8 +21,8 @@ from typing import Any, Final, Protocol
 from batch.core.clock import Clock, DayStart, DayStartProblem, timestamp
 from batch.core.own_files import make_folders, open_to_read, open_to_write, sync_folder
 from batch.core.state_folders import state_home
-from batch.limits.adaptive import Found
 from batch.limits.quotas import Counts
+from batch.limits.rate_pacer import Found
 
 _COPY_BYTES: Final = 16_384
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")

@@ -19,11 +19,11 @@ from batch.core.errors import EndpointDown, RateLimited
 from batch.core.events import Waiting
 from batch.core.settings import Limits
 from batch.dispatch.turnstile import Turnstile
-from batch.limits.adaptive import Found
 from batch.limits.admission import AdmissionController
 from batch.limits.gate import Reservation
 from batch.limits.quota_store import FileQuotaStore, QuotaStore, quotas_folder
 from batch.limits.quotas import PER_MINUTE, Need, counted_tokens, need_of
+from batch.limits.rate_pacer import Found
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, Recorder, job, reference
 
