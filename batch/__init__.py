@@ -1,9 +1,7 @@
 """imagebatch: buys pictures in bulk from an image API. Never pays twice, never loses a paid picture.
 
-    summary = batch.run_sync("jobs/catalog.yaml")
-    summary = await batch.run("jobs/catalog.yaml", listener=MyListener())
-
-`run` does what `imagebatch run` does. Names are loaded when first used, so that importing the package is cheap.
+The package's rooms: docs/architecture.md. Programs import `imagebatch`, which has all public names (docs/python.md);
+those that stood here first still do. Names are loaded when first used, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -63,3 +61,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), _ALIASES.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

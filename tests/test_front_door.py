@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import batch
+import imagebatch
 
 HEAVY = ("pydantic", "httpx", "PIL", "aiohttp", "jinja2", "yaml", "msgspec", "tqdm", "tenacity")
 
@@ -23,6 +24,7 @@ def loaded_by(code: str) -> set[str]:
 def test_importing_is_cheap() -> None:
     """Nothing but the standard library's basics is loaded before a name is used."""
     assert loaded_by("import batch") == set()
+    assert loaded_by("import imagebatch") == set()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["plan", "--help"], ["status", "--help"]])
@@ -39,10 +41,22 @@ def test_what_is_offered() -> None:
         assert inspect.getdoc(getattr(batch, name)), name
 
 
+def test_what_imagebatch_offers() -> None:
+    """Every name is there, is listed for completion, and is the same object under both names of the package."""
+    assert set(imagebatch.__all__) == set(imagebatch._HOMES)  # noqa: SLF001
+    assert set(imagebatch.__all__) <= set(dir(imagebatch))
+    for name in imagebatch.__all__:
+        assert getattr(imagebatch, name) is not None
+    for name in batch.__all__:
+        assert getattr(batch, name) is getattr(imagebatch, name)
+
+
 def test_other_names_are_not() -> None:
     """A wrong name is an AttributeError, as with any module."""
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         batch.runn  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'runn'"):
+        imagebatch.runn  # noqa: B018
 
 
 def test_names_of_earlier_versions_still_work() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from PIL import Image
@@ -25,6 +26,30 @@ def test_every_file_it_names_is_there() -> None:
         missing = [link for link in links if not (page.parent / link).exists()]
         assert not missing, f"{page.name} names {missing}"
     assert (ROOT / "jobs/quickstart.yaml").is_file()
+
+
+def test_its_links_work_on_a_package_page() -> None:
+    """There it stands alone: the build turns every link into the repository into a web address."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    page = README
+    for each in hook["substitutions"]:
+        page = re.sub(each["pattern"], each["replacement"], page)
+    left = re.findall(r"\]\((?!https:|#)([^)]+)", page)
+    assert left == []
+    address = project["project"]["urls"]["Homepage"]
+    for link in re.findall(rf"\]\({re.escape(address)}/blob/main/([^)#]+)", page):
+        assert (ROOT / link).is_file(), link
+
+
+def test_what_a_package_holds() -> None:
+    """Type markers and the licence are there, and the build takes both packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert packages == ["batch", "imagebatch"]
+    assert all((ROOT / name / "py.typed").is_file() for name in packages)
+    assert [*project["project"]["license-files"]] == ["LICENSE"]
+    assert (ROOT / "LICENSE").is_file()
 
 
 def test_its_manifest_makes_a_job_per_product(tmp_path: Path) -> None:

@@ -75,9 +75,10 @@ def cli() -> None:
     Write a job manifest (YAML), run it, run it again after anything went wrong: what is done stays done.
 
     \b
-      imagebatch run jobs/quickstart.yaml     no key needed, runs on the built-in simulator
-      imagebatch plan jobs/catalog.yaml       what would be sent, why, and what it costs
-      imagebatch status output/catalog        where it stands
+      imagebatch init products.csv        write a manifest for a table; without one, three examples
+      imagebatch run products.yaml        runs on the built-in simulator until the manifest names a provider
+      imagebatch plan products.yaml       what would be sent, why, and what it costs
+      imagebatch status output/products   where it stands
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,12 @@ def why(manifest: Path, job_id: str, output: Path | None, options: RunOptions, *
 
     Sends nothing, writes nothing, needs no key.
     """
-    from batch.report.why import why_as_json, why_lines
+    from batch.report.why import explain, why_lines
     from batch.runner.run import plan_only
 
     planned = plan_only(manifest, output=output, options=options)
     decision, past = planned.decision_on(job_id)
     if as_json:
-        show_json(why_as_json(decision, past, planned.output))
+        show_json(asdict(explain(decision, past, planned.output)))
     else:
         show_lines(why_lines(decision, past, planned.output))

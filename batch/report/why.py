@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from batch.core.model import Job
 from batch.core.picture_warnings import read_warning
-from batch.plan import Decision, changes, name_of
+from batch.plan import Change, Decision, changes, name_of
 from batch.report.formatting import differing, printable, usd
 from batch.store.job_state import FileState, JobHistory, file_state
 from batch.store.ledger_reader import LedgerReader, raw_records, read_records
@@ -50,6 +50,41 @@ _REASONS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why a job will be sent, or will not.
+
+    `decision` is the plan's name for it, such as `to do: new`, and `reason` says it in words. `place` is where the job
+    is written. `changes` is what was edited since its picture was bought; `records` are the ledger's lines about the
+    job as they stand there (docs/ledger.md), oldest first.
+    """
+
+    output: str
+    job: str
+    decision: str
+    reason: str
+    place: str | None
+    prompt: str
+    changes: tuple[Change, ...]
+    records: tuple[dict[str, Any], ...]
+
+
+def explain(decision: Decision, past: JobHistory, output: Path) -> Why:
+    """The decision and the job's past, as values. Raises `LedgerError` if the ledger is damaged."""
+    job = decision.job
+    edited = decision.because == "changed" and past.versions
+    return Why(
+        output=str(output),
+        job=job.id,
+        decision=name_of(decision),
+        reason=_reason(decision, past, output),
+        place=None if job.place is None else str(job.place),
+        prompt=job.prompt,
+        changes=tuple(changes(asked_before(output, past), job)) if edited else (),
+        records=tuple(each for each in raw_records(output / "ledger.jsonl") if each.get("job") == job.id),
+    )
+
+
 def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[str]:
     """The decision in words, what was changed, and every line of the ledger about the job."""
     yield f"{decision.job.id}: {_reason(decision, past, output)}"
@@ -63,22 +98,6 @@ def why_lines(decision: Decision, past: JobHistory, output: Path) -> Iterator[st
         for text in record.warnings if isinstance(record, Pictured) else ():
             warned = read_warning(text)
             yield f"      warning: {warned.kind}: {printable(warned.message)}"
-
-
-def why_as_json(decision: Decision, past: JobHistory, output: Path) -> dict[str, Any]:
-    """The same facts for programs; `records` are the ledger's lines about the job (docs/ledger.md), oldest first."""
-    job = decision.job
-    edited = decision.because == "changed" and past.versions
-    return {
-        "output": str(output),
-        "job": job.id,
-        "decision": name_of(decision),
-        "reason": _reason(decision, past, output),
-        "place": None if job.place is None else str(job.place),
-        "prompt": job.prompt,
-        "changes": [asdict(each) for each in changes(asked_before(output, past), job)] if edited else [],
-        "records": [each for each in raw_records(output / "ledger.jsonl") if each.get("job") == job.id],
-    }
 
 
 def _reason(decision: Decision, past: JobHistory, output: Path) -> str:

@@ -5,12 +5,15 @@ earlier run left open, dispatch the jobs, record each outcome, and report.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any, ParamSpec, TypeVar
 
 from batch.core.clock import Clock, SystemClock
 from batch.core.events import Listener, Listeners, Message
@@ -40,6 +43,9 @@ from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def run(
@@ -142,9 +148,31 @@ async def run(
         return summary
 
 
-def run_sync(manifest_path: str | Path, **options: object) -> Summary:
-    """`run` for callers without an event loop; takes the same arguments."""
-    return asyncio.run(run(manifest_path, **options))  # type: ignore[arg-type]
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _without_a_loop(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The same function for callers without an event loop, with the same arguments and types."""
+
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        if _is_in_a_loop():
+            raise RuntimeError(
+                "run_sync was called inside an event loop (a notebook has one): write `await imagebatch.run(...)`"
+            )
+        return asyncio.run(function(*args, **options))
+
+    call.__doc__ = "`run` for callers without an event loop: the same arguments, the same `Summary`."
+    call.__name__ = call.__qualname__ = "run_sync"
+    call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # for help()
+    return call
+
+
+run_sync = _without_a_loop(run)
 
 
 def plan_only(
@@ -157,12 +185,14 @@ def plan_only(
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key.
 
-    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet. It runs an
-    event loop of its own for that, so it must not be called from within one.
+    Only reference pictures at web addresses are fetched, into their cache, if they are not there yet: on an event loop
+    of their own in another thread, for the caller may be inside one.
     """
     prepared = prepare(Path(manifest_path), output, options or wishes or RunOptions())
     if prepared.manifest.reference_hosts:
-        asyncio.run(fetch_references(prepared, SystemClock(), listener or Listener()))
+        fetching = fetch_references(prepared, SystemClock(), listener or Listener())
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(asyncio.run, fetching).result()
     with look_into(prepared.output, bought_only=not prepared.is_rehearsal) as reading:
         if prepared.policies.again:
             prepared = prepared.going_on(begun_again(last_note(prepared.output, reading.history())))

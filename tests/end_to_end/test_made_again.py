@@ -17,7 +17,7 @@ from batch.core.model import Outcome
 from batch.core.results import Summary
 from batch.plan import Selection
 from batch.report.status import read_status
-from batch.report.why import why_as_json
+from batch.report.why import explain
 from batch.runner.control import RunControl
 from batch.runner.options import RunOptions
 from batch.runner.resolve import accept
@@ -45,8 +45,7 @@ async def accepted(bench: Bench, *words: str) -> list[str]:
 def reason(bench: Bench, jobs: Any, job_id: str) -> str:
     """Why a job will be sent or not, as `why` says it."""
     planned = plan_only(bench.manifest(jobs), output=bench.output)
-    told: str = why_as_json(*planned.decision_on(job_id), planned.output)["reason"]
-    return told
+    return explain(*planned.decision_on(job_id), planned.output).reason
 
 
 def picture(bench: Bench, stem: str) -> Path:

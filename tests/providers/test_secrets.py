@@ -225,8 +225,8 @@ async def test_a_whole_run_leaves_the_key_nowhere(
             "defaults: {image_size: '512', modalities: [TEXT, IMAGE]}\njobs: [{prompt: a mountain}]\n"
         )
         try:
-            run = {"output": tmp_path / "out", "environment": {"ANYFAST_API_KEY": CANARY}}
-            said = repr(await asyncio.to_thread(batch.run_sync, manifest, **run))
+            keys = {"ANYFAST_API_KEY": CANARY}
+            said = repr(await asyncio.to_thread(batch.run_sync, manifest, output=tmp_path / "out", environment=keys))
         except BaseException:  # noqa: BLE001  (whatever it is, its text is searched)
             said = traceback.format_exc()
         assert "Traceback" not in said
