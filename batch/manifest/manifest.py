@@ -31,6 +31,7 @@ from batch.manifest.expansion.expand import Expansion, Mark
 from batch.manifest.expansion.kept_columns import KeptColumns, RowsDigest
 from batch.manifest.expansion.matrix import MatrixReader
 from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.products import RowGroups
 from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, Sort
 from batch.manifest.files import FileProblem, open_regular, reason
@@ -158,6 +159,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
             ),
             table=reader.table(),
             choice=reader.choice(),
+            groups=reader.groups(),
             matrix=matrix,
             allow_empty=allow_empty,
             kept=reader.kept(),
@@ -291,15 +293,32 @@ class _TopReader:
             limit=shape.limit,
         )
 
+    def groups(self) -> RowGroups:
+        shape, at = self.shape, self.document.at
+        for name in ("carry", "group"):
+            if getattr(shape, name) is not None and "rows" not in self.document.value:
+                self.add(f"{name} works on rows; name a table in rows, or remove it", at(name))
+        if shape.group is not None and shape.group == shape.unique:
+            self.add("unique leaves one row of each value, so a group would have one; remove unique", at("group"))
+        group = None if shape.group is None else Text(shape.group, at("group"))
+        carry = shape.carry
+        if carry is None:
+            return RowGroups(group=group)
+        if group is not None and carry.within not in (None, shape.group):
+            self.add("carry goes by the column of group; remove within", at("carry", "within"))
+        return RowGroups(
+            carry=tuple(Text(name, at("carry", "columns", number)) for number, name in enumerate(carry.columns)),
+            within=None if carry.within is None else Text(carry.within, at("carry", "within")),
+            group=group,
+        )
+
     def kept(self) -> KeptColumns:
         keep = self.shape.keep
         if keep and "rows" not in self.document.value:
             self.add("keep names columns; name a table in rows, or remove it", self.document.at("keep"))
         if isinstance(keep, str):
             return KeptColumns(wanted=None)
-        named = self.document.at("keep") if isinstance(self.document.value.get("keep"), str) else None
-        places = (named or self.document.at("keep", number) for number in range(len(keep)))
-        return KeptColumns(wanted=tuple(map(Text, keep, places)))
+        return KeptColumns(wanted=tuple(Text(name, self.document.at("keep", n)) for n, name in enumerate(keep)))
 
     def _sort(self, number: int, sort: SortShape) -> Sort:
         words = () if isinstance(sort.order, str) else sort.order

@@ -59,6 +59,10 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     """Every YAML block of docs/manifest.md can be copied, given the files it names."""
     table = "Handle,Title,Body (HTML),Variant SKU,Ratio\nkite,Red Kite,<p>light</p>,K-1,4:3\n"
     folder.write("products.csv", table)
+    variants = (
+        "Handle,Title,Body (HTML),Option1 Value,Variant SKU,Image Src\nkite,Red Kite,<p>light</p>,Red,K-1,logo.png\n"
+    )
+    folder.write("variants.csv", f"{variants}kite,,,Blue,K-2,photos/kite-1.png\n")
     folder.write("my-prices.json", '{"version": 1, "models": {"m": {"picture_usd": {"1K": 0.05}}}}')
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}

@@ -37,13 +37,15 @@ class Text:
 class ReferenceText:
     """One item of `references`: a template, or the name of a column whose cells name the pictures.
 
-    `split` is what stands between several names in one cell. `optional`: it may come to nothing.
+    `split` is what stands between several names in one cell. `optional`: it may come to nothing. Of more pictures than
+    `most` the first are taken.
     """
 
     text: Text
     is_column: bool = False
     split: str | None = None
     optional: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +131,9 @@ class EntryReader:
 
     def _reference(self, item: ReferenceShape, *path: str | int) -> ReferenceText:
         if item.column is None:
-            return ReferenceText(text=self._text(item.path, *path), optional=item.optional)
+            return ReferenceText(text=self._text(item.path, *path), optional=item.optional, most=item.most)
         name = Text(item.column, self.document.at(*path), shared=path[0] != "jobs")
-        return ReferenceText(text=name, is_column=True, split=item.split, optional=item.optional)
+        return ReferenceText(text=name, is_column=True, split=item.split, optional=item.optional, most=item.most)
 
     def _text(self, text: str | None, *path: str | int) -> Any:
         if text is None:

@@ -6,10 +6,8 @@ job but eight bytes to find out whether an id comes twice, so a million rows nee
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from struct import iter_unpack
-from typing import Final
 
 from batch.core.errors import InputError, Problem
 from batch.core.model import Job, Place
@@ -18,6 +16,8 @@ from batch.manifest.expansion.job_builder import JobBuilder
 from batch.manifest.expansion.kept_columns import KeptColumns
 from batch.manifest.expansion.matrix import Matrix
 from batch.manifest.expansion.parameters import ModelCapabilities
+from batch.manifest.expansion.products import RowGroups
+from batch.manifest.expansion.repeated_keys import RepeatedKeys, beginning
 from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, RowSelector
 from batch.manifest.ids import id_key
@@ -26,11 +26,6 @@ from batch.manifest.references.references import References
 from batch.manifest.tables.rows import Table
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
-
-#: Ids whose double use is looked up and named; the rest is counted.
-_NAMED_DUPLICATES: Final = 1000
-#: So much of a key is kept to find out whether it comes twice.
-_BEGINNING_BYTES: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +38,7 @@ class Expansion:
     references: References
     table: Table | None
     choice: RowSelection
+    groups: RowGroups
     matrix: Matrix | None
     allow_empty: bool
     kept: KeptColumns
@@ -50,14 +46,17 @@ class Expansion:
     def check(self, mark: Mark | None = None) -> Iterator[RowJob]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
         problems = Problems(self.file)
-        seen = _Keys()
-        for pair in self._expand(problems.add, mark):
+        seen, products = RepeatedKeys(), RepeatedKeys()
+        for pair in self._expand(problems.add, mark, lambda key, _: products.add(key)):
             seen.add(id_key(pair.job.id))
             yield pair
-        doubled, more = seen.doubled()
-        if doubled:
+        scattered, more = products.repeated()
+        if scattered:
+            self._report_scattered(scattered, problems)
+        else:
+            doubled, more = seen.repeated()
             self._report_doubled(doubled, problems)
-            problems.add_more(more)
+        problems.add_more(more)
         problems.raise_if_any()
 
     def jobs(self) -> Iterator[RowJob]:
@@ -75,8 +74,12 @@ class Expansion:
             yield from self.references.take_wanted()
         yield from self.references.take_wanted()
 
-    def _expand(self, report: Report, mark: Mark | None = None) -> Iterator[RowJob]:
-        return self._expand_entries(report, mark) if self.table is None else self._expand_rows(self.table, report, mark)
+    def _expand(
+        self, report: Report, mark: Mark | None = None, on_product: Callable[[bytes, int], None] | None = None
+    ) -> Iterator[RowJob]:
+        if self.table is None:
+            return self._expand_entries(report, mark)
+        return self._expand_rows(self.table, report, mark, on_product)
 
     def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[RowJob]:
         for maker in self._makers(None, report, mark):
@@ -84,7 +87,9 @@ class Expansion:
             for job in maker.jobs((), place, report):
                 yield RowJob(None, job)
 
-    def _expand_rows(self, table: Table, report: Report, mark: Mark | None) -> Iterator[RowJob]:
+    def _expand_rows(
+        self, table: Table, report: Report, mark: Mark | None, on_product: Callable[[bytes, int], None] | None
+    ) -> Iterator[RowJob]:
         try:
             reader = table.read()
         except InputError as error:
@@ -97,7 +102,8 @@ class Expansion:
             columns = Columns(reader.columns, gaps=reader.has_gaps)
             self._report_hidden(columns, report)
             self._report_not_kept(columns, report)
-            makers = list(self._makers(columns, report, mark))
+            names = Columns(reader.columns, gaps=reader.has_gaps, grouped=self.groups.group is not None)
+            makers = list(self._makers(names, report, mark))
             picker = RowSelector(
                 choice=self.choice,
                 columns=columns,
@@ -106,6 +112,9 @@ class Expansion:
                 report=report,
                 prompt_columns=frozenset().union(*(maker.prompt_columns for maker in makers)),
                 other_columns=frozenset().union(*(maker.other_columns for maker in makers)),
+                groups=self.groups,
+                id_column=next((maker.first_id_column for maker in makers), None),
+                on_product=on_product,
             )
             for line, row in picker.pick(reader.rows(report)):
                 place = Place(file=table.shown, line=line)
@@ -130,7 +139,13 @@ class Expansion:
         if self.matrix is None:
             return columns
         names, gaps = ((), False) if columns is None else (columns.names, columns.gaps)
-        return Columns(names, gaps=gaps, constants=entry.variant.values, fields=self.matrix.fields)
+        return Columns(
+            names,
+            gaps=gaps,
+            constants=entry.variant.values,
+            fields=self.matrix.fields,
+            grouped=self.groups.group is not None,
+        )
 
     def _report_hidden(self, columns: Columns, report: Report) -> None:
         if self.matrix is not None:
@@ -150,17 +165,34 @@ class Expansion:
 
     def _report_doubled(self, doubled: set[bytes], problems: Problems) -> None:
         """Go through the jobs once more to name both places of every id that came twice."""
+        if not doubled:
+            return
         first: dict[bytes, Job] = {}
         said: set[tuple[Place | None, Place]] = set()
         for _, job in self._expand(_ignore):
             key = id_key(job.id)
-            if key[:_BEGINNING_BYTES] not in doubled or job.place is None:
+            if beginning(key) not in doubled or job.place is None:
                 continue
             other = first.setdefault(key, job)
             # The samples of two jobs with one id meet one by one; saying it once is enough.
             if other is not job and (other.place, job.place) not in said:
                 said.add((other.place, job.place))
                 problems.add(self._doubled(other, job, job.place))
+
+    def _report_scattered(self, scattered: set[bytes], problems: Problems) -> None:
+        """Go through the rows once more to name both places of every product whose rows do not follow each other."""
+        first: dict[bytes, int] = {}
+        name = self.groups.words
+
+        def began(key: bytes, line: int) -> None:
+            other = first.setdefault(key, line) if beginning(key) in scattered else line
+            if other != line and self.table is not None:
+                message = f"this row belongs with line {other}, and rows of others stand between; {name} needs the "
+                message += "rows of a product one after the other: sort the table by that column"
+                problems.add(Problem(message=message, file=self.table.shown, line=line))
+
+        for _ in self._expand(_ignore, on_product=began):
+            pass
 
     def _doubled(self, first: Job, second: Job, place: Place) -> Problem:
         where = str(first.place)
@@ -198,6 +230,7 @@ class _FlaggingBuilder:
             raise InputError([Problem(message=f"--where: {problem}", file=file)]) from problem
         self.entry = maker.entry
         self.prompt_columns, self.other_columns = maker.prompt_columns, maker.other_columns
+        self.first_id_column = maker.first_id_column
         self._maker = maker
         self._chosen = mark.chosen
         self._said: set[str] = set()
@@ -217,44 +250,6 @@ class _FlaggingBuilder:
                 self._said.add(str(problem))
                 report(Problem(message=f"--where: {problem}", file=place.file, line=place.line))
             return False
-
-
-class _Keys:
-    """Which keys came twice, for 8 bytes a key: their beginnings, kept unsorted in 256 heaps, compared at the end.
-
-    Should two different keys begin alike, which will not happen in a lifetime, then no id is found to come twice later.
-    """
-
-    def __init__(self) -> None:
-        self._heaps = [bytearray() for _ in range(256)]
-
-    def add(self, key: bytes) -> None:
-        self._heaps[key[0]] += key[1:_BEGINNING_BYTES]
-
-    def doubled(self) -> tuple[set[bytes], int]:
-        """The beginnings of some of the keys that came twice, and how many more there are."""
-        more = 0
-        found: set[bytes] = set()
-        for first, heap in enumerate(self._heaps):
-            for beginning in _repeated(heap):
-                key = bytes([first]) + beginning
-                if len(found) < _NAMED_DUPLICATES:
-                    found.add(key)
-                else:
-                    more += key not in found
-        return found, more
-
-
-def _repeated(heap: bytearray) -> Iterator[bytes]:
-    """Every 8 bytes that were there before."""
-    with memoryview(heap) as whole, whole.cast("Q") as numbers:
-        if len(set(numbers)) == len(numbers):  # as nearly always, and quickly found out
-            return
-    seen: set[bytes] = set()
-    for (beginning,) in iter_unpack("8s", heap):
-        if beginning in seen:
-            yield beginning
-        seen.add(beginning)
 
 
 def _changed_meanwhile(problem: Problem) -> None:

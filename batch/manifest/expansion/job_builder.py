@@ -19,6 +19,7 @@ from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.references.references import ReferenceProblem, References
 from batch.manifest.references.sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
 from batch.manifest.references.wildcards import marked
+from batch.manifest.tables.grouped_row import stripped
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.templating.templates import Columns, RowProblem, Template, TemplateProblem, with_literals
 
@@ -55,6 +56,7 @@ class JobBuilder:
         self._size = compiler.fill(entry.image_size)
         self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
         self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
+        self._most = [*(item.most for item in entry.references), None]
         self._check_fixed_references(compiler)
         self._parameters_vary = any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
@@ -67,8 +69,10 @@ class JobBuilder:
         self.other_columns = (compiler.all_columns() | of_references) - set(self.prompt_columns)
         #: Columns of which one must have something to say. A prompt with conditions says itself what happens without.
         self._must_say = compiler.columns_of(entry.prompt, only_plain=True)
+        self._needed = compiler.needed(entry.prompt)
         self._id_column = None if entry.id is None else compiler.only_column(entry.id)
         self._id_columns = () if entry.id is None else compiler.columns_of(entry.id)
+        self.first_id_column = self._id_columns[0] if self._id_columns else None
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
         """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
@@ -119,7 +123,7 @@ class JobBuilder:
         if wrong is None:
             return job_id
         # Spaces around a name are never intended, also where the id adds something to it.
-        bare = _filled("id", self._id, [cell.strip() if isinstance(cell, str) else cell for cell in row]).strip()
+        bare = _filled("id", self._id, stripped(row)).strip()
         if bare != job_id and id_problem(bare, samples=self.entry.samples) is None:
             return bare
         raise self._bad_id(wrong, job_id, row)
@@ -155,7 +159,21 @@ class JobBuilder:
             raise self._bad_prompt(wrong, row)
         if self._must_say:
             self._refuse_to_say_nothing(row)
+        for index in self._needed:
+            cell = row[index]
+            if cell.__class__ is str and (cell == "" or cell.isspace()):
+                raise self._empty_cell(index)
         return prompt
+
+    def _empty_cell(self, index: int) -> _BadRow:
+        """The problem of a prompt that would read "Product photo of  in Black"."""
+        columns = self._columns
+        if columns is None:
+            return _BadRow("a column of the prompt is empty")
+        name = columns.written(index)
+        advice = f'fill it in, leave such rows out with where: {name} != "", or write {{{{ {name} | default("") }}}} '
+        message = f"is empty, and the prompt needs it; {advice}if it may be empty. carry takes it from other rows"
+        return _BadRow(f"{message} of the product", show(columns.names[index]))
 
     def _bad_prompt(self, wrong: str, row: Row) -> _BadRow:
         """The problem with the column it comes from, if it comes from one."""
@@ -213,7 +231,8 @@ class JobBuilder:
                 column=compiler.only_column(text),
             )
         try:
-            return SamePictures(tuple(named(marked(text.text), self._references, optional=item.optional)))
+            pictures = named(marked(text.text), self._references, optional=item.optional)
+            return SamePictures(tuple(pictures[: item.most]))
         except ReferenceProblem as problem:
             compiler.problems.append((text, str(problem)))
             return _NoPictures()
@@ -248,9 +267,9 @@ class JobBuilder:
         found: list[Reference] = []
         problems: list[ReferenceProblem] = []
         before = len(wrong)
-        for source in self._reference_sources:
+        for source, most in zip(self._reference_sources, self._most, strict=False):
             try:
-                found += source.find(row, problems)
+                found += source.find(row, problems)[:most]
             except _BadRow as bad:
                 wrong.append(bad)
         wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
@@ -315,6 +334,11 @@ class _Compiler:
         if template is None or self._columns is None or len(template.columns) != 1:
             return None
         return show(self._columns.names[template.columns[0]])
+
+    def needed(self, text: Text) -> tuple[int, ...]:
+        """The columns that a text cannot do without."""
+        template = self._templates.get(id(text))
+        return () if template is None else template.needed
 
     def columns_of(self, text: Text, *, only_plain: bool = False) -> tuple[int, ...]:
         """The columns a text is made of, as they come in it; `only_plain`: none if it computes anything with them."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from batch.manifest.expansion.entries import Text
 from batch.manifest.expansion.row_job import TableRow
 from batch.manifest.problems import did_you_mean, show, without_keys
+from batch.manifest.tables.grouped_row import GroupedRow, values_of
 
 _ADDRESS: Final = re.compile(
     r"""(?i)\b(https?|ftp|s3|gs)://(?:[^\s/?#@"'<>]*@)?([^\s?#"'<>,;|]*)(?:\?[^\s"'<>,;|]*)?"""
@@ -38,12 +39,14 @@ class KeptColumns:
         return f'keep: no column "{show(wanted.text)}"; {did_you_mean(wanted.text, filter(None, names), "columns")}'
 
     def of(self, row: TableRow | None) -> dict[str, Any] | None:
-        """The kept cells of a row by column; None without a row."""
+        """The kept cells of a row by column; of a product the different cells of its rows. None without a row."""
         if row is None:
             return None
         wanted = [name for name in row.names if name] if self.wanted is None else [text.text for text in self.wanted]
-        cells = dict(zip(row.names, row.cells, strict=False))
-        return {name: _shown(cells.get(name)) for name in wanted}
+        places = {name: index for index, name in enumerate(row.names)}
+        if isinstance(row.cells, GroupedRow):
+            return {name: [_shown(cell) for cell in values_of(row.cells, places[name])] for name in wanted}
+        return {name: _shown(row.cells[places[name]]) for name in wanted}
 
 
 class RowsDigest:

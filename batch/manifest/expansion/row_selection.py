@@ -1,4 +1,4 @@
-"""Which rows make jobs, and in which order: where, then unique, then sort, then limit.
+"""Which rows make jobs, and in which order: carry, then where, then unique, then group, then sort, then limit.
 
 Everything but `sort` works row by row; for `unique` there is a pass before, which keeps a line for each value.
 `sort` holds the rows that are left, packed; with a `limit` no more than so many of them.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import heapq
 import marshal
-import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from batch.core.errors import Problem
 from batch.manifest.expansion.entries import Text
+from batch.manifest.expansion.products import MAX_ROWS, Numbered, Products, RowGroups, TooManyRows
 from batch.manifest.problems import Report, did_you_mean, show
+from batch.manifest.tables.grouped_row import GroupedRow
 from batch.manifest.tables.rows import Table
 from batch.manifest.tables.table_reader import Row
+from batch.manifest.tables.values import value_of
 from batch.manifest.templating.amounts import amount
 from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
 
@@ -30,7 +32,6 @@ _LAST_LINE: Final = (1 << _LINE_BITS) - 1
 
 _NOTHING: Final = ("", None)
 
-Numbered: TypeAlias = tuple[int, Row]
 _Test: TypeAlias = Callable[[int, Row], bool]
 
 
@@ -68,17 +69,58 @@ class RowSelector:
     report: Report
     prompt_columns: frozenset[int] = frozenset()
     other_columns: frozenset[int] = frozenset()
+    groups: RowGroups = field(default_factory=RowGroups)
+    #: The first column of the jobs' ids: what tells products apart where the manifest does not say.
+    id_column: int | None = None
+    #: Hears of every product that begins, by its digest and line.
+    on_product: Callable[[bytes, int], None] | None = None
 
     def pick(self, rows: Iterator[Numbered]) -> Iterator[Numbered]:
         """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
         choice = self.choice
         tests = [test for test in (self._where(self.report), self._best_of_its_kind()) if test is not None]
         keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
+        products = self._products(self.report)
+        if products is not None and self.groups.carry:
+            rows = products.filled(rows)
         for test in tests:
             rows = _passing(rows, test)
+        if products is not None:
+            rows = self._by_product(products, rows)
         if keys:
             return self._sorted(rows, keys)
         return rows if choice.limit is None else islice(rows, choice.limit)
+
+    def _products(self, report: Report) -> Products | None:
+        """Which rows belong together; None, and a problem unless it is said, if that is not known or not asked."""
+        groups = self.groups
+        named = groups.group or groups.within
+        if named is None and not groups.carry:
+            return None
+        key = self.id_column if named is None else self._column(named, report)
+        carried = [self._column(text, report) for text in groups.carry]
+        if named is None and key is None:
+            words = "carry fills within a product; name the column that is the same in all its rows: "
+            words += f"carry: {{columns: [{show(groups.carry[0].text)}], within: Handle}}"
+            report(self._choice_problem(groups.carry[0], words))
+        if key is None or None in carried:
+            return None
+        found = [column for column in carried if column is not None]
+        return Products(key=key, carried=found, on_begin=self.on_product)
+
+    def _by_product(self, products: Products, rows: Iterator[Numbered]) -> Iterator[Numbered]:
+        rows = products.watched(rows)
+        if self.groups.group is not None:
+            column = self.groups.group.text
+            advice = f'fill it in, or leave such rows out with where: {self.columns.written(products.key)} != ""'
+            message = f"is empty; group needs a value in every row: {advice}"
+            rows = products.grouped(rows, lambda line: self._report_row(message, line, column))
+        try:
+            yield from rows
+        except TooManyRows as error:
+            column = self.columns.names[products.key]
+            message = f"more than {MAX_ROWS:,} rows from here on have one value; name the column that tells products"
+            self._report_row(f"{message} apart", error.line, column)
 
     def _where(self, report: Report) -> _Test | None:
         where = self.choice.where
@@ -115,7 +157,7 @@ class RowSelector:
 
         def is_best(line: int, row: Row) -> bool:
             nonlocal position
-            if _value(row[index]) is None:
+            if value_of(row[index]) is None:
                 advice = f'fill it in, or leave such rows out with where: {self.columns.written(index)} != ""'
                 self._report_row(f"is empty; unique needs a value in every row: {advice}", line, column)
                 return False
@@ -136,9 +178,13 @@ class RowSelector:
         best: dict[bytes, int] = {}
         holds = self._where(_ignore)
         with self.table.read() as reader:
-            rows = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
+            rows: Iterator[Numbered] = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
+            products = self._products(_ignore)
+            if products is not None and self.groups.carry:
+                products.on_begin = None
+                rows = products.filled(rows)
             for line, row in rows if holds is None else _passing(rows, holds):
-                value = _value(row[index])
+                value = value_of(row[index])
                 if value is not None:
                     key = hashlib.blake2b(value, digest_size=16).digest()
                     best[key] = max(best.get(key, 0), self._words_in(row) << _LINE_BITS | _LAST_LINE - line)
@@ -157,11 +203,11 @@ class RowSelector:
             for number, (line, row) in enumerate(rows):
                 values = [self._sort_value(line, row, sort, column) for sort, column in keys]
                 if None not in values:
-                    yield tuple(chain.from_iterable(filter(None, values))), number, line, marshal.dumps(list(row))
+                    yield tuple(chain.from_iterable(filter(None, values))), number, line, _packed(row)
 
         limit = self.choice.limit
         for _, _, line, packed in sorted(keyed()) if limit is None else heapq.nsmallest(limit, keyed()):
-            yield line, marshal.loads(packed)  # noqa: S302  # packed a moment ago, never stored
+            yield line, _unpacked(packed)
 
     def _sort_value(self, line: int, row: Row, sort: Sort, column: int) -> tuple[bool, Any] | None:
         """What a row is sorted by: whether it is empty, which comes last, and the value; None (and a problem) if none.
@@ -188,16 +234,13 @@ class RowSelector:
             return None
         return False, -value if sort.descending else value
 
-    def _column(self, text: Text) -> int | None:
+    def _column(self, text: Text, report: Report | None = None) -> int | None:
         names = self.columns.names
         if text.text and text.text in names:
             return names.index(text.text)
         hint = did_you_mean(text.text, filter(None, names), "columns")
-        self._report_choice(text, f'no column "{show(text.text)}"; {hint}')
+        (report or self.report)(self._choice_problem(text, f'no column "{show(text.text)}"; {hint}'))
         return None
-
-    def _report_choice(self, text: Text, message: str) -> None:
-        self.report(self._choice_problem(text, message))
 
     def _choice_problem(self, text: Text, message: str) -> Problem:
         return Problem(message=message, file=self.manifest, line=text.at.line, column=text.at.column)
@@ -210,6 +253,16 @@ class RowSelector:
         return Problem(message=message, file=self.table.shown, line=line, field=field)
 
 
+def _packed(row: Row) -> bytes:
+    members = [list(member) for member in row.members] if isinstance(row, GroupedRow) else None
+    return marshal.dumps((list(row), members))
+
+
+def _unpacked(packed: bytes) -> Row:
+    cells, members = marshal.loads(packed)  # noqa: S302  # packed a moment ago, never stored
+    return cells if members is None else GroupedRow(cells, members)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backwards:
     """A text that comes before those it would come after."""
@@ -218,14 +271,6 @@ class _Backwards:
 
     def __lt__(self, other: _Backwards) -> bool:
         return other.text < self.text
-
-
-def _value(cell: Any) -> bytes | None:
-    """What makes two rows one kind; None for nothing. Spellings that look the same are one value."""
-    if not isinstance(cell, str):
-        return None
-    value = cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell).strip()
-    return value.encode("utf-8", "surrogatepass") or None
 
 
 def _ignore(_: Problem) -> None:

@@ -10,6 +10,7 @@ from batch.core.model import Reference
 from batch.manifest.references.hosts import is_address
 from batch.manifest.references.references import ReferenceProblem, References
 from batch.manifest.references.wildcards import MARK, unmarked
+from batch.manifest.tables.grouped_row import members_of
 from batch.manifest.tables.table_reader import Row
 
 
@@ -58,7 +59,7 @@ class NamedByColumn:
 
     def find(self, row: Row, problems: list[ReferenceProblem]) -> Sequence[Reference]:
         try:
-            names = self._names(row[self.index])
+            names = self._all_names(row)
         except ReferenceProblem as problem:
             problems.append(problem.of(self.column))
             return ()
@@ -70,6 +71,15 @@ class NamedByColumn:
                 problems.append(problem.of(self.column))
         return found
 
+    def _all_names(self, row: Row) -> list[str]:
+        """The names in all rows of a product, each once and in their order."""
+        found: dict[str, None] = {}
+        for member in members_of(row):
+            found.update(dict.fromkeys(self._names(member[self.index])))
+        if not found and not self.optional:
+            raise ReferenceProblem("names no picture; fill it in, or write optional: true beside column")
+        return list(found)
+
     def _names(self, cell: object) -> list[str]:
         if isinstance(cell, str):
             cell = [cell] if self.split is None else cell.split(self.split)
@@ -77,10 +87,7 @@ class NamedByColumn:
             cell = []
         if not isinstance(cell, list) or not all(isinstance(name, str) for name in cell):
             raise ReferenceProblem("holds something else than names of pictures; references need a text or a list")
-        names = [name.strip() for name in cell if name.strip()]
-        if not names and not self.optional:
-            raise ReferenceProblem("names no picture; fill it in, or write optional: true beside column")
-        return names
+        return [name.strip() for name in cell if name.strip()]
 
 
 def named(text: str, references: References, *, optional: bool) -> Sequence[Reference]:

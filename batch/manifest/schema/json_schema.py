@@ -153,6 +153,9 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "sort": "The order in which rows are taken: a column, a mapping for numbers, words or the other way round, "
         "or a list of these: rows that are equal in the first are ordered by the next.",
         "limit": "Rows taken at most, after where, unique and sort.",
+        "carry": "Columns that a shop fills in the first row of a product only, such as [Title, Vendor]: their empty "
+        "cells are taken from the product's other rows. A mapping also names the column that its rows share.",
+        "group": "A column: all rows that follow each other with one value in it make one job.",
         "keep": "Columns whose cells are written into manifest.jsonl beside each job, such as [SKU, Vendor], or all. "
         "They change no picture. Default: none.",
         "matrix": "Names with a list of values each; every job is made once per combination. "
@@ -177,6 +180,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "address of a host in reference_hosts.",
         "column": "A column whose cells name the pictures: files or addresses, without wildcards.",
         "split": "What stands between several names in one cell, such as a comma. Default: a cell is one name.",
+        "most": "So many pictures at most, the first ones. Default: all.",
         "optional": "A picture that is not there is left out instead of being a problem. Default: false.",
     },
     "Provider": {
@@ -245,6 +249,11 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "format": "What kind of file it is. Default: by the file's name.",
         "header_row": "The row that names the columns, counted from 1 as a spreadsheet does. Default: the first.",
         "data_row": "The row of the first product. Default: the one below the header.",
+    },
+    "Carry": {
+        "columns": "The columns to fill.",
+        "within": "The column that is the same in all rows of a product. Default: the one of group, else the first "
+        "of the id.",
     },
     "Sort": {
         "by": "The column to sort by.",

@@ -110,6 +110,13 @@ class RowsShape(_Shape):
     data_row: Annotated[int | None, fields.whole(2, fields.LAST_HEADER_ROW)] = None
 
 
+class CarryShape(_Shape):
+    """`carry: [Title]`, or a mapping that also says which column is the same in all rows of a product."""
+
+    columns: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a column")]
+    within: Annotated[str | None, PlainValidator(fields.one_line)] = None
+
+
 class SortShape(_Shape):
     """`sort: Column`, or a mapping to sort numbers, words or the other way round; or a list of them."""
 
@@ -125,6 +132,7 @@ class ReferenceShape(_Shape):
     column: Annotated[str | None, PlainValidator(fields.one_line)] = None
     split: Annotated[str | None, PlainValidator(fields.separator)] = None
     optional: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
+    most: Annotated[int | None, fields.whole(1, 100)] = None
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> ReferenceShape:
@@ -176,6 +184,8 @@ class ManifestShape(_Shape):
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
     sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more("a column")] = None
     limit: Annotated[int | None, fields.whole(1, 1_000_000_000)] = None
+    carry: Annotated[CarryShape | None, fields.short_form("columns", (str, list))] = None
+    group: Annotated[str | None, PlainValidator(fields.one_line)] = None
     keep: Annotated[str | tuple[str, ...], PlainValidator(fields.kept_columns)] = ()
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
@@ -197,6 +207,7 @@ SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("defaults",): ParametersShape,
     ("defaults", "references"): ReferenceShape,
     ("rows",): RowsShape,
+    ("carry",): CarryShape,
     ("sort",): SortShape,
     ("jobs",): JobShape,
     ("jobs", "references"): ReferenceShape,
@@ -302,6 +313,7 @@ def _read_shape(kind: type[S], data: object, above: Path, required: dict[str, An
 _WANTED: Final[Mapping[Path, str]] = {
     ("provider",): "a word such as anyfast, a mapping, or a list of these",
     ("fallback",): "a model, a list of models, or a mapping",
+    ("carry",): "a column, a list of columns, or a mapping",
 }
 
 

@@ -25,8 +25,10 @@ from jinja2.parser import Parser
 
 from batch.manifest.ids import slug
 from batch.manifest.problems import did_you_mean, show
+from batch.manifest.tables.grouped_row import members_of, values_of
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.templating.amounts import amount
+from batch.manifest.templating.empty_cells import needed_columns
 from batch.manifest.templating.filters import shorten, strip_html, words
 from batch.manifest.templating.sandbox import MAX_RENDERED_CHARACTERS, TooMuchWork, count_in, new_allowance, sandbox
 
@@ -118,6 +120,7 @@ class Columns:
     """The names a template can use: a table's columns, and the constants of a matrix.
 
     `gaps`: cells may be missing or hold more than text. `fields`: what the mappings among the constants may hold.
+    `grouped`: a row is a product, and `group` and `rows` are its values and its rows.
     """
 
     def __init__(
@@ -127,11 +130,13 @@ class Columns:
         gaps: bool = False,
         constants: Mapping[str, str | dict[str, str]] | None = None,
         fields: Mapping[str, frozenset[str]] | None = None,
+        grouped: bool = False,
     ) -> None:
         self.names = tuple(names)
         self.gaps = gaps
         self.constants = constants or {}
-        self._fields = fields or {}
+        self.whole = frozenset({"row", "group", "rows"} if grouped else {"row"})
+        self._fields = dict(fields or {})
         self._index = {name: index for index, name in enumerate(names) if name}
         forms = Counter(underscored(name) for name in self._index if not is_variable(name))
         self._variables = {
@@ -139,6 +144,8 @@ class Columns:
         }
         self._variables |= {name: index for name, index in self._index.items() if is_variable(name)}
         self._ambiguous = {form for form, count in forms.items() if count > 1} - set(self._variables)
+        if grouped:
+            self._fields["group"] = frozenset([*self._index, *self._variables])
 
     def index_of(self, column: str) -> int:
         """The position of a column by its full name."""
@@ -179,6 +186,15 @@ class Columns:
             if known and key is not None and key not in known and not hasattr(dict, key):
                 raise TemplateProblem(f'{name} has no "{show(key)}"; {did_you_mean(key, sorted(known), "fields")}')
 
+    def named_by(self, node: nodes.Node) -> int | None:
+        """The position of the column that a part of a template stands for; None if it is none."""
+        if isinstance(node, nodes.Name):
+            is_column = node.name not in self.constants and node.name not in self.whole
+            return self._variables.get(node.name) if is_column else None
+        if isinstance(node, nodes.Getitem) and _is_row(node.node) and isinstance(node.arg, nodes.Const):
+            return self._index.get(node.arg.value)
+        return None
+
     def literal(self, node: nodes.Node) -> str | None:
         """The text of `scene` or `style.name`; None for anything but a text of a constant."""
         if isinstance(node, nodes.Name):
@@ -193,6 +209,35 @@ class Columns:
     def by_name(self, row: Row) -> dict[str, Any]:
         """The whole row, as `row` in a template."""
         return {name: row[index] for name, index in self._index.items() if row[index] is not None}
+
+    def members_by_name(self, row: Row) -> list[dict[str, Any]]:
+        """The rows of a product, as `rows` in a template; `Body (HTML)` is there as Body_HTML, too."""
+        places = self._index | self._variables
+        return [
+            {name: member[index] for name, index in places.items() if member[index] is not None}
+            for member in members_of(row)
+        ]
+
+    def values_by_name(self, row: Row) -> Mapping[str, list[Any]]:
+        """The different values of a product in each column, as `group` in a template."""
+        return _Values(row, self._index | self._variables)
+
+
+class _Values(Mapping[str, list[Any]]):
+    """The values of a product by column, looked up when they are asked for. It has no other names than columns."""
+
+    def __init__(self, row: Row, places: Mapping[str, int]) -> None:
+        self._row = row
+        self._places = places
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return values_of(self._row, self._places[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _constant_key(node: nodes.Node) -> str | None:
@@ -234,13 +279,16 @@ class Template:
         self._columns = columns
         self._constants = dict(columns.constants)
         self._what = "the template" if isinstance(text, str) else "the expression"
-        self._whole_row = "row" in variables
+        self._whole = variables & columns.whole
         self._variables = {
-            name: columns.index_of_variable(name) for name in sorted(variables - {"row"} - columns.constants.keys())
+            name: columns.index_of_variable(name)
+            for name in sorted(variables - columns.whole - columns.constants.keys())
         }
         columns.check_fields(tree)
         by_key = [columns.index_of(name) for name in _keys_of_row(tree)]
         self.columns = tuple(dict.fromkeys([*self._variables.values(), *by_key]))
+        #: Those that must be filled in every row, or the text makes no sense.
+        self.needed = needed_columns(tree, columns.named_by)
         self._parts = _plain_parts(tree, columns)
         self._too_much: TooMuchWork | None = None
         if self._parts is not None:
@@ -277,8 +325,12 @@ class Template:
     def _filled_by_jinja(self, row: Row) -> str:
         values: dict[str, Any] = dict(self._constants)
         values |= {name: row[index] for name, index in self._variables.items() if row[index] is not None}
-        if self._whole_row:
+        if "row" in self._whole:
             values["row"] = self._columns.by_name(row)
+        if "group" in self._whole:
+            values["group"] = self._columns.values_by_name(row)
+        if "rows" in self._whole:
+            values["rows"] = self._columns.members_by_name(row)
         pieces: list[str] = []
         length = 0
         with _as_problem(f"{self._what} cannot be filled", rows_differ=self._columns.gaps):
@@ -457,7 +509,7 @@ def _plain_cell(node: nodes.Node, columns: Columns) -> _Part | None:
         return literal
     if isinstance(node, nodes.Name) and node.name in columns.constants:
         return None
-    if isinstance(node, nodes.Name) and node.name != "row":
+    if isinstance(node, nodes.Name) and node.name not in columns.whole:
         return columns.index_of_variable(node.name), tuple(filters)
     if isinstance(node, nodes.Getitem) and _is_row(node.node) and isinstance(node.arg, nodes.Const):
         return columns.index_of(str(node.arg.value)), tuple(filters)
