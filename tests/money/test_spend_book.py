@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import OutputError
+from batch.core.errors import OutputError, StorageError
 from batch.money.spend_book import BookHeld, Share, SpendBook, Spent, spent_by_run_and_day
 from batch.store.ledger import encode_line
 
@@ -89,6 +90,16 @@ def test_a_charged_answer_that_is_read_again_counts_as_it_did(tmp_path: Path) ->
     """Whatever price the line of `reread` repeats."""
     found = spent(tmp_path, line("try"), line("fail", usd=0.045, kept=["cup~1.answer"]), line("reread", usd=0.045))
     assert dict(found.micro_usd) == {("killed", TODAY): 45_000}
+
+
+def test_a_picture_found_later_is_added_to_what_else_its_day_cost(tmp_path: Path) -> None:
+    """It takes nothing's place, and every dollar is a million millionths."""
+    rejected = [line("fail", attempt, kept=[f"cup~{attempt}.answer"]) for attempt in (2, 3)]
+    rereads = [line("reread", attempt, run="later", day=TOMORROW, usd=1.5) for attempt in (2, 3)]
+    found = spent(
+        tmp_path, *(line("try", attempt) for attempt in (1, 2, 3)), line("done", usd=12.0), *rejected, *rereads
+    )
+    assert dict(found.micro_usd) == {("killed", TODAY): 15_000_000}
 
 
 def test_a_run_is_known_by_its_first_line_only(tmp_path: Path) -> None:
@@ -183,6 +194,59 @@ def test_every_share_is_durable_before_money_is_spent_from_it(syncs: list[str], 
         for number in (1, 2):
             writer.put(replace(SHARE, micro_usd=number))
             assert syncs.count("book") == number
+
+
+def test_a_share_that_cannot_be_written_is_an_error_and_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P22: no money is spent from a share that is not on the disk."""
+    book = SpendBook(tmp_path / "book")
+    put(book, SHARE)
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError) as failed, book.locked() as (shares, writer):
+        patch.setattr(os, "fdatasync", disk_full)
+        writer.put(replace(SHARE, run="t"))
+
+    assert str(failed.value) == "cannot write the spend book: No space left on device"
+    assert [share.run for share in shares] == ["killed"]
+
+
+def test_a_torn_line_that_cannot_be_cut_off_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next share would be glued to it, and both be lost."""
+    put(SpendBook(tmp_path / "book"), SHARE)
+    with open(tmp_path / "book", "ab") as file:
+        file.write(b'{"run":"s","da')
+    monkeypatch.setattr(os, "ftruncate", disk_full)
+
+    with pytest.raises(StorageError) as failed, SpendBook(tmp_path / "book").locked():
+        raise AssertionError
+
+    assert str(failed.value) == "cannot read the spend book: No space left on device"
+
+
+def disk_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_book_is_not_looked_for_behind_a_link(tmp_path: Path) -> None:
+    """Nor written there: it would be another account's money."""
+    put(SpendBook(tmp_path / "strangers"), SHARE)
+    before = (tmp_path / "strangers").read_bytes()
+    (tmp_path / "book").symlink_to("strangers")
+    book = SpendBook(tmp_path / "book")
+
+    with pytest.raises(OutputError, match=rf"cannot read the spend book {book.path}: Too many levels of symbolic"):
+        book.look()
+    with pytest.raises(OutputError, match=rf"cannot use the spend book {book.path}: Too many levels of symbolic"):
+        put(book, SHARE)
+
+    assert (tmp_path / "strangers").read_bytes() == before
+
+
+def test_a_device_in_the_books_place_is_named() -> None:
+    """Looking at it hangs nothing and finds no money."""
+    with pytest.raises(OutputError, match="cannot read the spend book /dev/null: it is no file"):
+        SpendBook(Path("/dev/null")).look()
 
 
 def test_a_folder_in_the_books_place_is_named(tmp_path: Path) -> None:

@@ -174,11 +174,12 @@ def test_a_newline_that_cannot_be_put_back_ends_the_run(
     [
         *(b"\0" * 4096, b"\0\n\0\n", b"half a line\nand another", b"\n\n\n"),
         *(A_GROUP_OF_JUNK + b"\n", b"x" * LONGEST_LINE_BYTES),
+        b'{"v":1,"n":2,"t":"try","job":"a"' + b"\0" * 512 + b',"c":"0123abcd"}\n',
     ],
     ids=len,
 )
 def test_what_a_power_cut_leaves_behind_the_last_line_is_a_tail(ledger: Any, make: Any, junk: bytes) -> None:
-    """Zeros and several bad lines are a torn group, as long as no whole line follows."""
+    """Zeros, several bad lines and a line with a hole are a torn group, as long as no whole line follows."""
     whole = ledger.write(make.tried(make.job()))
     ledger.path.write_bytes(whole + junk)
 
@@ -195,6 +196,12 @@ def without_newline_behind_damage(data: bytes) -> bytes:
     return first + b"half a line\n" + third[:-1]
 
 
+def marked_and_edited_at_the_end(data: bytes) -> bytes:
+    """As if an editor had saved the last line as a file of its own, and that was put in the line's place."""
+    *others, last = last_line_edited(data).splitlines(keepends=True)
+    return b"".join([*others, b"\xef\xbb\xbf", last])
+
+
 def last_line_edited(data: bytes) -> bytes:
     return data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]
 
@@ -206,6 +213,7 @@ def last_line_edited(data: bytes) -> bytes:
         (lambda data: data.replace(b"\n", b"\r"), "byte 0 (line 1)", "line ends were converted"),
         (half_converted, "(line 2)", "line ends were converted"),
         (lambda data: b"\xef\xbb\xbf" + data, "byte 0 (line 1)", "byte-order mark"),
+        (marked_and_edited_at_the_end, "(line 3)", "a complete line with the wrong checksum"),
         (lambda data: data.replace(b"\n", b" \n"), "byte 0 (line 1)", "White space"),
         (lambda data: data.decode().encode("utf-16"), "byte 0 (line 1)", "not one line of it is valid"),
         (lambda data: data.replace(b'"shirt"', b'"short"'), "byte 0 (line 1)", "not one line of it is valid"),
@@ -235,6 +243,7 @@ def test_what_no_crash_can_have_done_is_refused_with_its_place_and_a_way_out(
     with pytest.raises(LedgerError) as refused:
         list(read(str(ledger.path)))
 
+    assert f"{ledger.path}: damaged at byte" in str(refused.value)
     assert place in str(refused.value)
     assert words in str(refused.value)
     assert "Restore the file from a copy" in str(refused.value)
@@ -295,7 +304,7 @@ def test_a_ledger_of_a_newer_version_is_refused(ledger: Any) -> None:
     """What we cannot understand we must not continue."""
     ledger.path.write_bytes(encode_line({"v": NEWEST + 1, "n": 1, "t": "try", "job": "a"}))
 
-    with pytest.raises(LedgerError, match="newer version"):
+    with pytest.raises(LedgerError, match=rf"newer version \(format {NEWEST + 1}, this one reads {NEWEST}\)"):
         tail_of(ledger.path)
 
 
@@ -304,7 +313,7 @@ def test_a_whole_line_that_is_no_record_is_refused_with_its_place(ledger: Any, m
     start = len(ledger.write(make.tried(make.job())))
     ledger.path.write_bytes(ledger.path.read_bytes() + encode_line({"n": "seven"}))
 
-    with pytest.raises(LedgerError, match=f"line at byte {start} is not a ledger line"):
+    with pytest.raises(LedgerError, match=f"{ledger.path}: the line at byte {start} is not a ledger line"):
         tail_of(ledger.path)
 
 
@@ -330,12 +339,100 @@ def test_a_full_disk_in_the_middle_of_a_line_is_cut_back(tmp_path: Path, monkeyp
     calls: Iterator[Callable[[int, bytes], int]] = iter([half, lambda d, data: _no_space()])
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda d, data: next(calls)(d, bytes(data)))
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match=r"^cannot write the ledger: No space left"):
             file.append([second])
 
     assert (tmp_path / "ledger.jsonl").read_bytes() == first
     with pytest.raises(StorageError, match="No space left"):
         file.append([second])
+    file.close()
+
+
+def test_a_group_of_lines_is_written_as_it_is(tmp_path: Path) -> None:
+    """Behind other lines as well as at the beginning, each where its offset says."""
+    lines = [encode_line({"n": number, "t": "run", "text": "x" * number}) for number in range(1, 6)]
+    file = LedgerFile(str(tmp_path / "ledger.jsonl"))
+
+    offsets = file.append(lines[:2]) + file.append(lines[2:])
+    found = [file.line_at(offset) for offset in offsets]
+    file.close()
+
+    assert found == lines
+    assert (tmp_path / "ledger.jsonl").read_bytes() == b"".join(lines)
+    read = [each[0] for each in read_ledger(str(tmp_path / "ledger.jsonl")) if isinstance(each, tuple)]
+    assert read == offsets
+
+
+def test_a_torn_end_takes_the_place_of_one_set_aside_before(tmp_path: Path, ledger: Any, make: Any) -> None:
+    """None of the older one stays behind it."""
+    whole = ledger.write(make.tried(make.job()))
+    ledger.path.write_bytes(whole + b"torn")
+    (tmp_path / "torn").write_bytes(b"a longer one")
+    file = LedgerFile(str(ledger.path))
+
+    file.mend(tail_of(ledger.path), str(tmp_path / "torn"))
+
+    file.close()
+    assert (tmp_path / "torn").read_bytes() == b"torn"
+    assert ledger.path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("call", "do", "words"),
+    [
+        ("fsync", lambda path: LedgerFile(str(path / "new.jsonl")), "cannot open the ledger: "),
+        ("ftruncate", lambda path: cut(path), "cannot set the ledger's torn end aside: "),
+        ("close", lambda path: LedgerFile(str(path / "ledger.jsonl")).close(), "cannot close the ledger: "),
+    ],
+)
+def test_a_disk_that_fails_is_an_error_with_what_was_being_done(
+    tmp_path: Path,
+    ledger: Any,
+    make: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    do: Callable[[Path], object],
+    words: str,
+) -> None:
+    """P22: never a success, and never an error of another kind."""
+    ledger.write(make.tried(make.job()))
+    real = getattr(os, call)
+
+    def fails(descriptor: int, *_: int) -> None:
+        if call == "close":
+            real(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError) as failed:
+        patch.setattr(os, call, fails)
+        do(tmp_path)
+
+    assert str(failed.value) == words + "Input/output error"
+
+
+def cut(folder: Path) -> None:
+    file = LedgerFile(str(folder / "ledger.jsonl"))
+    file.mend(Tail(1, b"torn"), str(folder / "torn"))
+
+
+def test_a_ledger_that_cannot_be_opened_for_good_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left behind."""
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fsync", lambda _: _no_space())
+
+    with pytest.raises(StorageError):
+        LedgerFile(str(tmp_path / "ledger.jsonl"))
+
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_line_that_is_not_at_its_offset_is_named(tmp_path: Path) -> None:
+    """With the ledger and the place."""
+    file = LedgerFile(str(tmp_path / "ledger.jsonl"))
+    file.append([encode_line({"n": 1})])
+
+    with pytest.raises(LedgerError, match=rf"{tmp_path}/ledger\.jsonl: the line at byte 3 was changed"):
+        file.line_at(3)
     file.close()
 
 
