@@ -203,8 +203,8 @@ def test_a_share_that_cannot_be_written_is_an_error_and_counts_for_nothing(
     book = SpendBook(tmp_path / "book")
     put(book, SHARE)
 
-    with monkeypatch.context() as patch, pytest.raises(StorageError) as failed, book.locked() as (shares, writer):
-        patch.setattr(os, "fdatasync", disk_full)
+    monkeypatch.setattr(os, "fdatasync", disk_full)
+    with book.locked() as (shares, writer), pytest.raises(StorageError) as failed:
         writer.put(replace(SHARE, run="t"))
 
     assert str(failed.value) == "cannot write the spend book: No space left on device"

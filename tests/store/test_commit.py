@@ -166,7 +166,7 @@ async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
 
     monkeypatch.setattr("batch.store.commit.sync_folder", sync_once_badly)
     for _ in range(2):
-        with pytest.raises(StorageError, match="make the pictures durable"):
+        with pytest.raises(StorageError, match=r"^cannot make the pictures durable"):
             await bench.committer.commit(RunRecord(), folders=(str(tmp_path),))
 
     assert bench.records() == []

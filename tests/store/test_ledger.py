@@ -403,9 +403,10 @@ def test_a_disk_that_fails_is_an_error_with_what_was_being_done(
             real(descriptor)
         raise OSError(errno.EIO, "Input/output error")
 
-    with monkeypatch.context() as patch, pytest.raises(StorageError) as failed:
-        patch.setattr(os, call, fails)
+    monkeypatch.setattr(os, call, fails)
+    with pytest.raises(StorageError) as failed:
         do(tmp_path)
+    monkeypatch.undo()
 
     assert str(failed.value) == words + "Input/output error"
 

@@ -99,6 +99,34 @@ async def test_an_unknown_attempt_drops_what_had_arrived(open_store: Any, make: 
     await store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts())
 
     assert (records(out)[-1]["t"], os.listdir(out / "spool")) == ("unk", ["free.1"])
+    assert (records(out)[-1]["kept"], os.listdir(out / "rejected")) == ([], [])
+
+
+@pytest.mark.parametrize("end", ["reject", "unknown"])
+async def test_an_answer_that_cannot_be_kept_ends_the_run_and_stays_in_the_spool(
+    open_store: Any, make: Any, out: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """P22: no line says that it was kept, and the next run finds it."""
+    store, stack = await open_store()
+    attempt = await store.begin(make.job(), why="new")
+    received, _ = make.receive(attempt.spool, b"no picture")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", broken)
+        with pytest.raises(StorageError, match=r"^cannot keep an unusable answer: Input/output error"):
+            await (
+                store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts())
+                if end == "unknown"
+                else store.reject(attempt, Unusable("text_only", "words"), make.facts(), again=False)
+            )
+    await stack.aclose()
+
+    assert [record["t"] for record in records(out)] == ["try"]
+    later, _ = await open_store()
+    assert [found for _, found in later.open_attempts()] == [received]
 
 
 async def test_an_answer_that_outlived_its_run_is_found_by_the_next(open_store: Any, make: Any, out: Path) -> None:

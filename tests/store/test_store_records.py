@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import platform
+import shutil
 import socket
+import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +215,98 @@ async def test_the_result_is_compared_with_other_jobs_pictures(
     else:
         done = await store.keep(attempt, answer, make.facts())
     assert done.warnings == (("same_as_another: the same bytes as the picture of hat",) if is_alike else ())
+
+
+@pytest.mark.parametrize(
+    ("second", "is_told"),
+    [(("cap", "a cap"), True), (("cap", "a hat"), False), (("hat", "a cap"), False)],
+    ids=["another job", "the same asked for", "the same job, edited"],
+)
+async def test_the_same_bytes_are_odd_only_where_something_else_was_asked_for(
+    open_store: Any, make: Any, second: tuple[str, str], is_told: bool
+) -> None:
+    """Two jobs that ask for the same may get the same, and a job may get its own picture again."""
+    store, _ = await open_store()
+    for name, prompt in (("hat", "a hat"), second):
+        attempt = await store.begin(make.job(name, prompt=prompt), why="new")
+        _, answer = make.receive(attempt.spool, make.picture())
+        done = await store.keep(attempt, answer, make.facts())
+    assert done.warnings == (("same_as_another: the same bytes as the picture of hat",) if is_told else ())
+
+
+class Reads(SystemClock):
+    """Says when it was asked for the time so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.all_read = asyncio.Event()
+
+    def now(self) -> datetime:
+        self.left -= 1
+        if not self.left:
+            self.all_read.set()
+        return super().now()
+
+
+@pytest.mark.parametrize(("prompt", "told"), [("a cap", ["hat", "cap"]), ("a hat", [])])
+async def test_pictures_that_are_stored_at_once_are_compared_as_well(
+    make: Any, out: Path, monkeypatch: pytest.MonkeyPatch, prompt: str, told: list[str]
+) -> None:
+    """One whose line is not written yet counts: here no line is written before both are made."""
+    clock, both_made, real = Reads(4), threading.Event(), os.fdatasync
+
+    def held(descriptor: int) -> None:
+        both_made.wait(20)
+        real(descriptor)
+
+    with output_folder(out) as folder:
+        async with folder.open("run-1", clock) as store:
+            attempts = [
+                await store.begin(make.job(name, prompt=text), why="new")
+                for name, text in (("hat", "a hat"), ("cap", prompt))
+            ]
+            answers = [make.receive(attempt.spool, make.picture())[1] for attempt in attempts]
+            monkeypatch.setattr(os, "fdatasync", held)
+            pairs = zip(attempts, answers, strict=True)
+            keeping = [asyncio.create_task(store.keep(*pair, make.facts())) for pair in pairs]
+            await clock.all_read.wait()
+            both_made.set()
+            done = await asyncio.gather(*keeping)
+
+    found = [text for each in done for text in each.warnings]
+    assert len(found) == bool(told)
+    assert {f"same_as_another: the same bytes as the picture of {name}" for name in told}.issuperset(found)
+
+
+async def test_a_line_of_manifest_jsonl_that_cannot_be_written_is_told_at_the_end(
+    open_store: Any, make: Any, out: Path
+) -> None:
+    """The decision is in the ledger and stands; the others are taken all the same."""
+    store, stack = await open_store()
+    for name in ("hat", "cap"):
+        attempt = await store.begin(make.job(name), why="new")
+        await store.unknown(attempt, OutcomeUnknown("cut", "cut"), make.facts())
+    (out / "manifest.jsonl").mkdir()
+
+    for name in ("hat", "cap"):
+        await store.resolve(name, Decided.FAILED, maybe_usd=0.045, note="")
+
+    with pytest.raises(StorageError, match=r"^cannot write manifest\.jsonl: .* is a folder"):
+        await stack.aclose()
+    assert [record["job"] for record in records(out) if record["t"] == "resolve"] == ["hat", "cap"]
+
+
+async def test_what_a_rehearsal_takes_from_another_folder_is_not_known_to_be_bought(
+    open_store: Any, make: Any, out: Path, tmp_path: Path
+) -> None:
+    """A later run must not take its picture for one that was paid for."""
+    store, _ = await open_store()
+    await store.note(RunRecord(endpoint="simulator"))
+    await bought(store, make)
+    found = store.bought_by(make.job().key())
+    shutil.copytree(out / "images", tmp_path / "images")
+    await store.adopt(make.job("cap"), replace(found, folder=tmp_path), why="reused")
+    assert records(out)[-1]["from"] == {"job": "shirt", "run": "run-1", "output": str(tmp_path)}
 
 
 async def test_a_picture_is_found_by_its_row_and_by_its_job(open_store: Any, make: Any, out: Path) -> None:
