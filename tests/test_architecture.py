@@ -108,7 +108,7 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
             "runner.accounts",
             "runner.attempt",
             "runner.reread",
-            "dispatch.route",
+            "dispatch.base",
             "limits.quota_store",
             "providers",
             "simulator",

@@ -11,6 +11,7 @@
     ├── StorageError          a write failed while running (disk full, I/O error)             exit 74
     ├── LockedError           another run holds the output folder                             exit 75
     ├── CanaryFailed          too many of the jobs sent first got no picture                  exit 1
+    ├── MoneyWithdrawn        a cap was lowered before a request went out                     asks for money again
     └── AttemptError          one attempt ended without a picture
         ├── NotSent           the request never left whole                    paid: no     soon again
         ├── Unavailable       the provider said it could not                  paid: no     later again
@@ -19,7 +20,7 @@
         ├── Undelivered       the picture's own URL cannot be read now        paid: yes    fetched later, not bought
         ├── Unusable          an answer without a picture we can use          paid: yes    rarely again
         ├── Refused           this request will never work                    paid: no/yes never again
-        └── EndpointDown        no request will work until a person acts        paid: no     stop the run
+        └── EndpointDown      no request will work until a person acts          paid: no     stop the run
 
 An attempt's first question is always `paid`. The classes decide what happens next. Codes name the cause in the
 provider's own way and stay the same between versions, so that scripts and the ledger can rely on them; kinds are what
@@ -182,6 +183,10 @@ class CanaryFailed(BatchError):
     """Too many of the jobs that were sent first got no picture, or a person said no after looking at them."""
 
     exit_code = ExitCode.FAILED_JOBS
+
+
+class MoneyWithdrawn(BatchError):
+    """A cap was lowered before a request went out that it had room for. Nothing was sent; the attempt begins anew."""
 
 
 class AttemptError(BatchError):

@@ -6,7 +6,7 @@ Inner code sees these and never YAML, arguments or the environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -177,6 +177,11 @@ class Budget:
     per_day: float | None = None
     per_month: float | None = None
     tags: Mapping[str, float] = field(default_factory=dict)
+
+    def with_cap(self, usd: float | None) -> Budget:
+        """The same with one more cap on this run, if there is one."""
+        caps = [cap for cap in (self.per_run, usd) if cap is not None]
+        return replace(self, per_run=min(caps, default=None))
 
     @property
     def is_shared(self) -> bool:

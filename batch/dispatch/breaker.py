@@ -9,8 +9,7 @@ their sources: docs/retries.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -25,7 +24,10 @@ from batch.core.errors import (
     RateLimited,
     Unavailable,
 )
+from batch.core.events import GateClosed, Listener
+from batch.core.lane import Lane
 from batch.dispatch.failure_patterns import no_channel
+from batch.dispatch.shedding import is_shed
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20
@@ -54,31 +56,42 @@ class State(Enum):
     HALF_OPEN = "one request at a time tries whether the trouble is over"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """Of requests for one model in one `lane`. The cheap lane never gives up: there is the standard one.
+
+    Trouble or limits that last `max_outage_seconds` are no pause any more. `known_key`: the key was good lately.
+    `called` begins what is said of it.
+    """
+
+    max_outage_seconds: float
+    lane: Lane = Lane.STANDARD
+    known_key: bool = False
+    called: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatistics:
+    """Where a breaker stands: its state, limits heard in a row without a request served, and seconds until the next
+    request (0: now, infinite: after an answer)."""
+
+    state: State
+    limits_in_a_row: int
+    wait_seconds: float
+
+
 class Breaker:
     """Holds requests back while the provider serves none. The route asks it for the request at the head of the line.
 
-    `told(seconds, reason)` hears of every pause, `stop` of what no further request would change: limits that last
-    `max_outage_seconds`, a day's quota or no channel, said again. An outage as long as that is raised to the caller,
-    if it `gives_up`. `is_limit` tells limits from trouble. `known_key`: it was good lately.
+    `listener` hears of every pause. What no further request would change (a day's quota or no channel, said again;
+    limits for too long) is returned by `ended`; an outage for too long is raised by `wait_seconds`.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        max_outage_seconds: float,
-        told: Callable[[float, str], None],
-        stop: Callable[[EndpointDown], object],
-        *,
-        gives_up: bool = True,
-        is_limit: Callable[[AttemptError], bool] = lambda error: isinstance(error, RateLimited),
-        known_key: bool = False,
-    ) -> None:
+    def __init__(self, settings: BreakerSettings, clock: Clock, listener: Listener) -> None:
+        self._settings = settings
         self._clock = clock
-        self._gives_up = gives_up
-        self._is_limit = is_limit
-        self._max_outage_seconds = max_outage_seconds
-        self._told = told
-        self._stop = stop
+        self._listener = listener
+        self._gives_up = settings.lane is Lane.STANDARD
         #: Requests are numbered as they go out, so that an answer can be told from those to earlier ones.
         self._newest = 0
         #: The next request goes alone, and is the probe while it is out. The first of a run does, too: a wrong key or
@@ -87,7 +100,7 @@ class Breaker:
         self._alone_after = 0
         self._probe: int | None = None
         self._probe_at = 0.0
-        self._refused_within = _KNOWN_KEY_SECONDS if known_key else _REFUSED_WITHIN_SECONDS
+        self._refused_within = _KNOWN_KEY_SECONDS if settings.known_key else _REFUSED_WITHIN_SECONDS
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._row = 0
         self._row_since = 0.0
@@ -123,20 +136,11 @@ class Breaker:
         """Whether something went wrong since the provider last served a request."""
         return self.is_open or self._row > 0 or self._limits.times > 0
 
-    @contextmanager
-    def watch(self, number: int) -> Iterator[None]:
-        """Around a request that was let out: learns from how it ends."""
-        try:
-            yield
-        except AttemptError as error:
-            self._failed(number, error)
-            raise
-        except BaseException:
-            if number == self._probe:
-                self._probe = None
-            raise
-        else:
-            self._served(number)
+    def statistics(self) -> BreakerStatistics:
+        """A snapshot, for those who show what limits a run."""
+        paused = max(0.0, self._half_open_at - self._clock.monotonic()) if self._is_tripped else 0.0
+        waits_for_probe = self._probe is not None and paused == 0
+        return BreakerStatistics(self.state, self._limits.times, float("inf") if waits_for_probe else paused)
 
     def wait_seconds(self) -> float:
         """Until something may change: 0 if the next may go now, infinite if an answer must come first.
@@ -145,7 +149,7 @@ class Breaker:
         """
         now = self._clock.monotonic()
         if self.is_open:
-            left = self._open_since + self._max_outage_seconds - now if self._gives_up else float("inf")
+            left = self._open_since + self._settings.max_outage_seconds - now if self._gives_up else float("inf")
             if left <= 0:
                 raise self._no_service()
             if self.state is State.OPEN:
@@ -157,13 +161,24 @@ class Breaker:
         return self._probe_at + self._refused_within - now
 
     def admit(self) -> int:
-        """One more request goes out; returns its number, for `watch`."""
+        """One more request goes out; returns its number, for `ended`."""
         self._newest += 1
         if self._probe is not None:  # it was not refused in time: all may go
             self._probe, self._alone = None, False
         if self._alone or self.is_open:
             self._probe, self._probe_at = self._newest, self._clock.monotonic()
         return self._newest
+
+    def ended(self, number: int, error: BaseException | None) -> list[EndpointDown]:
+        """Request `number` is over: with a picture (None), or an error. Returns why nothing more is to be sent, if that
+        has become clear."""
+        if error is None:
+            self._served(number)
+        elif isinstance(error, AttemptError):
+            return self._failed(number, error)
+        elif number == self._probe:
+            self._probe = None
+        return []
 
     def _served(self, number: int) -> None:
         """There was an answer that is neither trouble nor a limit: the provider works."""
@@ -180,35 +195,40 @@ class Breaker:
         if number > self._alone_after and not self.is_open:
             self._alone, self._probe = False, None
 
-    def _failed(self, number: int, error: AttemptError) -> None:
-        if isinstance(error, RateLimited) and self._is_limit(error):
-            self._limited(number, error)
+    def _failed(self, number: int, error: AttemptError) -> list[EndpointDown]:
+        found: list[EndpointDown] = []
+        if isinstance(error, RateLimited) and not is_shed(error, self._settings.lane):
+            found = self._limited(number, error)
         elif error.kind is Kind.NO_CHANNEL:
-            self._without_channel(number, error)
+            found = self._without_channel(number, error)
         elif isinstance(error, (NotSent, Unavailable, OutcomeUnknown, RateLimited)):
             self._in_trouble(number, error)
         elif not isinstance(error, EndpointDown):
             self._served(number)
         if number == self._probe:
             self._probe = None
+        return found
 
-    def _limited(self, number: int, error: RateLimited) -> None:
+    def _limited(self, number: int, error: RateLimited) -> list[EndpointDown]:
+        found = []
         now = self._clock.monotonic()
         self._limits.add(number, self._newest)
         if self._limited_since is None:
             self._limited_since = now
         if error.if_repeated is not None and self._day_quotas.add(number, self._newest) > 1:
-            self._stop(error.if_repeated)
-        if now - self._limited_since >= self._max_outage_seconds:
+            found.append(error.if_repeated)
+        if now - self._limited_since >= self._settings.max_outage_seconds:
             words = f"the provider has asked for fewer requests for {_minutes(now - self._limited_since)}, and served "
-            self._stop(
+            found.append(
                 EndpointDown("rate_limited", f"{words}none; the last: {error.message}", stop_code=ExitCode.TEMPORARY)
             )
+        return found
 
-    def _without_channel(self, number: int, error: AttemptError) -> None:
+    def _without_channel(self, number: int, error: AttemptError) -> list[EndpointDown]:
         self._go_alone()
-        if self._no_channels.add(number, self._newest) >= _NO_CHANNEL_ANSWERS:
-            self._stop(no_channel(error))
+        if self._no_channels.add(number, self._newest) < _NO_CHANNEL_ANSWERS:
+            return []
+        return [no_channel(error)]
 
     def _in_trouble(self, number: int, error: AttemptError) -> None:
         self._recent.append(False)
@@ -237,7 +257,7 @@ class Breaker:
         self._successes = 0
         self._probe = None  # what went alone before is no probe of this pause
         self._half_open_at = self._clock.monotonic() + self._pause_seconds
-        self._told(self._pause_seconds, self._last_words)
+        self._listener.on_event(GateClosed(self._pause_seconds, self._settings.called + self._last_words))
 
     def _close(self) -> None:
         self._is_tripped = False

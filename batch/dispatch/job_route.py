@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from batch.core.errors import AttemptError, Kind, Refused, Unavailable
 from batch.core.lane import Lane
-from batch.core.model import Job
+from batch.core.model import Job, Terms
 from batch.core.settings import Fallback, FallbackOn
-
-if TYPE_CHECKING:
-    from batch.dispatch.route import Permit
-
-
-def is_shed(error: BaseException | None, lane: Lane) -> bool:
-    """Whether the cheap lane had no room, which says nothing of quotas and of the other lane."""
-    if lane is Lane.STANDARD or not isinstance(error, AttemptError):
-        return False
-    return isinstance(error, Unavailable) or error.kind is Kind.SHED
+from batch.dispatch.shedding import is_shed
 
 
 class JobRoute:
@@ -28,22 +17,22 @@ class JobRoute:
         self._on = fallback.on
         self._at = 0
         self.lane = lane
-        #: The attempt under way, or the last one.
-        self.permit: Permit | None = None
+        #: Of the attempt under way, or the last one.
+        self.terms: Terms | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """The model to ask, and those that may take its place where it cannot serve anybody."""
         return self._models[self._at :] if FallbackOn.OVERLOAD in self._on else self._models[self._at : self._at + 1]
 
-    def went(self, permit: Permit) -> None:
+    def went(self, terms: Terms) -> None:
         """An attempt goes out. A model that has been passed over is not come back to."""
-        self.permit = permit
-        self._at = self._models.index(permit.terms.model)
+        self.terms = terms
+        self._at = self._models.index(terms.model)
 
     def shed(self, error: AttemptError) -> bool:
         """Whether the cheap lane had no room: then the job takes the ordinary one from now on."""
-        if self.permit is None or not is_shed(error, self.permit.terms.lane):
+        if self.terms is None or not is_shed(error, self.terms.lane):
             return False
         self.lane = Lane.STANDARD
         return True

@@ -172,14 +172,29 @@ class _Decision(tenacity.retry_base):
 
 
 async def with_retries(
-    attempt: Callable[[], Awaitable[T]], ask: Callable[[AttemptError], float | None], clock: Clock
+    attempt: Callable[[], Awaitable[T]],
+    ask: Callable[[AttemptError], float | None],
+    clock: Clock,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+    on_wait: Callable[[AttemptError, float], None] = lambda *_: None,
 ) -> T:
-    """Call `attempt` until it returns, `ask` gives up on its error, or it raises anything else."""
+    """Call `attempt` until it returns, `ask` gives up on its error, or it raises anything else.
+
+    Nothing is repeated once `is_stopping`, be it since `ask` answered. `on_wait` hears of every repeat to come.
+    """
     decision = _Decision(ask)
+
+    def about_to_wait(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        assert isinstance(error, AttemptError)
+        on_wait(error, decision.wait_seconds)
+
     retrying = tenacity.AsyncRetrying(
         retry=decision,
         wait=lambda _: decision.wait_seconds,
-        stop=tenacity.stop_after_attempt(_MOST_ATTEMPTS),
+        stop=lambda state: state.attempt_number >= _MOST_ATTEMPTS or is_stopping(),
+        before_sleep=about_to_wait,
         sleep=clock.sleep,
         reraise=True,
     )

@@ -6,43 +6,28 @@ lane: the cheap lane turns requests away while the ordinary one serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown, Kind, RateLimited
-from batch.core.events import GateClosed, Listener, Waiting
+from batch.core.events import Listener, Waiting
 from batch.core.lane import Lane
 from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
-from batch.dispatch.breaker import Breaker
+from batch.dispatch.base import RouteSettings
+from batch.dispatch.breaker import Breaker, BreakerSettings, BreakerStatistics
 from batch.dispatch.failure_patterns import FailurePatterns
-from batch.dispatch.job_route import is_shed
+from batch.dispatch.shedding import is_shed
 from batch.dispatch.waste_breaker import WasteBreaker
-from batch.limits.admission import AdmissionController
+from batch.limits.admission import AdmissionController, AdmissionStatistics
 from batch.limits.gate import Reservation
-from batch.limits.quota_store import QuotaStore
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 
 #: Endings for which a fallback model is asked.
 _OVERLOADED: Final = frozenset((Kind.NO_CHANNEL, Kind.OVERLOAD))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteSettings:
-    """An endpoint as the manifest has it. `quota_store` keeps what was taken of its quotas; None: of this run alone.
-
-    Of several, each gets requests by its `weight`.
-    """
-
-    name: str
-    limits: Limits
-    weight: float = 1.0
-    lanes: frozenset[Lane] = frozenset((Lane.STANDARD,))
-    quota_store: QuotaStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +41,19 @@ class Permit:
     breaker: Breaker
     number: int
 
-    def watch(self) -> AbstractContextManager[None]:
-        """Around the request: its end tells about the route."""
-        return self.breaker.watch(self.number)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteStatistics:
+    """Where a route stands. `breakers` by model and lane; `endings`: why it is out of use, by model, "" for all."""
+
+    name: str
+    admission: AdmissionStatistics
+    breakers: Mapping[tuple[str, Lane], BreakerStatistics]
+    endings: Mapping[str, EndpointDown]
 
 
 class Route:
-    """Lets requests out to one endpoint. `end(route, error, model)` is told what only waiting or a person would mend.
+    """Lets requests out to one endpoint. What only waiting or a person would mend is returned, for the router to judge.
 
     `called` begins what is said of it, where there are several.
     """
@@ -70,10 +61,9 @@ class Route:
     def __init__(
         self,
         settings: RouteSettings,
+        policy: RetryPolicy,
         clock: Clock,
         listener: Listener,
-        policy: RetryPolicy,
-        end: Callable[[Route, EndpointDown, str], object],
         called: str = "",
     ) -> None:
         self.name = settings.name
@@ -84,7 +74,6 @@ class Route:
         self._clock = clock
         self._listener = listener
         self._policy = policy
-        self._tell_end = end
         self._admission = AdmissionController(settings.limits, clock, listener, settings.quota_store)
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
         self._wasted: dict[str, WasteBreaker] = {}
@@ -109,14 +98,16 @@ class Route:
         terms = Terms(endpoint=self.name, model=model, lane=lane)
         return Permit(self, terms, taken, breaker, breaker.admit())
 
+    def answered(self, permit: Permit, error: BaseException | None) -> list[EndpointDown]:
+        """A request is over. Returns why the route is of no more use for its model, if that has become clear."""
+        return permit.breaker.ended(permit.number, error)
+
     def release(
         self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
-    ) -> None:
-        """A job's request is over and recorded."""
+    ) -> EndpointDown | None:
+        """After `answered`: a job's request is recorded. Returns the same."""
         self._admission.release(permit.reservation, None if is_shed(error, permit.terms.lane) else error, usage)
-        stopper = self.wasted(permit.terms.model).came_back(job_id, error)
-        if stopper is not None:
-            self._tell_end(self, stopper, permit.terms.model)
+        return self.wasted(permit.terms.model).came_back(job_id, error)
 
     def wasted(self, model: str) -> WasteBreaker:
         """What was charged for nothing here, for that model."""
@@ -143,10 +134,21 @@ class Route:
         """Why nothing is asked of it for that model; None if it is in use."""
         return self._ended.get("") or self._ended.get(model)
 
+    def statistics(self) -> RouteStatistics:
+        """A snapshot, for those who show what limits a run."""
+        breakers = {key: breaker.statistics() for key, breaker in self._breakers.items()}
+        return RouteStatistics(
+            name=self.name, admission=self._admission.statistics(), breakers=breakers, endings=dict(self._ended)
+        )
+
     @property
-    def endings(self) -> Mapping[str, EndpointDown]:
-        """All of them, by model; under "" what concerns every model."""
-        return self._ended
+    def limits(self) -> Limits:
+        """Those in force."""
+        return self._admission.limits
+
+    def reconfigure(self, limits: Limits) -> None:
+        """From now on these limits hold; what is in flight stays out."""
+        self._admission.reconfigure(limits)
 
     def is_overloaded(self, model: str) -> bool:
         """Whether it cannot serve that model for now, for no fault of the account."""
@@ -168,27 +170,18 @@ class Route:
     def _breaker(self, model: str, lane: Lane) -> Breaker:
         key = (model, lane)
         if key not in self._breakers:
-            # A cheap lane without room holds nothing up: there is the standard lane.
-            is_last = lane is Lane.STANDARD
-            self._breakers[key] = Breaker(
-                self._clock,
-                self._policy.max_outage_seconds,
-                self._paused if is_last else _say_nothing,
-                lambda error: self._tell_end(self, error, model),
-                gives_up=is_last,
-                is_limit=lambda error: isinstance(error, RateLimited) and not is_shed(error, lane),
+            settings = BreakerSettings(
+                max_outage_seconds=self._policy.max_outage_seconds,
+                lane=lane,
                 known_key=self._admission.is_known_key(),
+                called=self._called,
             )
+            # A cheap lane without room holds nothing up: there is the standard lane.
+            heard_by = self._listener if lane is Lane.STANDARD else Listener()
+            self._breakers[key] = Breaker(settings, self._clock, heard_by)
         return self._breakers[key]
-
-    def _paused(self, seconds: float, reason: str) -> None:
-        self._listener.on_event(GateClosed(seconds, self._called + reason))
 
     def _trouble(self, seconds: float) -> Waiting:
         if seconds == float("inf"):
             return Waiting(by="probe")
         return Waiting(by="gate", until=round(self._clock.monotonic() + seconds, 1))
-
-
-def _say_nothing(seconds: float, reason: str) -> None:
-    """No request has to wait."""

@@ -6,42 +6,51 @@ day's quota or of service is left out and the others go on; the run ends when no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown
-from batch.core.events import Listener, Message
-from batch.core.settings import Fallback, FallbackOn, RetryPolicy
+from batch.core.events import Listener, Message, Waiting
+from batch.core.settings import FallbackOn, Limits
+from batch.dispatch.base import DispatchConfig, LoadProbe, RunEnd
 from batch.dispatch.job_route import JobRoute
-from batch.dispatch.route import Permit, Route, RouteSettings
+from batch.dispatch.route import Permit, Route, RouteStatistics
 from batch.dispatch.turnstile import SEEN_AFTER_SECONDS, Turnstile
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterStatistics:
+    """What limits a run now: what the first request in line waits for, and where each route stands."""
+
+    in_flight: int
+    waiting: Waiting
+    routes: tuple[RouteStatistics, ...]
+
+
 class Router:
-    """The endpoints of a run. `stop` is told why when none is left for what is asked, not even with a `fallback`."""
+    """The endpoints of a run. `run_end` is told when none is left for what is asked, not even with a fallback."""
 
     def __init__(
-        self,
-        settings: Sequence[RouteSettings],
-        clock: Clock,
-        listener: Listener,
-        policy: RetryPolicy,
-        stop: Callable[[EndpointDown], None],
-        fallback: Fallback,
-        local_bottleneck: Callable[[], str],
+        self, config: DispatchConfig, clock: Clock, listener: Listener, run_end: RunEnd, load: LoadProbe
     ) -> None:
-        self._fallback = fallback
+        self._fallback = config.fallback
         self._listener = listener
-        shares = any(each.quota_store is not None for each in settings)
-        self._turnstile = Turnstile(clock, listener, local_bottleneck, SEEN_AFTER_SECONDS if shares else float("inf"))
-        self._stop = stop
-        called = [f"{each.name}: " if len(settings) > 1 else "" for each in settings]
+        self._run_end = run_end
+        self._in_flight = 0
+        shares = any(each.quota_store is not None for each in config.routes)
+        self._turnstile = Turnstile(
+            clock,
+            listener,
+            lambda: load.local_bottleneck(self._in_flight),
+            SEEN_AFTER_SECONDS if shares else float("inf"),
+        )
         self.routes = [
-            Route(each, clock, listener, policy, self.end, name) for each, name in zip(settings, called, strict=True)
+            Route(each, config.policy, clock, listener, f"{each.name}: " if len(config.routes) > 1 else "")
+            for each in config.routes
         ]
         #: By weight, how much each has had; the smallest is next. What it could not take is not made up for.
         self._had = dict.fromkeys((route.name for route in self.routes), 0.0)
@@ -53,14 +62,23 @@ class Router:
         Raises `EndpointDown` when no endpoint is left for it. Nothing is awaited between taking and returning.
         """
         permit = await self._turnstile.wait_for(place, lambda: self._try_acquire(need, job_route))
-        job_route.went(permit)
+        job_route.went(permit.terms)
+        self._in_flight += 1
         return permit
+
+    def answered(self, permit: Permit, error: BaseException | None) -> None:
+        """A request is over: what it tells about its route."""
+        for ending in permit.route.answered(permit, error):
+            self.end(permit.route, ending, permit.terms.model)
 
     def release(
         self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
     ) -> None:
-        """A job's request is over and recorded."""
-        permit.route.release(permit, job_id, error, usage)
+        """After `answered`: a job's request is recorded, and what it held is free."""
+        self._in_flight -= 1
+        ending = permit.route.release(permit, job_id, error, usage)
+        if ending is not None:
+            self.end(permit.route, ending, permit.terms.model)
         self._turnstile.changed()
 
     def end(self, route: Route, error: EndpointDown, model: str) -> bool:
@@ -69,7 +87,8 @@ class Router:
         is_new = route.end(error, model)
         is_left = self._can_serve(model)
         if not is_left:
-            self._stop(self.nothing_left(model))
+            ending = self.nothing_left(model)
+            self._run_end.stop(ending, ending.message)
         elif is_new:
             self._listener.on_event(Message(f"{route.name} is left out from now on: {error.message}"))
         self._turnstile.changed()
@@ -117,6 +136,28 @@ class Router:
             request_id=chosen.request_id,
         )
 
+    def statistics(self) -> RouterStatistics:
+        """A snapshot, for those who show what limits a run."""
+        return RouterStatistics(
+            in_flight=self._in_flight,
+            waiting=self._turnstile.waiting,
+            routes=tuple(route.statistics() for route in self.routes),
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight at most, at all endpoints together."""
+        return sum(route.limits.concurrency for route in self.routes)
+
+    def reconfigure(self, limits: Mapping[str, Limits]) -> None:
+        """From now on these limits hold, by the endpoint's name; what is in flight stays out."""
+        for route in self.routes:
+            before, after = route.limits, limits.get(route.name, route.limits)
+            if after != before:
+                route.reconfigure(after)
+                self._listener.on_event(Message(f"the limits of {route.name} are changed: {_changes(before, after)}"))
+        self._turnstile.rules_changed()
+
     def close(self) -> None:
         for route in self.routes:
             route.close()
@@ -152,3 +193,11 @@ class Router:
         """Those in use for that model, the one whose turn it is first."""
         in_use = [route for route in self.routes if route.ended_by(model) is None]
         return sorted(in_use, key=lambda route: self._had[route.name])
+
+
+def _changes(before: Limits, after: Limits) -> str:
+    """`concurrency 2 (was 8), requests_per_minute none (was 60)`."""
+    pairs = [(each.name, getattr(before, each.name), getattr(after, each.name)) for each in fields(Limits)]
+    none = {None: "none"}
+    changed = [(name, none.get(old, old), none.get(new, new)) for name, old, new in pairs if old != new]
+    return ", ".join(f"{name} {new} (was {old})" for name, old, new in changed)

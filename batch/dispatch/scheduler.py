@@ -1,11 +1,7 @@
 """Runs jobs: as many at once as allowed, each with its retries, until done or told to stop.
 
-An attempt is `retry( money( pool( buy ) ) )`, in this order for these reasons: a job that waits for its retry holds no
-slot, so others go on; every attempt passes gate and quotas, so retries are paid for from the same quotas and nothing
-leaves while the provider wants nothing; and the slot is given back only when the attempt is recorded, so what can be
-lost or remembered at any instant is bounded by the number of slots.
-
-Stopping never cancels a request that may have been sent: jobs that wait are let go, those in flight finish.
+Stopping never cancels a request that may have been sent: jobs that wait are let go, those in flight finish. What one
+attempt passes: `attempt_loop`.
 """
 
 from __future__ import annotations
@@ -13,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
@@ -31,18 +26,16 @@ from batch.core.errors import (
     Unavailable,
     Undelivered,
 )
-from batch.core.events import AttemptFailed, AttemptStarted, Listener, Stopping
-from batch.core.lane import Lane
-from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
-from batch.core.settings import Fallback, RetryPolicy
+from batch.core.events import Listener, Stopping
+from batch.core.model import Failed, Job, Outcome, Pending, Unknown
+from batch.core.settings import Limits
+from batch.dispatch.attempt_loop import AttemptLoop
+from batch.dispatch.base import DispatchConfig, Ports
 from batch.dispatch.deadline import Deadline
 from batch.dispatch.job_route import JobRoute
-from batch.dispatch.recovery import RecoveryPolicy, ResendBudget
-from batch.dispatch.retry import with_retries
-from batch.dispatch.route import Permit, RouteSettings
-from batch.dispatch.router import Router
-from batch.dispatch.waste_breaker import WasteBreaker
-from batch.limits.quotas import need_of
+from batch.dispatch.recovery import RecoveryPolicy
+from batch.dispatch.router import Router, RouterStatistics
+from batch.dispatch.running_job import RunningJob
 from batch.plan import ToDo
 
 log = logging.getLogger(__name__)
@@ -54,76 +47,29 @@ _INTERNAL_ERRORS: Final = 3
 _SKIPS_AT_ONCE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """The first `jobs` are sent alone. When all of them have ended, `judge` is told how many did in which way; an
-    error it returns stops the run."""
-
-    jobs: int
-    judge: Callable[[Counter[type[Outcome]]], Awaitable[BaseException | None]]
-
-
 class Scheduler:
-    """Carries out the jobs it is given.
+    """Carries out the jobs it is given. It is the run's end for its router, breakers and jobs (`RunEnd`)."""
 
-    `buy(job, why, terms)` makes one recorded attempt. `past(job)` returns two counts since the job was last edited:
-    charged answers without a picture, and requests sent again after an unknown outcome. `canary` goes ahead of the
-    others.
-    `money(job)` sets aside what an attempt may cost while it lasts; it waits or raises if there is too little.
-    `lane` is wished for where an endpoint of `routes` has it, until the `deadline` is near; `fallback` names models
-    that take the place of one that cannot serve. `local_bottleneck(in_flight)` names what on our own machine gives back
-    no slots: `cpu`, `disk` or nothing.
-    """
-
-    def __init__(
-        self,
-        buy: Callable[[Job, str, Terms], Awaitable[Done]],
-        *,
-        routes: Sequence[RouteSettings],
-        policy: RetryPolicy,
-        budget: ResendBudget,
-        past: Callable[[Job], tuple[int, int]],
-        clock: Clock,
-        random: Random,
-        listener: Listener,
-        canary: Canary | None = None,
-        lane: Lane = Lane.STANDARD,
-        fallback: Fallback | None = None,
-        deadline: Deadline | None = None,
-        local_bottleneck: Callable[[int], str] = lambda _: "",
-        money: Callable[[Job], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
-    ) -> None:
-        self._buy = buy
-        self._money = money
-        self._canary = canary
+    def __init__(self, ports: Ports, config: DispatchConfig, clock: Clock, random: Random, listener: Listener) -> None:
+        self._config = config
+        self._listener = listener
+        self._canary = ports.canary
+        #: Jobs of the canary that have not been judged; 0 when the others may go.
+        self._canary_jobs = config.canary_jobs
         self._judging: asyncio.Future[BaseException | None] | None = None
         self._started = 0
         self._ends: Counter[type[Outcome]] = Counter()
-        self._budget = budget
-        self._clock = clock
-        self._listener = listener
-        self._lane = lane
-        self._fallback = fallback or Fallback()
-        self._deadline = deadline
-        self._room = asyncio.Semaphore(sum(route.limits.concurrency for route in routes) * _JOBS_PER_SLOT)
-        self.router = Router(
-            routes,
-            clock,
-            listener,
-            policy,
-            self._stop_for,
-            self._fallback,
-            lambda: local_bottleneck(self.in_flight),
-        )
-        self._recovery = RecoveryPolicy(policy, budget, past, random, self.router)
+        by = config.finish_by
+        self._deadline = None if by is None else Deadline(by, config.jobs, clock)
+        self._router = Router(config, clock, listener, self, ports.load)
+        self._recovery = RecoveryPolicy(config, ports.past, random, self._router)
+        self._loop = AttemptLoop(ports, self._router, self._recovery, self._deadline, clock, listener, self)
         #: None marks the end.
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._jobs: dict[asyncio.Task[Outcome], Job] = {}
-        #: Repeats of charged answers that wait for proof that they are worth it, the first first.
-        self._held: dict[asyncio.Event, WasteBreaker] = {}
-        self._in_flight: set[asyncio.Task[Outcome] | None] = set()
+        self._room = asyncio.Event()
         self._bugs = 0
-        self._stopping = False
+        self.is_stopping = False
         #: Why the run stopped before its end: an error of the run, or a reason from outside (a signal).
         self.stopped_by: BaseException | None = None
         #: The first error of one job that is our own fault.
@@ -131,7 +77,25 @@ class Scheduler:
 
     @property
     def in_flight(self) -> int:
-        return len(self._in_flight)
+        return len(self._loop.in_flight)
+
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """Those in force, by the endpoint's name."""
+        return {route.name: route.limits for route in self._router.routes}
+
+    def statistics(self) -> RouterStatistics:
+        """What limits the run now; a snapshot."""
+        return self._router.statistics()
+
+    def reconfigure(self, limits: Mapping[str, Limits]) -> None:
+        """From now on these limits hold, by the endpoint's name. Requests in flight stay out, also if they are more."""
+        self._router.reconfigure(limits)
+        self._room.set()
+
+    def leave_out(self, endpoint: str, model: str, error: EndpointDown) -> None:
+        """Before the start: an endpoint that is known to be of no use yet, for a model or ("") for any."""
+        self._router.leave_out(endpoint, model, error)
 
     @asynccontextmanager
     async def outcomes(self, todo: Iterator[ToDo | None]) -> AsyncIterator[AsyncIterator[Outcome]]:
@@ -143,19 +107,19 @@ class Scheduler:
         try:
             yield self._next_outcomes()
         finally:
-            self._stopping = True
+            self.is_stopping = True
             self._let_waiting_go()
             try:
                 await self._all_ended(running)
             finally:
-                self.router.close()
+                self._router.close()
 
     def stop(self, reason: BaseException, words: str) -> None:
         """Send nothing new; finish and record what is in flight. Only the first reason counts."""
         if self.stopped_by is not None:
             return
         self.stopped_by = reason
-        self._stopping = True
+        self.is_stopping = True
         self._listener.on_event(Stopping(words, self.in_flight))
         self._let_waiting_go()
 
@@ -176,7 +140,7 @@ class Scheduler:
 
     def _let_waiting_go(self) -> None:
         # A job that stops the run is on its way to its own outcome; it must not be cancelled over it.
-        spared = {*self._in_flight, _this_task()}
+        spared = {*self._loop.in_flight, _this_task()}
         if self._judging is not None:
             self._judging.cancel()
         for task in self._jobs:
@@ -198,165 +162,87 @@ class Scheduler:
 
     async def _feed(self, todo: Iterator[ToDo | None]) -> None:
         """Take jobs from the plan only as room appears, so that a long plan costs no memory."""
-        if self._stopping:
+        if self.is_stopping:
             return
         for number, entry in enumerate(todo):
             if entry is not None:
                 await self._mind_the_canary()
-                if self._stopping:
+                if self.is_stopping:
                     return
                 self._start(entry)
-                await self._room.acquire()
+                await self._wait_for_room()
             elif number % _SKIPS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if self._stopping:
+            if self.is_stopping:
                 return
 
     async def _mind_the_canary(self) -> None:
         """When the canary's jobs are out, wait for their ends and ask whether to go on."""
-        if self._canary is None or self._started < self._canary.jobs:
+        if not self._canary_jobs or self._started < self._canary_jobs:
             return
         while self._jobs:
             await asyncio.wait(self._jobs)
-        canary, self._canary = self._canary, None
-        if self._stopping:
+        self._canary_jobs = 0
+        if self.is_stopping:
             return
-        self._judging = asyncio.ensure_future(canary.judge(self._ends))
+        self._judging = asyncio.ensure_future(self._canary.judge(self._ends))
         await asyncio.wait([self._judging])
         reason = None if self._judging.cancelled() else self._judging.result()
         if reason is not None:
             self.stop(reason, str(reason))
 
+    async def _wait_for_room(self) -> None:
+        while len(self._jobs) > self._router.concurrency * _JOBS_PER_SLOT:
+            self._room.clear()
+            await self._room.wait()
+
     def _start(self, entry: ToDo) -> None:
         self._started += 1
-        task = asyncio.create_task(self._settle(entry, self._started))
+        job_route = JobRoute(entry.job, self._config.lane, self._config.fallback)
+        running = RunningJob(job=entry.job, place=self._started, why=entry.because, route=job_route)
+        task = asyncio.create_task(self._settle(running, asked_for=entry.asked_for))
         self._jobs[task] = entry.job
+        self._loop.held.job_began()
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
         """Every job's way ends here, also that of a task cancelled before its first step."""
         job = self._jobs.pop(task)
-        self._room.release()
+        self._room.set()
         outcome = Pending(job=job) if task.cancelled() else task.result()
         self._ends[type(outcome)] += 1
-        self._release_held()
+        self._loop.held.job_ended()
         if self._deadline is not None:
             self._deadline.job_ended()
         self._outcomes.put_nowait(outcome)
 
-    async def _settle(self, entry: ToDo, place: int) -> Outcome:
-        """Bring one job, the `place`-th, to its outcome. Only a cancellation leaves this function: it was let go."""
-        job_route = JobRoute(entry.job, self._lane, self._fallback)
+    async def _settle(self, running: RunningJob, *, asked_for: bool) -> Outcome:
+        """Bring one job to its outcome. Only a cancellation leaves this function: it was let go."""
+        job = running.job
         try:
-            return await self._with_retries(entry, place, job_route)
+            if running.why == "resend" and not asked_for and not self._recovery.may_resend():
+                raise OutcomeUnknown("held", "not sent again: enough jobs of this run may be paid twice already")
+            return await self._loop.carry_out(running)
         except EndpointDown as error:
-            self._stop_for(error)
-            return Pending(job=entry.job)
+            self.stop(error, error.message)
+            return Pending(job=job)
         except StorageError as error:
             self.stop(error, str(error))
-            return Pending(job=entry.job)
-        except AttemptError as error:
-            return self._given_up(entry.job, error, job_route.permit)
-        except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
-            return self._our_bug(entry.job, error)
-
-    async def _with_retries(self, entry: ToDo, place: int, job_route: JobRoute) -> Done:
-        seen: Counter[type[AttemptError]] = Counter()
-        why = entry.because
-        if why == "resend" and not entry.asked_for and not self._budget.take():
-            raise OutcomeUnknown("held", "not sent again: enough jobs of this run may be paid twice already")
-
-        async def attempt() -> Done:
-            if self._deadline is not None and self._deadline.is_near():
-                job_route.lane = Lane.STANDARD
-            if why == "again" and job_route.permit is not None:
-                await self._hold(job_route.permit.route.wasted(job_route.permit.terms.model))
-            return await self._attempt(entry.job, why, place, job_route)
-
-        def ask(error: AttemptError) -> float | None:
-            nonlocal why
-            why = "resend" if isinstance(error, OutcomeUnknown) else "again"
-            return self._after_failure(entry.job, error, seen, job_route)
-
-        try:
-            done = await with_retries(attempt, ask, self._clock)
-            self._recovery.budget.succeeded(entry.job.id)
-        finally:
-            self._recovery.budget.gave_up(entry.job.id)
-        if job_route.permit is not None:
-            job_route.permit.route.patterns.succeeded(done.attempt.seconds)
-        return done
-
-    async def _attempt(self, job: Job, why: str, place: int, job_route: JobRoute) -> Done:
-        """One attempt, admitted. Its money is set aside first: who waits for that must hold no slot and no quota."""
-        job_route.permit = None
-        async with self._money(job):
-            permit = await self.router.acquire(place, need_of(job), job_route)
-            # Nothing may wait between here and `buy`: whoever is not in flight is let go when the run stops.
-            task = _this_task()
-            self._in_flight.add(task)
-            done: Done | None = None
-            error: BaseException | None = None
-            try:
-                self._listener.on_event(AttemptStarted(job, self.in_flight))
-                with permit.watch():
-                    done = await self._buy(job, why, permit.terms)
-                return done
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                self._in_flight.discard(task)
-                self.router.release(permit, job.id, error, done.attempt.usage if done is not None else None)
-                self._release_held()
-
-    async def _hold(self, wasted: WasteBreaker) -> None:
-        """A repeat waits while charged answers without a picture come in a row: the next one costs as much."""
-        if not wasted.is_common:
-            return
-        worth_it = asyncio.Event()
-        self._held[worth_it] = wasted
-        self._release_held()
-        try:
-            await worth_it.wait()
-        finally:
-            self._held.pop(worth_it, None)
-
-    def _release_held(self) -> None:
-        """Release jobs that nothing holds any more; the first one too if no other is left to try."""
-        for worth_it, wasted in list(self._held.items()):
-            if not wasted.is_common or len(self._held) >= len(self._jobs):
-                del self._held[worth_it]
-                worth_it.set()
-
-    def _after_failure(
-        self, job: Job, error: AttemptError, seen: Counter[type[AttemptError]], job_route: JobRoute
-    ) -> float | None:
-        """After a failed attempt that may be worth repeating: how long to wait, or None."""
-        wait_seconds = None if self._stopping else self._recovery.wait_seconds(job, error, seen, job_route)
-        if self._stopping:  # it may be what stopped the run
-            wait_seconds = None
-        if wait_seconds is not None or not isinstance(error, (EndpointDown, Refused)):
-            self._listener.on_event(AttemptFailed(job, error, wait_seconds))
-        return wait_seconds
-
-    def _given_up(self, job: Job, error: AttemptError, permit: Permit | None) -> Outcome:
-        if isinstance(error, OutcomeUnknown):
-            return Unknown(job=job, error=error)
-        if isinstance(error, Undelivered):
-            self._listener.on_event(AttemptFailed(job, error, None))
-            return Pending(job=job)  # bought; the next run fetches it
-        if isinstance(error, RateLimited):
             return Pending(job=job)
-        if self._stopping and isinstance(error, (NotSent, Unavailable)):
-            return Pending(job=job)  # it would have been tried again
-        cause = permit.route.patterns.job_given_up(error) if permit is not None else None
-        if permit is not None and cause is not None:
-            self.router.end(permit.route, cause, permit.terms.model)
-        return Failed(job=job, error=error)
+        except AttemptError as error:
+            return self._given_up(running, error)
+        except Exception as error:  # noqa: BLE001  (one job's bug must not end the others; it is reported)
+            return self._our_bug(job, error)
 
-    def _stop_for(self, stopper: EndpointDown) -> None:
-        self.stop(stopper, stopper.message)
+    def _given_up(self, running: RunningJob, error: AttemptError) -> Outcome:
+        if isinstance(error, OutcomeUnknown):
+            return Unknown(job=running.job, error=error)
+        if isinstance(error, (RateLimited, Undelivered)):
+            return Pending(job=running.job)  # of the latter the next run fetches the picture
+        if self.is_stopping and isinstance(error, (NotSent, Unavailable)):
+            return Pending(job=running.job)  # it would have been tried again
+        self._recovery.failed(running, error)
+        return Failed(job=running.job, error=error)
 
     def _our_bug(self, job: Job, error: Exception) -> Outcome:
         log.error("internal error in job %s", job.id, exc_info=error)

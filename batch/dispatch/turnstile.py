@@ -40,7 +40,10 @@ class Turnstile:
         self._line: list[tuple[int, int]] = []
         self._turns: dict[tuple[int, int], asyncio.Event] = {}
         self._numbers = count()
-        self._waiting = Waiting()
+        #: What the first one waits for.
+        self.waiting = Waiting()
+        #: Waits for nothing but time that are on: of the first one, and of those that were first before it came.
+        self._fixed: set[asyncio.Future[None]] = set()
 
     async def wait_for(self, place: int, try_acquire: Callable[[], T | Wait]) -> T:
         """Wait for the turn of `place`, and until `try_acquire` finds something other than a `Wait`.
@@ -72,6 +75,12 @@ class Turnstile:
         if first is not None:
             self._turns[first].set()
 
+    def rules_changed(self) -> None:
+        """What is waited for may be due at another time, or not at all: even a wait for nothing but time ends."""
+        for sleeping in self._fixed:
+            sleeping.cancel()
+        self.changed()
+
     def _first(self) -> tuple[int, int] | None:
         """Who is at the head of the line; those who left it are passed over."""
         while self._line and self._line[0] not in self._turns:
@@ -82,8 +91,8 @@ class Turnstile:
         """Tell what is waited for when it is something else, or another number; not at every step."""
         if waiting is not None and waiting.by in ("concurrency", "found_slots") and (own := self._local_bottleneck()):
             waiting = Waiting(by=own)
-        if waiting is not None and waiting != self._waiting:
-            self._waiting = waiting
+        if waiting is not None and waiting != self.waiting:
+            self.waiting = waiting
             self._listener.on_event(WaitChanged(waiting))
 
     async def _pause(self, turn: asyncio.Event, wait: Wait) -> None:
@@ -93,7 +102,7 @@ class Turnstile:
             await turn.wait()
             return
         if wait.is_fixed:
-            await self._clock.sleep(seconds)
+            await self._sleep(seconds)
             return
         waits = [
             asyncio.ensure_future(self._clock.sleep(seconds)),
@@ -105,3 +114,14 @@ class Turnstile:
             for each in waits:
                 each.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until then, or until the rules change."""
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        self._fixed.add(sleeping)
+        try:
+            await asyncio.wait([sleeping])
+        finally:
+            self._fixed.discard(sleeping)
+            sleeping.cancel()
+            await asyncio.gather(sleeping, return_exceptions=True)

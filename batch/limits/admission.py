@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.clock import Clock, DayStart
@@ -27,6 +28,19 @@ _KNOWN_SECONDS: Final = 8 * 24 * 3600.0
 
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionStatistics:
+    """What holds requests to one endpoint back: `in_flight` of `concurrency` (found by trying, `limits.concurrency` at
+    most) are out, the gate is closed for `gate_seconds`, and of each model so many may go out `per_minute`, if a pace
+    was found."""
+
+    limits: Limits
+    in_flight: int
+    concurrency: int
+    gate_seconds: float
+    per_minute: Mapping[str, float]
 
 
 class AdmissionController:
@@ -52,6 +66,31 @@ class AdmissionController:
         self._gate = Gate(adaptive=limits.adaptive)
         #: The models of the refusals that closed the gate.
         self._refused_models: set[str] = set()
+
+    @property
+    def limits(self) -> Limits:
+        """Those in force."""
+        return self._limits
+
+    def reconfigure(self, limits: Limits) -> None:
+        """From now on these limits hold. What is in flight stays out and stays counted, also if it is more."""
+        self._limits = limits
+        self._day = DayStart.read(limits.day_resets_at)
+        self._slots.reconfigure(limits.concurrency, adaptive=limits.adaptive)
+        self._gate.adaptive = limits.adaptive
+        if not limits.adaptive:
+            self._paces.clear()
+
+    def statistics(self) -> AdmissionStatistics:
+        """A snapshot, for those who show what limits a run."""
+        paces = {model: pace.per_minute for model, pace in self._paces.items() if pace.per_minute is not None}
+        return AdmissionStatistics(
+            limits=self._limits,
+            in_flight=self._in_flight,
+            concurrency=self._slots.now,
+            gate_seconds=max(0.0, self._gate.opens_at - self._clock.monotonic()),
+            per_minute=paces,
+        )
 
     @property
     def has_slot(self) -> bool:

@@ -32,13 +32,18 @@ class ConcurrencyLimit:
         self._found = min(first, self._most) if adaptive else self._most
         self._adaptive = adaptive
         #: Where the last refusal came; below it growth is quick.
-        self._refused_at = self._most
+        self._refused_at = float("inf")
         self._lowered_at = float("-inf")
         self._frozen_until = float("-inf")
 
     @property
     def now(self) -> int:
         return int(self._found)
+
+    def reconfigure(self, most: int, *, adaptive: bool) -> None:
+        """From now on so many are allowed; what was found is kept, below that."""
+        self._most, self._adaptive = float(most), adaptive
+        self._found = min(self._found, self._most) if adaptive else self._most
 
     @property
     def are_found(self) -> bool:

@@ -61,7 +61,7 @@ class Gate:
     """`adaptive`: a refusal among requests that are served, and without a delay, closes it only for a moment."""
 
     def __init__(self, *, adaptive: bool) -> None:
-        self._adaptive = adaptive
+        self.adaptive = adaptive
         self._undecided: dict[int, Reservation] = {}
         #: The refused ones with nothing accepted after them.
         self._row: list[Reservation] = []
@@ -161,7 +161,7 @@ class Gate:
             alone = False
         if not told_again and not self._closings:
             self._among_served, self._served = self._served, False
-        if not told and self._among_served and self._adaptive:
+        if not told and self._among_served and self.adaptive:
             seconds = min(seconds, self._pause_seconds())
         if now + seconds <= self.opens_at:
             return None

@@ -15,5 +15,6 @@ Nothing here sends anything, and nothing after here reads YAML. The format: docs
 from batch.manifest.expansion.kept_columns import RowsDigest
 from batch.manifest.expansion.row_job import RowJob
 from batch.manifest.manifest import Manifest, load_manifest
+from batch.manifest.schema.schema import limits_problems
 
-__all__ = ["Manifest", "RowJob", "RowsDigest", "load_manifest"]
+__all__ = ["Manifest", "RowJob", "RowsDigest", "limits_problems", "load_manifest"]

@@ -1,8 +1,8 @@
 """Caps on money, kept by setting the worst case aside before a request goes out.
 
-`Wallet.place` is the gate every attempt passes: the most it can cost is set aside first, for this run in memory and for
-the caps that runs share in the spend book, durably. When the attempt is recorded, what it really cost takes the place
-of what was set aside. So at every instant spent + set aside stays within each cap, whatever fails or is killed.
+`Wallet.reserve` is the gate every attempt passes: the most it can cost is set aside first, for this run in memory and
+for the caps that runs share in the spend book, durably. When the attempt is recorded, what it really cost takes the
+place of what was set aside. So at every instant spent + set aside stays within each cap, whatever fails or is killed.
 
 Nothing here waits on the event loop for another process or for the disk: the books are opened and synced in threads,
 and one that another process holds is asked for again.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from batch.core.clock import Clock
-from batch.core.errors import EndpointDown, ExitCode, OutputError, StorageError
+from batch.core.errors import EndpointDown, ExitCode, MoneyWithdrawn, OutputError, StorageError
 from batch.core.model import Job
 from batch.core.settings import Budget
 from batch.money.spend_book import BookHeld, Share, Shares, SpendBook, Spent, Writer, spent_by_run_and_day
@@ -39,11 +39,22 @@ _PART_AT_ONCE: Final = 4
 _HELD_SECONDS: Final = 60.0
 #: At the end of a run: what was taken and not spent can also be given back by the next one.
 _HELD_AT_THE_END_SECONDS: Final = 5.0
+#: What the cap of this run alone is called.
+_PER_RUN: Final = "per run"
 #: Pauses between two tries: doubled from the first to the longest.
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Hold:
+    """Money reserved for an attempt, in millionths of a dollar. `is_out`: its request may be out."""
+
+    micro_usd: int
+    day: str
+    is_out: bool = False
 
 
 class InThread(Protocol):
@@ -104,7 +115,8 @@ class Wallet:
     `most_usd(job)`: what one attempt can cost. `books`, one per key, is empty if no cap is shared with other runs and
     the run has no tag; a run with several keys stands in all of them with all that it spends, so that a cap holds
     whichever key the money went through. `waiting` is told in words, when a request has to wait for money that is set
-    aside for others, and `say` when another process holds a book. `in_thread` runs what may stand still.
+    aside for others, and `say` when another process holds a book. `in_thread` runs what may stand still. With
+    `waits_at_cap` a request that the run's own cap has no room for waits for a higher one (`set_cap`).
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class Wallet:
         waiting: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         in_thread: InThread = asyncio.to_thread,
+        waits_at_cap: bool = False,
     ) -> None:
         self._budget = budget
         self._most_usd = most_usd
@@ -131,14 +144,15 @@ class Wallet:
         self._waiting = waiting
         self._say = say
         self._in_thread = in_thread
+        self._waits_at_cap = waits_at_cap
         #: One of our own at the books at a time.
         self._taking = asyncio.Lock()
         #: Tries at the books that are on; they end by themselves even if who asked for them is let go.
         self._tries: set[asyncio.Future[None]] = set()
         self._abandoned: list[ExitStack] = []
         self._said = ""
-        #: Set aside, by the job's id: how much, on which day, and whether the request may be out.
-        self._places: dict[str, tuple[int, str, bool]] = {}
+        #: By the job's id.
+        self._holds: dict[str, _Hold] = {}
         self._spent: dict[str, int] = defaultdict(int)
         self._held: dict[str, int] = defaultdict(int)
         #: By day, what the spend book has for this run.
@@ -146,6 +160,8 @@ class Wallet:
         self._freed = asyncio.Event()
         self._times_freed = 0
         self._passed = 0
+        #: Whether what is set aside may be more than the run's cap.
+        self._was_lowered = False
 
     @property
     def spent(self) -> int:
@@ -158,7 +174,7 @@ class Wallet:
         return sum(self._held.values())
 
     @asynccontextmanager
-    async def place(self, job: Job) -> AsyncIterator[None]:
+    async def reserve(self, job: Job) -> AsyncIterator[None]:
         """Set the worst case aside for one attempt; waits while what is in flight may make room.
 
         Raises `EndpointDown` if there is no room, or if another process holds a book and does not go on. Leaving gives
@@ -168,9 +184,12 @@ class Wallet:
         times_freed = self._times_freed
         while (cap := await self._set_aside(job, needed)) is not None:
             if times_freed == self._times_freed:  # else there may be room since the books were asked
-                if not self._passed:
+                if self._passed:
+                    self._waiting(f"waiting for money: the budget {cap.name} is set aside for what is in flight")
+                elif self._waits_at_cap and cap.name == _PER_RUN:
+                    self._waiting(f"waiting for a higher cap: {cap.refusal(needed)}")
+                else:
                     raise cap.refusal(needed)
-                self._waiting(f"waiting for money: the budget {cap.name} is set aside for what is in flight")
                 self._freed.clear()
                 await self._freed.wait()
             times_freed = self._times_freed
@@ -179,24 +198,54 @@ class Wallet:
             yield
         finally:
             self._passed -= 1
-            amount, day, is_out = self._places.get(job.id, (0, "", True))
-            if not is_out:
-                self._give_back(job.id, amount, day)
-            self._times_freed += 1
-            self._freed.set()
+            hold = self._holds.get(job.id)
+            if hold is not None and not hold.is_out:
+                self._give_back(job.id)
+            self._look_again()
 
     def sending(self, job: Job) -> None:
-        """From now on the request may be out: what is set aside for it stays so until `settle`."""
-        if job.id in self._places:
-            amount, day, _ = self._places[job.id]
-            self._places[job.id] = amount, day, True
+        """From now on the request may be out: what is set aside for it stays so until `settle`.
+
+        Raises `MoneyWithdrawn` if it must not go: the cap was lowered since, and has no room for it any more.
+        """
+        hold = self._holds.get(job.id)
+        if hold is None or hold.is_out:
+            return
+        if self._was_lowered and self._run_has_no_room(self._held_out + hold.micro_usd):
+            raise MoneyWithdrawn("the cap was lowered before the request went out")
+        hold.is_out = True
+
+    def set_cap(self, usd: float | None) -> None:
+        """From now on this run may spend so much (US dollars, None: no cap of its own); caps shared with others stay.
+
+        A higher cap lets requests go on that wait for money. Below what is spent, the next request is refused, which
+        ends the run; what is in flight is paid for.
+        """
+        before, self._budget = self._budget.per_run, replace(self._budget, per_run=usd)
+        if usd != before:
+            self._was_lowered |= usd is not None and (before is None or usd < before)
+            self._say(f"this run may spend {'any amount' if usd is None else _usd(micro(usd))} from now on")
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """There may be room now."""
+        self._times_freed += 1
+        self._freed.set()
+
+    @property
+    def _held_out(self) -> int:
+        return sum(hold.micro_usd for hold in self._holds.values() if hold.is_out)
+
+    def _run_has_no_room(self, more: int) -> bool:
+        limit = self._budget.per_run
+        return limit is not None and self.spent + more > micro(limit)
 
     def settle(self, job: Job, usd: float) -> None:
         """The attempt has its end in the ledger, and cost so much, or may have. Attempts of other runs are not ours."""
-        if job.id in self._places:
-            amount, day, _ = self._places[job.id]
-            self._spent[day] += micro(usd)
-            self._give_back(job.id, amount, day)
+        hold = self._holds.get(job.id)
+        if hold is not None:
+            self._spent[hold.day] += micro(usd)
+            self._give_back(job.id)
 
     async def settle_earlier_runs(
         self, open_usd: Callable[[TryRecord], float], is_stopping: Callable[[], bool] = lambda: False
@@ -239,19 +288,19 @@ class Wallet:
         found.sort(key=lambda cap: cap.free, reverse=True)
         return list({cap.name: cap for cap in found}.values())
 
-    def _give_back(self, job_id: str, amount: int, day: str) -> None:
-        del self._places[job_id]
-        self._held[day] -= amount
+    def _give_back(self, job_id: str) -> None:
+        hold = self._holds.pop(job_id)
+        self._held[hold.day] -= hold.micro_usd
 
     async def _set_aside(self, job: Job, needed: int) -> Cap | None:
         """Set money aside; if there is no room, the cap in the way."""
-        limit = self._budget.per_run
         while True:
-            if limit is not None and self.spent + self.held + needed > micro(limit):
+            limit = self._budget.per_run
+            if limit is not None and self._run_has_no_room(self.held + needed):
                 return self._run_cap(micro(limit))
             day = self._today()
             if not self._books or self._missing(day, needed) <= 0:
-                self._places[job.id] = needed, day, False
+                self._holds[job.id] = _Hold(needed, day)
                 self._held[day] += needed
                 return None
             cap = await self._take_share(needed)
@@ -383,7 +432,7 @@ class Wallet:
         return Share(run=self._run, day=day, tag=self._tag, output=self._output, micro_usd=amount, is_open=is_open)
 
     def _run_cap(self, limit: int) -> Cap:
-        return Cap(name="per run", limit=limit, spent=self.spent, held=self.held, taken=self.spent + self.held)
+        return Cap(name=_PER_RUN, limit=limit, spent=self.spent, held=self.held, taken=self.spent + self.held)
 
     def _shared_caps(self, shares: Shares, day: str) -> list[Cap]:
         budget = self._budget

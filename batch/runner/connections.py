@@ -14,7 +14,7 @@ from batch.core.errors import ConfigError, OutputError
 from batch.core.events import Listener, Message
 from batch.core.profiles import resolve_endpoint
 from batch.core.settings import ProviderSettings, Timeouts
-from batch.dispatch.route import RouteSettings
+from batch.dispatch.base import RouteSettings
 from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore, QuotaStore, quotas_folder
 from batch.providers.gemini import GeminiProvider
 from batch.providers.secrets import ApiKey, read_key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,6 @@ from typing import Final
 
 from batch.core.clock import Clock
 from batch.core.errors import (
-    ConfigError,
     Declined,
     EndpointDown,
     ExitCode,
@@ -38,8 +36,6 @@ from batch.runner.preparation import PreparedRun
 from batch.store.folder import OutputFolder
 from batch.store.history import History
 
-_FILES_PER_REQUEST: Final = 3
-_FILES_BESIDE: Final = 64
 _NAMED: Final = 5
 #: How long a start is refused at most because the last run said that it is too early.
 _LONGEST_WAIT: Final = timedelta(days=1)
@@ -162,20 +158,6 @@ async def fetch_references(prepared: PreparedRun, clock: Clock, listener: Listen
         fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
         await fetched.fetch(manifest.wanted_addresses(), lambda text: listener.on_event(Message(text)))
         manifest.use_fetched(fetched)
-
-
-def allow_open_files(concurrency: int) -> None:
-    """Each request in flight has a connection and a spool file; the usual limit of 1,024 files is soon reached."""
-    needed = _FILES_PER_REQUEST * concurrency + _FILES_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise ConfigError(
-            f"concurrency {concurrency} needs {needed} open files, this system allows {hard}; lower limits.concurrency "
-            "or raise the limit (ulimit -n)"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def refuse_what_is_in_the_way(plan: Plan, prepared: PreparedRun, folder: OutputFolder) -> None:

@@ -115,10 +115,7 @@ class PreparedRun:
     @property
     def budget(self) -> Budget:
         """The manifest's caps, with the caller's for this run."""
-        budget, wished = self.manifest.settings.budget, self.options.max_cost
-        if wished is None:
-            return budget
-        return replace(budget, per_run=wished if budget.per_run is None else min(wished, budget.per_run))
+        return self.manifest.settings.budget.with_cap(self.options.max_cost)
 
     @property
     def is_rehearsal(self) -> bool:
@@ -139,7 +136,9 @@ class PreparedRun:
         asked = [job if model == job.model else replace(job, model=model) for model in models]
         return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
 
-    def wallet(self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener) -> Wallet:
+    def wallet(
+        self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener, *, waits_at_cap: bool = False
+    ) -> Wallet:
         """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
 
         `keys` by the name of the account; one without a key has no book.
@@ -161,6 +160,7 @@ class PreparedRun:
             books=books,
             waiting=lambda words: listener.on_event(MoneyWaits(words)),
             say=lambda text: listener.on_event(Message(text)),
+            waits_at_cap=waits_at_cap,
         )
 
     def refuse_a_silent_replacement(self, plan: Plan) -> None:

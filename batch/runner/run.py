@@ -26,11 +26,11 @@ from batch.report.limit_reporter import LimitReporter
 from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
 from batch.runner.control import RunControl
+from batch.runner.open_files import allow_open_files
 from batch.runner.options import RunOptions
 from batch.runner.preflight import (
     agree_to_remakes,
     agreed_plan,
-    allow_open_files,
     disabled_endpoints,
     fetch_references,
     not_started,
@@ -114,7 +114,7 @@ async def run(
                         Message("--again goes on where a run before it stopped; what that made is left as it is")
                     )
                 keys = {account.name: account.key.reveal() for account in accounts}
-                wallet = prepared.wallet(keys, clock, run_id, listener)
+                wallet = prepared.wallet(keys, clock, run_id, listener, waits_at_cap=control.waits_at_cap)
                 attempts = AttemptRunner(
                     providers,
                     store,

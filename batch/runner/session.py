@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,6 @@ from typing import Final
 from batch.core.clock import Clock
 from batch.core.errors import (
     BatchError,
-    CanaryFailed,
     EndpointDown,
     InputError,
     OutputError,
@@ -23,12 +21,10 @@ from batch.core.errors import (
 )
 from batch.core.events import JobEnded, Listener, Message, RunStart, RunStarted
 from batch.core.key_index import KEY_BYTES
-from batch.core.model import Done, Job, Outcome, Pending
-from batch.core.picture_warnings import asked_words
+from batch.core.model import Job, Outcome, Pending
 from batch.core.results import Summary
-from batch.dispatch.deadline import Deadline
-from batch.dispatch.recovery import ResendBudget
-from batch.dispatch.scheduler import Canary, Scheduler
+from batch.dispatch.base import DispatchConfig, Past, Ports
+from batch.dispatch.scheduler import Scheduler
 from batch.money.wallet import Wallet
 from batch.plan import (
     LEFT_OUT,
@@ -42,20 +38,20 @@ from batch.plan import (
     decide,
     resend_places,
 )
-from batch.report.formatting import count
 from batch.report.summary import Spent, conclude, count_jobs
-from batch.report.warned import count_warnings
 from batch.runner.accounts import Account
 from batch.runner.adoption import Adopter
 from batch.runner.attempt import AttemptRunner
 from batch.runner.bottleneck import Bottleneck
+from batch.runner.canary import PictureJudge
 from batch.runner.connections import KeyedAccount
-from batch.runner.control import RunControl
+from batch.runner.control import LiveRun, RunControl
 from batch.runner.kept_rows import KeptRows
 from batch.runner.leftovers import Leftovers
 from batch.runner.preflight import DisabledEndpoint
 from batch.runner.preparation import PreparedRun
 from batch.store.folder import machine
+from batch.store.history import History
 from batch.store.job_state import State
 from batch.store.ledger import Published
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
@@ -71,7 +67,7 @@ def _out_of_use(scheduler: Scheduler) -> dict[str, str]:
     """Endpoints that were left out, and why, if the run did not end over it."""
     if isinstance(scheduler.stopped_by, EndpointDown):
         return {}
-    return {route.name: error.message for route in scheduler.router.routes for error in route.endings.values()}
+    return {route.name: error.message for route in scheduler.statistics().routes for error in route.endings.values()}
 
 
 def endpoint_names(accounts: Sequence[Account]) -> str:
@@ -103,6 +99,17 @@ def remake_wish(prepared: PreparedRun, store: Store, begun: AgainWish | None) ->
 
 def remake_record(wish: AgainWish | None) -> RemakeRecord | None:
     return None if wish is None else RemakeRecord(said=wish.said, digest=wish.digest, since=wish.since)
+
+
+class _HistoryPast:
+    """A `JobPast` as the ledger has it."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def past(self, job: Job) -> Past:
+        known = self._history.of(job.key())
+        return Past(known.rejected, known.resends)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +158,20 @@ class RunSession:
 
     async def carry_out(self, random: Random) -> Summary:
         scheduler = self._scheduler(random)
-        self.control.attach(scheduler, self._leftovers)
+        self.control.attach(
+            LiveRun(
+                budget=self.prepared.manifest.settings.budget,
+                scheduler=scheduler,
+                leftovers=self._leftovers,
+                wallet=self.wallet,
+            )
+        )
+        try:
+            return await self._carry_out(scheduler)
+        finally:
+            self.control.detach()
+
+    async def _carry_out(self, scheduler: Scheduler) -> Summary:
         try:
             await self._before_the_jobs()
         except (StorageError, InputError, EndpointDown) as error:
@@ -264,67 +284,35 @@ class RunSession:
 
     def _scheduler(self, random: Random) -> Scheduler:
         settings, history = self.prepared.manifest.settings, self.store.history
-
-        def past(job: Job) -> tuple[int, int]:
-            known = history.of(job.key())
-            return known.rejected, known.resends
-
-        scheduler = Scheduler(
-            self.attempts.buy,
+        canary_jobs = self._canary_jobs()
+        judge = PictureJudge(settings.canary, canary_jobs, self._to_do, history, self.store.output, self.control.ask)
+        ports = Ports(
+            attempts=self.attempts,
+            past=_HistoryPast(history),
+            money=self.wallet,
+            load=Bottleneck(self.clock, time.process_time, lambda: self.attempts.recording),
+            canary=judge,
+        )
+        config = DispatchConfig(
             routes=[account.route(self.prepared.output, self.clock, self.listener) for account in self.accounts],
             policy=settings.retry,
-            budget=ResendBudget(resend_places(settings, self.plan)),
-            past=past,
-            clock=self.clock,
-            random=random,
-            listener=self.listener,
-            canary=self._canary(),
+            resend_places=resend_places(settings, self.plan),
             lane=settings.lane,
             fallback=settings.fallback,
-            deadline=self._deadline(),
-            local_bottleneck=Bottleneck(
-                self.clock, time.process_time, lambda: self.attempts.recording
-            ).local_bottleneck,
-            money=self.wallet.place,
+            finish_by=self.prepared.options.finish_by,
+            jobs=self._to_do,
+            canary_jobs=canary_jobs,
         )
+        scheduler = Scheduler(ports, config, self.clock, random, self.listener)
         for each in self.left_out:
-            scheduler.router.leave_out(each.account, each.model, each.error)
+            scheduler.leave_out(each.account, each.model, each.error)
         return scheduler
 
-    def _deadline(self) -> Deadline | None:
-        finish_by = self.prepared.options.finish_by
-        return None if finish_by is None else Deadline(finish_by, self._to_do, self.clock)
-
-    def _canary(self) -> Canary | None:
-        """The jobs to send first, if there are some and others to spare with them."""
+    def _canary_jobs(self) -> int:
+        """How many jobs to send first; 0 if there are no others to spare with them."""
         wished = self.prepared.options.canary
-        settings = self.prepared.manifest.settings.canary
-        jobs = settings.jobs if wished is None else wished
-        if not 0 < jobs < self._to_do:
-            return None
-
-        odd_before, warnings_before = count_warnings(self.store.history)
-
-        async def judge(ends: Counter[type[Outcome]]) -> CanaryFailed | None:
-            odd, warnings = count_warnings(self.store.history)
-            odd, how_odd = max(0, odd - odd_before), asked_words(warnings - warnings_before)
-            failed = jobs - ends[Done] + odd
-            if self.control.ask is not None:
-                left = self._to_do - jobs
-                words = f"{ends[Done]} of the first {jobs} jobs got a picture, see {self.store.output}/images. "
-                words += f"{count(odd, 'picture')} not as asked: {how_odd}. " if odd > 0 else ""
-                if await self.control.ask(f"{words}Send the other {left:,} jobs?"):
-                    return None
-                return CanaryFailed(f"you stopped it after the first {jobs} jobs; the others were not sent")
-            if failed <= settings.max_failed * jobs:
-                return None
-            what = f"no picture, or not the one asked for ({how_odd})" if odd > 0 else "no picture"
-            return CanaryFailed(
-                f"{failed} of the first {jobs} jobs got {what}, and at most {settings.max_failed:.0%} may: the "
-                "others were not sent"
-            )
-
-        return Canary(jobs, judge)
+        jobs = self.prepared.manifest.settings.canary.jobs if wished is None else wished
+        return jobs if 0 < jobs < self._to_do else 0
 
     def summary_despite(self, error: Exception) -> Summary:
         """The run's summary, after something failed when everything was over."""
@@ -391,7 +379,7 @@ class RunSession:
     def _left_out(self, scheduler: Scheduler) -> Iterator[LeftOutRecord]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""
         fingerprints = {account.name: account.fingerprint for account in self.accounts}
-        for route in scheduler.router.routes:
+        for route in scheduler.statistics().routes:
             for model, error in route.endings.items():
                 if error.not_before is not None and error.code not in _KEPT_IN_BOOKS:
                     yield LeftOutRecord(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
@@ -19,52 +17,44 @@ from batch.core.errors import (
     Unavailable,
     Unusable,
 )
-from batch.dispatch.breaker import Breaker, State
+from batch.core.events import Listener
+from batch.core.lane import Lane
+from batch.dispatch.breaker import Breaker, BreakerSettings, State
 from tests.support.fakes import FakeClock
 
 BROKEN = Unavailable("unavailable", "HTTP 503")
 NO_CHANNEL = Unavailable("no_channel", "no available channel", kind=Kind.NO_CHANNEL)
 LIMIT = RateLimited("rate_limited", "slow down", wait_seconds=1.0)
+SHED = RateLimited("rate_limited", "slow down")
 DAY_IS_OVER = EndpointDown("daily_quota", "per day", of_model=True)
 OUTAGE_SECONDS = 1800.0
 
 
-class Bench:
+class Bench(Listener):
     """A breaker on virtual time. `pauses` and `stops` hold what it reported."""
 
     def __init__(
         self,
         *,
-        gives_up: bool = True,
+        lane: Lane = Lane.STANDARD,
         max_outage_seconds: float = OUTAGE_SECONDS,
-        is_limit: Callable[[AttemptError], bool] = lambda error: True,
         known_key: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.pauses: list[float] = []
         self.reasons: list[str] = []
         self.stops: list[EndpointDown] = []
-        self.breaker = Breaker(
-            self.clock,
-            max_outage_seconds,
-            self.pause,
-            self.stops.append,
-            gives_up=gives_up,
-            is_limit=is_limit,
-            known_key=known_key,
-        )
+        settings = BreakerSettings(max_outage_seconds=max_outage_seconds, lane=lane, known_key=known_key)
+        self.breaker = Breaker(settings, self.clock, self)
 
-    def pause(self, seconds: float, reason: str) -> None:
+    def gate_closed(self, seconds: float, reason: str) -> None:
         self.pauses.append(seconds)
         self.reasons.append(reason)
 
     def answer(self, number: int, error: BaseException | None = None, *, seconds: float = 0.0) -> None:
         """Request `number` ends `seconds` after it was sent."""
-        expected: AbstractContextManager[object] = nullcontext() if error is None else pytest.raises(type(error))
-        with expected, self.breaker.watch(number):
-            self.clock.time += seconds
-            if error is not None:
-                raise error
+        self.clock.time += seconds
+        self.stops += self.breaker.ended(number, error)
 
     def ask(self, error: AttemptError | None = None) -> None:
         """One request, out and back."""
@@ -183,7 +173,7 @@ def test_a_pause_lets_nobody_out_to_its_last_instant(bench: Bench) -> None:
 
 def test_each_failed_probe_doubles_the_pause_up_to_ten_minutes() -> None:
     """60, 120, 240, 480, 600, 600 seconds."""
-    bench = Bench(gives_up=False)
+    bench = Bench(lane=Lane.FLEX)
     bench.open()
     for _ in range(5):
         bench.clock.time += bench.breaker.wait_seconds()
@@ -294,20 +284,19 @@ def test_an_answer_older_than_the_trouble_does_not_end_the_probing(bench: Bench,
 @pytest.mark.parametrize(("failures", "is_open"), [(5, False), (6, True)])
 def test_a_refusal_that_is_no_limit_is_trouble(failures: int, is_open: bool) -> None:
     """A lane that sheds answers 429 as well: it opens the breaker like any 503."""
-    bench = Bench(is_limit=lambda error: error is not LIMIT)
+    bench = Bench(lane=Lane.FLEX)
     bench.ask()
     for _ in range(failures):
-        bench.ask(LIMIT)
+        bench.ask(SHED)
     assert bench.breaker.is_open is is_open
     assert bench.breaker.limits_in_a_row == 0
 
 
 def test_by_itself_a_breaker_gives_up() -> None:
     """Unless it is told that there is an alternative."""
-    breaker = Breaker(FakeClock(), 0.0, lambda seconds, reason: None, lambda stop: None)
+    breaker = Breaker(BreakerSettings(max_outage_seconds=0.0), FakeClock(), Listener())
     for _ in range(6):
-        with pytest.raises(Unavailable), breaker.watch(breaker.admit()):
-            raise BROKEN
+        breaker.ended(breaker.admit(), BROKEN)
     with pytest.raises(EndpointDown):
         breaker.wait_seconds()
 
@@ -379,7 +368,7 @@ def test_an_outage_is_told_in_seconds_or_minutes(seconds: float, words: str) -> 
 
 def test_a_lane_with_an_alternative_never_gives_up() -> None:
     """However long it is out of service."""
-    bench = Bench(gives_up=False)
+    bench = Bench(lane=Lane.FLEX)
     bench.open()
     bench.clock.time += 10 * OUTAGE_SECONDS
     assert bench.breaker.wait_seconds() == 0.0

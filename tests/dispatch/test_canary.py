@@ -9,7 +9,6 @@ import pytest
 
 from batch.core.errors import EndpointDown, Kind, Refused
 from batch.core.model import Done, Failed, Outcome
-from batch.dispatch.scheduler import Canary
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, kinds, scheduler, todo
 
 NOT_GOOD_ENOUGH = EndpointDown("canary", "2 of 3 got no picture")
@@ -23,7 +22,7 @@ class Judge:
         self._verdict = verdict
         self.heard: list[tuple[dict[type[Outcome], int], int, int]] = []
 
-    async def __call__(self, ends: Counter[type[Outcome]]) -> BaseException | None:
+    async def judge(self, ends: Counter[type[Outcome]]) -> BaseException | None:
         self.heard.append((dict(ends), len(self._seller.calls), self._seller.in_flight))
         return self._verdict
 
@@ -40,7 +39,7 @@ async def test_the_first_jobs_have_ended_before_another_goes_out(jobs: int) -> N
     """However many slots are free; the judge is asked once, and told how they ended."""
     seller = seller_with("job-0")
     judge = Judge(seller)
-    outcomes = await carry_out(scheduler(seller, concurrency=10, canary=Canary(jobs, judge)), todo(20))
+    outcomes = await carry_out(scheduler(seller, concurrency=10, canary_jobs=jobs, canary=judge), todo(20))
     ends = {Failed: 1} if jobs == 1 else {Failed: 1, Done: jobs - 1}
     assert judge.heard == [(ends, jobs, 0)]
     assert kinds(outcomes) == {"Done": 19, "Failed": 1}
@@ -49,7 +48,7 @@ async def test_the_first_jobs_have_ended_before_another_goes_out(jobs: int) -> N
 async def test_a_bad_beginning_stops_the_run() -> None:
     """With the judge's error and words, and nothing was sent but the first jobs."""
     seller, told = seller_with("job-0", "job-2"), Recorder()
-    running = scheduler(seller, listener=told, canary=Canary(3, Judge(seller, NOT_GOOD_ENOUGH)))
+    running = scheduler(seller, listener=told, canary_jobs=3, canary=Judge(seller, NOT_GOOD_ENOUGH))
     await carry_out(running, todo(20))
     assert running.stopped_by is NOT_GOOD_ENOUGH
     assert told.named("stopping") == [("stopping", "2 of 3 got no picture", 0)]
@@ -60,11 +59,12 @@ async def test_a_stop_while_the_judge_waits_for_a_person_is_heard() -> None:
     """The question is given up, and nothing more goes out."""
     seller, asked = seller_with(), asyncio.Event()
 
-    async def judge(ends: Counter[type[Outcome]]) -> None:
-        asked.set()
-        await asyncio.Event().wait()
+    class Asks:
+        async def judge(self, ends: Counter[type[Outcome]]) -> None:
+            asked.set()
+            await asyncio.Event().wait()
 
-    running = scheduler(seller, canary=Canary(2, judge))
+    running = scheduler(seller, canary_jobs=2, canary=Asks())
     ending = asyncio.create_task(carry_out(running, todo(20)))
     await asked.wait()
     reason = KeyboardInterrupt()
@@ -77,6 +77,6 @@ async def test_a_run_that_stops_meanwhile_asks_no_judge() -> None:
     """There is nothing left to decide."""
     seller = seller_with()
     judge = Judge(seller)
-    running = scheduler(seller, canary=Canary(3, judge))
+    running = scheduler(seller, canary_jobs=3, canary=judge)
     await carry_out(running, todo(20), lambda outcome: running.stop(KeyboardInterrupt(), "asked to"))
     assert judge.heard == []

@@ -20,10 +20,12 @@ from batch.core.errors import (
 from batch.core.events import Listener
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from batch.dispatch.base import RouteSettings
 from batch.dispatch.deadline import Deadline
-from batch.dispatch.job_route import JobRoute, is_shed
+from batch.dispatch.job_route import JobRoute
 from batch.dispatch.recovery import ResendBudget
-from batch.dispatch.route import Permit, Route, RouteSettings
+from batch.dispatch.route import Permit, Route
+from batch.dispatch.shedding import is_shed
 from batch.limits.quotas import Need
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
@@ -40,7 +42,7 @@ def job_route(*models: str, on: tuple[FallbackOn, ...] = tuple(FallbackOn), lane
 def out(model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit:
     """A request that was let out at an endpoint with both lanes."""
     settings = RouteSettings(name="a", limits=Limits(concurrency=9), lanes=frozenset(Lane))
-    route = Route(settings, FakeClock(), Listener(), RetryPolicy(), lambda *_: None)
+    route = Route(settings, RetryPolicy(), FakeClock(), Listener())
     way = route.try_acquire(Need(), model, lane)
     assert not isinstance(way, Wait)
     return way
@@ -80,10 +82,10 @@ def test_a_model_that_was_passed_over_is_not_come_back_to() -> None:
     left = []
     for model in (SECOND, THIRD):
         went = out(model)
-        way.went(went)
-        left.append((way.models, way.permit))
+        way.went(went.terms)
+        left.append((way.models, way.terms))
     assert [models for models, _ in left] == [(SECOND, THIRD), (THIRD,)]
-    assert left[-1][1] is went
+    assert left[-1][1] is went.terms
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,9 @@ def test_a_job_that_was_shed_stays_in_the_ordinary_lane() -> None:
     """From then on, and only if it went out in the cheap one."""
     way = job_route(lane=Lane.FLEX)
     seen = [(way.shed(BUSY), way.lane)]
-    way.went(out(lane=Lane.FLEX))
+    way.went(out(lane=Lane.FLEX).terms)
     seen += [(way.shed(error), way.lane) for error in (BLOCKED, BUSY)]
-    way.went(out(lane=Lane.STANDARD))
+    way.went(out(lane=Lane.STANDARD).terms)
     seen += [(way.shed(BUSY), way.lane)]
     assert seen == [(False, Lane.FLEX), (False, Lane.FLEX), (True, Lane.STANDARD), (False, Lane.STANDARD)]
 

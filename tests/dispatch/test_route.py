@@ -11,7 +11,8 @@ from batch.core.events import Listener
 from batch.core.lane import Lane
 from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
-from batch.dispatch.route import Permit, Route, RouteSettings
+from batch.dispatch.base import RouteSettings
+from batch.dispatch.route import Permit, Route
 from batch.limits.quotas import need_of
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, job
@@ -43,10 +44,7 @@ class Bench:
             limits=Limits(**{"concurrency": 100, "adaptive": False, **limits}),
             lanes=frozenset(Lane),
         )
-        self.route = Route(settings, self.clock, self.heard, RetryPolicy(), self._ended, called)
-
-    def _ended(self, route: Route, error: EndpointDown, model: str) -> None:
-        self.ends.append((route, error.code, model))
+        self.route = Route(settings, RetryPolicy(), self.clock, self.heard, called)
 
     def try_acquire(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> Permit | Wait:
         return self.route.try_acquire(need_of(job()), model, lane)
@@ -62,13 +60,8 @@ class Bench:
 
     def back(self, way: Permit, error: AttemptError | None = None, job_id: str = "cup") -> None:
         """It ends, and is recorded."""
-        if error is None:
-            with way.watch():
-                pass
-        else:
-            with pytest.raises(type(error)), way.watch():
-                raise error
-        self.route.release(way, job_id, error, None)
+        ends = [*self.route.answered(way, error), self.route.release(way, job_id, error, None)]
+        self.ends += [(self.route, end.code, way.terms.model) for end in ends if end is not None]
 
     def serve(self, model: str = OWN, lane: Lane = Lane.STANDARD) -> None:
         self.back(self.out(model, lane))

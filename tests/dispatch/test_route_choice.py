@@ -9,11 +9,12 @@ import pytest
 from batch.core.errors import EndpointDown, ExitCode, Kind
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from batch.dispatch.base import DispatchConfig, RouteSettings
 from batch.dispatch.job_route import JobRoute
-from batch.dispatch.route import Permit, RouteSettings
+from batch.dispatch.route import Permit
 from batch.dispatch.router import Router
 from batch.limits.quotas import need_of
-from tests.support.fakes import FakeClock, Recorder, job
+from tests.support.fakes import FakeClock, IdleMachine, Recorder, job
 
 #: Of one model, as providers say it.
 MISSING = EndpointDown("model_missing", "", of_model=True)
@@ -30,16 +31,15 @@ class Bench:
             RouteSettings(name=name, weight=weight, limits=Limits(concurrency=concurrency, adaptive=False))
             for name, (concurrency, weight) in endpoints.items()
         ]
-        self.router = Router(
-            routes,
-            FakeClock(),
-            self.told,
-            RetryPolicy(),
-            self.stops.append,
-            fallback or Fallback(),
-            local_bottleneck=lambda: "",
-        )
+        config = DispatchConfig(routes=routes, policy=RetryPolicy(), fallback=fallback or Fallback())
+        self.router = Router(config, FakeClock(), self.told, self, IdleMachine())
         self.sent = 0
+        self.is_stopping = False
+
+    def stop(self, reason: BaseException, words: str) -> None:
+        assert isinstance(reason, EndpointDown)
+        assert words == reason.message
+        self.stops.append(reason)
 
     async def send(self, number: int = 1) -> list[Permit]:
         """Let requests out."""
@@ -53,8 +53,7 @@ class Bench:
     def served(self, out: list[Permit]) -> None:
         """They end with a picture each."""
         for each in out:
-            with each.watch():
-                pass
+            self.router.answered(each, None)
             self.router.release(each, "cup", None, None)
 
     async def warm_up(self) -> None:

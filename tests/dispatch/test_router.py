@@ -29,12 +29,11 @@ from batch.core.errors import (
 from batch.core.lane import Lane
 from batch.core.model import Done, Job, Pending, Terms
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
-from batch.dispatch.deadline import Deadline
-from batch.dispatch.recovery import ResendBudget
-from batch.dispatch.route import RouteSettings
+from batch.dispatch.base import RouteSettings
 from batch.dispatch.scheduler import Scheduler
 from batch.plan import ToDo
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, job, kinds, todo
+from tests.support.fakes import scheduler as one_scheduler
 
 OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"
 BROKEN = Unavailable("unavailable", "HTTP 503", http_status=503)
@@ -80,15 +79,7 @@ def route(name: str = "a", concurrency: int = 4, weight: float = 1, **limits: An
 
 
 def scheduler(market: Market, *routes: RouteSettings, **options: Any) -> Scheduler:
-    return Scheduler(
-        market.buy,
-        routes=routes,
-        budget=ResendBudget(5),
-        past=market.past,
-        clock=market.clock,
-        random=Random(1),
-        **{"listener": Recorder(), "policy": RetryPolicy(), **options},
-    )
+    return one_scheduler(market, routes=routes, budget=5, **{"listener": Recorder(), **options})
 
 
 # ---- several endpoints ------------------------------------------------------------------------------------
@@ -300,7 +291,7 @@ async def test_near_the_deadline_the_ordinary_lane_is_taken(clock: FakeClock) ->
     """Ten minutes an answer, 300 jobs, four hours: as many in the cheap lane as still come in time."""
     market = Market(clock, lambda job, terms, n: 600.0 if terms.lane is Lane.FLEX else 10.0)
     finish_by = clock.now() + timedelta(hours=4)
-    running = scheduler(market, route("a", 8), lane=Lane.FLEX, deadline=Deadline(finish_by, 300, clock))
+    running = scheduler(market, route("a", 8), lane=Lane.FLEX, finish_by=finish_by, jobs=300)
     assert kinds(await carry_out(running, todo(300))) == {"Done": 300}
     assert clock.now() <= finish_by
     assert market.count(lambda terms: terms.lane)[Lane.FLEX] > 50
@@ -309,8 +300,8 @@ async def test_near_the_deadline_the_ordinary_lane_is_taken(clock: FakeClock) ->
 async def test_too_late_a_deadline_takes_the_ordinary_lane_from_the_start(clock: FakeClock) -> None:
     """What may take a quarter of an hour is not begun ten minutes before."""
     market = Market(clock)
-    deadline = Deadline(clock.now() + timedelta(minutes=10), 20, clock)
-    await carry_out(scheduler(market, route("a"), lane=Lane.FLEX, deadline=deadline), todo(20))
+    soon = clock.now() + timedelta(minutes=10)
+    await carry_out(scheduler(market, route("a"), lane=Lane.FLEX, finish_by=soon, jobs=20), todo(20))
     assert set(market.count(lambda terms: terms.lane)) == {Lane.STANDARD}
 
 

@@ -32,8 +32,7 @@ from batch.core.events import Waiting
 from batch.core.lane import Lane
 from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
-from batch.dispatch.deadline import Deadline
-from batch.dispatch.route import RouteSettings
+from batch.dispatch.base import RouteSettings
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
 from tests.support.fakes import FakeClock, Recorder, Seller, carry_out, done, job, kinds, one_route, scheduler, todo
@@ -366,20 +365,21 @@ async def test_money_is_set_aside_for_each_attempt_before_it_takes_a_slot(clock:
     steps: list[str] = []
     enough = asyncio.Event()
 
-    @asynccontextmanager
-    async def money(job: Job) -> AsyncIterator[None]:
-        if job.id == "job-0":
-            await enough.wait()
-        steps.append(f"{job.id} has money")
-        yield
-        steps.append(f"{job.id} is over")
+    class Money:
+        @asynccontextmanager
+        async def reserve(self, job: Job) -> AsyncIterator[None]:
+            if job.id == "job-0":
+                await enough.wait()
+            steps.append(f"{job.id} has money")
+            yield
+            steps.append(f"{job.id} is over")
 
     def answer(job: Job, n: int) -> None:
         steps.append(f"{job.id} is sent")
         if job.id == "job-1":
             enough.set()
 
-    await carry_out(scheduler(Seller(clock, answer), concurrency=1, money=money), todo(2))
+    await carry_out(scheduler(Seller(clock, answer), concurrency=1, money=Money()), todo(2))
     each = ["has money", "is sent", "is over"]
     assert [step for step in steps if "job-1" in step] == [f"job-1 {what}" for what in each]
     assert [step for step in steps if "job-0" in step] == [f"job-0 {what}" for what in each]
@@ -390,15 +390,16 @@ async def test_without_money_the_run_ends_and_the_job_stays_to_be_done(clock: Fa
     """Also at a repeat, when an endpoint was asked before."""
     no_room, asked = EndpointDown("budget", "no room"), Counter[str]()
 
-    @asynccontextmanager
-    async def money(job: Job) -> AsyncIterator[None]:
-        asked[job.id] += 1
-        if asked[job.id] == 2:
-            raise no_room
-        yield
+    class Money:
+        @asynccontextmanager
+        async def reserve(self, job: Job) -> AsyncIterator[None]:
+            asked[job.id] += 1
+            if asked[job.id] == 2:
+                raise no_room
+            yield
 
     seller = Seller(clock, lambda job, n: NotSent("a", ""))
-    running = scheduler(seller, money=money)
+    running = scheduler(seller, money=Money())
     outcomes = await carry_out(running, todo(1))
     assert isinstance(outcomes["job-0"], Pending)
     assert (running.stopped_by, len(seller.calls)) == (no_room, 1)
@@ -415,8 +416,8 @@ async def test_the_buyer_is_told_the_terms(clock: FakeClock) -> None:
 
     route = RouteSettings(name="somewhere", limits=Limits(concurrency=1), lanes=frozenset(Lane))
     await carry_out(scheduler(Told(clock), routes=[route], lane=Lane.FLEX), todo(1))
-    late = Deadline(clock.now(), 1, clock)
-    await carry_out(scheduler(Told(clock), routes=[route], lane=Lane.FLEX, deadline=late), todo(1))
+    late = clock.now()
+    await carry_out(scheduler(Told(clock), routes=[route], lane=Lane.FLEX, finish_by=late, jobs=1), todo(1))
     model = job().model
     assert seen == [Terms(endpoint="somewhere", model=model, lane=lane) for lane in (Lane.FLEX, Lane.STANDARD)]
 
@@ -445,12 +446,13 @@ async def test_it_is_said_when_our_own_machine_gives_no_slots_back(clock: FakeCl
         def waiting(self, waiting: Waiting) -> None:
             self.events.append(("waiting", waiting.by))
 
-    def local_bottleneck(in_flight: int) -> str:
-        heard.append(in_flight)
-        return "disk"
+    class Disk:
+        def local_bottleneck(self, in_flight: int) -> str:
+            heard.append(in_flight)
+            return "disk"
 
     told = Waits()
-    await carry_out(scheduler(Seller(clock), adaptive=False, listener=told, local_bottleneck=local_bottleneck), todo(5))
+    await carry_out(scheduler(Seller(clock), adaptive=False, listener=told, load=Disk()), todo(5))
     assert ("waiting", "disk") in told.events
     assert ("waiting", "concurrency") not in told.events
     assert set(heard) == {2}

@@ -71,7 +71,7 @@ async def test_a_request_waits_for_the_book_and_goes_when_it_is_free(tmp_path: P
     said: asyncio.Queue[str] = asyncio.Queue()
     money = wallet(tmp_path / "book", said.put_nowait)
     with held(tmp_path / "book") as let_go:
-        waiting = asyncio.ensure_future(money.place(job("a")).__aenter__())
+        waiting = asyncio.ensure_future(money.reserve(job("a")).__aenter__())
         assert await said.get() == f"waiting: the spend book {tmp_path / 'book'} is locked by another process"
         assert not waiting.done()
         assert money.held == 0
@@ -98,7 +98,7 @@ async def test_a_book_that_is_held_for_a_moment_is_not_worth_a_word(tmp_path: Pa
     said: list[str] = []
     clock = FreesAtTheFirstPause()
     with held(tmp_path / "book") as clock.let_go:
-        await wallet(tmp_path / "book", said.append, clock).place(job("a")).__aenter__()
+        await wallet(tmp_path / "book", said.append, clock).reserve(job("a")).__aenter__()
     assert said == []
 
 
@@ -107,7 +107,7 @@ async def test_a_book_that_stays_held_ends_the_run_for_a_later_one(tmp_path: Pat
     said: list[str] = []
     money = wallet(tmp_path / "book", said.append)
     with held(tmp_path / "book"), pytest.raises(EndpointDown, match="locked by another process") as stopped:
-        await money.place(job("a")).__aenter__()
+        await money.reserve(job("a")).__aenter__()
     assert (stopped.value.code, stopped.value.stop_code) == ("spend_book_held", ExitCode.TEMPORARY)
     assert (money.held, len(said)) == (0, 1)
 
@@ -127,7 +127,7 @@ async def test_what_cannot_be_given_back_at_the_end_stays_spent(
 ) -> None:
     """A run whose book is held at its end leaves its share whole: for the others all of it counts."""
     money = wallet(tmp_path / "book")
-    async with money.place(job("a")):
+    async with money.reserve(job("a")):
         money.sending(job("a"))
         money.settle(job("a"), 0.01)
     taken = SpendBook(tmp_path / "book").look().total()
@@ -144,7 +144,7 @@ async def test_a_stopped_run_tries_once_to_give_back(tmp_path: Path) -> None:
     """After a signal its end waits for no other process."""
     clock = FakeClock()
     money = wallet(tmp_path / "book", clock=clock)
-    await money.place(job("a")).__aenter__()
+    await money.reserve(job("a")).__aenter__()
     began = clock.time
     with held(tmp_path / "book"):
         await money.close(lambda: True)
@@ -155,7 +155,7 @@ async def test_a_run_that_ends_waits_a_moment_for_the_book(tmp_path: Path) -> No
     """Freed within seconds, it takes back what was not spent."""
     freed: list[Callable[[], None]] = []
     money = wallet(tmp_path / "book", lambda _: freed[0]())
-    async with money.place(job("a")):
+    async with money.reserve(job("a")):
         money.sending(job("a"))
         money.settle(job("a"), 0.01)
     with held(tmp_path / "book") as let_go:
@@ -179,13 +179,13 @@ async def test_room_that_is_made_while_the_books_are_asked_is_seen(tmp_path: Pat
 
     book = SpendBook(tmp_path / "book")
     money = Wallet(Budget(per_day=MOST), most_usd=lambda _: MOST, clock=FakeClock(), books=[book], in_thread=when_told)
-    first = money.place(job("a"))
+    first = money.reserve(job("a"))
     entering = asyncio.ensure_future(first.__aenter__())
     for _ in range(2):  # the books are opened, and written
         (await step()).set()
     await entering
     money.sending(job("a"))
-    waiting = asyncio.ensure_future(money.place(job("b")).__aenter__())
+    waiting = asyncio.ensure_future(money.reserve(job("b")).__aenter__())
     (await step()).set()
     refused = await step()
     money.settle(job("a"), 0.0)
@@ -200,12 +200,12 @@ async def test_whoever_is_let_go_leaves_no_lock_behind(tmp_path: Path) -> None:
     for steps in range(12):
         path = tmp_path / f"book-{steps}"
         money = wallet(path)
-        waiting = asyncio.ensure_future(money.place(job("a")).__aenter__())
+        waiting = asyncio.ensure_future(money.reserve(job("a")).__aenter__())
         for _ in range(steps):
             await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        async with money.place(job("b")):
+        async with money.reserve(job("b")):
             money.sending(job("b"))
         assert money.held <= SpendBook(path).look().total() <= micro(1.0)
 
@@ -214,7 +214,7 @@ async def test_many_at_once_take_from_one_book(tmp_path: Path) -> None:
     """Threads change no figures: ten fit, the eleventh waits for them."""
     full = asyncio.Event()
     money = wallet(tmp_path / "book", waiting=lambda _: full.set())
-    places = [money.place(job(f"j{n}")) for n in range(11)]
+    places = [money.reserve(job(f"j{n}")) for n in range(11)]
     waiting = [asyncio.ensure_future(place.__aenter__()) for place in places]
     await asyncio.wait_for(full.wait(), 10)
     while sum(each.done() for each in waiting) < 10:

@@ -132,7 +132,7 @@ class World:
     async def ask(self, run: Run, number: int, cost: int) -> None:
         job_id = f"{run.run_id}-{run.attempts}"
         run.attempts += 1
-        run.places[job_id] = place = run.wallet.place(job(job_id))
+        run.places[job_id] = place = run.wallet.reserve(job(job_id))
         run.waiting[job_id] = asyncio.ensure_future(place.__aenter__())
 
     def send(self, run: Run, job_id: str) -> None:
@@ -240,7 +240,7 @@ async def test_a_job_waits_for_what_is_in_flight_and_goes_when_there_is_room() -
     """A cap for one request at a time: the second goes when the first turned out to cost nothing."""
     said: list[str] = []
     money = wallet(Budget(per_run=0.15), waiting=said.append)
-    first, second = money.place(job("a")), money.place(job("b"))
+    first, second = money.reserve(job("a")), money.reserve(job("b"))
     await first.__aenter__()
     money.sending(job("a"))
     waiting = asyncio.ensure_future(second.__aenter__())
@@ -257,11 +257,11 @@ async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
     """And nothing is left standing of the attempt to get in."""
     money = wallet(Budget(per_run=0.25))
     for name in ("a", "b"):
-        async with money.place(job(name)):
+        async with money.reserve(job(name)):
             money.sending(job(name))
             money.settle(job(name), 0.1)
     with pytest.raises(EndpointDown) as stopped:
-        async with money.place(job("c")):
+        async with money.reserve(job("c")):
             raise AssertionError
     assert str(stopped.value) == (
         "the budget per run of $0.25 has no room for the next request, which may cost $0.10: $0.20 spent, $0.00 "
@@ -282,7 +282,7 @@ async def test_a_cap_that_time_lifts_says_when(budget: Budget, until: str | None
     """A day and a month end; a tag's money does not come back."""
     money = wallet(budget, SpendBook(tmp_path / "book"), tag="spring")
     with pytest.raises(EndpointDown) as stopped:
-        await money.place(job("a")).__aenter__()
+        await money.reserve(job("a")).__aenter__()
     assert stopped.value.not_before == until
 
 
@@ -290,7 +290,7 @@ async def test_what_a_killed_run_had_taken_counts_until_its_ledger_is_read(tmp_p
     """For a run in another folder all of it is spent; the next run in the same folder knows better."""
     world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed = world.runs[0]
-    async with killed.wallet.place(job("x")):
+    async with killed.wallet.reserve(job("x")):
         world.send(killed, "x")
         taken = killed.wallet.caps()[0].taken
         assert taken > micro(MOST)
@@ -304,7 +304,7 @@ async def test_money_whose_ledger_is_gone_stays_spent_until_it_is_back(tmp_path:
     """All that was set aside for the killed run counts; its own ledger, brought back, corrects it."""
     world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed = world.runs[0]
-    await killed.wallet.place(job("x")).__aenter__()
+    await killed.wallet.reserve(job("x")).__aenter__()
     world.send(killed, "x")
     taken = killed.wallet.caps()[0].taken
     (tmp_path / "a" / "ledger.jsonl").rename(tmp_path / "away")
@@ -327,7 +327,7 @@ async def test_money_of_a_request_that_may_be_out_is_not_given_back(is_out: bool
     money = wallet(Budget(per_run=1.0))
 
     async def let_go() -> None:
-        async with money.place(job("a")):
+        async with money.reserve(job("a")):
             if is_out:
                 money.sending(job("a"))
             raise asyncio.CancelledError
@@ -341,12 +341,12 @@ async def test_a_cap_may_be_used_to_its_last_part() -> None:
     """Ten requests of $0.10 fit into one dollar, and an eleventh does not."""
     money = wallet(Budget(per_run=1.0))
     for number in range(10):
-        async with money.place(job(f"job-{number}")):
+        async with money.reserve(job(f"job-{number}")):
             money.sending(job(f"job-{number}"))
             money.settle(job(f"job-{number}"), MOST)
     assert [(cap.name, cap.spent, cap.left) for cap in money.caps()] == [("per run", micro(1.0), 0)]
     with pytest.raises(EndpointDown):
-        await money.place(job("more")).__aenter__()
+        await money.reserve(job("more")).__aenter__()
 
 
 @pytest.mark.parametrize(
@@ -369,9 +369,9 @@ async def test_what_counts_against_a_cap(budget: Budget, day: str, tag: str, cou
     assert [cap.spent for cap in money.caps()] == [950_000 if counts else 0]
     if counts:
         with pytest.raises(EndpointDown):
-            await money.place(job("a")).__aenter__()
+            await money.reserve(job("a")).__aenter__()
     else:
-        await money.place(job("a")).__aenter__()
+        await money.reserve(job("a")).__aenter__()
 
 
 async def test_midnight_leaves_in_the_book_what_was_used_that_day(tmp_path: Path) -> None:
@@ -379,12 +379,12 @@ async def test_midnight_leaves_in_the_book_what_was_used_that_day(tmp_path: Path
     book, clock = SpendBook(tmp_path / "book"), Day()
     money = wallet(Budget(per_day=100.0), book, clock=clock)
     for name, cost in (("spent", 0.07), ("in flight", None)):
-        await money.place(job(name)).__aenter__()
+        await money.reserve(job(name)).__aenter__()
         money.sending(job(name))
         if cost is not None:
             money.settle(job(name), cost)
     clock.day += timedelta(days=1)
-    await money.place(job("next")).__aenter__()
+    await money.reserve(job("next")).__aenter__()
     money.sending(job("next"))
     assert [(share.micro_usd, share.is_open) for share in book.look()] == [(170_000, True), (3_200_000, True)]
     money.settle(job("in flight"), 0.05)
@@ -402,14 +402,14 @@ async def test_midnight_leaves_in_the_book_what_was_used_that_day(tmp_path: Path
 async def test_a_run_takes_at_most_a_quarter_ahead(cap_usd: float, taken_usd: float, tmp_path: Path) -> None:
     """The first request at $0.10, and ahead of time 31 more or a quarter of what is left; other runs find the rest."""
     book = SpendBook(tmp_path / "book")
-    await wallet(Budget(per_day=cap_usd), book).place(job("a")).__aenter__()
+    await wallet(Budget(per_day=cap_usd), book).reserve(job("a")).__aenter__()
     assert book.look().total() == micro(taken_usd)
 
 
 async def killed_run(world: World, *, sent: str | None = None) -> Run:
     """A run of the first folder with one request out; by the ledger it was sent on `sent`."""
     killed = world.runs[0]
-    await killed.wallet.place(job("x")).__aenter__()
+    await killed.wallet.reserve(job("x")).__aenter__()
     killed.wallet.sending(job("x"))
     day = {} if sent is None else {"at": f"{sent}T00:00:01.000Z"}
     killed.line("try", "x", **day)
@@ -476,7 +476,7 @@ async def test_a_cap_holds_whichever_key_the_money_went_through(full: str, tmp_p
     money = wallet(Budget(per_day=1.0), *(SpendBook(tmp_path / name) for name in ("another", "book")))
     assert [cap.spent for cap in money.caps()] == [950_000]
     with pytest.raises(EndpointDown, match=r"0\.95 spent"):
-        await money.place(job("a")).__aenter__()
+        await money.reserve(job("a")).__aenter__()
 
 
 async def test_attempts_of_earlier_runs_cost_this_run_nothing() -> None:
@@ -485,14 +485,14 @@ async def test_attempts_of_earlier_runs_cost_this_run_nothing() -> None:
     money.sending(job("left over"))
     money.settle(job("left over"), 0.1)
     assert (money.spent, money.held) == (0, 0)
-    await money.place(job("a")).__aenter__()
+    await money.reserve(job("a")).__aenter__()
 
 
 async def test_a_cap_shows_what_is_spent_reserved_and_taken(tmp_path: Path) -> None:
     """For the run's own cap and for one that other runs share."""
     money = wallet(Budget(per_run=1.0, per_day=1.0), SpendBook(tmp_path / "book"))
     for name in ("spent", "in flight"):
-        await money.place(job(name)).__aenter__()
+        await money.reserve(job(name)).__aenter__()
         money.sending(job(name))
     money.settle(job("spent"), 0.07)
     caps = {cap.name: cap for cap in money.caps()}
@@ -516,7 +516,7 @@ async def test_a_day_is_that_of_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     time.tzset()
     try:
         book = SpendBook(tmp_path / "book")
-        await wallet(Budget(per_day=1.0), book, clock=Day(hour=20)).place(job("a")).__aenter__()
+        await wallet(Budget(per_day=1.0), book, clock=Day(hour=20)).reserve(job("a")).__aenter__()
         assert [share.day for share in book.look()] == ["2026-01-30"]
     finally:
         monkeypatch.undo()
@@ -527,11 +527,11 @@ async def test_a_share_is_enlarged_for_the_last_millionth(tmp_path: Path) -> Non
     """What is set aside never passes what the book has for the run, by however little."""
     book = SpendBook(tmp_path / "book")
     money = wallet(Budget(per_day=0.199999), book)
-    async with money.place(job("a")):
+    async with money.reserve(job("a")):
         money.sending(job("a"))
         money.settle(job("a"), 0.025)
     assert book.look().total() == 124_999
-    async with money.place(job("b")):
+    async with money.reserve(job("b")):
         assert money.spent + money.held == 125_000 <= book.look().total()
 
 
@@ -539,7 +539,7 @@ async def test_a_changed_sum_in_the_ledger_is_damage_and_corrects_nothing(tmp_pa
     """Only lines whose checksum is right say what was spent."""
     world = await World.begun(Budget(per_day=1.0), tmp_path)
     killed = world.runs[0]
-    await killed.wallet.place(job("x")).__aenter__()
+    await killed.wallet.reserve(job("x")).__aenter__()
     world.send(killed, "x")
     killed.line("done", "x", usd=0.09)
     killed.line("end", "")
@@ -614,5 +614,5 @@ async def test_a_book_that_cannot_be_written_stops_before_anything_is_sent(tmp_p
     with pytest.raises(OutputError, match="Make it writable, or set XDG_STATE_HOME"):
         await wallet(Budget(per_day=1.0), book).settle_earlier_runs(lambda _: 0.0)
     with pytest.raises(StorageError, match="spend book"):
-        await wallet(Budget(per_day=1.0), book).place(job("a")).__aenter__()
-    await wallet(Budget(per_run=1.0)).place(job("a")).__aenter__()
+        await wallet(Budget(per_day=1.0), book).reserve(job("a")).__aenter__()
+    await wallet(Budget(per_run=1.0)).reserve(job("a")).__aenter__()

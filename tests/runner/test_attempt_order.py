@@ -24,7 +24,7 @@ from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.prices import PriceTable
 from batch.core.settings import Budget, Limits, RetryPolicy, UnknownPolicy
-from batch.dispatch.recovery import ResendBudget
+from batch.dispatch.base import DispatchConfig
 from batch.dispatch.scheduler import Scheduler
 from batch.money.wallet import Wallet
 from batch.plan import ToDo
@@ -32,7 +32,7 @@ from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
 from batch.store.folder import output_folder
 from batch.store.store import Store
-from tests.support.fakes import carry_out, job, one_route
+from tests.support.fakes import carry_out, job, one_route, ports
 
 PICTURE_BYTES = io.BytesIO()
 Image.new("RGB", (1024, 1024), "navy").save(PICTURE_BYTES, "PNG")
@@ -91,8 +91,8 @@ class RecordingWallet(Wallet):
         self._steps = steps
 
     @asynccontextmanager
-    async def place(self, job: Job) -> AsyncIterator[None]:
-        async with super().place(job):
+    async def reserve(self, job: Job) -> AsyncIterator[None]:
+        async with super().reserve(job):
             self._steps.add(f"money of {job.id} set aside")
             yield
 
@@ -161,17 +161,11 @@ def scheduler(steps: Steps, store: Store, error: AttemptError | None) -> Schedul
     prices = PriceTable({}, {"1K": 0.1})
     providers = {"somewhere": PricedProvider(RecordingProvider(steps, error), prices)}
     attempts = AttemptRunner(providers, store, SystemClock(), lambda error, rejected: False, wallet)
-    return Scheduler(
-        attempts.buy,
+    config = DispatchConfig(
         routes=[one_route(Limits(concurrency=1, adaptive=False))],
         policy=RetryPolicy(unknown=UnknownPolicy.HOLD, unusable_retries=0),
-        budget=ResendBudget(0),
-        past=lambda job: (0, 0),
-        clock=SystemClock(),
-        random=Random(1),
-        listener=RecordingListener(steps),
-        money=wallet.place,
     )
+    return Scheduler(ports(attempts, money=wallet), config, SystemClock(), Random(1), RecordingListener(steps))
 
 
 BEFORE = [

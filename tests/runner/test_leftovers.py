@@ -17,7 +17,9 @@ import batch
 from batch.core.events import Listener
 from batch.core.model import Done, Outcome
 from batch.core.results import Summary
-from batch.runner.control import RunControl
+from batch.core.settings import Budget
+from batch.money.wallet import Wallet
+from batch.runner.control import LiveRun, RunControl
 from batch.runner.leftovers import Leftovers
 from tests.support.fakes import FakeClock, QuickClock, Seller, scheduler
 from tests.support.picture_host import http, png
@@ -235,7 +237,9 @@ class Watched(Leftovers):
 async def test_only_a_second_wish_to_stop_cuts_downloads() -> None:
     """The first lets the try that is on come to its end."""
     control, leftovers = RunControl(), Watched()
-    control.attach(scheduler(Seller(FakeClock())), leftovers)
+    clock = FakeClock()
+    wallet = Wallet(Budget(), most_usd=lambda job: 0.0, clock=clock)
+    control.attach(LiveRun(budget=Budget(), scheduler=scheduler(Seller(clock)), leftovers=leftovers, wallet=wallet))
     control.drain(15, "SIGTERM")
     assert not leftovers.aborted
     control.abort()

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -17,8 +18,17 @@ from batch.core.errors import AttemptError
 from batch.core.events import Listener
 from batch.core.model import AttemptFacts, Done, Job, Outcome, Reference, Terms
 from batch.core.settings import Limits, RetryPolicy
-from batch.dispatch.recovery import ResendBudget
-from batch.dispatch.route import RouteSettings
+from batch.dispatch.base import (
+    AttemptPort,
+    CanaryJudge,
+    DispatchConfig,
+    JobPast,
+    LoadProbe,
+    Past,
+    Ports,
+    RouteSettings,
+    SpendGate,
+)
 from batch.dispatch.scheduler import Scheduler
 from batch.limits.quota_store import QuotaStore
 from batch.plan import ToDo
@@ -162,8 +172,8 @@ class Seller:
     def times(self, job_id: str) -> int:
         return sum(called == job_id for _, called, _ in self.calls)
 
-    def past(self, job: Job) -> tuple[int, int]:
-        return self.rejected[job.id], self.resends[job.id]
+    def past(self, job: Job) -> Past:
+        return Past(self.rejected[job.id], self.resends[job.id])
 
     async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         self.calls.append((self.clock.monotonic(), job.id, why))
@@ -186,29 +196,78 @@ def one_route(limits: Limits, quota_store: QuotaStore | None = None) -> RouteSet
     return RouteSettings(name="somewhere", limits=limits, quota_store=quota_store)
 
 
+class NoPast:
+    """No job was ever sent before."""
+
+    def past(self, job: Job) -> Past:
+        return Past(0, 0)
+
+
+class NoCap:
+    """Money for everything."""
+
+    @asynccontextmanager
+    async def reserve(self, job: Job) -> AsyncIterator[None]:
+        yield
+
+
+class IdleMachine:
+    """Our own machine is never what holds a run back."""
+
+    def local_bottleneck(self, in_flight: int) -> str:
+        return ""
+
+
+class GoOn:
+    """Judges no first jobs."""
+
+    async def judge(self, ends: Counter[type[Outcome]]) -> BaseException | None:
+        return None
+
+
+def ports(
+    attempts: AttemptPort,
+    *,
+    past: JobPast | None = None,
+    money: SpendGate | None = None,
+    load: LoadProbe | None = None,
+    canary: CanaryJudge | None = None,
+) -> Ports:
+    """Those that are not given hold nothing back."""
+    return Ports(
+        attempts=attempts,
+        past=past or NoPast(),
+        money=money or NoCap(),
+        load=load or IdleMachine(),
+        canary=canary or GoOn(),
+    )
+
+
 def scheduler(
     seller: Seller,
     *,
     concurrency: int = 2,
     per_minute: int | None = None,
+    adaptive: bool = True,
+    routes: Sequence[RouteSettings] = (),
+    listener: Listener | None = None,
     policy: RetryPolicy | None = None,
     budget: int = 10,
-    listener: Listener | None = None,
-    adaptive: bool = True,
-    **more: Any,
+    money: SpendGate | None = None,
+    load: LoadProbe | None = None,
+    canary: CanaryJudge | None = None,
+    **config: Any,
 ) -> Scheduler:
-    """On one route; `more` as the scheduler takes it."""
+    """On one route, or those given; `config` as `DispatchConfig` takes it."""
+    limits = Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive)
     return Scheduler(
-        seller.buy,
-        routes=more.pop("routes", None)
-        or [one_route(Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive))],
-        policy=policy or RetryPolicy(),
-        budget=ResendBudget(budget),
-        past=seller.past,
-        clock=seller.clock,
-        random=Random(1),
-        listener=listener or Listener(),
-        **more,
+        ports(seller, past=seller, money=money, load=load, canary=canary),
+        DispatchConfig(
+            routes=routes or [one_route(limits)], policy=policy or RetryPolicy(), resend_places=budget, **config
+        ),
+        seller.clock,
+        Random(1),
+        listener or Listener(),
     )
 
 

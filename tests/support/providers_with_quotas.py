@@ -13,12 +13,12 @@ from batch.core.errors import RateLimited
 from batch.core.events import Listener
 from batch.core.model import AttemptFacts, Done, Job, Outcome, Terms
 from batch.core.settings import Limits, RetryPolicy
-from batch.dispatch.recovery import ResendBudget
+from batch.dispatch.base import DispatchConfig
 from batch.dispatch.scheduler import Scheduler
 from batch.limits.quota_store import QuotaStore
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
-from tests.support.fakes import FakeClock, carry_out, job, one_route
+from tests.support.fakes import FakeClock, carry_out, job, one_route, ports
 
 REFUSED_AFTER_SECONDS = 0.15
 
@@ -156,16 +156,11 @@ async def send(
     started: dict[str, float] | None = None,
 ) -> tuple[Scheduler, dict[str, Outcome]]:
     """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
-    scheduler = Scheduler(
-        provider.buy,
+    config = DispatchConfig(
         routes=[one_route(limits, quota_store)],
         policy=RetryPolicy(wasted_in_a_row=0),  # nobody waits for the first picture: this is about quotas alone
-        budget=ResendBudget(0),
-        past=lambda job: (0, 0),
-        clock=provider.clock,
-        random=Random(1),
-        listener=listener or Listener(),
     )
+    scheduler = Scheduler(ports(provider), config, provider.clock, Random(1), listener or Listener())
 
     def plan() -> Any:
         for number in range(first, first + jobs):

@@ -16,7 +16,7 @@ from batch.core.profiles import PROFILES
 from batch.core.settings import Auth, Limits, ProviderSettings
 from batch.manifest.problems import Problems
 from batch.manifest.schema import fields
-from batch.manifest.schema.schema import LimitsShape, ManifestShape, ProviderShape
+from batch.manifest.schema.schema import BURST_NEEDS_A_RATE, LimitsShape, ManifestShape, ProviderShape
 from batch.manifest.schema.yaml_text import At, Document
 
 #: A provider that was read, with its place in the list.
@@ -135,14 +135,12 @@ class EndpointsReader:
             self._note(message, self.document.at("lane"))
 
     def _check_burst(self, known: Sequence[_Read], endpoints: Sequence[ProviderSettings]) -> None:
-        """How many may leave at once says nothing while they may leave as they come."""
-        message = "burst needs a rate; write requests_per_second or requests_per_minute beside it"
         if self.shape.limits.burst is not None and Limits(**self.shape.limits.model_dump()).per_second is None:
-            self._note(message, self.document.at("limits", "burst"))
+            self._note(BURST_NEEDS_A_RATE, self.document.at("limits", "burst"))
             return
         for (index, provider), endpoint in zip(known, endpoints, strict=True):
             if provider.limits.burst is not None and endpoint.limits is not None and endpoint.limits.per_second is None:
-                self._note(message, self._at(index, "limits", "burst"))
+                self._note(BURST_NEEDS_A_RATE, self._at(index, "limits", "burst"))
 
     def _at(self, *path: str | int) -> At:
         return self.document.at("provider", *path)

@@ -7,7 +7,7 @@ What depends on several fields (a ratio and its model) is in `entries`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
@@ -16,9 +16,13 @@ from yaml.nodes import MappingNode
 
 from batch.core.errors import Problem
 from batch.core.profiles import PROFILES
+from batch.core.settings import Limits
 from batch.manifest.problems import Problems, did_you_mean, show
 from batch.manifest.schema import fields
 from batch.manifest.schema.yaml_text import Document
+
+#: How many may leave at once says nothing while they may leave as they come.
+BURST_NEEDS_A_RATE: Final = "burst needs a rate; write requests_per_second or requests_per_minute beside it"
 
 
 class _Shape(BaseModel):
@@ -38,6 +42,17 @@ class LimitsShape(_Shape):
     images_per_day: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000_000).func)] = None
     day_resets_at: Annotated[str, PlainValidator(fields.day_start)] = "00:00 America/Los_Angeles"
     adaptive: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
+
+
+def limits_problems(limits: Limits) -> list[Problem]:
+    """What is wrong with limits that come from elsewhere, as a manifest would be told."""
+    try:
+        LimitsShape.model_validate(asdict(limits))
+    except ValidationError as error:
+        return [Problem(message=f"{detail['loc'][0]} {detail['ctx']['text']}") for detail in error.errors()]
+    if limits.burst is not None and limits.per_second is None:
+        return [Problem(message=BURST_NEEDS_A_RATE)]
+    return []
 
 
 class ProviderShape(_Shape):
