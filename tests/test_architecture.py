@@ -98,8 +98,12 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
         ("core", "money.spend_book", "simulator"),
         "what a manifest's endpoints cost and allow can be said without a key and a connection",
     ),
+    "runner.run_money": (
+        ("core", "runner.accounts", "money"),
+        "what pictures cost can be said of a plan as well: nothing is sent or written for it",
+    ),
     "runner.preparation": (
-        ("core", "runner.accounts", "runner.options", "money", "manifest", "store", "plan"),
+        ("core", "runner.accounts", "runner.options", "runner.run_money", "money", "manifest", "store", "plan"),
         "a plan needs no connection, no key and no writing; whatever plans cannot send",
     ),
     "runner.connections": (

@@ -332,8 +332,8 @@ class Refused(AttemptError):
 class EndpointDown(AttemptError):
     """No request can work until somebody acts or time passes: the run stops, jobs left stay pending.
 
-    `stop_code` is the exit code; `not_before` (ISO time) says when a new start makes sense, if known. `of_model`: it
-    concerns only the model that was asked for; otherwise the endpoint or the key.
+    `not_before` (ISO time) says when a new start makes sense, if known. `of_model`: it concerns only the model that was
+    asked for; otherwise the endpoint or the key.
     """
 
     def __init__(
@@ -342,13 +342,13 @@ class EndpointDown(AttemptError):
         message: str,
         *,
         kind: Kind | None = None,
-        stop_code: ExitCode = ExitCode.NO_PERMISSION,
+        exit_code: ExitCode = ExitCode.NO_PERMISSION,
         not_before: str | None = None,
         of_model: bool = False,
         http_status: int | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(code, message, kind=kind, http_status=http_status, request_id=request_id)
-        self.stop_code = stop_code
+        self.exit_code = exit_code
         self.not_before = not_before
         self.of_model = of_model

@@ -25,7 +25,7 @@ REFERENCE_TOKENS: Final = 1120
 _PICTURES_AT_MOST: Final = 3
 _TEXT_TOKENS_AT_MOST: Final = 4096
 #: A picture that the reported tokens make cheaper than this share of its list price is not believed.
-_LEAST_SHARE: Final = 0.9
+_MIN_SHARE: Final = 0.9
 _PER_MILLION: Final = 1e-6
 
 
@@ -88,7 +88,7 @@ class PriceTable:
         """List price of one attempt: its cost if nothing better is known. With its input, where that is charged."""
         return self._in_lane(self._attempt_usd(job), job, lane)
 
-    def most_usd(self, job: Job) -> float:
+    def max_usd(self, job: Job) -> float:
         """The most one attempt is taken to cost: what a budget keeps free before it is sent.
 
         That is in the standard lane, whichever is asked for: the provider may serve it there.
@@ -96,8 +96,8 @@ class PriceTable:
         rates = self._rates(job)
         if rates is None:
             return self._picture_usd(job)
-        most = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
-        return max(self._picture_usd(job), most)
+        highest = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
+        return max(self._picture_usd(job), highest)
 
     def charge(self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int, lane: Lane = Lane.STANDARD) -> Charge:
         """What a charged answer with so many pictures cost in the lane that served it.
@@ -109,8 +109,8 @@ class PriceTable:
         tokens = None if rates is None or usage is None else _tokens(usage)
         if tokens is not None and rates is not None:
             usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
-            least = _LEAST_SHARE * self._picture_usd(job) if pictures else 0.0
-            if least <= usd <= self.most_usd(job):  # in the standard lane: a lane's share is the same of all three
+            lowest = _MIN_SHARE * self._picture_usd(job) if pictures else 0.0
+            if lowest <= usd <= self.max_usd(job):  # in the standard lane: a lane's share is the same of all three
                 return Charge(usd=round(self._in_lane(usd, job, lane), 6), source="usage")
         return Charge(usd=self.attempt_usd(job, lane), source="list")
 

@@ -31,7 +31,7 @@ from batch.dispatch.shedding import is_shed
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20
-_LEAST: Final = 10
+_MIN_ANSWERS: Final = 10
 _FAILED_SHARE: Final = 0.5
 #: Without a single answer in between, fewer are enough: first requests go one by one, then none goes.
 _ROW_TO_GO_ALONE: Final = 3
@@ -220,7 +220,7 @@ class Breaker:
         if now - self._limited_since >= self._settings.max_outage_seconds:
             words = f"the provider has asked for fewer requests for {_minutes(now - self._limited_since)}, and served "
             found.append(
-                EndpointDown("rate_limited", f"{words}none; the last: {error.message}", stop_code=ExitCode.TEMPORARY)
+                EndpointDown("rate_limited", f"{words}none; the last: {error.message}", exit_code=ExitCode.TEMPORARY)
             )
         return found
 
@@ -244,9 +244,16 @@ class Breaker:
         if self._row >= _ROW_TO_GO_ALONE:
             self._go_alone()
         failed = self._recent.count(False)
-        if self._row >= _ROW_TO_OPEN or (len(self._recent) >= _LEAST and failed >= _FAILED_SHARE * len(self._recent)):
+        if self._row >= _ROW_TO_OPEN or (
+            len(self._recent) >= _MIN_ANSWERS and failed >= _FAILED_SHARE * len(self._recent)
+        ):
             self._open_since = self._row_since
             self._open()
+
+    @property
+    def _most_failed(self) -> bool:
+        calls = len(self._recent)
+        return calls >= _MIN_ANSWERS and self._recent.count(False) >= _FAILED_SHARE * calls
 
     def _go_alone(self) -> None:
         self._alone, self._alone_after = True, self._newest
@@ -266,7 +273,7 @@ class Breaker:
 
     def _no_service(self) -> EndpointDown:
         words = f"no service for {_minutes(self._clock.monotonic() - self._open_since)}; the last: {self._last_words}"
-        return EndpointDown("no_service", words, kind=Kind.OVERLOAD, stop_code=ExitCode.TEMPORARY, of_model=True)
+        return EndpointDown("no_service", words, kind=Kind.OVERLOAD, exit_code=ExitCode.TEMPORARY, of_model=True)
 
 
 class _Streak:

@@ -10,9 +10,9 @@ from batch.core.clock import Clock
 
 #: What an answer of the cheap lane may take (Google aims at 1 to 15 minutes, ai.google.dev, "Flex inference").
 _SLOW_ANSWER_SECONDS: Final = 960.0
-#: The pace is that of so many jobs; of fewer than the least nothing is concluded.
+#: The pace is that of so many jobs; of fewer than the minimum nothing is concluded.
 _RECENT: Final = 200
-_LEAST: Final = 10
+_MIN_JOBS: Final = 10
 
 
 class Deadline:
@@ -34,7 +34,7 @@ class Deadline:
         if seconds <= 0:
             return True
         recent = len(self._ended) - 1
-        if recent < _LEAST:
+        if recent < _MIN_JOBS:
             return False
         seconds_per_job = (self._clock.monotonic() - self._ended[0]) / recent
         return self._left * seconds_per_job > seconds

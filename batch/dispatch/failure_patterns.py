@@ -52,7 +52,7 @@ class FailurePatterns:
                 return EndpointDown(
                     "unreadable_answers",
                     f"{self._unreadable} answers in a row could not be read; the last: {error.message}",
-                    stop_code=ExitCode.PROTOCOL,
+                    exit_code=ExitCode.PROTOCOL,
                 )
         return None
 
@@ -85,5 +85,5 @@ class FailurePatterns:
             "cut_at_constant_time",
             f"something between here and the API cuts every request after {error.elapsed_seconds:.0f} s (a proxy's "
             "time limit, or the timeouts of this manifest); raise it. The cut requests may have been paid",
-            stop_code=ExitCode.PROTOCOL,
+            exit_code=ExitCode.PROTOCOL,
         )

@@ -104,7 +104,7 @@ class RecoveryPolicy:
         if not isinstance(error, RateLimited):
             return None
         words = f"the provider keeps asking for fewer requests: {error.message}"
-        keeps_on = EndpointDown("rate_limited", words, stop_code=ExitCode.TEMPORARY)
+        keeps_on = EndpointDown("rate_limited", words, exit_code=ExitCode.TEMPORARY)
         return 0.0 if self._end(permit, keeps_on) else None
 
     def _repeat(self, running: RunningJob, error: AttemptError, permit: Permit) -> float | None:

@@ -32,8 +32,8 @@ from batch.core.settings import RetryPolicy
 #: Everything else ends the job or the run.
 REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, EndpointDown)
 #: Beyond every policy's own numbers: no job may go round for ever.
-_MOST_ATTEMPTS: Final = 1000
-_MOST_DOUBLINGS: Final = 5
+_MAX_ATTEMPTS: Final = 1000
+_MAX_DOUBLINGS: Final = 5
 #: Added above a delay the server named, so that not everybody comes back in the same instant.
 _TOLD_JITTER_SHARE: Final = 0.1
 _TOLD_JITTER_SECONDS: Final = 5.0
@@ -62,10 +62,10 @@ def decide_retry(
         case NotSent():
             return _backoff(seen[NotSent], policy.unsent_attempts, policy.unsent_base_seconds, policy, random)
         case Unavailable():
-            most, base = policy.unavailable_attempts, policy.unavailable_base_seconds
+            maximum, base = policy.unavailable_attempts, policy.unavailable_base_seconds
             if error.kind is Kind.NO_CHANNEL:  # the relay has tried them all; they come back slowly
                 base = policy.throttle_base_seconds
-            return _backoff(seen[Unavailable], most, base, policy, random)
+            return _backoff(seen[Unavailable], maximum, base, policy, random)
         case Unusable():
             if not worth_another(error, rejected_before, policy):
                 return None
@@ -78,7 +78,7 @@ def decide_retry(
 def soon_again(times: int, random: Random) -> float:
     """Seconds until one request that was refused, without a delay and while others are served, is sent again: as
     google-genai waits (1, 2, 4 s), spread by half."""
-    return random.uniform(0.5, 1.5) * 2.0 ** min(times - 1, _MOST_DOUBLINGS)
+    return random.uniform(0.5, 1.5) * 2.0 ** min(times - 1, _MAX_DOUBLINGS)
 
 
 class RetryBudget:
@@ -146,8 +146,8 @@ def _throttled(error: RateLimited, times: int, policy: RetryPolicy, random: Rand
     return policy.throttle_base_seconds + _full_jitter(times, policy.throttle_base_seconds, policy, random)
 
 
-def _backoff(times: int, most: int, base_seconds: float, policy: RetryPolicy, random: Random) -> float | None:
-    return None if times >= most else _full_jitter(times, base_seconds, policy, random)
+def _backoff(times: int, maximum: int, base_seconds: float, policy: RetryPolicy, random: Random) -> float | None:
+    return None if times >= maximum else _full_jitter(times, base_seconds, policy, random)
 
 
 def _full_jitter(times: int, base_seconds: float, policy: RetryPolicy, random: Random) -> float:
@@ -193,7 +193,7 @@ async def with_retries(
     retrying = tenacity.AsyncRetrying(
         retry=decision,
         wait=lambda _: decision.wait_seconds,
-        stop=lambda state: state.attempt_number >= _MOST_ATTEMPTS or is_stopping(),
+        stop=lambda state: state.attempt_number >= _MAX_ATTEMPTS or is_stopping(),
         before_sleep=about_to_wait,
         sleep=clock.sleep,
         reraise=True,

@@ -128,7 +128,7 @@ class Router:
         return EndpointDown(
             chosen.code,
             f"no endpoint is left. {words}",
-            stop_code=chosen.stop_code,
+            exit_code=chosen.exit_code,
             not_before=chosen.not_before,
             kind=chosen.kind,
             of_model=chosen.of_model,

@@ -28,7 +28,7 @@ class WasteBreaker:
     """
 
     def __init__(self, jobs_in_a_row: int) -> None:
-        self._least = jobs_in_a_row
+        self._jobs_in_a_row = jobs_in_a_row
         self._in_flight = 0
         self._had_picture = False
         self._forget()
@@ -36,17 +36,17 @@ class WasteBreaker:
     @property
     def is_common(self) -> bool:
         """Whether repeats should wait: several jobs in a row were charged and got no picture."""
-        return self._least > 0 and len(self._jobs) >= _JOBS_TO_HOLD_REPEATS
+        return self._jobs_in_a_row > 0 and len(self._jobs) >= _JOBS_TO_HOLD_REPEATS
 
     @property
     def is_full(self) -> bool:
         """Whether no more requests may go out before one of those in flight is answered: they would prove it, or are
         as many as may be lost on an endpoint that has shown no picture yet."""
-        if self._in_flight == 0 or self._least == 0:
+        if self._in_flight == 0 or self._jobs_in_a_row == 0:
             return False
-        if not self._had_picture and self._in_flight >= max(self._least, _UNPROVEN_IN_FLIGHT):
+        if not self._had_picture and self._in_flight >= max(self._jobs_in_a_row, _UNPROVEN_IN_FLIGHT):
             return True
-        starts_at = self._least if self._had_picture else 1
+        starts_at = self._jobs_in_a_row if self._had_picture else 1
         return self._answers >= starts_at and self._answers + self._in_flight >= self._needed
 
     def went_out(self) -> None:
@@ -61,17 +61,17 @@ class WasteBreaker:
             self._forget()
         elif isinstance(error, AttemptError) and error.paid is Paid.YES:
             self._charged(job_id, error)
-        if self._least == 0 or self._in_flight > 0:
+        if self._jobs_in_a_row == 0 or self._in_flight > 0:
             return None  # one that is still out may bring a picture: slow ones must not lose to quick refusals
         if len(self._jobs) >= self._needed:
             return self._stopper(len(self._jobs))
-        if not self._had_picture and len(self._blocked) >= self._least * _TIMES_BLOCKED:
+        if not self._had_picture and len(self._blocked) >= self._jobs_in_a_row * _TIMES_BLOCKED:
             return self._stopper(len(self._blocked))
         return None
 
     @property
     def _needed(self) -> int:
-        return self._least * (_TIMES_AFTER_A_PICTURE if self._had_picture else 1)
+        return self._jobs_in_a_row * (_TIMES_AFTER_A_PICTURE if self._had_picture else 1)
 
     def _forget(self) -> None:
         self._jobs: set[str] = set()
@@ -103,7 +103,7 @@ class WasteBreaker:
         return EndpointDown(
             "charged_for_nothing",
             words,
-            stop_code=ExitCode.PROTOCOL,
+            exit_code=ExitCode.PROTOCOL,
             http_status=self._first.http_status,
             request_id=self._first.request_id,
             of_model=True,

@@ -143,7 +143,7 @@ class AdmissionController:
     def _not_lent(self) -> Wait:
         if self._quota_store.stuck:
             words = f"{self._quota_store.stuck}; no request goes out that its counts might not allow"
-            raise EndpointDown("quotas_held", words, stop_code=ExitCode.TEMPORARY)
+            raise EndpointDown("quotas_held", words, exit_code=ExitCode.TEMPORARY)
         wait = Wait(self._busy_seconds)
         self._busy_seconds = min(2 * self._busy_seconds, _LONGEST_BUSY_SECONDS)
         return wait
@@ -255,7 +255,7 @@ class AdmissionController:
             "day_used_up",
             f"{room.quota} is used up: {most:,} a day, counted over all runs of this machine with this key; the next "
             f"day begins at {not_before}",
-            stop_code=ExitCode.TEMPORARY,
+            exit_code=ExitCode.TEMPORARY,
             not_before=not_before,
         )
 

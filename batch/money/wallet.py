@@ -99,7 +99,7 @@ class Cap:
             f"the budget {self.name} of {_usd(self.limit)} has no room for the next request, which may cost "
             f"{_usd(needed)}: {_usd(self.spent)} spent, {_usd(self.held)} reserved, {_usd(max(0, self.left))} left"
         )
-        return EndpointDown("budget", words, stop_code=ExitCode.TEMPORARY, not_before=self.not_before)
+        return EndpointDown("budget", words, exit_code=ExitCode.TEMPORARY, not_before=self.not_before)
 
 
 def _usd(micro_usd: int) -> str:
@@ -112,7 +112,7 @@ def _usd(micro_usd: int) -> str:
 class Wallet:
     """The money of one run.
 
-    `most_usd(job)`: what one attempt can cost. `books`, one per key, is empty if no cap is shared with other runs and
+    `max_usd(job)`: what one attempt can cost. `books`, one per key, is empty if no cap is shared with other runs and
     the run has no tag; a run with several keys stands in all of them with all that it spends, so that a cap holds
     whichever key the money went through. `waiting` is told in words, when a request has to wait for money that is set
     aside for others, and `say` when another process holds a book. `in_thread` runs what may stand still. With
@@ -123,7 +123,7 @@ class Wallet:
         self,
         budget: Budget,
         *,
-        most_usd: Callable[[Job], float],
+        max_usd: Callable[[Job], float],
         clock: Clock,
         run_id: str = "",
         output: str = "",
@@ -135,7 +135,7 @@ class Wallet:
         waits_at_cap: bool = False,
     ) -> None:
         self._budget = budget
-        self._most_usd = most_usd
+        self._max_usd = max_usd
         self._clock = clock
         self._run = run_id
         self._output = output
@@ -180,7 +180,7 @@ class Wallet:
         Raises `EndpointDown` if there is no room, or if another process holds a book and does not go on. Leaving gives
         back what was not sent.
         """
-        needed = micro(self._most_usd(job))
+        needed = micro(self._max_usd(job))
         times_freed = self._times_freed
         while (cap := await self._set_aside(job, needed)) is not None:
             if times_freed == self._times_freed:  # else there may be room since the books were asked
@@ -256,19 +256,19 @@ class Wallet:
         counts for that has no end yet. To be called while the folder is locked, before anything is sent. Raises
         `EndpointDown` if another process holds a book; a run that `is_stopping` leaves it to the next one.
         """
-        most = 0
+        unknown = 0
         try:
             for book in self._books:
-                most = max(most, await self._settle_book(book, open_usd, is_stopping))
+                unknown = max(unknown, await self._settle_book(book, open_usd, is_stopping))
         except BookHeld as held:
             if is_stopping():
                 return ""
             raise _stays_held(held) from None
-        if not most:
+        if not unknown:
             return ""
         return (
-            f"an earlier run in this folder was killed and its ledger is gone: the {_usd(most)} set aside for it count "
-            "as spent until that ledger is back"
+            "an earlier run in this folder was killed and its ledger is gone: "
+            f"the {_usd(unknown)} set aside for it count as spent until that ledger is back"
         )
 
     async def close(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
@@ -462,7 +462,7 @@ class Wallet:
 
 def _stays_held(held: BookHeld) -> EndpointDown:
     words = f"{held}, which does not go on; no request goes out without its money set aside"
-    return EndpointDown("spend_book_held", words, stop_code=ExitCode.TEMPORARY)
+    return EndpointDown("spend_book_held", words, exit_code=ExitCode.TEMPORARY)
 
 
 def _open(books: Sequence[SpendBook], locks: ExitStack) -> _OpenBooks:

@@ -151,7 +151,7 @@ class GeminiProvider:
                 "html_answer",
                 "the endpoint answered with a web page; base_url does not point at the API. "
                 f"It says: {plain_words(received.body.decode('utf-8', 'replace'))[:200] or 'nothing'}",
-                stop_code=ExitCode.PROTOCOL,
+                exit_code=ExitCode.PROTOCOL,
                 http_status=received.status,
             )
         tree = read_answer(received.body)

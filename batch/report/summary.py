@@ -189,7 +189,7 @@ def _verdict(totals: Totals, errors: Sequence[BaseException], remakes_left: int)
 
 def _verdict_of(error: BaseException) -> tuple[ExitCode, str]:
     if isinstance(error, EndpointDown):
-        return error.stop_code, error.code
+        return error.exit_code, error.code
     if isinstance(error, BatchError):
         return error.exit_code, type(error).__name__.removesuffix("Error").lower()
     return ExitCode.SOFTWARE, "internal"

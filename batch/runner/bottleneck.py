@@ -11,7 +11,7 @@ from batch.core.clock import Clock
 _BUSY_SHARE: Final = 0.9
 _MEASURED_SECONDS: Final = 5.0
 #: With fewer in flight, most of them being recorded is chance.
-_LEAST_IN_FLIGHT: Final = 4
+_MIN_IN_FLIGHT: Final = 4
 
 
 class Bottleneck:
@@ -33,4 +33,4 @@ class Bottleneck:
             self._since = now, self._cpu_seconds()
         if self._is_busy:
             return "cpu"
-        return "disk" if in_flight >= _LEAST_IN_FLIGHT and 2 * self._recording() > in_flight else ""
+        return "disk" if in_flight >= _MIN_IN_FLIGHT and 2 * self._recording() > in_flight else ""

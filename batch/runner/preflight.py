@@ -37,6 +37,8 @@ from batch.store.folder import OutputFolder
 from batch.store.history import History
 
 _NAMED: Final = 5
+#: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
+_REPLACED_AT_LEAST: Final = 20
 #: How long a start is refused at most because the last run said that it is too early.
 _LONGEST_WAIT: Final = timedelta(days=1)
 
@@ -44,7 +46,7 @@ _LONGEST_WAIT: Final = timedelta(days=1)
 def agreed_plan(prepared: PreparedRun, history: Callable[[], History], control: RunControl) -> tuple[PreparedRun, Plan]:
     """Settle what happens to edited jobs, and return the plan. Raises `InputError` if there is no answer."""
     plan = prepared.plan(history)
-    prepared.refuse_a_silent_replacement(plan)
+    _refuse_a_silent_replacement(prepared, plan)
     policy = prepared.policies.changed
     if not plan.count("skip: changed") or policy in (ChangedPolicy.KEEP, ChangedPolicy.RERUN):
         return prepared, plan
@@ -61,13 +63,44 @@ def agreed_plan(prepared: PreparedRun, history: Callable[[], History], control: 
 
 async def agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunControl) -> None:
     """Nothing that has its picture is bought again before a person knows the price."""
-    question = prepared.refuse_unasked_remakes(plan)
+    question = _remakes_to_ask_for(prepared, plan)
     if not question:
         return
     if control.ask is None:
         raise OptionError([Problem(message=f"--again: {question}; add --yes to send them")])
     if not await control.ask(f"{question}. Send them?"):
         raise Declined("you said no; nothing was sent")
+
+
+def _remakes_to_ask_for(prepared: PreparedRun, plan: Plan) -> str:
+    """The question to put before pictures are bought again, or "" if there is none to ask."""
+    named = [plan.remade]
+    if prepared.options.again and prepared.policies.changed is not ChangedPolicy.RERUN:
+        named += [group for name, group in plan.groups.items() if name == "to do: changed"]
+    jobs = sum(group.count for group in named)
+    if not jobs or prepared.options.yes:
+        return ""
+    price = sum(group.price_usd for group in named)
+    return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"
+
+
+def _refuse_a_silent_replacement(prepared: PreparedRun, plan: Plan) -> None:
+    """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""
+    new = plan.count("to do: new")
+    replaced = min(new, plan.replaced)
+    if (
+        prepared.policies.changed is ChangedPolicy.RERUN
+        or not prepared.manifest.derives_ids
+        or replaced < _REPLACED_AT_LEAST
+        or 2 * replaced < new
+    ):
+        return
+    message = (
+        f"{new:,} jobs are new, and {plan.replaced:,} that were bought are no longer in the manifest: it looks as "
+        f"if the prompt that names them was edited. Buying them again costs ${plan.usd:,.2f}: --on-changed rerun "
+        "does it. Give jobs an id, and an edited job is known for what it is"
+    )
+    raise InputError([Problem(message=message, file=str(prepared.manifest.path))])
 
 
 def _edited(plan: Plan, prepared: PreparedRun) -> Problem:
@@ -100,7 +133,7 @@ def disabled_endpoints(
             error = EndpointDown(
                 ending.code,
                 words,
-                stop_code=ExitCode.TEMPORARY,
+                exit_code=ExitCode.TEMPORARY,
                 not_before=ending.not_before,
                 of_model=bool(ending.model),
             )
@@ -123,7 +156,7 @@ def why_too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[Disabled
         f"too early: the last run ended with {first.code}, and said not before {first.not_before}; nothing was sent "
         "(--ignore-not-before starts all the same)"
     )
-    return EndpointDown(first.code, words, stop_code=ExitCode.TEMPORARY, not_before=first.not_before)
+    return EndpointDown(first.code, words, exit_code=ExitCode.TEMPORARY, not_before=first.not_before)
 
 
 def not_started(prepared: PreparedRun, plan: Plan, history: History, why: EndpointDown) -> Summary:
@@ -136,7 +169,7 @@ def not_started(prepared: PreparedRun, plan: Plan, history: History, why: Endpoi
         history,
         spent,
         (why,),
-        prepared.picture_usd,
+        prepared.money.picture_usd,
     )
 
 

@@ -13,14 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from batch.core.clock import Clock, SystemClock
+from batch.core.clock import SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
-from batch.core.events import Listener, Message, MoneyWaits
-from batch.core.lane import Lane
+from batch.core.events import Listener
 from batch.core.model import Job
-from batch.core.settings import Budget, ChangedPolicy
+from batch.core.settings import ChangedPolicy
 from batch.manifest import Manifest, RowsDigest, load_manifest
-from batch.money.wallet import Cap, Wallet, micro
+from batch.money.wallet import Cap, micro
 from batch.plan import (
     DECISIONS,
     Adopt,
@@ -39,6 +38,7 @@ from batch.plan import (
 )
 from batch.runner.accounts import Account, accounts_of
 from batch.runner.options import RunOptions
+from batch.runner.run_money import RunMoney
 from batch.store.history import History
 from batch.store.job_state import JobHistory
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
@@ -48,8 +48,6 @@ from batch.store.source_folder import SourceFolder
 
 #: Looking for a similar id among a million takes longer than anybody waits.
 _NAMES_COMPARED: Final = 20_000
-#: So many new jobs in the place of so many bought ones are an edit of the prompt that names them, not growth.
-_REPLACED_AT_LEAST: Final = 20
 _NAMED: Final = 5
 
 
@@ -88,108 +86,36 @@ class PreparedRun:
             self.manifest.digesting(pairs, digest) if keeps_rows else (job for _, job in pairs),
             history,
             self.policies,
-            self.picture_usd,
+            self.money.picture_usd,
             selection=selection,
             rows_chosen=rows_chosen,
             reuse=[folder.history for folder in self.reuse],
         )
         plan.rows_digest = digest.text if keeps_rows else ""
         if plan.named == 0:
-            raise InputError([self._nothing_is_called_so(selection.only)])
+            wanted = ", ".join(selection.only)
+            raise InputError([self._no_job("--only", wanted, wanted)])
         unmet = self.policies.again.unmet
         if unmet:
-            raise OptionError([self._nothing_to_make_again(unmet)])
+            more = f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else ""
+            raise OptionError([self._no_job("--again", ", ".join(unmet[:_NAMED]) + more, unmet[0])])
         return plan
 
-    def refuse_unasked_remakes(self, plan: Plan) -> str:
-        """The question to put before pictures are bought again, or "" if there is none to ask."""
-        named = [plan.remade]
-        if self.options.again and self.policies.changed is not ChangedPolicy.RERUN:
-            named += [group for name, group in plan.groups.items() if name == "to do: changed"]
-        jobs = sum(group.count for group in named)
-        if not jobs or self.options.yes:
-            return ""
-        price = sum(group.price_usd for group in named)
-        return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"
+    def _no_job(self, option: str, named: str, wanted: str) -> Problem:
+        message = f"{option}: no job is called {named}{_hint(wanted, self.manifest.jobs())}"
+        return Problem(message=message, file=str(self.manifest.path))
 
     @property
-    def budget(self) -> Budget:
-        """The manifest's caps, with the caller's for this run."""
-        return self.manifest.settings.budget.with_cap(self.options.max_cost)
+    def money(self) -> RunMoney:
+        """Its prices and its caps: the manifest's, with the caller's for this run."""
+        settings = self.manifest.settings
+        budget = settings.budget.with_cap(self.options.max_cost)
+        return RunMoney(accounts=self.accounts, settings=settings, budget=budget, output=self.output)
 
     @property
     def is_rehearsal(self) -> bool:
         """Whether nothing is paid: every endpoint is the simulator."""
         return all(account.endpoint.simulated for account in self.accounts)
-
-    @property
-    def picture_usd(self) -> Callable[[Job], float]:
-        """The list price of a job's picture, at the dearest endpoint it may be bought at, in the lane wished for."""
-        lane = self.manifest.settings.lane
-        if len(self.accounts) == 1 and lane is Lane.STANDARD:
-            return self.accounts[0].prices.picture_usd  # millions of times, and then it counts
-        return lambda job: max(account.picture_usd(job, lane) for account in self.accounts)
-
-    def most_usd(self, job: Job) -> float:
-        """The most that one attempt at it can cost: at any endpoint, and by any model that may be asked."""
-        models = {job.model, *self.manifest.settings.fallback.models}
-        asked = [job if model == job.model else replace(job, model=model) for model in models]
-        return max(account.prices.most_usd(each) for account in self.accounts for each in asked)
-
-    def wallet(
-        self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener, *, waits_at_cap: bool = False
-    ) -> Wallet:
-        """The run's money. Runs with the same key at the same endpoint share the caps for a day, a month and a tag.
-
-        `keys` by the name of the account; one without a key has no book.
-        """
-        settings = self.manifest.settings
-        is_shared = settings.budget.is_shared or bool(settings.tag)
-        books = [
-            account.spend_book(keys.get(account.name, ""), self.output)
-            for account in self.accounts
-            if is_shared and (account.endpoint.embedded or keys.get(account.name))
-        ]
-        return Wallet(
-            self.budget,
-            most_usd=self.most_usd,
-            clock=clock,
-            run_id=run_id,
-            output=str(self.output),
-            tag=settings.tag,
-            books=books,
-            waiting=lambda words: listener.on_event(MoneyWaits(words)),
-            say=lambda text: listener.on_event(Message(text)),
-            waits_at_cap=waits_at_cap,
-        )
-
-    def refuse_a_silent_replacement(self, plan: Plan) -> None:
-        """Ids made of prompts change with them: an edited template would buy every picture again, as a new job."""
-        new = plan.count("to do: new")
-        replaced = min(new, plan.replaced)
-        if (
-            self.policies.changed is ChangedPolicy.RERUN
-            or not self.manifest.derives_ids
-            or replaced < _REPLACED_AT_LEAST
-            or 2 * replaced < new
-        ):
-            return
-        message = (
-            f"{new:,} jobs are new, and {plan.replaced:,} that were bought are no longer in the manifest: it looks as "
-            f"if the prompt that names them was edited. Buying them again costs ${plan.usd:,.2f}: --on-changed rerun "
-            "does it. Give jobs an id, and an edited job is known for what it is"
-        )
-        raise InputError([Problem(message=message, file=str(self.manifest.path))])
-
-    def _nothing_to_make_again(self, unmet: Sequence[str]) -> Problem:
-        shown = ", ".join(unmet[:_NAMED]) + (f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else "")
-        message = f"--again: no job is called {shown}{_hint(unmet[0], self.manifest.jobs())}"
-        return Problem(message=message, file=str(self.manifest.path))
-
-    def _nothing_is_called_so(self, patterns: Sequence[str]) -> Problem:
-        wanted = ", ".join(patterns)
-        message = f"--only: no job is called {wanted}{_hint(wanted, self.manifest.jobs())}"
-        return Problem(message=message, file=str(self.manifest.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +151,7 @@ class Planned:
             return None
         named = {account.name: account.endpoint.key_env for account in self.prepared.accounts}
         keys = {name: environment.get(key_env, "").strip("\r\n") for name, key_env in named.items() if key_env}
-        caps = self.prepared.wallet(keys, SystemClock(), "", Listener()).caps()
+        caps = self.prepared.money.wallet(keys, SystemClock(), "", Listener()).caps()
         tightest = min(caps, key=lambda cap: cap.free, default=None)
         if tightest is None or tightest.free >= micro(self.plan.usd):
             return None

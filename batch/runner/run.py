@@ -114,7 +114,7 @@ async def run(
                         Message("--again goes on where a run before it stopped; what that made is left as it is")
                     )
                 keys = {account.name: account.key.reveal() for account in accounts}
-                wallet = prepared.wallet(keys, clock, run_id, listener, waits_at_cap=control.waits_at_cap)
+                wallet = prepared.money.wallet(keys, clock, run_id, listener, waits_at_cap=control.waits_at_cap)
                 attempts = AttemptRunner(
                     providers,
                     store,

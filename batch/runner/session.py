@@ -151,7 +151,7 @@ class RunSession:
             self.store,
             self.prepared.reuse,
             self.listener,
-            self.prepared.picture_usd,
+            self.prepared.money.picture_usd,
             self.control.stopping.is_set,
         )
         self._leftovers = Leftovers(self.store, self.attempts, self.listener, self.control.stopping)
@@ -224,7 +224,7 @@ class RunSession:
             if code == OPEN:
                 decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
                 if isinstance(decision, ToDo):
-                    self._reopened.add(self.prepared.picture_usd(job), 0.0)
+                    self._reopened.add(self.prepared.money.picture_usd(job), 0.0)
 
     @property
     def _to_do(self) -> int:
@@ -350,7 +350,7 @@ class RunSession:
             history,
             spent,
             (scheduler.stopped_by, scheduler.bug, at_the_end),
-            self.prepared.picture_usd,
+            self.prepared.money.picture_usd,
         )
 
     def _not_made_again(self, code: int) -> int:

@@ -30,7 +30,7 @@ UNANSWERED = OutcomeUnknown("timeout", "no answer in 300 s")
 REFUSED = NotSent("no_connection", "connection refused")
 BROKEN = Unavailable("unavailable", "HTTP 503")
 DAY_IS_OVER = EndpointDown(
-    "daily_quota", "", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
+    "daily_quota", "", of_model=True, exit_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
 )
 
 
@@ -57,7 +57,7 @@ async def test_an_hour_of_outage_costs_twelve_requests(clock: FakeClock, error: 
     outcomes = await carry_out(running, todo(1000))
     assert len(seller.calls) <= 12
     assert isinstance(running.stopped_by, EndpointDown)
-    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("no_service", 75)
+    assert (running.stopped_by.code, running.stopped_by.exit_code) == ("no_service", 75)
     assert clock.time - START == pytest.approx(1800, abs=5)
     unknown = len(seller.calls) if error is UNANSWERED else 0
     assert kinds(outcomes)["Unknown"] == unknown
@@ -240,7 +240,7 @@ async def test_a_limit_that_never_ends_stops_the_run(clock: FakeClock) -> None:
     running = scheduler(seller, concurrency=8)
     outcomes = await carry_out(running, todo(100))
     assert isinstance(running.stopped_by, EndpointDown)
-    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
+    assert (running.stopped_by.code, running.stopped_by.exit_code) == ("rate_limited", 75)
     assert set(kinds(outcomes)) == {"Pending"}
     assert len(seller.calls) <= 19
 

@@ -322,7 +322,7 @@ def test_limits_that_last_stop_the_run(bench: Bench, seconds: float, stops: int)
     bench.ask(LIMIT)
     bench.clock.time += seconds
     bench.ask(LIMIT)
-    assert [(stop.code, stop.stop_code) for stop in bench.stops] == [("rate_limited", 75)] * stops
+    assert [(stop.code, stop.exit_code) for stop in bench.stops] == [("rate_limited", 75)] * stops
     words = "the provider has asked for fewer requests for 30 min, and served none; the last: slow down"
     assert [stop.message for stop in bench.stops] == [words] * stops
 
@@ -353,7 +353,7 @@ def test_an_outage_that_lasts_is_raised(bench: Bench, seconds: float, ends: bool
         return
     with pytest.raises(EndpointDown, match="no service for 30 min; the last: HTTP 503") as raised:
         bench.breaker.wait_seconds()
-    assert (raised.value.code, raised.value.stop_code) == ("no_service", 75)
+    assert (raised.value.code, raised.value.exit_code) == ("no_service", 75)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(89.0, "89 s"), (90.0, "2 min"), (7200.0, "120 min")])

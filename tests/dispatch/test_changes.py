@@ -188,7 +188,7 @@ class Paying(Seller):
 
 
 def paying(clock: FakeClock, cap_usd: float | None, *, waits_at_cap: bool = False, seconds: float = 10.0) -> Paying:
-    wallet = Wallet(Budget(per_run=cap_usd), most_usd=lambda job: PRICE_USD, clock=clock, waits_at_cap=waits_at_cap)
+    wallet = Wallet(Budget(per_run=cap_usd), max_usd=lambda job: PRICE_USD, clock=clock, waits_at_cap=waits_at_cap)
     seller = Paying(clock, wallet, seconds=seconds)
     seller.cap_usd = cap_usd if cap_usd is not None else float("inf")
     return seller

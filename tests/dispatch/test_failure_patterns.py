@@ -34,7 +34,7 @@ def test_cuts_at_a_constant_time(seconds: list[float], stops: bool) -> None:
     last = stoppers[-1]
     assert (last is not None) is stops
     if last is not None:
-        assert (last.code, last.stop_code) == ("cut_at_constant_time", 76)
+        assert (last.code, last.exit_code) == ("cut_at_constant_time", 76)
         assert last.message == (
             f"something between here and the API cuts every request after {seconds[-1]:.0f} s (a proxy's time limit, "
             "or the timeouts of this manifest); raise it. The cut requests may have been paid"
@@ -59,7 +59,7 @@ def test_unreadable_answers(code: str) -> None:
     assert [patterns.attempt_failed(error), patterns.attempt_failed(error)] == [None, None]
     stopper = patterns.attempt_failed(error)
     assert stopper is not None
-    assert (stopper.code, stopper.stop_code) == ("unreadable_answers", 76)
+    assert (stopper.code, stopper.exit_code) == ("unreadable_answers", 76)
     assert stopper.message == "3 answers in a row could not be read; the last: no JSON"
 
 
@@ -94,7 +94,7 @@ def test_jobs_that_fail_alike(errors: list[AttemptError], code: str | None, exit
     stoppers: list[EndpointDown | None] = [patterns.job_given_up(error) for error in errors]
     assert stoppers[:-1] == [None] * (len(errors) - 1)
     last = stoppers[-1]
-    assert (last and last.code, last and last.stop_code) == (code, exit_code)
+    assert (last and last.code, last and last.exit_code) == (code, exit_code)
 
 
 @pytest.mark.parametrize(

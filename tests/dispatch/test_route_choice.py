@@ -128,12 +128,12 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
     endings = [
         EndpointDown("bad_key", "the key is wrong"),
         EndpointDown(
-            "daily_quota", "next week", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"
+            "daily_quota", "next week", of_model=True, exit_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z"
         ),
         EndpointDown(
             "daily_quota",
             "tomorrow",
-            stop_code=ExitCode.TEMPORARY,
+            exit_code=ExitCode.TEMPORARY,
             not_before="2026-02-01T00:00:00Z",
             http_status=429,
             request_id="r-1",
@@ -143,7 +143,7 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
         bench.router.end(route, error, "m")
     [stop] = bench.stops
     assert stop.message == "no endpoint is left. a: the key is wrong; b: next week; c: tomorrow"
-    assert (stop.code, stop.stop_code, stop.not_before) == ("daily_quota", ExitCode.TEMPORARY, endings[2].not_before)
+    assert (stop.code, stop.exit_code, stop.not_before) == ("daily_quota", ExitCode.TEMPORARY, endings[2].not_before)
     assert (stop.http_status, stop.request_id) == (429, "r-1")
 
 

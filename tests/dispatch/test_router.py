@@ -39,9 +39,9 @@ OWN, OTHER = "gemini-3.1-flash-image", "gemini-3-pro-image"
 BROKEN = Unavailable("unavailable", "HTTP 503", http_status=503)
 NO_CREDIT = EndpointDown("no_credit", "the account is empty")
 DAY_IS_OVER = EndpointDown(
-    "daily_quota", "per day", of_model=True, stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
+    "daily_quota", "per day", of_model=True, exit_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z"
 )
-WEEK_IS_OVER = EndpointDown("long_pause", "in a week", stop_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z")
+WEEK_IS_OVER = EndpointDown("long_pause", "in a week", exit_code=ExitCode.TEMPORARY, not_before="2026-02-07T00:00:00Z")
 
 
 class Market(Seller):
@@ -167,7 +167,7 @@ async def test_without_any_endpoint_left_the_run_stops(clock: FakeClock) -> None
     outcomes = await carry_out(running, todo(100))
     assert isinstance(running.stopped_by, EndpointDown)
     assert (running.stopped_by.code, running.stopped_by.not_before) == ("daily_quota", DAY_IS_OVER.not_before)
-    assert running.stopped_by.stop_code == ExitCode.TEMPORARY
+    assert running.stopped_by.exit_code == ExitCode.TEMPORARY
     assert str(running.stopped_by) == ("no endpoint is left. a: the account is empty; b: in a week; c: per day")
     assert set(kinds(outcomes)) == {"Done", "Pending"}
     assert len(market.sent) <= 30 + 3 * 4

@@ -268,7 +268,7 @@ async def test_endless_throttling_stops_the_run(clock: FakeClock) -> None:
     outcomes = await carry_out(running, todo(4))
     assert set(kinds(outcomes)) == {"Pending"}
     assert isinstance(running.stopped_by, EndpointDown)
-    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("rate_limited", 75)
+    assert (running.stopped_by.code, running.stopped_by.exit_code) == ("rate_limited", 75)
 
 
 async def test_a_job_keeps_its_place_in_the_line(clock: FakeClock) -> None:

@@ -43,7 +43,7 @@ async def test_a_batch_that_is_charged_for_nothing_costs_a_handful(error: Attemp
     outcomes = await carry_out(running, todo(300))
     assert len(seller.calls) <= 8
     assert isinstance(running.stopped_by, EndpointDown)
-    assert (running.stopped_by.code, running.stopped_by.stop_code) == ("charged_for_nothing", 76)
+    assert (running.stopped_by.code, running.stopped_by.exit_code) == ("charged_for_nothing", 76)
     assert error.message in running.stopped_by.message
     assert "rejected/" in running.stopped_by.message
     assert kinds(outcomes)["Done"] == 0

@@ -395,7 +395,7 @@ async def test_a_day_that_is_used_up_says_when_the_next_begins() -> None:
     await crowd.come(1)
     with pytest.raises(EndpointDown, match="requests_per_day is used up: 2 a day") as stopped:
         await crowd.come(2)
-    assert (stopped.value.stop_code, stopped.value.not_before) == (75, "2026-02-01T08:00:00Z")
+    assert (stopped.value.exit_code, stopped.value.not_before) == (75, "2026-02-01T08:00:00Z")
     await crowd.clock.sleep(24 * 3600)
     await crowd.come(3)
     assert crowd.names == [0, 1, 3]
@@ -555,7 +555,7 @@ async def test_counts_that_stay_held_end_the_run_for_a_later_one(tmp_path: Path)
     crowd = Crowd(1, FileQuotaStore(tmp_path / "quotas", "key.quota", clock, lambda _: None), clock)
     with shared(tmp_path).transaction(), pytest.raises(EndpointDown, match="locked by another process") as stopped:
         await crowd.come(0)
-    assert (stopped.value.code, stopped.value.stop_code) == ("quotas_held", 75)
+    assert (stopped.value.code, stopped.value.exit_code) == ("quotas_held", 75)
     assert (crowd.passed, 1060 <= clock.time < 1062) == ([], True)
 
 

@@ -74,7 +74,7 @@ async def test_the_quotas_are_used_up_and_never_passed(clock: FakeClock, per_min
         at_best = 60 * minutes + last_seconds + LONGEST_ANSWER_SECONDS
         if first == 0:
             assert isinstance(running.stopped_by, EndpointDown)
-            assert (running.stopped_by.code, running.stopped_by.stop_code) == ("day_used_up", 75)
+            assert (running.stopped_by.code, running.stopped_by.exit_code) == ("day_used_up", 75)
             assert running.stopped_by.not_before is not None
             midnight = datetime.fromisoformat(running.stopped_by.not_before)
             seconds_left = (midnight - clock.now()).total_seconds()

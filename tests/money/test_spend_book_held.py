@@ -46,7 +46,7 @@ def wallet(
 ) -> Wallet:
     return Wallet(
         DAILY,
-        most_usd=lambda _: MOST,
+        max_usd=lambda _: MOST,
         clock=clock or FakeClock(),
         run_id="r",
         output=str(path.parent / "out"),
@@ -108,7 +108,7 @@ async def test_a_book_that_stays_held_ends_the_run_for_a_later_one(tmp_path: Pat
     money = wallet(tmp_path / "book", said.append)
     with held(tmp_path / "book"), pytest.raises(EndpointDown, match="locked by another process") as stopped:
         await money.reserve(job("a")).__aenter__()
-    assert (stopped.value.code, stopped.value.stop_code) == ("spend_book_held", ExitCode.TEMPORARY)
+    assert (stopped.value.code, stopped.value.exit_code) == ("spend_book_held", ExitCode.TEMPORARY)
     assert (money.held, len(said)) == (0, 1)
 
 
@@ -178,7 +178,7 @@ async def test_room_that_is_made_while_the_books_are_asked_is_seen(tmp_path: Pat
         return await asyncio.wait_for(steps.get(), 10)
 
     book = SpendBook(tmp_path / "book")
-    money = Wallet(Budget(per_day=MOST), most_usd=lambda _: MOST, clock=FakeClock(), books=[book], in_thread=when_told)
+    money = Wallet(Budget(per_day=MOST), max_usd=lambda _: MOST, clock=FakeClock(), books=[book], in_thread=when_told)
     first = money.reserve(job("a"))
     entering = asyncio.ensure_future(first.__aenter__())
     for _ in range(2):  # the books are opened, and written

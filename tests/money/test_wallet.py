@@ -51,7 +51,7 @@ async def at_once(function: Callable[[], T], /) -> T:
 
 
 def wallet(budget: Budget, *books: SpendBook, run: str = "run-1", **more: Any) -> Wallet:
-    options: dict[str, Any] = {"most_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o"}
+    options: dict[str, Any] = {"max_usd": lambda _: MOST, "clock": Day(), "run_id": run, "output": "/o"}
     options.update({"in_thread": at_once, **more})
     return Wallet(budget, books=books, **options)
 
@@ -267,7 +267,7 @@ async def test_without_room_it_says_what_is_spent_reserved_and_left() -> None:
         "the budget per run of $0.25 has no room for the next request, which may cost $0.10: $0.20 spent, $0.00 "
         "reserved, $0.05 left"
     )
-    assert (stopped.value.code, stopped.value.stop_code, stopped.value.not_before) == ("budget", 75, None)
+    assert (stopped.value.code, stopped.value.exit_code, stopped.value.not_before) == ("budget", 75, None)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_stopped_run_says_who_must_act(status: int, body: Any, kind: type[Atte
     """The exit code tells a person's work from waiting."""
     error = meant(status, body)
     assert isinstance(error, EndpointDown)
-    assert error.stop_code is STOP_CODES[code]
+    assert error.exit_code is STOP_CODES[code]
 
 
 WAITS = [
@@ -246,7 +246,7 @@ def test_a_long_retry_after_ends_the_run_for_now(value: str) -> None:
     """A pause beyond five minutes is the end of this run, and says when the next one makes sense."""
     error = meant(429, b"{}", retry_after=value)
     assert isinstance(error, EndpointDown)
-    assert (error.code, error.stop_code) == ("long_pause", ExitCode.TEMPORARY)
+    assert (error.code, error.exit_code) == ("long_pause", ExitCode.TEMPORARY)
     assert error.not_before is not None
     assert error.not_before <= "2026-11-29T20:00:00Z"
 
@@ -339,7 +339,7 @@ def test_a_day_quota_ends_at_midnight_in_california(now: str, until: str) -> Non
         error = classify_error(429, {}, body, now=moment)
         stopper = error.if_repeated if isinstance(error, RateLimited) else error
         assert isinstance(stopper, EndpointDown)
-        assert (stopper.not_before, stopper.stop_code) == (until + "Z", ExitCode.TEMPORARY)
+        assert (stopper.not_before, stopper.exit_code) == (until + "Z", ExitCode.TEMPORARY)
 
 
 def test_a_day_quota_with_a_delay_of_seconds_may_be_tried_once_more() -> None:

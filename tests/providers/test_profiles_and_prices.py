@@ -102,9 +102,9 @@ def test_tokens_count_where_they_are_charged_and_make_sense(
     by_tokens, by_request = load_prices({}, charged_by=ChargedBy.TOKENS), load_prices({})
     found = by_tokens.charge(job, usage, pictures=pictures)
     assert (found.usd, found.source) == charge
-    assert found.usd <= by_tokens.most_usd(job)
+    assert found.usd <= by_tokens.max_usd(job)
     assert by_request.charge(job, usage, pictures=pictures) == Charge(usd=0.067, source="list")
-    assert by_request.most_usd(job) == by_request.attempt_usd(job) == 0.067
+    assert by_request.max_usd(job) == by_request.attempt_usd(job) == 0.067
 
 
 def test_every_shipped_price_says_where_it_is_from() -> None:
@@ -155,7 +155,7 @@ def test_a_lane_costs_its_share_and_a_budget_sets_aside_all(
     assert table.charge(job, None, pictures=1, lane=Lane.FLEX) == Charge(
         usd=table.attempt_usd(job, Lane.FLEX), source="list"
     )
-    assert table.most_usd(job) >= table.attempt_usd(job) >= table.attempt_usd(job, Lane.FLEX)
+    assert table.max_usd(job) >= table.attempt_usd(job) >= table.attempt_usd(job, Lane.FLEX)
 
 
 @pytest.mark.parametrize(("usage", "pictures", "charge"), [case[1:] for case in CHARGES], ids=[c[0] for c in CHARGES])

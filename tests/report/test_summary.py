@@ -32,8 +32,8 @@ def concluded(totals: Totals, *errors: BaseException, spent: Spent = SPENT) -> S
 
 TERM = Interrupted(15, "SIGTERM")
 DISK = StorageError("disk full")
-KEY = EndpointDown("bad_key", "401", stop_code=ExitCode.NO_PERMISSION)
-QUOTA = EndpointDown("daily_quota", "429", stop_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
+KEY = EndpointDown("bad_key", "401", exit_code=ExitCode.NO_PERMISSION)
+QUOTA = EndpointDown("daily_quota", "429", exit_code=ExitCode.TEMPORARY, not_before="2026-02-01T08:00:00Z")
 ROW = InputError([Problem(message="row 3 is gone")])
 
 

@@ -138,7 +138,7 @@ class NotingWallet(Wallet):
     """Keeps what it is told about one job after the other."""
 
     def __init__(self, clock: FakeClock) -> None:
-        super().__init__(Budget(), most_usd=lambda job: 1.0, clock=clock)
+        super().__init__(Budget(), max_usd=lambda job: 1.0, clock=clock)
         self.told: list[tuple[str, float | None]] = []
 
     def sending(self, job: Job) -> None:

@@ -87,7 +87,7 @@ class RecordingWallet(Wallet):
     """A wallet that writes down what it is told."""
 
     def __init__(self, steps: Steps) -> None:
-        super().__init__(Budget(per_run=1.0), most_usd=lambda job: 0.2, clock=SystemClock())
+        super().__init__(Budget(per_run=1.0), max_usd=lambda job: 0.2, clock=SystemClock())
         self._steps = steps
 
     @asynccontextmanager

@@ -238,7 +238,7 @@ async def test_only_a_second_wish_to_stop_cuts_downloads() -> None:
     """The first lets the try that is on come to its end."""
     control, leftovers = RunControl(), Watched()
     clock = FakeClock()
-    wallet = Wallet(Budget(), most_usd=lambda job: 0.0, clock=clock)
+    wallet = Wallet(Budget(), max_usd=lambda job: 0.0, clock=clock)
     control.attach(LiveRun(budget=Budget(), scheduler=scheduler(Seller(clock)), leftovers=leftovers, wallet=wallet))
     control.drain(15, "SIGTERM")
     assert not leftovers.aborted

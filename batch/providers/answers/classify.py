@@ -99,7 +99,7 @@ def classify_error(
         where = redact(headers.get("location", ""))[:200]
         what = f"redirects to {where}" if where else f"answers with status {status}"
         return EndpointDown(
-            "redirected", f"the endpoint {what}; set base_url to the API itself", stop_code=ExitCode.PROTOCOL, **ids
+            "redirected", f"the endpoint {what}; set base_url to the API itself", exit_code=ExitCode.PROTOCOL, **ids
         )
     if status < 300:
         if status != 200:
@@ -134,7 +134,7 @@ def _run_stopper(status: int, error: ErrorBody, text: str, ids: dict[str, Any]) 
     if status == 400 and (error.status == "FAILED_PRECONDITION" or _NOT_READY.search(error.message)):
         return EndpointDown("account_not_ready", text, **ids)
     if status == 501 or (status == 404 and _WRONG_URL.search(error.message)) or (status == 404 and not error.is_json):
-        return EndpointDown("wrong_address", text, stop_code=ExitCode.CONFIG, **ids)
+        return EndpointDown("wrong_address", text, exit_code=ExitCode.CONFIG, **ids)
     if status in (404, 410):
         return EndpointDown("model_missing", text, of_model=True, **ids)
     if status == 403 and error.code not in _CONTENT_CODES:
@@ -152,7 +152,7 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
             "daily_quota",
             text,
             kind=Kind.QUOTA,
-            stop_code=ExitCode.TEMPORARY,
+            exit_code=ExitCode.TEMPORARY,
             not_before=_iso(next_quota_day(now)),
             of_model=True,
             **ids,
@@ -164,7 +164,7 @@ def _rate_limit(error: ErrorBody, told: float | None, text: str, now: datetime, 
         )
     if told is not None and told > LONGEST_SERVER_WAIT_SECONDS:
         until = now + timedelta(seconds=min(told, 7 * 86400.0))
-        return EndpointDown("long_pause", text, stop_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
+        return EndpointDown("long_pause", text, exit_code=ExitCode.TEMPORARY, not_before=_iso(until), **ids)
     if told is None and any("PerMinute" in quota_id for quota_id in error.quota_ids):
         told = 60.0
     if told is None:
