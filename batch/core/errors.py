@@ -29,13 +29,14 @@ all providers' causes have in common, and the only thing about a cause that deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batch.core.lane import Lane
+    from batch.core.usage import Usage
 
 
 class ExitCode(IntEnum):
@@ -202,7 +203,7 @@ class AttemptError(BatchError):
     #: Whether the same request may work in a later run.
     may_work_later: bool = True
     #: The provider's own count of tokens, if an answer came that held one.
-    usage: Mapping[str, Any] | None = None
+    usage: Usage | None = None
     #: What it was counted with in the ledger, once it is recorded.
     cost_usd: float = 0.0
     #: In which lane it was served, if an answer came that said so.

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as _json_text
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from batch.core.errors import AttemptError
 from batch.core.lane import Lane
+from batch.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ class AttemptFacts:
     seconds: float
     cost_usd: float
     request_id: str | None = None
-    usage: Mapping[str, Any] | None = None
+    usage: Usage | None = None
     usd_from: str | None = None
     lane: Lane = Lane.STANDARD
 

@@ -16,9 +16,8 @@ from typing import Any, Final
 
 from batch.core.lane import Lane
 from batch.core.model import Job
+from batch.core.usage import Usage
 
-#: Kinds of tokens that have a price of their own. Thinking is charged as text.
-TOKEN_KINDS: Final = ("input_text", "input_image", "output_text", "output_image")
 #: Tokens of one reference picture (Vertex AI model page).
 REFERENCE_TOKENS: Final = 1120
 #: The most one answer is taken to hold: two drafts beside the picture, and so much thinking and text.
@@ -99,14 +98,14 @@ class PriceTable:
         highest = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
         return max(self._picture_usd(job), highest)
 
-    def charge(self, job: Job, usage: Mapping[str, Any] | None, *, pictures: int, lane: Lane = Lane.STANDARD) -> Charge:
+    def charge(self, job: Job, usage: Usage | None, *, pictures: int, lane: Lane = Lane.STANDARD) -> Charge:
         """What a charged answer with so many pictures cost in the lane that served it.
 
         The reported tokens count only if they add up and cost no more than an attempt can; an answer with a picture
         must not be made cheap by them either. Else it is the list price.
         """
         rates = self._rates(job)
-        tokens = None if rates is None or usage is None else _tokens(usage)
+        tokens = None if rates is None or usage is None else usage.by_kind
         if tokens is not None and rates is not None:
             usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
             lowest = _MIN_SHARE * self._picture_usd(job) if pictures else 0.0
@@ -154,45 +153,6 @@ class PriceTable:
             "output_image": pictures * picture_tokens,
         }
         return round(sum(rates[kind] * count for kind, count in counts.items()) * _PER_MILLION, 6)
-
-
-def _tokens(usage: Mapping[str, Any]) -> dict[str, int] | None:
-    """The tokens of an answer by kind; None if they are not all there or do not add up to the total."""
-    prompt, total = _count(usage, "promptTokenCount"), _count(usage, "totalTokenCount")
-    if not prompt or total is None:
-        return None
-    output, thoughts = _count(usage, "candidatesTokenCount") or 0, _count(usage, "thoughtsTokenCount") or 0
-    if total != prompt + output + thoughts:
-        return None
-    pictures_in = min(prompt, _pictures_in(usage, "promptTokensDetails") or 0)
-    named = _pictures_in(usage, "candidatesTokensDetails")
-    # Output of which nothing more is said counts as pictures, the dearest it can be.
-    pictures_out = output if named is None else min(output, named)
-    return {
-        "input_text": prompt - pictures_in,
-        "input_image": pictures_in,
-        "output_text": output - pictures_out + thoughts,
-        "output_image": pictures_out,
-    }
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name, usage.get(_snake(name)))
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _pictures_in(usage: Mapping[str, Any], name: str) -> int | None:
-    """Tokens of pictures in a list of counts by modality; None if there is no such list."""
-    details = usage.get(name, usage.get(_snake(name)))
-    if not isinstance(details, list):
-        return None
-    entries = [entry for entry in details if isinstance(entry, dict) and entry.get("modality") == "IMAGE"]
-    return sum(_count(entry, "tokenCount") or 0 for entry in entries)
-
-
-@cache
-def _snake(name: str) -> str:
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
 
 
 def load_prices(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown, Kind, RateLimited
@@ -16,6 +16,7 @@ from batch.core.events import Listener, Waiting
 from batch.core.lane import Lane
 from batch.core.model import Terms
 from batch.core.settings import Limits, RetryPolicy
+from batch.core.usage import Usage
 from batch.dispatch.base import RouteSettings
 from batch.dispatch.breaker import Breaker, BreakerSettings, BreakerStatistics
 from batch.dispatch.failure_patterns import FailurePatterns
@@ -103,7 +104,7 @@ class Route:
         return permit.breaker.ended(permit.number, error)
 
     def release(
-        self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
+        self, permit: Permit, job_id: str, error: BaseException | None, usage: Usage | None
     ) -> EndpointDown | None:
         """After `answered`: a job's request is recorded. Returns the same."""
         self._admission.release(permit.reservation, None if is_shed(error, permit.terms.lane) else error, usage)

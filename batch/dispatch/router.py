@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from batch.core.clock import Clock
 from batch.core.errors import EndpointDown
 from batch.core.events import Listener, Message, Waiting
 from batch.core.settings import FallbackOn, Limits
+from batch.core.usage import Usage
 from batch.dispatch.base import DispatchConfig, LoadProbe, RunEnd
 from batch.dispatch.job_route import JobRoute
 from batch.dispatch.route import Permit, Route, RouteStatistics
@@ -71,9 +71,7 @@ class Router:
         for ending in permit.route.answered(permit, error):
             self.end(permit.route, ending, permit.terms.model)
 
-    def release(
-        self, permit: Permit, job_id: str, error: BaseException | None, usage: Mapping[str, Any] | None
-    ) -> None:
+    def release(self, permit: Permit, job_id: str, error: BaseException | None, usage: Usage | None) -> None:
         """After `answered`: a job's request is recorded, and what it held is free."""
         self._in_flight -= 1
         ending = permit.route.release(permit, job_id, error, usage)

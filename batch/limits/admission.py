@@ -7,16 +7,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from batch.core.clock import Clock, DayStart
 from batch.core.errors import EndpointDown, ExitCode, RateLimited, Refused, Unavailable, Unusable
 from batch.core.events import GateClosed, Listener, Waiting
 from batch.core.settings import Limits
+from batch.core.usage import Usage
 from batch.limits.concurrency_limit import ConcurrencyLimit
 from batch.limits.gate import Gate, Reservation
 from batch.limits.quota_store import MemoryQuotaStore, QuotaState, QuotaStore
-from batch.limits.quotas import Need, Room, counted_tokens
+from batch.limits.quotas import Need, Room
 from batch.limits.rate_pacer import Found, RatePacer
 from batch.limits.wait import Wait
 
@@ -148,9 +149,7 @@ class AdmissionController:
         self._busy_seconds = min(2 * self._busy_seconds, _LONGEST_BUSY_SECONDS)
         return wait
 
-    def release(
-        self, out: Reservation, error: BaseException | None = None, usage: Mapping[str, Any] | None = None
-    ) -> None:
+    def release(self, out: Reservation, error: BaseException | None = None, usage: Usage | None = None) -> None:
         """A request is over and recorded: its slot is free, and what it tells about the limits is taken in."""
         now = self._clock.monotonic()
         if isinstance(error, RateLimited):
@@ -271,8 +270,8 @@ class AdmissionController:
         found = None if pace.found is None else (pace.found, at)
         self._change(lambda state: _put_last(state.found, model, found))
 
-    def _correct(self, out: Reservation, usage: Mapping[str, Any] | None) -> None:
-        tokens = counted_tokens(usage)
+    def _correct(self, out: Reservation, usage: Usage | None) -> None:
+        tokens = None if usage is None else usage.total
         if tokens is None or tokens == out.need.tokens or self._limits.tokens_per_minute is None:
             return
         self._change(lambda state: state.counts.correct(out.part, tokens - out.need.tokens))

@@ -7,7 +7,6 @@ more room than a minute's, and a quarter second counts until a minute after its 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -51,12 +50,6 @@ def need_of(job: Job) -> Need:
     prompt = math.ceil(len(job.prompt.encode("utf-8")) / _BYTES_PER_TOKEN)
     picture = _PICTURE_TOKENS.get(job.image_size, max(_PICTURE_TOKENS.values()))
     return Need(tokens=prompt + REFERENCE_TOKENS * len(job.references) + picture)
-
-
-def counted_tokens(usage: Mapping[str, Any] | None) -> int | None:
-    """What the provider's `usageMetadata` says an attempt took in all, if it says it."""
-    total = (usage or {}).get("totalTokenCount", (usage or {}).get("total_token_count"))
-    return total if isinstance(total, int) and total > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unusable
 from batch.core.lane import Lane
 from batch.core.model import Job
+from batch.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ class Answer:
     pictures: tuple[Picture, ...]
     caption: str | None = None
     request_id: str | None = None
-    usage: Mapping[str, Any] | None = None
+    usage: Usage | None = None
     warnings: tuple[str, ...] = ()
     lane: Lane | None = None
     otherwise: AttemptError | None = field(default=None, compare=False)

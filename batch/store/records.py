@@ -365,7 +365,7 @@ def done_record(
         images=_images(images),
         caption=caption,
         warnings=tuple(warnings),
-        usage=dict(facts.usage) if facts.usage is not None else None,
+        usage=dict(facts.usage.reported) if facts.usage is not None else None,
     )
 
 

@@ -32,6 +32,7 @@ from batch.core.events import Waiting
 from batch.core.lane import Lane
 from batch.core.model import Done, Failed, Job, Outcome, Pending, Terms, Unknown
 from batch.core.settings import Limits, RetryPolicy, UnknownPolicy
+from batch.core.usage import Usage
 from batch.dispatch.base import RouteSettings
 from batch.limits.quotas import need_of
 from batch.plan import ToDo
@@ -428,7 +429,7 @@ async def test_tokens_are_counted_as_the_provider_counts_them(clock: FakeClock) 
     class Counting(Seller):
         async def buy(self, job: Job, why: str, terms: Terms) -> Done:
             bought = await super().buy(job, why, terms)
-            return replace(bought, attempt=replace(bought.attempt, usage={"totalTokenCount": 10}))
+            return replace(bought, attempt=replace(bought.attempt, usage=Usage(total=10)))
 
     tokens = need_of(job("job-0")).tokens
     limits = Limits(concurrency=1, tokens_per_minute=tokens * 3, adaptive=False)

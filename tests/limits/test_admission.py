@@ -18,11 +18,12 @@ from batch.core.clock import DayStart, DayStartProblem
 from batch.core.errors import EndpointDown, RateLimited
 from batch.core.events import Waiting
 from batch.core.settings import Limits
+from batch.core.usage import Usage
 from batch.dispatch.turnstile import Turnstile
 from batch.limits.admission import AdmissionController
 from batch.limits.gate import Reservation
 from batch.limits.quota_store import FileQuotaStore, QuotaStore, quotas_folder
-from batch.limits.quotas import PER_MINUTE, Need, counted_tokens, need_of
+from batch.limits.quotas import PER_MINUTE, Need, need_of
 from batch.limits.rate_pacer import Found
 from batch.limits.wait import Wait
 from tests.support.fakes import FakeClock, Recorder, job, reference
@@ -282,11 +283,10 @@ async def test_tokens_are_corrected_by_what_was_counted() -> None:
     """What the provider counts replaces the estimate, so that a cautious one does not cost speed for long."""
     crowd = Crowd(None, tokens_per_minute=1000)
     out = await crowd.acquire(0, Need(tokens=900))
-    crowd.release(out, usage={"totalTokenCount": 300})
+    crowd.release(out, usage=Usage(total=300))
     await crowd.come(1, need=Need(tokens=700))
     assert crowd.times == [0.0]
-    assert counted_tokens({"total_token_count": 5}) == 5
-    assert counted_tokens({"totalTokenCount": "many"}) is counted_tokens(None) is None
+    crowd.release(await crowd.acquire(2, Need(tokens=1)), usage=Usage())
 
 
 def test_what_a_request_is_estimated_to_take(tmp_path: Path) -> None:
@@ -566,7 +566,7 @@ def test_tokens_that_an_answer_names_while_the_counts_are_held_are_counted_later
     out = admission.take(Need(tokens=1_000), "m")
     assert isinstance(out, Reservation)
     with shared(tmp_path).transaction():
-        admission.release(out, None, {"totalTokenCount": 9_000})
+        admission.release(out, None, Usage(total=9_000))
     refused = admission.take(Need(tokens=2_000), "m")
     assert isinstance(refused, Wait)
     assert refused.waiting == Waiting(by="tokens_per_minute", most=10_000)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import AttemptError, EndpointDown, Paid, Refused, Unusable
+from batch.core.usage import Usage
 from batch.providers.answers.answers import interpret_answer
 from batch.providers.answers.picture_places import CAPTION_CHARACTERS
 from batch.providers.base import Blob, Picture
@@ -289,7 +290,7 @@ def test_what_is_no_json_in_the_margins_does_not_hurt(tools: Any) -> None:
     tree = message(IMAGE, usageMetadata=usage, aura=None, avg=float("nan"), responseId="r-1", promptFeedback=None)
     answer = interpret_answer(tools.received(b"\xef\xbb\xbf" + json.dumps(tree).encode()))
     assert answer.pictures == (AS_BYTES,)
-    assert (answer.usage, answer.request_id) == ({"promptTokenCount": 8}, "r-1")
+    assert (answer.usage, answer.request_id) == (Usage(reported={"promptTokenCount": 8}), "r-1")
 
 
 def test_the_relays_request_id_is_preferred(tools: Any) -> None:

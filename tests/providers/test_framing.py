@@ -100,7 +100,8 @@ def test_one_answer_is_found_however_it_is_framed(framing: str, size: int, tools
     (picture,) = answer.pictures
     assert picture.blob is not None
     assert bytes(spool.files[int(picture.blob.file)].data) == DATA
-    assert answer.usage == USAGE
+    assert answer.usage is not None
+    assert answer.usage.reported == USAGE
     assert answer.caption == "A mountain at dawn"
 
 

@@ -15,6 +15,8 @@ from batch.core.lane import Lane
 from batch.core.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
 from batch.core.profiles import resolve_endpoint
 from batch.core.settings import Auth, ProviderSettings
+from batch.core.usage import TOKEN_KINDS
+from batch.providers.answers.usage import read_usage
 
 
 def test_profiles_fill_in_what_the_manifest_leaves_open() -> None:
@@ -100,10 +102,10 @@ def test_tokens_count_where_they_are_charged_and_make_sense(
     """Else it is the list price with its input; and per request it is one list price, whatever the tokens say."""
     job = replace(tools.job(image_size="1K"), prompt="a mug :)", references=())
     by_tokens, by_request = load_prices({}, charged_by=ChargedBy.TOKENS), load_prices({})
-    found = by_tokens.charge(job, usage, pictures=pictures)
+    found = by_tokens.charge(job, read_usage(usage), pictures=pictures)
     assert (found.usd, found.source) == charge
     assert found.usd <= by_tokens.max_usd(job)
-    assert by_request.charge(job, usage, pictures=pictures) == Charge(usd=0.067, source="list")
+    assert by_request.charge(job, read_usage(usage), pictures=pictures) == Charge(usd=0.067, source="list")
     assert by_request.max_usd(job) == by_request.attempt_usd(job) == 0.067
 
 
@@ -114,7 +116,7 @@ def test_every_shipped_price_says_where_it_is_from() -> None:
     for model in table["models"].values():
         assert "2026" in model["source"]
         assert set(model["picture_usd"]) == set(model["picture_tokens"])
-        assert set(model["per_million_tokens_usd"]) == set(prices.TOKEN_KINDS)
+        assert set(model["per_million_tokens_usd"]) == set(TOKEN_KINDS)
         assert all(lane in model["source"] and 0 < share <= 1 for lane, share in model["lanes"].items())
 
 
@@ -125,9 +127,11 @@ def test_an_own_table_takes_the_place_of_models_and_says_how_they_are_charged(to
         charged_by=ChargedBy.TOKENS,
     )
     table, job = load_prices({}, own), replace(tools.job(image_size="1K"), model="m", prompt="x", references=())
-    assert table.charge(job, counts(1, 100), pictures=1) == Charge(usd=1.01, source="usage")
+    assert table.charge(job, read_usage(counts(1, 100)), pictures=1) == Charge(usd=1.01, source="usage")
     assert table.picture_usd(replace(job, model="gemini-3-pro-image")) == 0.134
-    assert load_prices({"1K": 0.5}, own).charge(job, counts(1, 100), pictures=1) == Charge(usd=0.5, source="list")
+    assert load_prices({"1K": 0.5}, own).charge(job, read_usage(counts(1, 100)), pictures=1) == Charge(
+        usd=0.5, source="list"
+    )
 
 
 FLEX_PRICES = [
@@ -164,9 +168,11 @@ def test_tokens_are_believed_alike_in_every_lane(
 ) -> None:
     """The same count that makes sense in one lane makes sense in the other, at its share of the price."""
     job = replace(tools.job(image_size="1K"), prompt="a mug :)", references=())
-    found = load_prices({}, charged_by=ChargedBy.TOKENS).charge(job, usage, pictures=pictures, lane=Lane.FLEX)
+    found = load_prices({}, charged_by=ChargedBy.TOKENS).charge(
+        job, read_usage(usage), pictures=pictures, lane=Lane.FLEX
+    )
     assert found.usd == pytest.approx(charge[0] / 2, abs=1e-6)
     assert found.source == charge[1]
 
 
-FLAT = dict.fromkeys(prices.TOKEN_KINDS, 10_000.0)
+FLAT = dict.fromkeys(TOKEN_KINDS, 10_000.0)

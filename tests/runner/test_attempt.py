@@ -30,6 +30,7 @@ from batch.core.lane import Lane
 from batch.core.model import Done, Job, Terms
 from batch.core.prices import ChargedBy, ModelPrices, PriceTable
 from batch.core.settings import Budget
+from batch.core.usage import Usage
 from batch.money.wallet import Wallet
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
@@ -40,10 +41,11 @@ from tests.support.fakes import FakeClock, job
 
 CUP = job()
 MODEL, DEAR_MODEL = CUP.model, "a-dearer-one"
-USAGE: Mapping[str, Any] = {"promptTokenCount": 6, "candidatesTokenCount": 950, "totalTokenCount": 956}
+REPORTED: Mapping[str, Any] = {"promptTokenCount": 6, "candidatesTokenCount": 950, "totalTokenCount": 956}
+USAGE = Usage(input_text=6, input_image=0, output_text=0, output_image=950, total=956, reported=REPORTED)
 #: By the tokens: 6 of text in, 950 of a picture out.
 BY_USAGE_USD = 0.095006
-WORDS_USAGE: Mapping[str, Any] = {"promptTokenCount": 6, "candidatesTokenCount": 20, "totalTokenCount": 26}
+WORDS_USAGE = Usage(input_text=6, input_image=0, output_text=0, output_image=20, total=26)
 WORDS_USD = 0.002006
 
 
@@ -201,7 +203,7 @@ async def test_a_picture_is_recorded_with_what_it_cost_and_took(tmp_path: Path) 
         "usage",
         "standard",
     )
-    assert (record["seconds"], record["request_id"], record["usage"]) == (3.0, "r-7", USAGE)
+    assert (record["seconds"], record["request_id"], record["usage"]) == (3.0, "r-7", REPORTED)
     assert done.attempt.usage == USAGE
     assert here.wallet.told == [("cup", None), ("cup", BY_USAGE_USD)]
 
@@ -249,7 +251,7 @@ async def test_each_endpoint_is_asked_and_charges_as_its_own_list_says(tmp_path:
     assert known == [0.7, LIST_USD]
 
 
-def charged(error: AttemptError, usage: Mapping[str, Any] | None, lane: Lane | None = None) -> AttemptError:
+def charged(error: AttemptError, usage: Usage | None, lane: Lane | None = None) -> AttemptError:
     error.usage, error.lane = usage, lane
     return error
 

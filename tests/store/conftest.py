@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from batch.core.clock import SystemClock
 from batch.core.model import AttemptFacts, Job
+from batch.core.usage import Usage
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.folder import output_folder
 from batch.store.ledger import encode_line
@@ -40,7 +41,9 @@ def make_job(job_id: str = "shirt", prompt: str = "a red shirt", **fields: Any) 
 
 
 def make_facts(number: int = 1, usd: float = 0.045) -> AttemptFacts:
-    return AttemptFacts(number=number, seconds=1.5, cost_usd=usd, request_id="r-1", usage={"totalTokenCount": 7})
+    return AttemptFacts(
+        number=number, seconds=1.5, cost_usd=usd, request_id="r-1", usage=Usage(reported={"totalTokenCount": 7})
+    )
 
 
 def make_picture(kind: str = "PNG", size: tuple[int, int] = (512, 512), color: str = "navy", **options: Any) -> bytes:

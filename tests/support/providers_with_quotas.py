@@ -13,6 +13,7 @@ from batch.core.errors import RateLimited
 from batch.core.events import Listener
 from batch.core.model import AttemptFacts, Done, Job, Outcome, Terms
 from batch.core.settings import Limits, RetryPolicy
+from batch.core.usage import Usage
 from batch.dispatch.base import DispatchConfig
 from batch.dispatch.scheduler import Scheduler
 from batch.limits.quota_store import QuotaStore
@@ -66,7 +67,7 @@ class QuotaProvider:
         return Done(
             job=job,
             images=(),
-            attempt=AttemptFacts(number=1, seconds=5.0, cost_usd=0.067, usage={"totalTokenCount": need_of(job).tokens}),
+            attempt=AttemptFacts(number=1, seconds=5.0, cost_usd=0.067, usage=Usage(total=need_of(job).tokens)),
         )
 
     async def _refuse(self, now: float, wait_seconds: float | None) -> NoReturn:

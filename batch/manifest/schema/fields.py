@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from batch.core.clock import DayStart, DayStartProblem
 from batch.core.image_models import IMAGE_SIZES, MODALITIES
-from batch.core.prices import TOKEN_KINDS
+from batch.core.usage import TOKEN_KINDS
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import show
 

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from batch.core.errors import AttemptError, EndpointDown, Kind, Paid, Refused, Unusable
 from batch.core.lane import Lane
+from batch.core.usage import Usage
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.answers.picture_places import PictureFinder, pick
 from batch.providers.answers.told import no_surrogates, plain_words
+from batch.providers.answers.usage import read_usage
 from batch.providers.base import Answer, Received
 
 #: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
@@ -77,9 +79,6 @@ _BLOCKED_CODES: Final = frozenset(
 #: Google's word for the lane that served a request (ai.google.dev/gemini-api/docs/priority-inference, the example of a
 #: downgrade; flex is told in the same way).
 _LANE_HEADER: Final = "x-gemini-service-tier"
-#: Kinds of tokens that a usage counts apart.
-_MODALITIES: Final = ("TEXT", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT")
-_MODALITIES_AT_MOST: Final = 10
 _LANES: Final = frozenset(lane.value for lane in Lane)
 _VAGUE_BLOCKS: Final = frozenset({"OTHER", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 
@@ -89,7 +88,7 @@ def interpret_answer(received: Received) -> Answer:
     request_id = request_id_of(received)
     tree = read_answer(received.body)
     metadata = pick(tree, "usageMetadata", "usage_metadata")
-    usage, lane = _usage(metadata), lane_told(received.headers, metadata)
+    usage, lane = read_usage(metadata), lane_told(received.headers, metadata)
     try:
         return _interpret_tree(received, tree, request_id, usage, lane)
     except AttemptError as error:
@@ -109,7 +108,7 @@ def _interpret_tree(
     received: Received,
     read: dict[str, Any] | None,
     request_id: str | None,
-    usage: dict[str, Any] | None,
+    usage: Usage | None,
     lane: Lane | None,
     *,
     take_any: bool = False,
@@ -268,31 +267,6 @@ def _first_mapping(value: Any) -> dict[str, Any]:
             if isinstance(entry, dict):
                 return entry
     return {}
-
-
-def _usage(usage: Any) -> dict[str, Any] | None:
-    """The token counts worth recording: plain numbers, and lists of them by modality; no nonsense."""
-    if not isinstance(usage, dict):
-        return None
-    found: dict[str, Any] = {name: value for name, value in usage.items() if _is_count(value)}
-    for name, details in usage.items():
-        if isinstance(details, list) and name.lower().endswith("details"):
-            entries = [_by_modality(entry) for entry in details[:_MODALITIES_AT_MOST] if isinstance(entry, dict)]
-            found[name] = [entry for entry in entries if entry is not None]
-            if not found[name]:
-                del found[name]
-    return found
-
-
-def _by_modality(entry: dict[str, Any]) -> dict[str, Any] | None:
-    modality, count = entry.get("modality"), pick(entry, "tokenCount", "token_count")
-    if modality not in _MODALITIES or not _is_count(count):
-        return None
-    return {"modality": modality, "tokenCount": count}
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
 
 
 def _kind(code: str) -> Kind:
