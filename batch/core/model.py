@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
@@ -15,6 +14,7 @@ from typing import Final, TypeAlias
 
 from batch.core.errors import AttemptError
 from batch.core.lane import Lane
+from batch.core.parameters import Parameters, canonical_json, common_parameters
 from batch.core.usage import Usage
 
 
@@ -64,17 +64,15 @@ class Place:
 class Job:
     """One picture to buy.
 
-    `aspect_ratio` None leaves the ratio to the model (it follows the input picture, else 1:1). `sample` counts
-    from 1 and tells apart the jobs that `samples` makes of one entry.
+    `parameters` are what its provider takes beside these. `sample` counts from 1 and tells apart the jobs that
+    `samples` makes of one entry.
     """
 
     id: str
     prompt: str
     model: str
     references: tuple[Reference, ...] = ()
-    aspect_ratio: str | None = None
-    image_size: str = "1K"
-    modalities: tuple[str, ...] = ("IMAGE",)
+    parameters: Parameters = common_parameters()  # noqa: RUF009  (frozen, as all of it)
     sample: int = 1
     place: Place | None = None
 
@@ -88,10 +86,25 @@ class Job:
 
     def spec(self) -> bytes:
         """`spec_hash` as 16 bytes: of SHA-256 over JSON with sorted keys, without spaces, in ASCII."""
-        beginning = _spec_beginning(self.aspect_ratio, self.image_size, self.modalities, self.model)
-        references = ",".join(_json_text(reference.sha256) for reference in self.references) if self.references else ""
-        rest = f'{_json_text(self.prompt)},"references":[{references}],"sample":{self.sample}}}'
-        return sha256(beginning + rest.encode("ascii")).digest()[:16]
+        beginning, references, sample, end = _spec_frame(self.parameters, self.model)
+        hashes = ",".join(_json_text(reference.sha256) for reference in self.references) if self.references else ""
+        text = f"{beginning}{_json_text(self.prompt)}{references}{hashes}{sample}{self.sample}{end}"
+        return sha256(text.encode("ascii")).digest()[:16]
+
+    @property
+    def aspect_ratio(self) -> str | None:
+        """None leaves the ratio to the model (it follows the input picture, else 1:1)."""
+        ratio: str | None = self.parameters.get("aspect_ratio")
+        return ratio
+
+    @property
+    def image_size(self) -> str:
+        """What the price of a picture depends on; empty if the provider has no sizes."""
+        return self.parameters.get("image_size") or ""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.parameters.get("modalities") or ())
 
     def key(self) -> bytes:
         """What is kept in memory per job instead of its id (16 bytes)."""
@@ -99,11 +112,25 @@ class Job:
 
 
 @lru_cache(maxsize=1024)
-def _spec_beginning(aspect_ratio: str | None, image_size: str, modalities: tuple[str, ...], model: str) -> bytes:
-    """What millions of jobs have in common is made once: the spec's JSON up to the prompt."""
-    common = {"aspect_ratio": aspect_ratio, "image_size": image_size, "modalities": modalities, "model": model}
-    text = json.dumps(common, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return f'{text[:-1]},"prompt":'.encode("ascii")
+def _spec_frame(parameters: Parameters, model: str) -> tuple[str, str, str, str]:
+    """What millions of jobs have in common is made once: the spec's JSON before and between what differs.
+
+    The differing parts are the prompt, the references' hashes and the sample's number. Keys are sorted, so a parameter
+    may stand before, between or after them.
+    """
+    fields = {**parameters, "model": model}
+
+    def between(after: str, before: str) -> str:
+        names = sorted(name for name in fields if after < name < before)
+        return "".join(f"{_json_text(name)}:{canonical_json(fields[name])}," for name in names)
+
+    last = between("sample", "\U0010ffff")
+    return (
+        f'{{{between("", "prompt")}"prompt":',
+        f',{between("prompt", "references")}"references":[',
+        f'],{between("references", "sample")}"sample":',
+        f",{last[:-1]}}}" if last else "}",
+    )
 
 
 def job_key(job_id: str) -> bytes:

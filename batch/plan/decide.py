@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from batch.core.model import Job, Reference
+from batch.core.parameters import COMMON, canonical_json
 from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.plan.remakes import Remakes
 from batch.store.job_state import JobHistory, State
@@ -175,10 +176,20 @@ def changes(asked: Job, job: Job) -> tuple[Change, ...]:
         ("aspect_ratio", asked.aspect_ratio or "free", job.aspect_ratio or "free"),
         ("image_size", asked.image_size, job.image_size),
         ("modalities", "+".join(asked.modalities), "+".join(job.modalities)),
+        *_other_parameters(asked, job),
         ("references", *_references(asked, job)),
         ("sample", str(asked.sample), str(job.sample)),
     ]
     return tuple(Change(name, old, new) for name, old, new in pairs if old != new)
+
+
+def _other_parameters(asked: Job, job: Job) -> Iterator[tuple[str, str, str]]:
+    """What a provider takes beside the common parameters, each as JSON."""
+    for name in sorted((asked.parameters.keys() | job.parameters.keys()) - set(COMMON)):
+        old, new = (
+            canonical_json(each.parameters[name]) if name in each.parameters else "none" for each in (asked, job)
+        )
+        yield name, old, new
 
 
 def _references(asked: Job, job: Job) -> tuple[str, str]:

@@ -16,6 +16,7 @@ import msgspec
 from batch.core.errors import AttemptError, EndpointDown, RateLimited
 from batch.core.lane import Lane
 from batch.core.model import AttemptFacts, Image, Job, Reference, Terms
+from batch.core.parameters import Parameters, common_parameters
 from batch.core.results import Decided
 from batch.store.ledger import (
     ACCEPT_VERSION,
@@ -53,6 +54,8 @@ class Ask(msgspec.Struct, frozen=True):
     image_size: str = ""
     modalities: tuple[str, ...] = ()
     sample: int = 1
+    #: All of them, where they are others than the three above.
+    parameters: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Destination(msgspec.Struct, frozen=True, gc=False):
@@ -485,9 +488,9 @@ def job_of(record: Asked) -> Job:
             Reference(name=ref.name, file=Path(ref.name), sha256=ref.sha256, mime="", size_bytes=0)
             for ref in ask.references
         ),
-        aspect_ratio=ask.aspect_ratio,
-        image_size=ask.image_size,
-        modalities=ask.modalities,
+        parameters=common_parameters(ask.aspect_ratio, ask.image_size, ask.modalities)
+        if ask.parameters is msgspec.UNSET
+        else Parameters(ask.parameters),
         sample=ask.sample,
     )
 
@@ -509,6 +512,7 @@ def _ask(job: Job) -> Ask:
         image_size=job.image_size,
         modalities=job.modalities,
         sample=job.sample,
+        parameters=msgspec.UNSET if job.parameters.is_common else dict(job.parameters),
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.core.model import Job, Reference, job_key
+from batch.core.parameters import common_parameters
 
 texts = st.text(st.characters(exclude_categories=[]), max_size=20)  # half a surrogate pair too
 references = st.builds(
@@ -23,9 +24,7 @@ jobs = st.builds(
     prompt=texts,
     model=texts,
     references=st.lists(references, max_size=3).map(tuple),
-    aspect_ratio=st.none() | texts,
-    image_size=texts,
-    modalities=st.lists(texts, max_size=2).map(tuple),
+    parameters=st.builds(common_parameters, st.none() | texts, texts, st.lists(texts, max_size=2).map(tuple)),
     sample=st.integers(1, 10**6),
 )
 
@@ -62,9 +61,7 @@ def test_the_spec_hash_of_a_job_as_ledgers_have_it() -> None:
         prompt="Put this mug on a snowy window sill",
         references=(mug,),
         model="gemini-3.1-flash-image",
-        aspect_ratio="1:1",
-        image_size="512",
-        modalities=("TEXT", "IMAGE"),
+        parameters=common_parameters("1:1", "512", ("TEXT", "IMAGE")),
     )
 
     assert job.spec_hash() == "3e64c8a3d954099e3d1f0d3293e74c70"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from batch.core.model import Reference
+from batch.core.parameters import common_parameters
 from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.plan import DECISIONS, Policies, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
 from batch.store.job_state import NOTHING, JobHistory, State
@@ -139,9 +140,9 @@ def test_a_remake_that_is_not_settled_goes_on(state: State, expected: str) -> No
 
 def test_changes_name_what_decides_the_picture_and_nothing_else() -> None:
     """Prompt, parameters and the references' bytes count; a reference's new name does not."""
-    old = replace(CUP, references=(reference("a.png", "1" * 64),), image_size="1K")
+    old = replace(CUP, references=(reference("a.png", "1" * 64),), parameters=common_parameters(image_size="1K"))
     moved = replace(old, references=(reference("b/a.png", "1" * 64),))
-    other = replace(old, references=(reference("a.png", "2" * 64),), image_size="2K", aspect_ratio="16:9")
+    other = replace(old, references=(reference("a.png", "2" * 64),), parameters=common_parameters("16:9", "2K"))
 
     assert changes(old, moved) == ()
     assert [(change.field, change.old, change.new) for change in changes(old, other)] == [

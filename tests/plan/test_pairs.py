@@ -8,11 +8,13 @@ import pytest
 
 from batch.core.errors import InputError
 from batch.core.model import Job
+from batch.core.parameters import common_parameters
 from batch.plan import Policies
 from batch.plan.make import Plan, make_plan
 from batch.store.history import History
 
-JOBS = [Job(id=f"j{n}", prompt=f"cup {n}", model="m", image_size="1K") for n in range(4)]
+LARGE = common_parameters(image_size="4K")
+JOBS = [Job(id=f"j{n}", prompt=f"cup {n}", model="m", parameters=common_parameters(image_size="1K")) for n in range(4)]
 
 
 def plan() -> Plan:
@@ -35,7 +37,9 @@ def test_rows_appended_since_are_passed_over() -> None:
     [
         pytest.param([JOBS[0], replace(JOBS[1], prompt="another"), *JOBS[2:]], id="a prompt"),
         pytest.param([JOBS[0], replace(JOBS[1], id="renamed"), *JOBS[2:]], id="an id"),
-        pytest.param([JOBS[0], replace(JOBS[1], image_size="4K"), *JOBS[2:]], id="a size"),
+        pytest.param(
+            [JOBS[0], replace(JOBS[1], parameters=common_parameters(image_size="4K")), *JOBS[2:]], id="a size"
+        ),
         pytest.param([JOBS[0], JOBS[2], JOBS[1], JOBS[3]], id="the order"),
         pytest.param([JOBS[0], replace(JOBS[0], id="new"), *JOBS[1:]], id="a row put in"),
         pytest.param(JOBS[:1], id="the end cut off"),

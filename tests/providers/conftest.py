@@ -25,6 +25,7 @@ from batch.providers.gemini import GeminiProvider
 from batch.providers.http.client import PaidClient
 from batch.providers.http.contract import Head
 from batch.providers.secrets import ApiKey
+from tests.support.parameters import job_fields
 
 KEY = "sk-canary/+key=0123456789abcdef"
 QUICK = Timeouts(connect_seconds=5, write_seconds=5, read_seconds=5, total_seconds=10)
@@ -210,7 +211,7 @@ async def provider() -> AsyncIterator[Callable[..., Any]]:
 
 
 def job(prompt: str = "a mountain", **facts: Any) -> Job:
-    return Job(id="a", prompt=prompt, model="gemini-3.1-flash-image", **{"image_size": "512", **facts})
+    return Job(id="a", prompt=prompt, model="gemini-3.1-flash-image", **job_fields({"image_size": "512", **facts}))
 
 
 def received(value: Any, *, headers: dict[str, str] | None = None, blobs: tuple[Blob, ...] = ()) -> Received:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ async def test_what_a_flex_request_cost_is_what_the_book_says(
     fault: str | None, billing: str, provider: Any, tools: Any, tmp_path: Path
 ) -> None:
     """Pictures, refusals and broken answers, to the cent; what is unknown is not counted too low."""
-    job = replace(tools.job(image_size="1K"), modalities=("TEXT", "IMAGE"))
+    job = tools.job(image_size="1K", modalities=("TEXT", "IMAGE"))
     async with serve(settings_from(options(billing, fault))) as simulator:
         speaker = provider(simulator.base_url, profile="google")
         end = await attempt(speaker, job, tools.MemorySpool(tmp_path))

@@ -34,10 +34,12 @@ from batch.store.records import (
 )
 from batch.store.store import Store
 from tests.support.fakes import terms_of_job
+from tests.support.parameters import job_fields
 
 
 def make_job(job_id: str = "shirt", prompt: str = "a red shirt", **fields: Any) -> Job:
-    return Job(**{"id": job_id, "prompt": prompt, "model": "gemini-3.1-flash-image", "image_size": "512", **fields})
+    asked = {"id": job_id, "prompt": prompt, "model": "gemini-3.1-flash-image", "image_size": "512", **fields}
+    return Job(**job_fields(asked))
 
 
 def make_facts(number: int = 1, usd: float = 0.045) -> AttemptFacts:

@@ -32,6 +32,7 @@ from batch.dispatch.base import (
 from batch.dispatch.scheduler import Scheduler
 from batch.limits.quota_store import QuotaStore
 from batch.plan import ToDo
+from tests.support.parameters import job_fields
 
 
 class FakeClock:
@@ -132,7 +133,9 @@ class Recorder(Listener):
 
 
 def job(job_id: str = "cup", **fields: Any) -> Job:
-    return Job(**{"id": job_id, "prompt": f"a picture of {job_id}", "model": "gemini-3.1-flash-image", **fields})
+    return Job(
+        **job_fields({"id": job_id, "prompt": f"a picture of {job_id}", "model": "gemini-3.1-flash-image", **fields})
+    )
 
 
 def terms_of_job(job: Job) -> Terms:

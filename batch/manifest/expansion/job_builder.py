@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from batch.core.errors import Problem
 from batch.core.model import Job, Place, Reference
+from batch.core.parameters import common_parameters
 from batch.manifest.expansion.entries import Entry, ReferenceText, Text
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
@@ -91,6 +92,7 @@ class JobBuilder:
             names = [reference.name for reference in references]
             content = (model, ratio, size, entry.modalities, names)
             job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
+        asked = common_parameters(ratio, size, entry.modalities)
         ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
         return [
             Job(
@@ -98,9 +100,7 @@ class JobBuilder:
                 prompt=prompt,
                 model=model,
                 references=references,
-                aspect_ratio=ratio,
-                image_size=size,
-                modalities=entry.modalities,
+                parameters=asked,
                 sample=number,
                 place=place,
             )
