@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from batch.store.kinds import RIFF_HEAD_BYTES
+from batch.core.kinds import RIFF_HEAD_BYTES
+from batch.pictures import png
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,9 +48,6 @@ _BLANK_RANGE: Final = 8
 _SMALL_SIDE: Final = 64
 _BLOCK_BYTES: Final = 1 << 20
 _MOST_BYTES_PER_PIXEL: Final = 9
-#: The chunks of a PNG that its pixels depend on.
-_PIXEL_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
-_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _one_large_picture = threading.Lock()
 
 
@@ -64,7 +62,7 @@ class Decoded:
         """Raises `Undecodable`."""
         from PIL import Image  # here: most runs never need it
 
-        with _quiet(), _undecodable(), Image.open(io.BytesIO(_only_pixels(data)), formats=[*_openable()]) as picture:
+        with _quiet(), _undecodable(), Image.open(io.BytesIO(_without_notes(data)), formats=[*_openable()]) as picture:
             self.mime = MIME_TYPES[picture.format or ""]
             self.size = picture.size
             if picture.width * picture.height > MAX_PIXELS:
@@ -152,10 +150,10 @@ def whole_png(data: bytes) -> Decoded:
     decoded = Decoded(data)
     packed = zlib.decompressobj()
     left = _MOST_BYTES_PER_PIXEL * (decoded.size[0] + 1) * decoded.size[1]
-    for kind, body, is_right in _png_chunks(data):
-        if is_right is None and kind in _PIXEL_CHUNKS:
+    for kind, body, is_right in png.chunks(data):
+        if is_right is None and kind in png.PIXEL_CHUNKS:
             raise Undecodable("its pixels are cut off")
-        if kind in _PIXEL_CHUNKS[:3] and not is_right:
+        if kind in png.PIXEL_CHUNKS[:3] and not is_right:
             raise Undecodable(f"wrong checksum of a {kind.decode('ascii')!r} chunk")
         if kind == b"IDAT":
             left -= _unpack(packed, body, left)
@@ -199,29 +197,9 @@ def _load_frames(picture: Image.Image) -> None:
         picture.load()
 
 
-def _only_pixels(data: bytes) -> bytes:
-    """A PNG without what stands beside its pixels: Pillow refuses whole pictures for long texts and profiles."""
-    if not data.startswith(_PNG_SIGNATURE):
-        return data
-    chunks = [(kind, body) for kind, body, _ in _png_chunks(data) if kind in _PIXEL_CHUNKS]
-    return _PNG_SIGNATURE + b"".join(_png_chunk(kind, body) for kind, body in [*chunks, (b"IEND", b"")])
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool | None]]:
-    """Kind, content and whether the checksum is right (None: cut off), up to the end chunk or the file's end."""
-    place = len(_PNG_SIGNATURE)
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        checksum = data[place + 8 + length : place + 12 + length]
-        yield kind, body, checksum == struct.pack(">I", zlib.crc32(kind + body)) if len(body) == length else None
-        if kind == b"IEND":
-            return
-        place += 12 + length
+def _without_notes(data: bytes) -> bytes:
+    """Pillow refuses whole PNGs for long texts and profiles beside the pixels."""
+    return png.only_pixels(data) if data.startswith(png.SIGNATURE) else data
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:

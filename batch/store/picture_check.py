@@ -18,9 +18,9 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from batch.core.kinds import HEAD_BYTES, named
 from batch.core.signatures import signature
 from batch.store.decoding import MAX_PIXELS, SECOND_OPINIONS, Decoded, Undecodable, whole_jpeg
-from batch.store.kinds import HEAD_BYTES, named
 
 _BLOCK_BYTES: Final = 256 << 10
 #: The only extensions ever written, decided by the bytes.

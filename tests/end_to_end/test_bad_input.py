@@ -129,7 +129,7 @@ FIELDS = "known fields: name, output, provider, model, lane, fallback, limits, t
 JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
-UNREADABLE = "is not a picture that can be read; save it as PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
+A_REFERENCE = "a reference must be a PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000"
 OUTSIDE = "lies outside reference_root; references are uploaded, so name its folder there"
 FILLED = "prompt: the template cannot be filled"
 ON_THE_WAY = f"{FILLED}: a text or list on the way is longer than 1,000,000; shorten it"
@@ -986,29 +986,29 @@ REFERENCES = [
         "I48",
         "HTML",
         references("a.png"),
-        f'2:35: job "a": reference a.png {UNREADABLE}',
+        f'2:35: job "a": reference a.png is a web page; {A_REFERENCE}',
         files={"a.png": "<html></html>"},
     ),
     bad(
         "I48",
         "SVG",
         references("a.png"),
-        f'2:35: job "a": reference a.png {UNREADABLE}',
+        f'2:35: job "a": reference a.png is an SVG; {A_REFERENCE}',
         files={"a.png": "<svg xmlns='http://www.w3.org/2000/svg'/>"},
     ),
     bad(
         "I49",
-        "64 million pixels",
+        "256 million pixels",
         references("a.png"),
-        '2:35: job "a": reference a.png has more than 50 million pixels; make it smaller',
-        files={"a.png": picture(8000, 8000, "1")},
+        '2:35: job "a": reference a.png has 16000x16000 pixels, more than 250 million; make it smaller',
+        files={"a.png": picture(16_000, 16_000, "1")},
     ),
     bad(
         "I49",
         "one very long line",
         references("a.png"),
-        '2:35: job "a": reference a.png has more than 50 million pixels; make it smaller',
-        files={"a.png": picture(60_000, 900, "1")},
+        '2:35: job "a": reference a.png has 250001x1001 pixels, more than 250 million; make it smaller',
+        files={"a.png": picture(250_001, 1001, "1")},
     ),
     bad(
         "I50",

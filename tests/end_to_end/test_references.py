@@ -162,8 +162,8 @@ async def test_what_cannot_be_fetched_stops_everything_before_it_is_paid_for(sho
         await shop.run([{"column": "Photo", "split": " "}], **HOSTS)
 
     assert str(caught.value).replace(f"{shop.path}/", "").splitlines() == [
-        f't.csv:3: column "Photo": job "boat": reference {bad} is not a picture that can be read; save it as PNG, '
-        "JPEG, WEBP, GIF, BMP, TIFF or AVIF",
+        f't.csv:3: column "Photo": job "boat": reference {bad} is a web page; a reference must be a PNG, JPEG, '
+        "WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000",
         f't.csv:4: column "Photo": job "house": reference {gone} cannot be fetched: answered 404',
         't.csv:4: column "Photo": job "house": reference none.png does not exist',
         't.csv:5: column "Photo": job "other": pictures from other.example are not fetched; to allow it add '

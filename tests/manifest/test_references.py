@@ -64,12 +64,12 @@ def test_a_cut_picture_is_refused(folder: Folder, kind: str) -> None:
     [problem] = folder.problems(with_reference("x.png"))
 
     assert problem.startswith('m.yaml:1:40: job "a": reference x.png is damaged or cut off (') or problem.endswith(
-        "is not a picture that can be read; save it as PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
+        "is not a picture that can be read; a reference must be a PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000"
     )
 
 
-def png_header(width: int, height: int) -> bytes:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def png_header(width: int, height: int, *, interlaced: bool = False) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, interlaced)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return start + struct.pack(">I", 99) + b"IDAT"
 
@@ -78,12 +78,15 @@ def png_header(width: int, height: int) -> bytes:
     ("content", "expected"),
     [
         (b"", "is empty"),
-        (b"<html><body>", "is not a picture that can be read; save it as"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture that can be read; save it as"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "is not a picture that can be read; save it as"),
-        (png_header(30_000, 30_000), "has more than 50 million pixels; make it smaller"),
-        (png_header(10_000, 9_500), "has more than 50 million pixels; make it smaller"),
-        (png_header(10_000, 6_000), "has more than 50 million pixels; make it smaller"),
+        (b"\x01\x02\x03", "is not a picture that can be read; a reference must be a PNG, JPEG"),
+        (b"<html><body>", "is a web page; a reference must be a PNG, JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG; a reference must be a PNG, JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "is a PostScript file; a reference must be"),
+        (png_header(30_000, 30_000), "has 30000x30000 pixels, more than 250 million; make it smaller"),
+        (
+            png_header(12_000, 12_000, interlaced=True),
+            "has 12000x12000 pixels, more than 120 million; make it smaller or save it as a baseline JPEG",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused(folder: Folder, content: bytes, expected: str) -> None:

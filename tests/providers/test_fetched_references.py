@@ -142,7 +142,7 @@ FAILURES: dict[str, tuple[Any, str, int]] = {
     "304 unasked": (http(status="304 Not Modified"), "cannot be fetched: answered 304", 3),
     "no picture": (
         http(b"<html>"),
-        "is not a picture that can be read; save it as PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF",
+        "is a web page; a reference must be a PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000",
         1,
     ),
     "half a picture": (http(png(300)[:-40]), "is damaged or cut off (", 1),

@@ -11,38 +11,22 @@ import hashlib
 import io
 import os
 import stat
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
-from PIL import Image, UnidentifiedImageError
-
+from batch.core.hashing import sha256_of
 from batch.core.model import FetchedPicture, Reference
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.problems import show
 from batch.manifest.references.hosts import ListedHosts, form_problem, is_address, without_query
 from batch.manifest.references.wildcards import Folders, unmarked
+from batch.pictures.opening import UnreadablePicture
+from batch.pictures.seen import checked_mime
 
-MAX_PIXELS: Final = 50_000_000
-MAX_FILE_BYTES: Final = 100 * 1024 * 1024
+MAX_FILE_BYTES: Final = 1 << 30
 #: They are taken after every job. Only rows that make none leave them here, and of those no more are reported.
 MAX_NOTED: Final = 10_000
-
-#: Pillow's names of the formats it may try, and their MIME types. The list is closed on purpose: other
-#: parsers start programs (EPS) or read documents. Phones write JPEGs that Pillow calls MPO.
-_MIME_BY_FORMAT: Final = {
-    "PNG": "image/png",
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-}
-_FORMATS: Final = tuple(name for name in _MIME_BY_FORMAT if name != "MPO")  # its reader is the JPEG reader
-_READABLE: Final = "PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF"
 
 
 class ReferenceProblem(Exception):  # carries a sentence to the report
@@ -176,57 +160,30 @@ def _problem(name: str, why: str) -> ReferenceProblem:
 
 
 def examined(file: str) -> _Facts:
-    """Read a file once: its hash, its format, and whether it is whole."""
+    """Look at a file once: its hash, its format, and whether it is whole."""
     try:
         with open_regular(file) as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+            mime, problem = _mime_or_problem(stream)
+            if problem:
+                return _Facts(b"", "", problem)
+            return _Facts(sha256_of(stream), mime, "")
     except FileProblem as error:
         return _Facts(b"", "", str(error))
     except OSError as error:
         return _Facts(b"", "", reason(error))
-    mime, problem = picture_kind(data)
-    return _Facts(b"" if problem else hashlib.sha256(data).digest(), mime, problem)
 
 
 def picture_kind(data: bytes) -> tuple[str, str]:
     """The MIME type of a whole picture by its bytes, and why it cannot be sent; one of the two is empty."""
+    return _mime_or_problem(io.BytesIO(data))
+
+
+def _mime_or_problem(file: BinaryIO) -> tuple[str, str]:
+    if file.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+        return "", f"is larger than {MAX_FILE_BYTES >> 30} GB"
     try:
-        return _picture_mime(data), ""
-    except ReferenceProblem as problem:
+        return checked_mime(file), ""
+    except UnreadablePicture as problem:
         return "", str(problem)
-
-
-def _picture_mime(data: bytes) -> str:
-    if not data:
-        raise ReferenceProblem("is empty")
-    if len(data) > MAX_FILE_BYTES:
-        raise ReferenceProblem(f"is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns between one and two times its limit, and warns of oddities in whole pictures.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _decoded_mime(data)
-    except ReferenceProblem:
-        raise
-    except UnidentifiedImageError:
-        raise ReferenceProblem(f"is not a picture that can be read; save it as {_READABLE}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many_pixels() from None
-    except Exception as error:  # decoders of damaged pictures raise anything from SyntaxError to struct.error
-        raise ReferenceProblem(f"is damaged or cut off ({show(str(error))})") from error
-
-
-def _decoded_mime(data: bytes) -> str:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise _too_many_pixels()
-        mime = _MIME_BY_FORMAT[picture.format or ""]
-        # A JPEG read at an eighth of its size is still read to its end; the other formats ignore this.
-        picture.draft(None, (1, 1))
-        picture.load()
-        return mime
-
-
-def _too_many_pixels() -> ReferenceProblem:
-    return ReferenceProblem(f"has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller")
+    except MemoryError:
+        return "", "needs more memory than there is; make it smaller"

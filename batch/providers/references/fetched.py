@@ -27,7 +27,7 @@ _TIMEOUTS: Final = Timeouts(
     connect_seconds=_SECONDS, write_seconds=_SECONDS, read_seconds=_SECONDS, total_seconds=_SECONDS
 )
 _AT_ONCE: Final = 16
-#: To look at a picture of 50 million pixels takes 200 MB.
+#: To look at a picture takes up to 80 MB; larger ones are looked at one at a time.
 _EXAMINED_AT_ONCE: Final = 2
 #: Pauses before the second and the third try.
 _PAUSES_SECONDS: Final = (1.0, 4.0)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import io
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import pybase64
 
 from batch.core.errors import Refused
+from batch.core.hashing import sha256_of
 from batch.core.model import Reference
 from batch.core.profiles import CAREFUL_LIMITS, ReferenceLimits
+from batch.pictures.opening import UnreadablePicture
 from batch.providers.references.shrinking import CannotFit, fitted
 
 #: Encoded references kept in memory; a catalog's jobs often share a few.
 CACHE_BYTES: Final = 64 << 20
 
-#: A photograph of 50 million pixels takes 200 MB while it is scaled, so not many at a time.
+#: Each takes up to 80 MB while it is scaled; of larger ones, `batch.pictures` decodes one at a time.
 _AT_ONCE: Final = 2
+_READ_AT_ONCE_BYTES: Final = 32 << 20
 
 #: What a reference costs in a request beside its own base64.
 _AROUND_BYTES: Final = 128
@@ -144,22 +147,37 @@ def _look_at_its_error(task: asyncio.Task[EncodedReference]) -> None:
 
 
 def encode_reference(reference: Reference, side_pixels: int | None, most_bytes: int) -> EncodedReference:
+    """Read, compare and convert one reference. Raises `Refused` or `CannotFit`."""
     try:
-        data = reference.file.read_bytes()
+        with open(reference.file, "rb") as opened:
+            # A small file is read once, so that what is sent is what is compared, whatever happens to it meanwhile.
+            file: BinaryIO = io.BytesIO(opened.read()) if reference.size_bytes <= _READ_AT_ONCE_BYTES else opened
+            mime, data = _converted(reference, file, side_pixels, most_bytes)
+            if sha256_of(file).hex() != reference.sha256:
+                raise _changed(reference)
     except OSError as error:
         raise Refused(
             "reference_unreadable",
             f"reference {reference.name!r} cannot be read any more: {error.strerror}",
             may_work_later=True,
         ) from None
-    if hashlib.sha256(data).hexdigest() != reference.sha256:
-        raise Refused(
-            "reference_changed", f"reference {reference.name!r} was changed while the run was on", may_work_later=True
-        )
-    try:
-        mime, data = fitted(data, reference.mime, side_pixels=side_pixels, most_bytes=most_bytes)
-    except CannotFit:
-        raise
-    except Exception as error:  # noqa: BLE001  (decoders raise anything from SyntaxError to struct.error)
-        raise Refused("reference_unreadable", f"reference {reference.name!r} cannot be converted: {error}") from None
     return EncodedReference(mime=mime, base64=pybase64.b64encode(data))
+
+
+def _converted(reference: Reference, file: BinaryIO, side_pixels: int | None, most_bytes: int) -> tuple[str, bytes]:
+    try:
+        return fitted(file, side_pixels=side_pixels, most_bytes=most_bytes)
+    except UnreadablePicture as problem:
+        if sha256_of(file).hex() != reference.sha256:
+            raise _changed(reference) from None
+        raise Refused("reference_unreadable", f"reference {reference.name!r} {problem}") from None
+    except MemoryError:
+        raise Refused(
+            "reference_unreadable", f"reference {reference.name!r} needs more memory than there is; make it smaller"
+        ) from None
+
+
+def _changed(reference: Reference) -> Refused:
+    return Refused(
+        "reference_changed", f"reference {reference.name!r} was changed while the run was on", may_work_later=True
+    )

@@ -1,0 +1,1 @@
+"""Pictures as people see them: which are read, whether they are whole, and how they look."""
