@@ -49,7 +49,7 @@ TESTS: Final = {
     "limits.admission": ["limits/test_admission", "limits/test_quotas_held", "dispatch/test_route"],
     "limits.concurrency_limit": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.gate": ["limits/test_admission", "limits/test_quotas_held"],
-    "limits.quota_store": ["limits/test_admission", "limits/test_quotas_locked"],
+    "limits.quota_store": ["limits/test_quota_store", "limits/test_admission", "limits/test_quotas_locked"],
     "limits.quotas": ["limits/test_admission", "limits/test_quotas_held"],
     "limits.rate_pacer": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_spacing": ["limits/test_quotas_held", "limits/test_admission"],
@@ -64,6 +64,7 @@ TESTS: Final = {
     "store.disk_reserve": ["store/test_disk_reserve", "store/test_spool"],
     "store.durable": ["store/test_durable", "store/test_sync_order", "store/test_disk_reserve"],
     "store.folder": [
+        "store/test_folder",
         "store/test_store",
         "store/test_store_records",
         "store/test_in_the_way",
@@ -78,7 +79,13 @@ TESTS: Final = {
         "runner/test_resolve",
         "runner/test_leftovers",
     ],
-    "store.job_state": ["store/test_history", "store/test_store_records", "plan/test_make", "runner/test_resolve"],
+    "store.job_state": [
+        "store/test_job_state",
+        "store/test_history",
+        "store/test_store_records",
+        "plan/test_make",
+        "runner/test_resolve",
+    ],
     "store.kinds": ["store/test_picture_check", "store/test_picture_formats"],
     "store.ledger": [
         "store/test_records",

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from batch.core.errors import OutcomeUnknown, Refused
+from batch.core.errors import OutcomeUnknown, Refused, StorageError, Unusable
 from batch.core.model import Image
+from batch.store.durable import PUBLIC_MODE
 from batch.store.history import History, replay
 from batch.store.published import PublishedManifest, published_line
 
 IMAGE = Image(path="images/one.png", mime="image/png", width=1, height=1, size_bytes=3, sha256="0" * 64)
+PUBLISHED_IMAGE = {"path": IMAGE.path, "mime": IMAGE.mime, "width": 1, "height": 1, "bytes": 3, "sha256": IMAGE.sha256}
 
 
 class Folder:
@@ -172,3 +174,114 @@ def test_readers_never_see_half_a_file(folder: Folder) -> None:
 
     assert (folder.path / "manifest.jsonl").stat().st_ino != before
     assert sorted(os.listdir(folder.path)) == ["ledger.jsonl", "manifest.jsonl"]
+
+
+def test_a_line_has_every_field(folder: Folder) -> None:
+    """docs/manifest.md promises them to programs, whether the job is done, failed or unknown."""
+    two, four = folder.jobs[1], folder.jobs[3]
+    charged = folder.make.failed(four, Unusable("text_only", "words"), usd=0.01234567)
+    folder.ledger.write(folder.make.tried(four), charged)
+    folder.ledger.write(folder.make.tried(four, 2), folder.make.done(four, 2, images=[IMAGE], caption="雨后"))
+    folder.ledger.write(folder.make.tried(two, 2), folder.make.failed(two, Refused("blocked", "again"), 2, usd=0.0104))
+    folder.write()
+
+    _, failed, unknown, done = folder.lines()
+    asked: dict[str, Any] = {
+        "prompt": "a red shirt",
+        "references": [],
+        "model": "gemini-3.1-flash-image",
+        "aspect_ratio": None,
+    }
+    assert done == {
+        "id": "four",
+        "status": "done",
+        **asked,
+        "image_size": "512",
+        "simulated": False,
+        "images": [PUBLISHED_IMAGE],
+        "accepted": False,
+        "warnings": [],
+        "caption": "雨后",
+        "error": None,
+        "attempts": 2,
+        "cost_usd": 0.057346,
+        "finished_at": "2026-01-01T00:00:01.000Z",
+    }
+    assert failed == {
+        "id": "two",
+        "status": "failed",
+        **asked,
+        "image_size": "512",
+        "simulated": False,
+        "images": [],
+        "accepted": False,
+        "warnings": [],
+        "caption": None,
+        "attempts": 2,
+        "cost_usd": 0.0104,
+        "error": {"code": "blocked", "message": "again", "http_status": None},
+        "finished_at": "2026-01-01T00:00:01.000Z",
+    }
+    assert list(unknown) == list(done)
+    assert (unknown["status"], unknown["cost_usd"], unknown["error"]["code"]) == ("unknown", 0.0, "timeout")
+
+
+def test_a_rehearsal_says_so_in_every_line(folder: Folder) -> None:
+    """While the run is on and after it."""
+    published = PublishedManifest(folder.path, lambda: True)
+    published.append(folder.history.of(folder.jobs[0].key()))
+    assert [line["simulated"] for line in folder.lines()] == [True]
+    published.write(folder.order, folder.history)
+    assert [line["simulated"] for line in folder.lines()] == [True] * 3
+
+
+def test_each_line_has_the_row_of_its_own_job(folder: Folder) -> None:
+    """A row that comes for another job is not put there; where rows end early, the rest has none."""
+    published = PublishedManifest(folder.path)
+    published.keeps_rows = True
+    published.append(folder.history.of(folder.jobs[0].key()), {"sku": "1"})
+    assert [line["row"] for line in folder.lines()] == [{"sku": "1"}]
+    one, two, three, _ = (job.key() for job in folder.jobs)
+    for rows, found in (
+        ([(one, {"sku": "1"}), (two, {"sku": "2"}), (three, None)], [{"sku": "1"}, {"sku": "2"}, None]),
+        ([(one, {"sku": "1"}), (three, {"sku": "3"})], [{"sku": "1"}, None, None]),
+        ([], [None, None, None]),
+    ):
+        published.write(folder.order, folder.history, rows)
+        assert [line["row"] for line in folder.lines()] == found
+
+
+def test_a_file_with_other_rows_is_made_again(folder: Folder) -> None:
+    """The table's cells may change where no job does."""
+    folder.write()
+    assert not folder.published.is_current(folder.order, folder.history, "other")
+
+
+def test_a_file_longer_than_what_is_written_at_once_is_whole(folder: Folder) -> None:
+    """A batch has millions of lines."""
+    jobs = [folder.make.job(f"job-{number}") for number in range(7)]
+    captions = [str(number) * 100_000 for number in range(7)]
+    for job, caption in zip(jobs, captions, strict=True):
+        folder.ledger.write(folder.make.tried(job), folder.make.done(job, images=[IMAGE], caption=caption))
+
+    made = folder.published.write(b"".join(job.key() for job in jobs), folder.history)
+
+    assert [line["caption"] for line in folder.lines()] == captions
+    assert made.bytes == (folder.path / "manifest.jsonl").stat().st_size
+
+
+def test_the_file_is_for_others_to_read(folder: Folder) -> None:
+    """While it is written and when it is whole, as the umask allows."""
+    folder.published.append(folder.history.of(folder.jobs[0].key()))
+    assert (folder.path / "manifest.jsonl").stat().st_mode & 0o777 == PUBLIC_MODE
+    folder.write()
+    assert (folder.path / "manifest.jsonl").stat().st_mode & 0o777 == PUBLIC_MODE
+
+
+def test_a_file_that_cannot_be_written_is_named(folder: Folder) -> None:
+    """P22, with what was being done."""
+    (folder.path / "manifest.jsonl").mkdir()
+    with pytest.raises(StorageError, match=r"^cannot write manifest\.jsonl: "):
+        folder.published.append(folder.history.of(folder.jobs[0].key()))
+    with pytest.raises(StorageError, match=r"^cannot write manifest\.jsonl: "):
+        folder.write()
