@@ -20,6 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 #: By module, the files of tests that may notice a change of it. They stay in one process, which mutmut needs.
 TESTS: Final = {
+    "dispatch.attempt_loop": ["dispatch/test_scheduler", "dispatch/test_changes", "dispatch/test_waste_breaker"],
+    "dispatch.held_repeats": ["dispatch/test_waste_breaker"],
     "dispatch.breaker": ["dispatch/test_breaker_states"],
     "dispatch.deadline": ["dispatch/test_job_route"],
     "dispatch.failure_patterns": ["dispatch/test_failure_patterns"],

@@ -30,6 +30,22 @@ class PricedProvider:
     prices: PriceTable
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole answer, read: `answer`, or the error that it means."""
+
+    attempt: OpenAttempt
+    received: Received
+    answer: Answer | AttemptError
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where its pictures are still to be fetched from; empty if it holds them, or none."""
+        if isinstance(self.answer, AttemptError):
+            return ()
+        return tuple(picture.url for picture in self.answer.pictures if picture.url is not None)
+
+
 class AttemptRunner:
     """Makes attempts at the endpoints of a run, known by their names, and keeps what comes back in one store."""
 
@@ -65,7 +81,7 @@ class AttemptRunner:
         try:
             received = await provider.send(request, attempt.attempt_id, attempt.spool)
             self.recording += 1
-            return await self._keep(attempt, received)
+            return await self._keep(self.read(attempt, received))
         except Undelivered:
             raise  # not the end of the attempt: its answer waits in the spool
         except AttemptError as error:
@@ -74,35 +90,37 @@ class AttemptRunner:
         finally:
             self.recording -= received is not None
 
-    def addresses(self, attempt: OpenAttempt, received: Received) -> tuple[str, ...]:
-        """Where the pictures of an answer are still to be fetched from; empty if it holds them, or none."""
+    def read(self, attempt: OpenAttempt, received: Received) -> Arrived:
+        """What an answer means."""
         try:
-            answer = self._priced(attempt.terms).provider.interpret(received)
-        except AttemptError:
-            return ()
-        return tuple(picture.url for picture in answer.pictures if picture.url is not None)
+            return Arrived(attempt, received, self._priced(attempt.terms).provider.interpret(received))
+        except AttemptError as error:
+            return Arrived(attempt, received, error)
 
-    async def finish(self, attempt: OpenAttempt, received: Received | None) -> Done | None:
-        """Settle an attempt that an earlier run left open: from its answer, or as unknown. Sends no request."""
-        if received is None:
-            lost = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
-            await self._record_failure(attempt, lost, None)
-            return None
+    async def finish(self, arrived: Arrived) -> Done | None:
+        """Settle an attempt that an earlier run left open, from its answer. Sends no request to buy anything."""
         try:
-            return await self._keep(attempt, received)
+            return await self._keep(arrived)
         except Undelivered:
             return None
         except AttemptError as error:
-            await self._record_failure(attempt, error, received)
+            await self._record_failure(arrived.attempt, error, arrived.received)
             return None
+
+    async def lost(self, attempt: OpenAttempt) -> None:
+        """Settle an attempt whose answer never came: it is unknown."""
+        error = OutcomeUnknown("interrupted", "the run ended between sending and receiving")
+        await self._record_failure(attempt, error, None)
 
     def attempt_usd(self, job: Job, terms: Terms) -> float:
         """What an attempt on these terms counts for while its outcome is open."""
         return self._priced(terms).prices.attempt_usd(terms.of(job))
 
-    async def _keep(self, attempt: OpenAttempt, received: Received) -> Done:
+    async def _keep(self, arrived: Arrived) -> Done:
+        attempt, received, answer = arrived.attempt, arrived.received, arrived.answer
+        if isinstance(answer, AttemptError):
+            raise answer
         priced = self._priced(attempt.terms)
-        answer = priced.provider.interpret(received)
         try:
             answer = await delivered(answer, priced.provider, attempt.spool, self._clock, self._stopping)
         except AttemptError as error:

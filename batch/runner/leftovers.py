@@ -11,9 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from batch.core.events import Listener, Message
-from batch.providers.base import Received
-from batch.runner.attempt import AttemptRunner
-from batch.store.store import OpenAttempt, Store
+from batch.runner.attempt import Arrived, AttemptRunner
+from batch.store.store import Store
 
 _FETCHED_AT_ONCE: Final = 8
 _HOSTS_NAMED: Final = 3
@@ -37,17 +36,20 @@ class Leftovers:
     async def settle(self) -> None:
         """Settle all that needs no network, then begin to fetch. Raises `StorageError`."""
         settled = finished = 0
-        to_fetch: list[tuple[OpenAttempt, Received]] = []
+        to_fetch: list[Arrived] = []
         for attempt, received in self._store.open_attempts():
             if self._stopping.is_set():
                 break  # the rest is found again by the next run
-            addresses = () if received is None else self._attempts.addresses(attempt, received)
-            if received is not None and addresses:
-                to_fetch.append((attempt, received))
-                self._hosts.update(dict.fromkeys(_host(address) for address in addresses))
+            arrived = None if received is None else self._attempts.read(attempt, received)
+            if arrived is not None and arrived.addresses:
+                to_fetch.append(arrived)
+                self._hosts.update(dict.fromkeys(_host(address) for address in arrived.addresses))
                 continue
             settled += 1
-            finished += await self._attempts.finish(attempt, received) is not None
+            if arrived is None:
+                await self._attempts.lost(attempt)
+            else:
+                finished += await self._attempts.finish(arrived) is not None
         self._store.sweep_spool()
         if settled:
             self._listener.on_event(
@@ -75,29 +77,28 @@ class Leftovers:
         for task in self._fetching:
             task.cancel()
 
-    def _begin(self, to_fetch: list[tuple[OpenAttempt, Received]]) -> None:
+    def _begin(self, to_fetch: list[Arrived]) -> None:
         if not to_fetch or self._stopping.is_set():
             return
         self._listener.on_event(
             Message(f"fetching {_pictures(len(to_fetch))} {self._from()}; the jobs do not wait for it")
         )
-        for attempt, received in to_fetch:
-            task = asyncio.create_task(self._fetch(attempt, received))
+        for arrived in to_fetch:
+            task = asyncio.create_task(self._fetch(arrived))
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
 
-    async def _fetch(self, attempt: OpenAttempt, received: Received) -> None:
+    async def _fetch(self, arrived: Arrived) -> None:
         async with self._slots:
             if self._stopping.is_set():
                 return
             try:
-                done = await self._attempts.finish(attempt, received)
+                done = await self._attempts.finish(arrived)
                 self.ended_late += 1
                 if done is not None:
-                    self._store.published.append(self._store.history.of(attempt.job.key()))
-                    self._listener.on_event(
-                        Message(f"the picture of {attempt.job.id}, bought by an earlier run, has arrived")
-                    )
+                    job = arrived.attempt.job
+                    self._store.published.append(self._store.history.of(job.key()))
+                    self._listener.on_event(Message(f"the picture of {job.id}, bought by an earlier run, has arrived"))
             except Exception as error:  # noqa: BLE001  (`finish` raises it: a task's own error would be lost)
                 self._failure = self._failure or error
                 self._stopping.set()

@@ -39,3 +39,8 @@ class RunOptions:
     finish_by: datetime | None = None
     again: tuple[str, ...] = ()
     yes: bool = False
+
+
+def options_of(options: RunOptions | None, wishes: RunOptions | None) -> RunOptions:
+    """What a caller asked for: as `options`, or under the name of earlier versions."""
+    return options or wishes or RunOptions()

@@ -27,7 +27,7 @@ from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
 from batch.runner.control import RunControl
 from batch.runner.open_files import allow_open_files
-from batch.runner.options import RunOptions
+from batch.runner.options import RunOptions, options_of
 from batch.runner.preflight import (
     agree_to_remakes,
     agreed_plan,
@@ -70,7 +70,7 @@ async def run(
     """
     clock = clock or SystemClock()
     control = control or RunControl()
-    prepared = prepare(Path(manifest_path), output, options or wishes or RunOptions())
+    prepared = prepare(Path(manifest_path), output, options_of(options, wishes))
     now = LiveStatusFile(prepared.output)
     listener = Listeners([LimitReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
@@ -188,7 +188,7 @@ def plan_only(
     Only reference pictures at web addresses are fetched, into their cache, if they are not there yet: on an event loop
     of their own in another thread, for the caller may be inside one.
     """
-    prepared = prepare(Path(manifest_path), output, options or wishes or RunOptions())
+    prepared = prepare(Path(manifest_path), output, options_of(options, wishes))
     if prepared.manifest.reference_hosts:
         fetching = fetch_references(prepared, SystemClock(), listener or Listener())
         with ThreadPoolExecutor(1) as aside:

@@ -249,7 +249,7 @@ class RunSession:
         await self.store.settle()
         for attempt, received in self.store.open_attempts():
             if received is None:
-                await self.attempts.finish(attempt, None)
+                await self.attempts.lost(attempt)
 
     async def _settle_copies(self, scheduler: Scheduler) -> None:
         if not self.control.aborted and not isinstance(scheduler.stopped_by, StorageError | InputError):

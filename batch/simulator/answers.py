@@ -8,37 +8,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-from batch.simulator.delivery import Connection
+from batch.simulator.delivery import Answer
 from batch.simulator.pictures import Painter, Picture
 from batch.simulator.refusals import Refusal, error_body
 from batch.simulator.tables import TOKENS_PER_REFERENCE
 from batch.simulator.wire import Ask
-
-JSON_TYPE = "application/json; charset=UTF-8"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What goes back. `images` counts the pictures in it, for the book. With `false_usage` its `usageMetadata` is not
-    what it is charged by. `served` is the lane that serves it, if that is not the one asked for."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = JSON_TYPE
-    headers: Mapping[str, str] = field(default_factory=dict)
-    images: int = 0
-    false_usage: bool = False
-    served: str | None = None
-    deliver: Deliver | None = None
-
-
-#: Brings an answer to the client in a special way; True when all of it was handed to the operating system.
-Deliver: TypeAlias = Callable[[Connection, Answer], Awaitable[bool]]
 
 
 class FileShelf:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from batch.simulator.answers import Answer
+from batch.simulator.delivery import Answer
 from batch.simulator.tables import LANE_SHARES, Model
 
 #: US dollars per million tokens: input, words and thinking, pictures.

@@ -10,17 +10,35 @@ import asyncio
 import http
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from batch.simulator.answers import Answer, Deliver
-
+JSON_TYPE = "application/json; charset=UTF-8"
 _LEFT_POLL_SECONDS = 0.1
 _BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back. `images` counts the pictures in it, for the book. With `false_usage` its `usageMetadata` is not
+    what it is charged by. `served` is the lane that serves it, if that is not the one asked for."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+    images: int = 0
+    false_usage: bool = False
+    served: str | None = None
+    deliver: Deliver | None = None
+
+
+#: Brings an answer to the client in a special way; True when all of it was handed to the operating system.
+Deliver: TypeAlias = "Callable[[Connection, Answer], Awaitable[bool]]"
 
 
 class LeftError(Exception):

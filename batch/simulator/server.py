@@ -24,18 +24,10 @@ import aiohttp
 from aiohttp import web
 
 from batch.simulator import refusals
-from batch.simulator.answers import (
-    JSON_TYPE,
-    Answer,
-    FileShelf,
-    PlainAnswers,
-    Scene,
-    encode,
-    good_answer,
-)
+from batch.simulator.answers import FileShelf, PlainAnswers, Scene, encode, good_answer
 from batch.simulator.billing import price
 from batch.simulator.book import Book, Entry
-from batch.simulator.delivery import Connection, LeftError, Spent
+from batch.simulator.delivery import JSON_TYPE, Answer, Connection, LeftError, Spent
 from batch.simulator.faults import FAULTS
 from batch.simulator.pictures import Painter
 from batch.simulator.quota import Quota

@@ -405,12 +405,12 @@ async def test_a_picture_that_cannot_be_fetched_now_leaves_the_attempt_open(tmp_
         ((attempt, answer),) = here.store.open_attempts()
         assert answer is not None
         here.provider.urls, here.provider.no_download = (address,), Undelivered("download_failed", "no connection")
-        assert here.attempts.addresses(attempt, answer) == (address,)
-        assert await here.attempts.finish(attempt, answer) is None
+        assert here.attempts.read(attempt, answer).addresses == (address,)
+        assert await here.attempts.finish(here.attempts.read(attempt, answer)) is None
         assert (len(here.records()), here.wallet.told) == (1, [])
         here.provider.urls = ()
-        assert here.attempts.addresses(attempt, answer) == ()
-        done = await here.attempts.finish(attempt, answer)
+        assert here.attempts.read(attempt, answer).addresses == ()
+        done = await here.attempts.finish(here.attempts.read(attempt, answer))
         assert isinstance(done, Done)
         assert here.wallet.told == [("cup", BY_USAGE_USD)]
         assert here.store.history.of(CUP.key()).state is State.DONE
@@ -453,7 +453,8 @@ async def test_an_attempt_left_without_an_answer_is_maybe_paid(tmp_path: Path) -
         await here.store.begin(CUP, why="new", terms=Terms(endpoint="here", model=MODEL))
     async with bench(tmp_path) as here:
         ((attempt, answer),) = here.store.open_attempts()
-        assert await here.attempts.finish(attempt, answer) is None
+        assert answer is None
+        await here.attempts.lost(attempt)
         record = here.records()[-1]
     assert (record["t"], record["code"], record["usd"]) == ("unk", "interrupted", LIST_USD)
     assert record["message"] == "the run ended between sending and receiving"
@@ -469,8 +470,8 @@ async def test_an_answer_left_over_that_holds_no_picture_is_a_failure(tmp_path: 
         here.provider.no_picture = charged(Unusable("text_only", "words"), WORDS_USAGE)
         ((attempt, answer),) = here.store.open_attempts()
         assert answer is not None
-        assert here.attempts.addresses(attempt, answer) == ()
-        assert await here.attempts.finish(attempt, answer) is None
+        assert here.attempts.read(attempt, answer).addresses == ()
+        assert await here.attempts.finish(here.attempts.read(attempt, answer)) is None
         record = here.records()[-1]
     assert (record["t"], record["code"], record["usd"], record["seconds"]) == ("fail", "text_only", WORDS_USD, 3.0)
     assert here.judged == [("text_only", 1)]

@@ -279,11 +279,17 @@ async def test_an_answer_that_still_waits_keeps_its_share_open(host: Host, state
     assert micro_in_the_book(state_home) == (round(spent * 1_000_000), False)
 
 
+class WithAddress:
+    """Stands where an answer stands whose picture is to be fetched."""
+
+    addresses = ("https://pictures.example/a.png",)
+
+
 class BrokenBuyer:
     """Stands where the buyer stands, with a bug of ours in it."""
 
-    def addresses(self, *_: Any) -> tuple[str, ...]:
-        return ("https://pictures.example/a.png",)
+    def read(self, *_: Any) -> Any:
+        return WithAddress()
 
     async def finish(self, *_: Any) -> None:
         raise ZeroDivisionError
@@ -319,8 +325,8 @@ class Slow:
         self.begun = 0
         self.ended = 0
 
-    def addresses(self, *_: Any) -> tuple[str, ...]:
-        return ("https://pictures.example/a.png",)
+    def read(self, *_: Any) -> Any:
+        return WithAddress()
 
     async def finish(self, *_: Any) -> None:
         self.begun += 1

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from batch.simulator import refusals
-from batch.simulator.answers import Answer, Scene, encode, good_answer
+from batch.simulator.answers import Scene, encode, good_answer
+from batch.simulator.delivery import Answer
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.refusals import Refusal, detail
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch.simulator.answers import Answer, Scene
+from batch.simulator.answers import Scene
+from batch.simulator.delivery import Answer
 
 Act = Callable[[Scene], Awaitable[Answer]]
 

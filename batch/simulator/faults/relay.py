@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch.simulator.answers import Answer, Scene, encode
+from batch.simulator.answers import Scene, encode
+from batch.simulator.delivery import Answer
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.refusals import RelayError
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batch.simulator.answers import Answer, Scene, encode, inline_part, snake_spelled
+from batch.simulator.answers import Scene, encode, inline_part, snake_spelled
+from batch.simulator.delivery import Answer
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.pictures import Picture, as_avif, blank
 

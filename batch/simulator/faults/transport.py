@@ -8,8 +8,8 @@ import zlib
 from dataclasses import replace
 
 from batch.simulator import delivery, refusals
-from batch.simulator.answers import Answer, Scene, encode, good_answer
-from batch.simulator.delivery import head
+from batch.simulator.answers import Scene, encode, good_answer
+from batch.simulator.delivery import Answer, head
 from batch.simulator.faults.registry import Act, Section
 from batch.simulator.refusals import Refusal, detail
 
