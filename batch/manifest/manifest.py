@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from batch.core.errors import InputError, MissingInputError, Problem
 from batch.core.lane import Lane
@@ -41,9 +41,10 @@ from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
 from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.price_table import load_price_table
-from batch.manifest.schema.schema import ManifestShape, RowsShape, SortShape, read_shapes
+from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
-from batch.manifest.tables.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
+from batch.manifest.tables.table_finder import TableFinder
+from batch.manifest.tables.table_set import TableSet
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -115,8 +116,9 @@ class Manifest:
             yield job
 
 
-def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
+def load_manifest(path: Path, *, allow_empty: bool = False, stdin: BinaryIO | None = None) -> Manifest:
     """Read the manifest at `path`. With `allow_empty`, no jobs or a table without rows are no problem.
+    `stdin` is what `rows: '-'` reads; by default the process's standard input.
 
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
@@ -157,7 +159,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
             references=References(
                 path.parent, path.parent / (shape.reference_root or "."), ListedHosts(shape.reference_hosts)
             ),
-            table=reader.table(),
+            tables=reader.tables(stdin),
             choice=reader.choice(),
             groups=reader.groups(),
             matrix=matrix,
@@ -169,7 +171,9 @@ def load_manifest(path: Path, *, allow_empty: bool = False) -> Manifest:
         reader.check_folder(shape.reference_root)
     if not shape.jobs and not allow_empty:
         reader.add("no jobs; write at least one entry with a prompt", document.at("jobs"))
-    if problems.places() and not matrix_reader.broken and not problems.has_at(*document.at("rows", "file")):
+    files = range(len(shape.rows.file)) if shape.rows is not None else ()
+    has_tables = not any(problems.has_at(*document.at("rows", "file", number)) for number in files)
+    if problems.places() and not matrix_reader.broken and has_tables:
         _add_what_the_jobs_show(manifest, problems)
     problems.raise_if_any()
     return manifest
@@ -253,33 +257,17 @@ class _TopReader:
                 self.add(wrong, self.document.at("fallback", "models", number))
         return Fallback(models=tuple(models), on=tuple(map(FallbackOn, dict.fromkeys(given.on))))
 
-    def table(self) -> Table | None:
-        rows = self.shape.rows
-        if rows is None:
+    def tables(self, stdin: BinaryIO | None) -> TableSet | None:
+        if self.shape.rows is None:
             return None
-        delimiter_given = rows.delimiter is not None
-        kind = kind_of(rows.file, rows.format, delimiter_given=delimiter_given)
-        wrong = rows_problem(rows.file, kind, delimiter_given=delimiter_given)
-        if wrong is not None:
-            self.add(wrong[1], self.document.at("rows", wrong[0]))
-        self._check_header_rows(rows, kind)
-        file = self.path.parent / rows.file
-        return Table(
-            file=file,
-            shown=show_path(file),
-            kind=kind or "csv",
-            encoding=rows.encoding,
-            delimiter=rows.delimiter,
-            header_row=rows.header_row,
-            data_row=rows.data_row,
+        finder = TableFinder(
+            rows=self.shape.rows,
+            folder=self.path.parent,
+            document=self.document,
+            problems=self.problems,
+            stdin=stdin,
         )
-
-    def _check_header_rows(self, rows: RowsShape, kind: str | None) -> None:
-        for name in ("header_row", "data_row"):
-            if getattr(rows, name) is not None and kind not in (None, *USUAL_DELIMITERS):
-                self.add(f"a {kind} table has no {name}; remove it", self.document.at("rows", name))
-        if rows.data_row is not None and rows.data_row <= (rows.header_row or 1):
-            self.add("data_row must be below header_row", self.document.at("rows", "data_row"))
+        return finder.tables()
 
     def choice(self) -> RowSelection:
         shape = self.shape

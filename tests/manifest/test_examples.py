@@ -63,6 +63,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
         "Handle,Title,Body (HTML),Option1 Value,Variant SKU,Image Src\nkite,Red Kite,<p>light</p>,Red,K-1,logo.png\n"
     )
     folder.write("variants.csv", f"{variants}kite,,,Blue,K-2,photos/kite-1.png\n")
+    folder.write("exports/more.csv", "Title,Handle\nBlue Mug,mug\n")
     folder.write("my-prices.json", '{"version": 1, "models": {"m": {"picture_usd": {"1K": 0.05}}}}')
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}

@@ -23,8 +23,8 @@ from batch.manifest.expansion.row_selection import RowSelection, RowSelector
 from batch.manifest.ids import id_key
 from batch.manifest.problems import Problems, Report, show
 from batch.manifest.references.references import References
-from batch.manifest.tables.rows import Table
 from batch.manifest.tables.table_reader import Row
+from batch.manifest.tables.table_set import TableSet
 from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
 
 
@@ -36,7 +36,7 @@ class Expansion:
     entries: tuple[Entry, ...]
     capabilities: ModelCapabilities
     references: References
-    table: Table | None
+    tables: TableSet | None
     choice: RowSelection
     groups: RowGroups
     matrix: Matrix | None
@@ -77,9 +77,9 @@ class Expansion:
     def _expand(
         self, report: Report, mark: Mark | None = None, on_product: Callable[[bytes, int], None] | None = None
     ) -> Iterator[RowJob]:
-        if self.table is None:
+        if self.tables is None:
             return self._expand_entries(report, mark)
-        return self._expand_rows(self.table, report, mark, on_product)
+        return self._expand_rows(self.tables, report, mark, on_product)
 
     def _expand_entries(self, report: Report, mark: Mark | None) -> Iterator[RowJob]:
         for maker in self._makers(None, report, mark):
@@ -88,10 +88,10 @@ class Expansion:
                 yield RowJob(None, job)
 
     def _expand_rows(
-        self, table: Table, report: Report, mark: Mark | None, on_product: Callable[[bytes, int], None] | None
+        self, tables: TableSet, report: Report, mark: Mark | None, on_product: Callable[[bytes, int], None] | None
     ) -> Iterator[RowJob]:
         try:
-            reader = table.read()
+            reader = tables.read()
         except InputError as error:
             report(error.problems[0])
             return
@@ -108,7 +108,7 @@ class Expansion:
                 choice=self.choice,
                 columns=columns,
                 manifest=self.file,
-                table=table,
+                tables=tables,
                 report=report,
                 prompt_columns=frozenset().union(*(maker.prompt_columns for maker in makers)),
                 other_columns=frozenset().union(*(maker.other_columns for maker in makers)),
@@ -116,8 +116,8 @@ class Expansion:
                 id_column=next((maker.first_id_column for maker in makers), None),
                 on_product=on_product,
             )
-            for line, row in picker.pick(reader.rows(report)):
-                place = Place(file=table.shown, line=line)
+            for position, row in picker.pick(reader.rows(report)):
+                place = tables.place(position)
                 source = TableRow(columns.names, row)
                 for maker in makers:
                     for job in maker.jobs(row, place, report):
@@ -184,12 +184,14 @@ class Expansion:
         first: dict[bytes, int] = {}
         name = self.groups.words
 
-        def began(key: bytes, line: int) -> None:
-            other = first.setdefault(key, line) if beginning(key) in scattered else line
-            if other != line and self.table is not None:
-                message = f"this row belongs with line {other}, and rows of others stand between; {name} needs the "
+        def began(key: bytes, position: int) -> None:
+            other = first.setdefault(key, position) if beginning(key) in scattered else position
+            if other != position and self.tables is not None:
+                place, before = self.tables.place(position), self.tables.place(other)
+                where = f"line {before.line}" if before.file == place.file else str(before)
+                message = f"this row belongs with {where}, and rows of others stand between; {name} needs the "
                 message += "rows of a product one after the other: sort the table by that column"
-                problems.add(Problem(message=message, file=self.table.shown, line=line))
+                problems.add(Problem(message=message, file=place.file, line=place.line))
 
         for _ in self._expand(_ignore, on_product=began):
             pass
@@ -204,7 +206,7 @@ class Expansion:
             message = f"this id is also used on {where}; give different ids"
         else:
             message = f"this id and {show(first.id)} on {where} differ in case only; give different ids"
-        if self.table is not None and where != "the same line":
+        if self.tables is not None and where != "the same line":
             if self.choice.unique is None:
                 message += ", or name a column in unique to take one row of each kind"
             else:

@@ -20,15 +20,14 @@ from batch.manifest.expansion.entries import Text
 from batch.manifest.expansion.products import MAX_ROWS, Numbered, Products, RowGroups, TooManyRows
 from batch.manifest.problems import Report, did_you_mean, show
 from batch.manifest.tables.grouped_row import GroupedRow
-from batch.manifest.tables.rows import Table
 from batch.manifest.tables.table_reader import Row
+from batch.manifest.tables.table_set import POSITION_BITS, TableSet
 from batch.manifest.tables.values import value_of
 from batch.manifest.templating.amounts import amount
 from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
 
 #: A row's rank holds what it has to say above its line; the first of equal rows wins.
-_LINE_BITS: Final = 40
-_LAST_LINE: Final = (1 << _LINE_BITS) - 1
+_LAST_LINE: Final = (1 << POSITION_BITS) - 1
 
 _NOTHING: Final = ("", None)
 
@@ -65,7 +64,7 @@ class RowSelector:
     choice: RowSelection
     columns: Columns
     manifest: str
-    table: Table
+    tables: TableSet
     report: Report
     prompt_columns: frozenset[int] = frozenset()
     other_columns: frozenset[int] = frozenset()
@@ -173,11 +172,11 @@ class RowSelector:
         An export's first row of a product is the complete one only until somebody sorts it. Which row is taken must
         not depend on that, or the same products would be bought anew.
         """
-        if self.table.best_lines is not None:
-            return self.table.best_lines
+        if self.tables.best_rows is not None:
+            return self.tables.best_rows
         best: dict[bytes, int] = {}
         holds = self._where(_ignore)
-        with self.table.read() as reader:
+        with self.tables.read() as reader:
             rows: Iterator[Numbered] = reader.rows(_ignore) if reader.read_header(_ignore) else iter(())
             products = self._products(_ignore)
             if products is not None and self.groups.carry:
@@ -187,9 +186,9 @@ class RowSelector:
                 value = value_of(row[index])
                 if value is not None:
                     key = hashlib.blake2b(value, digest_size=16).digest()
-                    best[key] = max(best.get(key, 0), self._words_in(row) << _LINE_BITS | _LAST_LINE - line)
-        self.table.best_lines = array("q", sorted(_LAST_LINE - (rank & _LAST_LINE) for rank in best.values()))
-        return self.table.best_lines
+                    best[key] = max(best.get(key, 0), self._words_in(row) << POSITION_BITS | _LAST_LINE - line)
+        self.tables.best_rows = array("q", sorted(_LAST_LINE - (rank & _LAST_LINE) for rank in best.values()))
+        return self.tables.best_rows
 
     def _words_in(self, row: Row) -> int:
         """How much a row has of what the jobs use; the prompt counts most."""
@@ -250,7 +249,8 @@ class RowSelector:
 
     def _row_problem(self, message: str, line: int, column: str | None = None) -> Problem:
         field = None if column is None else show(column)
-        return Problem(message=message, file=self.table.shown, line=line, field=field)
+        place = self.tables.place(line)
+        return Problem(message=message, file=place.file, line=place.line, field=field)
 
 
 def _packed(row: Row) -> bytes:

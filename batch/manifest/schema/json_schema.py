@@ -243,7 +243,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "max_failed": "The run goes on if at most this share of them, 0 to 1, got no picture. Default: 0.2.",
     },
     "Rows": {
-        "file": "The table, relative to this file.",
+        "file": "The table, relative to this file; or several, or a name with wildcards such as data/*.csv. - reads "
+        "standard input.",
         "encoding": "How its text is encoded. Default: utf-8.",
         "delimiter": "What separates its cells: one character such as ; or the word tab. Default: by the file's name.",
         "format": "What kind of file it is. Default: by the file's name.",

@@ -117,7 +117,7 @@ class BudgetShape(_Shape):
 class RowsShape(_Shape):
     """The table whose rows make the jobs."""
 
-    file: Annotated[str, PlainValidator(fields.one_line)]
+    file: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a table")]
     format: Annotated[str | None, fields.word("csv", "tsv", "jsonl", "parquet")] = None
     encoding: Annotated[str, PlainValidator(fields.encoding)] = "utf-8-sig"
     delimiter: Annotated[str | None, PlainValidator(fields.delimiter)] = None
@@ -194,7 +194,7 @@ class ManifestShape(_Shape):
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     defaults: ParametersShape = ParametersShape()
-    rows: Annotated[RowsShape | None, fields.short_form("file")] = None
+    rows: Annotated[RowsShape | None, fields.short_form("file", (str, list))] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
     unique: Annotated[str | None, PlainValidator(fields.one_line)] = None
     sort: Annotated[list[Annotated[SortShape, fields.short_form("by")]] | None, fields.one_or_more("a column")] = None
@@ -328,6 +328,7 @@ def _read_shape(kind: type[S], data: object, above: Path, required: dict[str, An
 _WANTED: Final[Mapping[Path, str]] = {
     ("provider",): "a word such as anyfast, a mapping, or a list of these",
     ("fallback",): "a model, a list of models, or a mapping",
+    ("rows",): "a file, a list of files, or a mapping",
     ("carry",): "a column, a list of columns, or a mapping",
 }
 

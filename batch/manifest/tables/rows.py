@@ -6,7 +6,6 @@ The same file must stay the same while a run goes through it more than once.
 from __future__ import annotations
 
 import gzip
-from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -18,6 +17,7 @@ from batch.manifest.tables.csv_rows import CsvReader
 from batch.manifest.tables.encoding import HEAD_BYTES, encoding_of, foreign, is_packed, wrong_encoding
 from batch.manifest.tables.jsonl_rows import JsonlReader
 from batch.manifest.tables.parquet_rows import MISSING, ParquetReader, is_available
+from batch.manifest.tables.standard_input import PrivateCopy
 from batch.manifest.tables.table_reader import READ_ERRORS, RefusedReader, TableReader
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Table:
     #: The rows of the names and of the first product, if the manifest says them (`csv_rows`).
     header_row: int | None = None
     data_row: int | None = None
-    #: The lines that `unique` takes, once they are known.
-    best_lines: array[int] | None = None
+    #: Of standard input, which has no file.
+    copy: PrivateCopy | None = None
     _signature: tuple[int, ...] | None = None
     _known_columns: list[str] = field(default_factory=list)
 
@@ -64,6 +64,14 @@ class Table:
 
     def content(self) -> BinaryIO:
         """The file's bytes, unpacked if it is packed; InputError as for `read`."""
+        stream = self._opened() if self.copy is None else self.copy.open()
+        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
+
+    def problem(self, message: str, line: int) -> Problem:
+        """Something that is wrong with the table."""
+        return Problem(message=message, file=self.shown, line=line)
+
+    def _opened(self) -> BinaryIO:
         try:
             stream = open_regular(self.file)
         except FileProblem as error:
@@ -75,7 +83,7 @@ class Table:
             stream.close()
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
-        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
+        return stream
 
     def _text_reader(self, stream: BinaryIO) -> TableReader:
         head = _head(stream)
