@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from batch.cli.console import print_error, print_lines, print_problems
 from batch.cli.options import NamedPath
 from batch.core.errors import InputError
 from batch.core.profiles import PROFILES
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Write a first manifest, for a table.")
@@ -33,19 +29,28 @@ if TYPE_CHECKING:
     show_default=True,
     help="Who is to make the pictures.",
 )
-def init(table: Path | None, manifest: Path | None, provider: str) -> None:
-    """Write a commented manifest for TABLE (.csv, .tsv): which column is the id, which says what to show.
+@click.option(
+    "--photos",
+    type=NamedPath(),
+    metavar="DIR",
+    help="Photos called by handle, SKU or title.  [default: photos/, images/ ... beside TABLE]",
+)
+def init(table: Path | None, manifest: Path | None, provider: str, photos: Path | None) -> None:
+    """Write a commented manifest for TABLE: which column is the id, which says what to show, which rows are products.
 
-    It is checked to the last row before it is written, so it works as it stands. Without TABLE: three example jobs.
+    TABLE is a .csv, .tsv, .jsonl or .parquet file, such as the product export of a shop. The manifest is checked to the
+    last row before it is written, so it works as it stands. Without TABLE: three example jobs.
     """
     from batch.starter.starter import write_starter
 
     try:
-        starter = write_starter(table, manifest, provider=provider)
+        starter = write_starter(table, manifest, provider=provider, photos=photos)
     except InputError as error:
         print_problems(error, "nothing was written")
         sys.exit(error.exit_code)
-    print_error(
-        f"wrote {starter.path}: {starter.jobs:,} {'job' if starter.jobs == 1 else 'jobs'}; read its comments, then"
-    )
+    for note in starter.notes:
+        print_error(note)
+    jobs = f"{starter.jobs:,} {'job' if starter.jobs == 1 else 'jobs'}"
+    made_from = f" from {starter.made_from}" if starter.made_from else ""
+    print_error(f"wrote {starter.path}: {jobs}{made_from}; read its comments, then")
     print_lines(f"  {command}" for command in starter.next_commands)

@@ -11,7 +11,13 @@ from batch.manifest.problems import unfit_text
 #: Column names people use in several languages, best first; compared folded (letters and digits only).
 ID_NAMES: Final = (
     "handle",
+    "url handle",
+    "handle id",
     "sku",
+    "item sku",
+    "seller sku",
+    "contribution sku",
+    "product code sku",
     "id",
     "product id",
     "item id",
@@ -40,6 +46,7 @@ ID_NAMES: Final = (
     "code",
     "nr",
     "number",
+    "UGS",
     "référence",
     "ref",
     "código",
@@ -70,6 +77,7 @@ TITLE_NAMES: Final = (
     "product",
     "product name",
     "product title",
+    "nombre del producto",
     "Produkttitel",
     "item name",
     "article name",
@@ -115,6 +123,7 @@ TEXT_NAMES: Final = (
     "body",
     "description",
     "product description",
+    "item description",
     "short description",
     "long description",
     "Beschreibung",
@@ -124,7 +133,19 @@ TEXT_NAMES: Final = (
     "text",
     "details",
     "descripción",
+    "descripción corta",
+    "description courte",
     "descrição",
+    "descrição curta",
+    "breve descrizione",
+    "korte beschrijving",
+    "beschrijving",
+    "krótki opis",
+    "kort beskrivning",
+    "краткое описание",
+    "簡単な説明",
+    "bullet point1",
+    "bullet point",
     "descrizione",
     "omschrijving",
     "beskrivning",
@@ -141,17 +162,27 @@ TEXT_NAMES: Final = (
     "설명",
     "상품설명",
 )
+#: Names that say no more than that this line is a header.
+COMMON_NAMES: Final = (
+    *("price", "preis", "prix", "precio", "prezzo", "cost", "quantity", "qty", "stock", "menge", "bestand", "lager"),
+    *("color", "colour", "farbe", "size", "größe", "brand", "marke", "vendor", "category", "categories", "kategorie"),
+    *("type", "typ", "tags", "weight", "gewicht", "material", "status", "published", "image", "images", "image url"),
+    *("image src", "image link", "photo", "photos", "picture", "url", "link", "availability", "condition", "currency"),
+    *("date", "notes", "options", "barcode", "location", "scene", "style", "ratio"),
+)
 #: What stands in place of a product in the last row of a spreadsheet.
 TOTALS: Final = frozenset(
     {"total", "totals", "grandtotal", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "somme", "totale", "totaal"}
     | {"suma", "итого", "合计", "总计", "合計", "합계"}
 )
 PICTURE_NAME: Final = re.compile(
-    "image|picture|photo|bild|foto|img|imagem|immagine|afbeelding|zdjecie|изображение|фото|图|画像|이미지"
+    "image|picture|photo|bild|foto|img|imagem|imagen|immagin|afbeelding|zdjeci|obraz|изображени|фото|图|画像|이미지"
 )
 PICTURE_FILE: Final = re.compile(r"(?i)\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$")
 PICTURE_FOLDERS: Final = ("", "photos", "images", "pictures", "bilder", "fotos", "img")
 PICTURE_ENDINGS: Final = (".jpg", ".png", ".webp", ".jpeg")
+#: What an export did to text: `\n` for a line end, an apostrophe before a sign.
+ESCAPED: Final = re.compile(r"^'[=+@\t\r-]|(?<![A-Za-z]:)\\n(?=[\s<\\A-Z]|[^\W\da-z_]|$)")
 MEASURE: Final = re.compile(r"price|preis|cost|qty|quantity|menge|stock|bestand|weight|gewicht|grams")
 DECIMAL: Final = re.compile(r"\d+[.,]\d+")
 TAG: Final = re.compile(r"</?[a-zA-Z][^>]*>|&[a-zA-Z#0-9]+;")
@@ -159,8 +190,12 @@ ADDRESS: Final = re.compile(r"https://([A-Za-z0-9.-]+\.[A-Za-z][A-Za-z0-9-]*)/")
 NAMED_HOSTS: Final = 4
 
 
+_QUALIFIED: Final = re.compile(r"\[[^\]]*\]|#\d+\.\w+")
+
+
 def fold(name: str) -> str:
-    """`Artikel-Nr.` and `artikelnr` are the same name."""
+    """`Artikel-Nr.` and `artikelnr` are the same name, and `item_name[language_tag=en_US]#1.value` is `item name`."""
+    name = _QUALIFIED.sub("", name).removeprefix("g:")
     letters = (character for character in unicodedata.normalize("NFKD", name) if not unicodedata.combining(character))
     return re.sub(r"[\W_]", "", "".join(letters).casefold())
 

@@ -14,9 +14,12 @@ from typing import BinaryIO, Final
 from batch.core.errors import InputError, MissingInputError, Problem
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.problems import show, show_path
+from batch.manifest.tables.csv_rows import CsvReader
 from batch.manifest.tables.encoding import encoding_of, foreign, wrong_encoding
+from batch.manifest.tables.heads import HEAD_ROWS
 from batch.manifest.tables.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
 from batch.manifest.tables.table_reader import READ_ERRORS, Row
+from batch.starter.heads import find_header_row, seems_a_product
 from batch.starter.names import usable
 
 #: UTF-8 that was once read as cp1252 and saved so: "\u00c3\u00bc" was "\u00fc".
@@ -66,6 +69,7 @@ def read_table(table: Path) -> SniffedTable:
     source = Table(file=table, shown=show_path(table), kind=kind, encoding="utf-8-sig", delimiter=None)
     if kind != "parquet":
         _find_out_how_it_is_written(source, table)
+        _find_header(source, table)
     problems: list[Problem] = []
     with source.read() as reader:
         if not reader.read_header(problems.append):
@@ -120,8 +124,20 @@ def _find_out_how_it_is_written(source: Table, table: Path) -> None:
     usual = USUAL_DELIMITERS.get(source.kind)
     text = head.decode(source.encoding, "ignore")
     if usual is not None and not re.match(r'"?sep=.', text):
-        found = _delimiter(text, usual)
-        source.delimiter = None if found == usual else found
+        source.delimiter = _delimiter(text, usual)
+
+
+def _find_header(source: Table, table: Path) -> None:
+    """Set the header's row where it is not the first, and refuse a table that seems to have none."""
+    with source.read() as reader:
+        rows = reader.first_rows(_SNIFFED_ROWS) if isinstance(reader, CsvReader) else []
+    head = find_header_row(rows)
+    if head is not None:
+        source.header_row = head.header_row
+        source.data_row = head.data_row if head.data_row > head.header_row + 1 else None
+    elif (wrong := seems_a_product(rows)) is not None:
+        advice = "write the names of the columns in a first line, such as SKU,Title,Description"
+        raise _wrong(table, f"the first line seems to be a product, not a header: {wrong}; {advice}", 1)
 
 
 def _decodes(stream: BinaryIO, head: bytes, encoding: str) -> bool:
@@ -150,11 +166,18 @@ def _delimiter(text: str, usual: str) -> str:
     best, cells = usual, 1
     for delimiter in (usual, *(each for each in DELIMITER_WORDS if each != usual)):
         widths = [len(row) for _, row in zip(range(_SNIFFED_ROWS), _records(text, delimiter), strict=False)]
+        widths = widths[_titles(widths) :]
         # The header has no empty cells to drop, so it is the widest, and most rows are as wide.
         agreeing = sum(1 < width <= widths[0] for width in widths) if widths else 0
         if agreeing >= 0.9 * len(widths) and widths and widths[0] > cells:
             best, cells = delimiter, widths[0]
     return best
+
+
+def _titles(widths: list[int]) -> int:
+    """How many of the first rows are narrower than the header, as titles above it are."""
+    widest = widths.index(max(widths)) if widths else 0
+    return widest if widest < HEAD_ROWS else 0
 
 
 def _ignore(_: Problem) -> None:

@@ -14,30 +14,41 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from batch.core.errors import InputError, OutputError, Problem
+from batch.core.errors import InputError, MissingInputError, OutputError, Problem
 from batch.core.profiles import PROFILES
 from batch.manifest.files import reason
 from batch.manifest.ids import name_problem, slug
 from batch.manifest.manifest import load_manifest
 from batch.manifest.problems import show, show_path
-from batch.starter.guess import Guess, Guesser, in_quotes
+from batch.manifest.tables.rows import USUAL_DELIMITERS
+from batch.starter.columns import TableColumns
+from batch.starter.guess import Guess, Guesser
+from batch.starter.reference_guess import ReferenceGuess, without_pictures
 from batch.starter.sniff import DELIMITER_WORDS, SniffedTable, read_table
 from batch.starter.yaml_writer import joined, yaml_scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """What was written, and what to say about it. `next_commands` are whole lines to type."""
+    """What was written, and what to say about it.
+
+    `made_from` is the kind of export the table is (`an Etsy export`), if it is known; `notes` are sentences on what was
+    found and left out; `next_commands` are whole lines to type.
+    """
 
     path: Path
     jobs: int
     next_commands: tuple[str, ...]
+    made_from: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def write_starter(table: Path | None, manifest: Path | None, *, provider: str) -> Starter:
+def write_starter(table: Path | None, manifest: Path | None, *, provider: str, photos: Path | None = None) -> Starter:
     """Write a commented manifest for `table` (or three example jobs) to `manifest`, and never over a file.
 
+    `photos` is a folder with photos of the products; without it the usual ones beside the table are looked into.
     Raises InputError for a table that no manifest can use, OutputError if the manifest cannot be written.
     """
     if manifest is None:
@@ -46,37 +57,47 @@ def write_starter(table: Path | None, manifest: Path | None, *, provider: str) -
         raise OutputError(f"{show_path(manifest)} exists already and is kept; name another file with -o")
     if not manifest.parent.is_dir():
         raise OutputError(f"{show_path(manifest.parent)} is not a folder; create it, or name another file with -o")
+    if photos is not None and not photos.is_dir():
+        raise MissingInputError(
+            [Problem(message="is not a folder; name the one with the photos", file=show_path(photos))]
+        )
+    guess: Guess | None = None
     if table is None:
         text = _example(manifest, provider)
         jobs = _checked(text, manifest)
     else:
-        text, jobs = _for_table(read_table(table), table, manifest, provider)
+        guess, text, jobs = _for_table(read_table(table), table, manifest, provider, photos)
     try:
         with manifest.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise OutputError(f"{show_path(manifest)} cannot be written: {reason(error)}") from error
-    return Starter(path=manifest, jobs=jobs, next_commands=_next_commands(manifest))
+    if guess is None:
+        return Starter(path=manifest, jobs=jobs, next_commands=_next_commands(manifest))
+    notes = (*guess.notes, *guess.references.notes)
+    shop = f"{'an' if guess.shop[0] in 'AEIOU' else 'a'} {guess.shop} export" if guess.shop else None
+    return Starter(path=manifest, jobs=jobs, next_commands=_next_commands(manifest), made_from=shop, notes=notes)
 
 
 def _next_commands(manifest: Path) -> tuple[str, str]:
     return shlex.join(["imagebatch", "plan", str(manifest)]), shlex.join(["imagebatch", "run", str(manifest)])
 
 
-def _for_table(table: SniffedTable, path: Path, manifest: Path, provider: str) -> tuple[str, int]:
-    guess = Guesser(table, path.parent).guess
-    found = guess()
+def _for_table(
+    table: SniffedTable, path: Path, manifest: Path, provider: str, photos: Path | None
+) -> tuple[Guess, str, int]:
+    guesser = Guesser(table, path.parent, photos=photos)
+    guess = guesser.guess()
     try:
-        text = _written(table, found, path, manifest, provider)
-        return text, _checked(text, manifest)
+        text = _written(table, guess, path, manifest, provider)
+        return guess, text, _checked(text, manifest)
     except InputError:
-        if found.reference is None:
+        if not guess.references.paths:
             raise
-    # A picture that cannot be sent (damaged, too large) is no reason to have no manifest.
-    found.reference = None
-    found.why_reference = ["Some of the pictures beside the table cannot be sent along, so none is."]
-    text = _written(table, found, path, manifest, provider)
-    return text, _checked(text, manifest)
+    # A picture that cannot be sent (damaged, too many for one request) is no reason to have no manifest.
+    guess.references = without_pictures(guess.references)
+    text = _written(table, guess, path, manifest, provider)
+    return guess, text, _checked(text, manifest)
 
 
 def _checked(text: str, manifest: Path) -> int:
@@ -107,43 +128,56 @@ def _without_place(problem: Problem, draft: str, manifest: Path) -> Problem:
 
 def _written(table: SniffedTable, guess: Guess, path: Path, manifest: Path, provider: str) -> str:
     here = os.path.relpath(str(path.parent), str(manifest.parent))
-    lines = [*_top(manifest, provider, f"Made from {show(path.name)}; every guess is yours to change.")]
+    kind = f", {guess.shop} export" if guess.shop else ""
+    lines = [*_top(manifest, provider, f"Made from {show(path.name)}{kind}; every guess is yours to change.")]
     lines += ["# The table. It is streamed, so it may have a million rows."]
     lines += _rows_lines(table, joined(here, path.name))
-    header = table.header
-    if guess.needed is not None:
-        expression = Guesser(table, Path()).expression(guess.needed)
-        lines += ["", *(f"# {why}" for why in guess.why_where), f'where: {expression} | trim != ""']
+    lines += _where_lines(guess)
+    columns = TableColumns(table)
     if guess.id is not None and guess.id.repeats:
         lines += [
             "",
-            f"# {in_quotes(header[guess.id.column])} repeats: one row per variant? Of each value the row that says",
-            "# most is taken. For a picture of every row, remove this and give each an id of its own.",
-            f"unique: {yaml_scalar(header[guess.id.column])}",
+            f"# {columns.quoted(guess.id.column)} repeats (one row per variant?): of each value the row is taken",
+            "# that says most. For a picture of every row, remove this and give each row an id of its own.",
+            f"unique: {yaml_scalar(columns.name(guess.id.column))}",
         ]
-    if guess.reference is not None and here != ".":
+    folder = os.path.normpath(os.path.join(here, guess.references.folder))
+    if guess.references.paths and folder.startswith(".."):
         lines += [
             "",
             "# References are uploaded, so they must lie in this folder.",
-            f"reference_root: {yaml_scalar(here)}",
+            f"reference_root: {yaml_scalar(folder)}",
         ]
-    if guess.hosts_later is not None:
-        lines += ["", "# Pictures are fetched from nowhere but here:", f"# reference_hosts: [{guess.hosts_later}]"]
-    lines += ["", "jobs:", *_job_lines(table, guess, here)]
+    if guess.references.hosts_later is not None:
+        lines += [
+            "",
+            "# Pictures are fetched from these hosts only:",
+            f"# reference_hosts: [{guess.references.hosts_later}]",
+        ]
+    lines += ["", "jobs:", *_job_lines(guess, columns, folder)]
     return "\n".join(lines) + "\n"
 
 
-def _job_lines(table: SniffedTable, guess: Guess, here: str) -> Iterator[str]:
-    names = Guesser(table, Path())
+def _where_lines(guess: Guess) -> Iterator[str]:
+    if not guess.conditions:
+        return
+    yield ""
+    yield from (f"# {why}" for why in guess.why_where)
+    if len(guess.conditions) == 1:
+        yield f"where: {guess.conditions[0]}"
+        return
+    yield "where: >-"
+    yield f"  {guess.conditions[0]}"
+    yield from (f"  and {condition}" for condition in guess.conditions[1:])
+
+
+def _job_lines(guess: Guess, columns: TableColumns, folder: str) -> Iterator[str]:
     start = "  - "
-    if guess.id is not None and guess.id.filter != "-":
-        column = names.name(guess.id.column)
-        yield f"  # The id names the picture's file and the job for ever. {in_quotes(column)} tells the rows apart" + (
-            "; slug makes it" if guess.id.filter else "."
-        )
-        if guess.id.filter:
-            yield "  # fit for a file name."
-        yield f"{start}id: {yaml_scalar(f'{{{{ {names.expression(guess.id.column)}{guess.id.filter} }}}}')}"
+    if guess.id is not None:
+        quoted = columns.quoted(guess.id.column)
+        yield "  # The id names the picture's file. Do not change it later: a job with another id is a new job."
+        yield f"  # {quoted} tells the rows apart{_WHY_FILTER[guess.id.filter]}."
+        yield f"{start}id: {yaml_scalar(f'{{{{ {columns.expression(guess.id.column)}{guess.id.filter} }}}}')}"
         start = "    "
     else:
         yield "  # No column can name the pictures' files, so the prompt does: a job you edit is a new job."
@@ -151,18 +185,32 @@ def _job_lines(table: SniffedTable, guess: Guess, here: str) -> Iterator[str]:
         yield f"{start if start == '    ' else '  '}# {why}"
     yield f"{start}prompt: >-"
     yield from (f"      {line}" for line in guess.prompt.split("\n"))
-    for why in guess.why_reference:
-        yield f"    # {why}"
-    if guess.reference_later is not None:
-        yield f"    # references: [{guess.reference_later}]"
-    if guess.reference is not None:
-        yield f"    references: [{yaml_scalar(joined(here, guess.reference_folder, guess.reference))}]"
+    yield from _reference_lines(guess.references, folder)
+
+
+def _reference_lines(guess: ReferenceGuess, folder: str) -> Iterator[str]:
+    yield from (f"    # {why}" for why in guess.why)
+    if guess.later is not None:
+        yield f"    # references: [{guess.later}]"
+    paths = [yaml_scalar(joined(folder.replace(os.sep, "/"), path)) for path in guess.paths]
+    if len(paths) == 1 and not guess.optional:
+        yield f"    references: [{paths[0]}]"
+    elif paths:
+        yield "    references:"
+        yield from (f"      - {{path: {path}{', optional: true' if guess.optional else ''}}}" for path in paths)
+
+
+_WHY_FILTER: Final = {
+    "": "",
+    " | slug": "; slug makes it fit for a file name",
+    " | as_id": "; as_id makes an id of a text in any script or length",
+}
 
 
 def _rows_lines(table: SniffedTable, name: str) -> Iterator[str]:
     unusual = []
     source = table.source
-    if source.delimiter is not None:
+    if source.delimiter not in (None, USUAL_DELIMITERS.get(source.kind)):
         word = DELIMITER_WORDS[source.delimiter]
         yield f"# Its cells are separated by {'a tab' if word == 'tab' else f'a {word}'}, as some spreadsheets do."
         unusual.append(f"delimiter: {word}")
@@ -170,6 +218,13 @@ def _rows_lines(table: SniffedTable, name: str) -> Iterator[str]:
         yield "# It is not UTF-8. cp1252 (Windows, western languages) is a guess: see in `plan` whether letters such as"
         yield "# \u00e4 and \u00e9 are right; if not, save the table as UTF-8 or name its encoding."
         unusual.append("encoding: cp1252")
+    if source.header_row is not None:
+        lines = "Line 1 is" if source.header_row == 2 else f"Lines 1 to {source.header_row - 1} are"
+        yield f"# {lines} no part of the table; line {source.header_row} names the columns."
+        unusual.append(f"header_row: {source.header_row}")
+    if source.data_row is not None:
+        yield f"# The products begin in line {source.data_row}."
+        unusual.append(f"data_row: {source.data_row}")
     if unusual:
         yield f"rows: {{file: {yaml_scalar(name)}, {', '.join(unusual)}}}"
     else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from batch.manifest.templating.filters import shorten, strip_html, words
+from batch.manifest.ids import id_problem
+from batch.manifest.templating.filters import as_id, shorten, strip_html, unescape, words
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,49 @@ def test_shorten(text: str, length: int, expected: str) -> None:
     """So many characters at most, whole words, no dots in place of the rest."""
     assert shorten(text, length) == expected
     assert len(shorten(text, length)) <= length
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"<ul>\n<li>350 ml</li>\n</ul>", "<ul>\n<li>350 ml</li>\n</ul>"),
+        (r"a\r\nb", "a\nb"),
+        (r"C:\\new", r"C:\new"),
+        ("'-20% Tote", "-20% Tote"),
+        ("'=Best value", "=Best value"),
+        ("'tis a mug", "'tis a mug"),
+        ("it's -5", "it's -5"),
+        ("'", "'"),
+        ("", ""),
+    ],
+)
+def test_unescape_undoes_what_an_export_does(text: str, expected: str) -> None:
+    """A backslash with an n is a line end, an apostrophe before a sign is none of the shop's."""
+    assert unescape(text) == expected
+
+
+@pytest.mark.parametrize("text", ["kite", "Mug-1", "A.2_b"])
+def test_an_id_stays_itself(text: str) -> None:
+    """What may be an id is one already."""
+    assert as_id(f" {text} ") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("чайник", "chaynik"),
+        ("Ярко-синий щит", "yarko-siniy-shchit"),
+        ("あおい", "aoi"),
+        ("찻잔", "casjan"),
+        ("crème brûlée", "creme-brulee"),
+        ("x" * 200, "x" * 40),
+        ("con", "con"),
+    ],
+)
+def test_as_id_keeps_what_can_be_read(text: str, words: str) -> None:
+    """Latin letters are left, and a hash keeps different texts apart; both forms of an accent are one text."""
+    made = as_id(text)
+    assert made.rpartition("-")[0] == words
+    assert id_problem(made, samples=1000) is None
+    assert as_id(unicodedata.normalize("NFD", text)) == made
+    assert as_id(f"{text} 青") != as_id(f"{text} 茶")

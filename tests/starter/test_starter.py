@@ -124,7 +124,7 @@ def test_odd_column_names(folder: Folder, header: str) -> None:
         ("SKU,Title\n,Red cup\nA-2,Blue cup\n", ["red-cup", "blue-cup"]),
         ("SKU,Title\nA/1,Red cup\nA/2,Blue cup\n", ["a-1", "a-2"]),
         ("SKU,Title\na,Red cup\nA,Blue cup\n", ["red-cup", "blue-cup"]),
-        ("sku,Title\ncon,Red cup\nb,Blue cup\n", ["red-cup", "blue-cup"]),
+        ("sku,Title\ncon,Red cup\nb,Blue cup\n", ["con-cb66561fa5", "b"]),
     ],
     ids=["code", "slug", "repeated title", "nothing else", "gaps", "slashes", "case", "device name"],
 )
@@ -133,11 +133,21 @@ def test_id_column(folder: Folder, table: str, ids: list[str]) -> None:
     assert [job.id for job in start(folder, table)[1]] == ids
 
 
-def test_titles_that_cannot_name_files(folder: Folder) -> None:
-    """Where no column can be an id the prompt names the job, and the comment says so."""
+def test_titles_in_any_script_make_ids(folder: Folder) -> None:
+    """Where no column has ASCII letters the id is made of the title, and stays when the prompt is edited."""
     text, jobs = start(folder, "标题\n红杯子\n红杯子子\n")
     assert len({job.id for job in jobs}) == 2
-    assert "No column can name" in text
+    assert 'id: "{{ 标题 | as_id }}"' in text
+
+
+def test_handles_in_any_script_stay_the_ids(folder: Folder) -> None:
+    """Latin handles stay as they are, others are written in Latin letters as far as possible, and keep apart."""
+    rows = "".join(f"{handle},{handle},,5,\n{handle},,,6,\n" for handle in ("青い茶碗", "чайник", "kite", "青い皿"))
+    text, jobs = start(folder, MESSY + rows)
+    assert [job.id.rpartition("-")[0] for job in jobs] == ["i", "chaynik", "", "i"]
+    assert jobs[2].id == "kite"
+    assert len({job.id for job in jobs}) == 4
+    assert "as_id makes an id of a text in any script" in text
 
 
 def test_prompt_column(folder: Folder) -> None:

@@ -189,7 +189,9 @@ class CsvReader(TableReader):
         if separated is not None:
             self._lines_before = 1
         named = self._delimiter or (separated and separated["delimiter"])
-        delimiter = named or _only_delimiter(first, self._usual_delimiter) or self._usual_delimiter
+        # A title above the header says nothing about it.
+        guessed = _only_delimiter(first, self._usual_delimiter) if self._header_row in (None, 1) else None
+        delimiter = named or guessed or self._usual_delimiter
         rest = lines if separated is not None else chain([first], lines)
         self._reader = csv.reader(rest, delimiter=delimiter, strict=True)
         return self._reader

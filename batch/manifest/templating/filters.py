@@ -1,11 +1,14 @@
-"""What our own filters make of a cell: the words of a description, and so many of them."""
+"""What our own filters make of a cell: the words of a description, and so many of them; an id in any script."""
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 import unicodedata
 from typing import Final
+
+from batch.manifest.ids import id_problem, shortened_slug
 
 #: Tags within a word or a line. All others (paragraphs, list items, cells, line breaks) end a word.
 _INLINE: Final = frozenset(
@@ -70,6 +73,49 @@ _UNSPACED: Final = (
 _HAS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
 _WORD: Final = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}\u3000-\u3004\u3008-\u3020\u3030-\u303f\uff00-\uff65]+")
 _LOOSE_END: Final = " ,;:\u2013\u2014-(/&\u3001\uff0c\uff1b\uff1a"
+
+
+#: What exports put before a cell that a spreadsheet would calculate.
+_GUARDED: Final = ("'=", "'+", "'-", "'@", "'\t", "'\r")
+_LINE_END: Final = re.compile(r"(\\\\n)|(?:\\r)?\\n")
+
+#: Cyrillic as it is commonly written in Latin letters. Kana and Hangul have it in their names.
+_LATIN: Final = str.maketrans(
+    dict(zip("абвгґдеёзиіїйклмнопрстуфхыэ", "abvggdeeziiiyklmnoprstufhye", strict=True))
+    | {"ж": "zh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ю": "yu", "я": "ya", "є": "ye", "ъ": "", "ь": ""}
+)
+_SYLLABLE: Final = re.compile(r"(?:HIRAGANA|KATAKANA) LETTER (?:SMALL )?(\w+)|HANGUL SYLLABLE (\w+)")
+_ID_DIGITS: Final = 10
+
+
+def unescape(text: str) -> str:
+    r"""The text as it was before an export wrote it so that its import can undo it.
+
+    That is: a line end for `\n` (a backslash and an n), no apostrophe before a leading `=`, `+`, `-` or `@`.
+    """
+    text = str(text)
+    if text.startswith(_GUARDED):
+        text = text[1:]
+    return _LINE_END.sub(lambda found: r"\n" if found[1] else "\n", text) if "\\n" in text else text
+
+
+def as_id(text: str) -> str:
+    """An id for a text in any script and of any length; different texts make different ids.
+
+    A text that can be an id stays as it is. Of another one, its Latin letters and a hash are left: `chaynik-3f09...`.
+    """
+    text = unicodedata.normalize("NFC", str(text)).strip()
+    if not text or id_problem(text, samples=1000) is None:
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_DIGITS // 2).hexdigest()
+    return "-".join(filter(None, (shortened_slug("".join(map(_in_latin, text.lower()))), digest)))
+
+
+def _in_latin(character: str) -> str:
+    if character.isascii():
+        return character
+    found = _SYLLABLE.match(unicodedata.name(character, ""))
+    return (found[1] or found[2]).lower() if found else character.translate(_LATIN)
 
 
 def strip_html(text: str) -> str:

@@ -29,7 +29,7 @@ from batch.manifest.tables.grouped_row import members_of, values_of
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.templating.amounts import amount
 from batch.manifest.templating.empty_cells import needed_columns
-from batch.manifest.templating.filters import shorten, strip_html, words
+from batch.manifest.templating.filters import as_id, shorten, strip_html, unescape, words
 from batch.manifest.templating.sandbox import MAX_RENDERED_CHARACTERS, TooMuchWork, count_in, new_allowance, sandbox
 
 Filter: TypeAlias = Callable[[str], str]
@@ -81,7 +81,12 @@ def _int(value: Any, default: int | None = None) -> int:
     return int(_float(value, default))
 
 
-_OWN_FILTERS: Final[Mapping[str, Filter]] = {"slug": lambda text: slug(str(text)), "strip_html": strip_html}
+_OWN_FILTERS: Final[Mapping[str, Filter]] = {
+    "slug": lambda text: slug(str(text)),
+    "as_id": as_id,
+    "strip_html": strip_html,
+    "unescape": unescape,
+}
 _COUNTING_FILTERS: Final = {name: _counted(name, cut) for name, cut in (("words", words), ("shorten", shorten))}
 
 
