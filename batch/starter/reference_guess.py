@@ -136,12 +136,10 @@ class ReferenceGuesser:
 
     def _by_name(self, photos: Photos, index: int, filters: str) -> ReferenceGuess:
         where = "This folder" if photos.folder in ("", ".") else f"{photos.folder}/"
-        what = "photos" if photos.several else "a photo"
+        what, goes = ("photos", "they go along") if photos.several else ("a photo", "it goes along")
         share = f"{photos.found:,} of {photos.total:,} products have {what}"
         optional = photos.found < photos.total or len(photos.patterns) > 1
-        why = [f"{where}: {share}, called like {self.columns.quoted(index)}; it goes along with the prompt."]
-        if photos.several:
-            why = [f"{where}: {share}, called like {self.columns.quoted(index)}; they go along with the prompt."]
+        why = [f"{where}: {share}, called like {self.columns.quoted(index)}; {goes} with the prompt."]
         if photos.found < photos.total:
             why.append(f"Without one: {listed(photos.missing)}.")
         if optional:
@@ -151,7 +149,9 @@ class ReferenceGuesser:
             note += f"; missing: {listed(photos.missing)}"
         notes = [note]
         if photos.strays:
-            notes.append(f"{where}: {len(photos.strays):,} pictures fit no product: {listed(photos.strays)}")
+            count = len(photos.strays)
+            fits = "1 picture fits" if count == 1 else f"{count:,} pictures fit"
+            notes.append(f"{where}: {fits} no product: {listed(photos.strays)}")
         word = f"{{{{ {self.columns.value(index)}{filters} }}}}"
         return ReferenceGuess(
             paths=tuple(f"{word}{pattern}" for pattern in photos.patterns),

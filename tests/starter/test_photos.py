@@ -82,7 +82,7 @@ def test_a_photo_of_another_product_is_not_taken(folder: Folder) -> None:
     names = ("photos/kite.png", "photos/kite-1.png", "photos/mug.png", "photos/mug-1.png")
     starter, pictures = sent(folder, *names, table=table)
     assert pictures == {"kite": "kite.png", "kite-1": "kite-1.png", "mug": "mug.png"}
-    assert "photos/: 1 pictures fit no product: mug-1.png" in starter.notes
+    assert "photos/: 1 picture fits no product: mug-1.png" in starter.notes
 
 
 def test_a_named_folder(folder: Folder) -> None:
