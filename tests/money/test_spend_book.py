@@ -244,9 +244,18 @@ def test_a_book_is_not_looked_for_behind_a_link(tmp_path: Path) -> None:
 
 
 def test_a_device_in_the_books_place_is_named() -> None:
-    """Looking at it hangs nothing and finds no money."""
-    with pytest.raises(OutputError, match="cannot read the spend book /dev/null: it is no file"):
-        SpendBook(Path("/dev/null")).look()
+    """Looking at it hangs nothing and finds no money, and none is written there."""
+    book = SpendBook(Path("/dev/null"))
+    with pytest.raises(OutputError, match=r"^cannot read the spend book /dev/null: it is no file$"):
+        book.look()
+    with pytest.raises(OutputError, match=r"^cannot use the spend book /dev/null: it is no file; caps"):
+        put(book, SHARE)
+
+
+def test_the_book_is_private(tmp_path: Path) -> None:
+    """What somebody spends is their own business."""
+    put(SpendBook(tmp_path / "book"), SHARE)
+    assert (tmp_path / "book").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_in_the_books_place_is_named(tmp_path: Path) -> None:

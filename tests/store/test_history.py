@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from batch.core.errors import NotSent, OutcomeUnknown, Refused, Unusable
 from batch.core.model import Image, job_key
+from batch.core.picture_warnings import WarningKind
 from batch.store.history import History, replay
 from batch.store.job_state import NOTHING, Standing, State
 from batch.store.ledger import Published, decode_line
@@ -221,6 +223,238 @@ def test_the_run_and_its_end_are_found_again(make: Any) -> None:
     assert (history.run_offset, history.end_offset > 0, history.last_event_n) == (0, True, 0)
     assert history.published is not None
     assert history.published.bytes == 12
+
+
+def size_of(*records: Record | dict[str, Any]) -> int:
+    return sum(len(numbered(record, number)) for number, record in enumerate(records, start=1))
+
+
+def stored(path: str, sha256: str = "0" * 64) -> dict[str, Any]:
+    return {"path": path, "mime": "image/png", "width": 1, "height": 1, "bytes": 3, "sha256": sha256}
+
+
+def adopted(job: Any, **fields: Any) -> dict[str, Any]:
+    return {"t": "adopt", "job": job.id, "spec": job.spec_hash(), "att": 0, "usd": 0.0, "saved_usd": 0.5, **fields}
+
+
+def reread(job: Any, **fields: Any) -> dict[str, Any]:
+    return {"t": "reread", "job": job.id, "spec": job.spec_hash(), "att": 1, "paid": "yes", "usd": 0.0, **fields}
+
+
+def test_a_picture_taken_over_stands_as_if_it_had_been_bought(make: Any) -> None:
+    """Under what is asked for now, at no cost; the jobs before and after it in memory stay as they are."""
+    one, two, three = (make.job(name, prompt=name) for name in ("one", "two", "three"))
+    edited = make.job("two", prompt="edited")
+    before = [make.tried(one), make.tried(two), make.failed(two, BLOCKED), make.tried(three)]
+    place = size_of(*before)
+
+    history = told(*before, adopted(edited, images=[stored("images/two.png")], warnings=["blank: one colour"]))
+
+    known = history.of(two.key())
+    assert (known.state, known.spec, known.bought_spec) == (State.DONE, edited.spec_hash(), edited.spec_hash())
+    assert (known.attempts, known.versions, known.usd, known.code) == (1, 1, 0.0, "")
+    assert {known.try_offset, known.last_offset, known.bought_offset, known.bought_try_offset} == {place}
+    assert history.facts_at(1).warned == (WarningKind.BLANK,)
+    assert (history.usd, history.saved_usd, history.requests) == (0.0, 0.5, 3)
+    assert [history.spec_at(row).hex() for row in (0, 2)] == [one.spec_hash(), three.spec_hash()]
+    assert history.same_picture("0" * 64, one.key(), bytes(16)) is None
+
+
+def test_a_picture_taken_over_without_an_attempt_makes_a_row_of_its_own(make: Any) -> None:
+    """It was never sent."""
+    one, two = make.job("one"), make.job("two", prompt="two")
+    history = told(make.tried(one), adopted(two), make.tried(one, 2))
+    assert (history.of(two.key()).state, history.of(two.key()).attempts) == (State.DONE, 0)
+    assert [history.row_of(job.key()) for job in (one, two)] == [0, 1]
+    assert history.spec_at(1).hex() == two.spec_hash()
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "rejected"),
+    [
+        ({"again": False, "paid": "no"}, State.FAILED, 0),
+        ({"again": True, "paid": "no"}, State.RETRYABLE, 0),
+        ({"again": True, "paid": "yes"}, State.RETRYABLE, 1),
+        ({"again": True, "settled": False}, State.WAITING, 0),
+    ],
+)
+def test_a_shared_failure_is_as_final_as_the_other_one(
+    make: Any, fields: dict[str, Any], state: State, rejected: int
+) -> None:
+    """With its code, under what is asked for now."""
+    one, two = make.job("one"), make.job("two", prompt="two")
+    copy = {"t": "copy", "job": "two", "spec": two.spec_hash(), "of": "one", "code": "text_only", **fields}
+
+    history = told(make.tried(one), make.failed(one, TEXT), copy)
+
+    known = history.of(two.key())
+    assert (known.state, known.code, known.rejected, known.spec) == (state, "text_only", rejected, two.spec_hash())
+    assert known.try_offset == known.last_offset == size_of(make.tried(one), make.failed(one, TEXT))
+
+
+def test_a_kept_answer_that_holds_a_picture_moves_its_money(make: Any) -> None:
+    """What was charged in vain bought something after all; what was free costs its price; what was open is known."""
+    job = make.job()
+    charged = [make.tried(job), make.failed(job, TEXT, usd=0.045)]
+    twice = [*charged, make.tried(job, 2), make.failed(job, TEXT, 2, usd=0.03)]
+    open_still = [make.tried(job), make.unknown(job, LOST)]
+
+    history = told(*charged, reread(job, counted_usd=0.045))
+    assert (history.usd, dict(history.charged_in_vain()), history.of(job.key()).rejected) == (0.045, {}, 0)
+    history = told(*twice, reread(job, counted_usd=0.045))
+    assert dict(history.charged_in_vain()) == {0: pytest.approx(0.03)}
+    assert (round(history.usd, 6), history.of(job.key()).rejected) == (0.075, 1)
+    history = told(make.tried(job), make.failed(job, TEXT), reread(job, usd=0.25))
+    assert (history.usd, history.of(job.key()).usd, dict(history.charged_in_vain())) == (0.25, 0.25, {})
+    another = make.job("another")
+    history = told(make.tried(another), make.unknown(another, LOST), *open_still, reread(job, usd=0.3, maybe_usd=0.045))
+    assert (history.usd, round(history.maybe_usd, 6)) == (0.3, 0.045)
+
+
+def test_a_kept_answers_picture_is_the_jobs(make: Any, tmp_path: Path) -> None:
+    """Found by its line and its content, looked for on the disk, and no end of the same failure any more."""
+    one, job = make.job("one"), make.job("two", prompt="two")
+    before = [RunRecord(), make.tried(one), make.tried(job), make.failed(job, TEXT), EndRecord(stopped=False)]
+    assert told(*before).of(job.key()).same_ends == 1
+    line = reread(job, images=[stored("images/two.png", "1" * 64)], warnings=["blank: one colour"])
+
+    history = told(*before, line, output=tmp_path)
+
+    known = history.of(job.key())
+    assert (known.state, known.code, known.missing, known.versions) == (State.DONE, "", True, 1)
+    assert (known.same_ends, known.bought_spec) == (0, job.spec_hash())
+    assert (known.bought_offset, known.last_offset) == (size_of(*before), size_of(*before))
+    assert known.bought_try_offset == known.try_offset == size_of(*before[:2])
+    assert history.facts_at(1).warned == (WarningKind.BLANK,)
+    assert history.same_picture("1" * 64, one.key(), bytes(16)) == 1
+
+
+def test_a_kept_answers_picture_of_what_was_asked_before_stays_that(make: Any) -> None:
+    """The job was edited and sent again meanwhile."""
+    other, job, edited = make.job("other"), make.job(), make.job(prompt="a blue shirt")
+    before = [make.tried(other), make.tried(job), make.failed(job, TEXT), make.tried(edited, 2)]
+
+    history = told(*before, reread(job), make.failed(edited, BLOCKED, 2))
+
+    known = history.of(job.key())
+    assert (known.spec, known.bought_spec) == (edited.spec_hash(), job.spec_hash())
+    assert (known.bought_offset, known.bought_try_offset) == (size_of(*before), size_of(*before[:3]))
+    assert known.last_offset == size_of(*before, reread(job))
+
+
+def test_what_replaced_pictures_cost_is_counted_once(make: Any) -> None:
+    """Apart from what was charged in vain, however often a picture is made again."""
+    job = make.job()
+    records: list[Record] = []
+    for number, superseded in ((1, 0.0), (2, 0.045), (3, 0.09)):
+        records += [make.tried(job, number, "remake"), make.failed(job, TEXT, number, usd=0.02)]
+        records += [make.tried(job, number, "again"), make.done(job, number)]
+        history = told(*records)
+        assert history.superseded_usd == pytest.approx(superseded)
+        assert history.usd == history.usd_at(0) == pytest.approx(number * 0.065)
+        assert dict(history.charged_in_vain()) == {0: pytest.approx(number * 0.02)}
+
+
+@pytest.mark.parametrize(
+    ("runs", "same"),
+    [
+        (["text", "text", "text"], 3),
+        (["text", "stopped", "text"], 2),
+        (["text", "blocked", "text"], 1),
+        (["blocked", "text", "text"], 2),
+        (["text", "nothing", "text"], 2),
+        (["text", "text", "killed"], 2),
+        (["twice", "text"], 2),
+        (["text", "done"], 0),
+        (["text", "edited"], 1),
+    ],
+)
+def test_runs_in_a_row_that_end_with_the_same_failure_are_counted(make: Any, runs: list[str], same: int) -> None:
+    """Only those that came to their own end; another cause, a picture or an edit begins anew."""
+    records: list[Record] = []
+    for number, what in enumerate(runs, start=1):
+        job = make.job(prompt="edited" if what == "edited" else "a shirt")
+        records.append(RunRecord())
+        if what != "nothing":
+            records.append(make.tried(job, number))
+        if what == "twice":
+            records += [make.failed(job, TEXT, number), make.tried(job, number)]
+        if what == "done":
+            records.append(make.done(job, number))
+        elif what != "nothing":
+            records.append(make.failed(job, BLOCKED if what == "blocked" else TEXT, number))
+        if what != "killed":
+            records.append(EndRecord(stopped=what == "stopped"))
+
+    assert told(*records).of(make.job().key()).same_ends == same
+
+
+def test_a_decision_moves_what_was_open(make: Any) -> None:
+    """Paid or not, it is not open any more; a failure that a person declares was not charged for."""
+    job, other = make.job(), make.job("other")
+    before = [make.tried(other), make.unknown(other, LOST), make.tried(job), make.unknown(job, LOST)]
+
+    def decided(decided: str, **fields: Any) -> History:
+        line = {"t": "resolve", "job": job.id, "att": 1, "decided": decided, "code": f"resolved_{decided}", **fields}
+        history = told(*before, line)
+        assert history.of(job.key()).last_offset == size_of(*before)
+        return history
+
+    paid = decided("paid", usd=0.05, maybe_usd=0.045)
+    assert (paid.usd, round(paid.maybe_usd, 6), paid.of(job.key()).usd) == (0.05, 0.045, 0.05)
+    assert (paid.of(job.key()).state, paid.of(job.key()).code) == (State.UNKNOWN, "resolved_paid")
+    unpaid = decided("unpaid", maybe_usd=0.045)
+    assert (unpaid.usd, round(unpaid.maybe_usd, 6), unpaid.of(job.key()).state) == (0.0, 0.045, State.WAITING)
+    failed = decided("failed")
+    assert (failed.usd, round(failed.maybe_usd, 6), failed.of(job.key()).state) == (0.0, 0.09, State.FAILED)
+
+
+def test_all_that_is_known_passes_through_a_pipe(make: Any, tmp_path: Path) -> None:
+    """Another process reads the ledger; what it learned is the same, and so is all that follows from it."""
+    one, two, three, edited = make.job("one"), make.job("two"), make.job("three"), make.job("one", prompt="edited")
+    records = [
+        *(RunRecord(endpoint="simulator"), make.tried(one), make.done(one, images=[image("images/one.png")])),
+        *(make.tried(edited, 2), make.failed(edited, TEXT, 2, usd=0.02), make.tried(two), make.unknown(two, LOST)),
+        *(EndRecord(stopped=False, published=Published(order="ab", through=3, bytes=9)), RunRecord()),
+        *(make.tried(three), adopted(make.job("four"), warnings=["blank: one colour"])),
+    ]
+    later = [*records, make.failed(three, BLOCKED), make.tried(two, 2, "resend"), make.done(two, 2)]
+    history = told(*records, output=tmp_path)
+    history.pass_over(decode_line(numbered(adopted(make.job("five")), 12)))
+    pipe = io.BytesIO()
+
+    history.send(pipe)
+    pipe.seek(0)
+    received = History.receive(pipe, tmp_path)
+
+    for number in range(len(records), len(later)):
+        assert everything(received) == everything(history)
+        for each in (history, received):
+            each.apply(size_of(*later[:number]), decode_line(numbered(later[number], number + 1)))
+    assert everything(received) == everything(history)
+    assert (received.rehearsal_lines, received.rehearsed) == (1, {job_key("five")})
+    assert (received.published is None, received.simulated) == (False, True)
+    assert received.of(two.key()).missing is False
+
+
+def everything(history: History) -> list[object]:
+    jobs = [(history.at(row), history.facts_at(row), history.key_at(row)) for row in range(len(history))]
+    names = ("usd", "maybe_usd", "superseded_usd", "saved_usd", "requests", "last_n", "last_event_n", "run_offset")
+    numbers = [getattr(history, name) for name in (*names, "end_offset", "simulated", "rehearsal_lines")]
+    return [
+        *(jobs, numbers, history.open, history.published, history.rehearsed, dict(history.charged_in_vain())),
+        *(history.tally_of_all(), history.same_picture("0" * 64, b"x" * 16, bytes(16))),
+    ]
+
+
+def test_a_pipe_that_breaks_off_is_an_error(make: Any, tmp_path: Path) -> None:
+    """Half of what is known is not believed."""
+    pipe = io.BytesIO()
+    told(make.tried(make.job())).send(pipe)
+    whole = pipe.getvalue()
+    for end in (0, 10, len(whole) - 1):
+        with pytest.raises((ValueError, EOFError)):
+            History.receive(io.BytesIO(whole[:end]), tmp_path)
 
 
 endings = st.sampled_from(["done", "unk", "text", "blocked", "off", "open"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from batch.core.errors import StorageError, Unusable
@@ -200,12 +202,18 @@ def test_a_disk_that_goes_on_failing_is_a_storage_error(
 
 
 def test_decoding_is_done_where_it_is_asked_for(keep: Any, make: Any) -> None:
-    """`verify: decode` finds what structure does not show."""
-    data = bytearray(make.picture("WEBP", quality=80))
-    data[30:60] = b"\xa5" * 30
+    """`verify: decode` finds what structure does not show; a small file for its pixels is decoded in any case."""
+    flat, out = bytearray(make.picture("WEBP", quality=80)), io.BytesIO()
+    PIL.Image.effect_noise((128, 128), 90).convert("RGB").save(out, "WEBP", quality=90)
+    detailed = bytearray(out.getvalue())
+    for data in (flat, detailed):
+        data[30:60] = b"\xa5" * 30
 
-    with pytest.raises(Unusable, match="cannot be decoded"):
-        keep(bytes(data), decode=True)
+    (image,), _ = keep(bytes(detailed))
+    assert image.path == "images/shirt.webp"
+    for data, decode in ((detailed, True), (flat, True), (flat, False)):
+        with pytest.raises(Unusable, match="cannot be decoded"):
+            keep(bytes(data), decode=decode)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +232,7 @@ def test_another_kind_of_file_is_named_and_not_bought_again(keep: Any, data: byt
     with pytest.raises(Unusable) as caught:
         keep(data)
 
-    assert (caught.value.code, caught.value.retries) == ("bad_image", retries)
+    assert (caught.value.code, caught.value.retries, caught.value.http_status) == ("bad_image", retries, 200)
     assert name in caught.value.message
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from batch.core.clock import SystemClock
@@ -276,6 +278,46 @@ async def test_pictures_that_are_stored_at_once_are_compared_as_well(
     found = [text for each in done for text in each.warnings]
     assert len(found) == bool(told)
     assert {f"same_as_another: the same bytes as the picture of {name}" for name in told}.issuperset(found)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "check_content", "is_told"),
+    [("anyfast", True, True), ("anyfast", False, False), ("simulator", True, False)],
+)
+async def test_a_blank_picture_is_told_of_where_it_was_bought(
+    open_store: Any, make: Any, out: Path, endpoint: str, check_content: bool, is_told: bool
+) -> None:
+    """Unless that is switched off. What the simulator draws may be flat; manifest.jsonl says that it drew it."""
+    store, _ = await open_store(check_content=check_content)
+    await store.note(RunRecord(endpoint=endpoint))
+    attempt = await store.begin(make.job(), why="new")
+    flat = io.BytesIO()
+    PIL.Image.new("RGB", (512, 512), "navy").save(flat, "PNG")
+    _, answer = make.receive(attempt.spool, flat.getvalue())
+
+    done = await store.keep(attempt, answer, make.facts())
+    store.published.append(store.history.of(make.job().key()))
+
+    assert done.warnings == (("blank: one colour, or nearly",) if is_told else ())
+    assert published(out)[-1]["simulated"] is (endpoint == "simulator")
+
+
+async def test_every_pixel_is_looked_at_where_that_is_asked_for(open_store: Any, make: Any) -> None:
+    """Damage that the structure does not show."""
+    out = io.BytesIO()
+    PIL.Image.effect_noise((128, 128), 90).convert("RGB").save(out, "WEBP", quality=90)
+    data = bytearray(out.getvalue())
+    data[30:60] = b"\xa5" * 30
+    for decode in (True, False):
+        store, stack = await open_store(decode=decode)
+        attempt = await store.begin(make.job(), why="new")
+        _, answer = make.receive(attempt.spool, bytes(data))
+        if decode:
+            with pytest.raises(Unusable, match="cannot be decoded"):
+                await store.keep(attempt, answer, make.facts())
+        else:
+            await store.keep(attempt, answer, make.facts())
+        await stack.aclose()
 
 
 async def test_a_line_of_manifest_jsonl_that_cannot_be_written_is_told_at_the_end(
