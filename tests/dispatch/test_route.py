@@ -157,6 +157,17 @@ def test_a_cheap_lane_without_room_holds_up_nothing_and_is_no_outage() -> None:
     assert (bench.heard.reasons, bench.ends) == ([], [])
 
 
+@pytest.mark.parametrize(("lane", "slots"), [(Lane.FLEX, 5), (Lane.STANDARD, 4)])
+def test_a_cheap_lane_without_room_says_nothing_of_the_limits(lane: Lane, slots: int) -> None:
+    """How many requests may be in flight goes on growing; trouble of the ordinary lane holds that up."""
+    bench = Bench(concurrency=16, adaptive=True)
+    out = [bench.out(lane=each) for each in (lane, *[Lane.STANDARD] * 3)]
+    bench.back(out[0], BROKEN)
+    bench.out()
+    bench.back(out[1])
+    assert bench.route.statistics().admission.concurrency == slots
+
+
 def test_where_there_are_several_a_pause_names_the_endpoint() -> None:
     """Whichever of them is meant: by its breaker, or by what the provider said."""
     bench = Bench("somewhere: ")
