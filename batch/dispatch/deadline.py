@@ -10,7 +10,7 @@ from batch.core.clock import Clock
 
 #: What an answer of the cheap lane may take (Google aims at 1 to 15 minutes, ai.google.dev, "Flex inference").
 _SLOW_ANSWER_SECONDS: Final = 960.0
-#: The pace is that of so many jobs; of fewer than the minimum nothing is concluded.
+#: The pace is that of so many jobs; fewer than the minimum say nothing.
 _RECENT: Final = 200
 _MIN_JOBS: Final = 10
 

@@ -132,7 +132,7 @@ async def test_a_day_that_is_allowed_more_goes_on_and_one_that_is_allowed_less_e
 
 
 async def test_a_change_is_said_and_no_change_is_not(clock: FakeClock) -> None:
-    """Who reads the run's lines sees what was changed, and what it was."""
+    """The message names each limit that changed, with its value before."""
     told = Recorder()
     running = scheduler(Seller(clock), listener=told, per_minute=60)
     change(running)
@@ -215,7 +215,7 @@ async def test_a_higher_cap_lets_requests_go_on_that_wait_for_money(clock: FakeC
 
 @pytest.mark.parametrize(("waits_at_cap", "done"), [(False, 2), (True, 5)])
 async def test_at_its_cap_a_run_ends_or_waits_for_a_higher_one(clock: FakeClock, waits_at_cap: bool, done: int) -> None:
-    """As whoever started it wants: then it stands still with nothing in flight, and goes on when the cap is raised."""
+    """With `waits_at_cap` it stands still with nothing in flight, and goes on when the cap is raised."""
     seller = paying(clock, 0.25, waits_at_cap=waits_at_cap)
     running = scheduler(seller, concurrency=2, adaptive=False, money=seller.wallet)
 

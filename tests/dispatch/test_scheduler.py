@@ -519,6 +519,35 @@ async def test_errors_that_stop_the_run(clock: FakeClock, error: Exception) -> N
     assert len(seller.calls) == 3
 
 
+async def test_a_listener_may_stop_the_run_over_a_failure_it_hears_of(clock: FakeClock) -> None:
+    """While it is decided when the job is sent again: then it is not, and no repeat is announced."""
+
+    class StopsAtTheGate(Recorder):
+        def gate_closed(self, seconds: float, reason: str) -> None:
+            running.stop(KeyboardInterrupt(), "asked to")
+
+    told = StopsAtTheGate()
+    seller = Seller(clock, lambda job, n: RateLimited("r", "", wait_seconds=5))
+    running = scheduler(seller, listener=told)
+    outcomes = await asyncio.wait_for(carry_out(running, todo(9)), 20)
+    assert set(kinds(outcomes)) == {"Pending"}
+    assert len(seller.calls) == 1
+    assert told.named("failed") == [("failed", "job-0", "r", None)]
+
+
+async def test_a_refusal_that_comes_after_a_stop_holds_nothing_back(clock: FakeClock) -> None:
+    """There is nothing left to hold back, and no pause to be told of."""
+    told = Recorder()
+    seller = Seller(clock, lambda job, n: RateLimited("r", "", wait_seconds=30), seconds=5)
+    running = scheduler(seller, listener=told)
+    async with running.outcomes(todo(9)) as outcomes:
+        await clock.sleep(2)
+        running.stop(KeyboardInterrupt(), "asked to")
+        found = [outcome async for outcome in outcomes]
+    assert {type(outcome) for outcome in found} == {Pending}
+    assert (told.named("gate"), told.named("failed")[0][3]) == ([], None)
+
+
 async def test_only_the_first_reason_counts(clock: FakeClock) -> None:
     """Stopping twice is stopping once; the first reason decides how the run ends."""
     told = Recorder()
