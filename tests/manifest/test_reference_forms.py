@@ -345,3 +345,83 @@ def test_natural_order() -> None:
     """Numbers by their value, letters without regard to case."""
     given = ["b10", "B2", "b1", "a", "10", "9", "b02"]
     assert sorted(given, key=natural) == ["9", "10", "a", "b1", "B2", "b02", "b10"]
+
+
+COMPOSED, APART = "cr\u00e8me-br\u00fbl\u00e9e", "cre\u0300me-bru\u0302le\u0301e"
+
+
+@pytest.mark.parametrize(("disk", "table"), [(COMPOSED, APART), (APART, COMPOSED), (APART, APART)])
+@pytest.mark.parametrize(
+    "item",
+    [
+        "photos/{{ Handle }}.png",
+        "photos/{{ Handle }}*.png",
+        "photos/*{{ Handle }}.png",
+        "{{ Handle }}/1.png",
+        "**/{{ Handle }}.png",
+        "{{ Handle }}/?.png",
+    ],
+)
+def test_names_are_found_in_every_form_of_unicode(folder: Folder, disk: str, table: str, item: str) -> None:
+    """A Mac stores an accent apart, a table has it composed; people see one name."""
+    folder.picture(f"photos/{disk}.png")
+    folder.picture(f"{disk}/1.png")
+    folder.write("t.csv", f"Handle\n{table}\n")
+
+    [job] = folder.jobs(f'rows: t.csv\njobs: [{{prompt: "{{{{ Handle }}}}", references: ["{item}"]}}]')
+
+    assert [reference.file.exists() for reference in job.references] == [True]
+
+
+def test_the_exact_name_comes_first(folder: Folder) -> None:
+    """Of two files that look the same."""
+    folder.picture(f"{COMPOSED}.png")
+    folder.picture(f"{APART}.png")
+    for name in (COMPOSED, APART):
+        [job] = folder.jobs(f"jobs: [{{id: x, prompt: x, references: ['{name}.png']}}]")
+        assert job.references[0].file.name == f"{name}.png"
+
+
+@pytest.mark.parametrize(
+    ("disk", "item", "expected"),
+    [
+        ("photos/Kite.JPG", "photos/kite.jpg", "does not exist; did you mean photos/Kite.JPG? Capitals count"),
+        ("Photos/kite.jpg", "photos/kite.jpg", "does not exist; did you mean Photos/kite.jpg? Capitals count"),
+        ("photos/kite-1.JPG", "photos/kite-*.jpg", "matches no file; did you mean photos/kite-1.JPG? Capitals count"),
+        (
+            "photos/\u00c9t\u00e9.jpg",
+            "photos/\u00e9te\u0301.jpg",
+            "did you mean photos/\u00c9t\u00e9.jpg? Capitals count",
+        ),
+        (
+            "photos/9.41\u202fAM.png",
+            "photos/9.41 AM.png",
+            "does not exist; did you mean photos/9.41\\u202fAM.png? They differ in characters that are invisible or "
+            "look alike",
+        ),
+        (
+            "photos/ki\u200bte.png",
+            "photos/kite.png",
+            "did you mean photos/ki\\u200bte.png? They differ in characters",
+        ),
+    ],
+)
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_name_that_looks_the_same_is_named(
+    folder: Folder, disk: str, item: str, expected: str, optional: bool
+) -> None:
+    """It may be another product's picture, so it is not taken; and it is not left out without a word either."""
+    folder.picture(disk)
+    [problem] = folder.problems(
+        f'jobs: [{{id: a, prompt: x, references: [{{path: "{item}", optional: {str(optional).lower()}}}]}}]'
+    )
+    assert expected in problem
+
+
+def test_look_alikes_are_not_looked_for_outside(folder: Folder) -> None:
+    """What lies beside reference_root is not named."""
+    folder.picture("Secret.png")
+    manifest = load_manifest(folder.write("shop/m.yaml", "jobs: [{prompt: x, references: ['../secret.png']}]"))
+    with pytest.raises(InputError) as caught:
+        list(manifest.check())
+    assert "Secret" not in str(caught.value)

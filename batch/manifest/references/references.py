@@ -20,7 +20,7 @@ from batch.core.model import FetchedPicture, Reference
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.problems import show
 from batch.manifest.references.hosts import ListedHosts, form_problem, is_address, without_query
-from batch.manifest.references.wildcards import Folders, unmarked
+from batch.manifest.references.wildcards import Folders, composed, unmarked
 from batch.pictures.opening import UnreadablePicture
 from batch.pictures.seen import checked_mime
 
@@ -106,6 +106,7 @@ class References:
         except ValueError as error:
             raise _problem(name, "is no valid file name") from error
         if not found:
+            self._refuse_a_look_alike(name, pattern, "matches no file")
             raise ReferenceProblem(f"reference {show(name)} matches no file under reference_root", missing=True)
         return [self.get(each) for each in found]
 
@@ -133,6 +134,24 @@ class References:
             name=name, file=picture.file, sha256=picture.sha256, mime=picture.mime, size_bytes=picture.size_bytes
         )
 
+    def _as_on_disk(self, name: str) -> str:
+        """A name in the Unicode form that the disk has it in; in any other form it is not found."""
+        if name.isascii() or os.path.lexists(os.path.join(self._folder, name)):
+            return name
+        try:
+            return self._folders.spelled(name)
+        except OSError:
+            return name
+
+    def _refuse_a_look_alike(self, name: str, pattern: str, why: str) -> None:
+        """A file with almost this name is probably meant, so the picture is not left out as optional."""
+        try:
+            other = self._folders.looking_like(pattern)
+        except (OSError, ValueError):
+            return
+        if other is not None:
+            raise _problem(name, f"{why}; did you mean {show(other)}? {_difference(unmarked(pattern), other)}")
+
     def _lies_inside(self, real: str) -> bool:
         return real.startswith(self._inside)
 
@@ -140,19 +159,28 @@ class References:
         if not name.strip():
             raise ReferenceProblem("a reference is empty; name a file or leave it out", missing=True)
         try:
-            file = os.path.realpath(os.path.join(self._folder, name))
+            file = os.path.realpath(os.path.join(self._folder, self._as_on_disk(name)))
             if not self._lies_inside(file):
                 raise _problem(name, "lies outside reference_root; references are uploaded, so name its folder there")
             facts = os.stat(file)
         except OSError as error:
             hint = "; write / between folders" if "\\" in name else ""
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if missing:
+                self._refuse_a_look_alike(name, name, "does not exist")
             raise ReferenceProblem(f"reference {show(name)} {reason(error)}{hint}", missing=missing) from error
         except ValueError as error:
             raise _problem(name, "is no valid file name") from error
         if not stat.S_ISREG(facts.st_mode):
             raise _problem(name, "is not a regular file")
         return file, facts
+
+
+def _difference(name: str, other: str) -> str:
+    """In what two names differ that look alike."""
+    if composed(name).casefold() == composed(other).casefold() or (name.isascii() and other.isascii()):
+        return "Capitals count"
+    return "They differ in characters that are invisible or look alike"
 
 
 def _problem(name: str, why: str) -> ReferenceProblem:

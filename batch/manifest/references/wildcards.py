@@ -3,6 +3,9 @@
 A wildcard counts only where the manifest's own text has it. So the text is marked before a row is filled in, and
 what comes out of a cell stays what it is: a name.
 
+Names that Unicode calls the same (an accent in one character or as a character of its own) are the same here: systems
+differ in how they store them, and nobody can see it.
+
 A folder is listed once and kept sorted, and the part of a name before its first wildcard is looked up in it, so
 that a million rows can look into a folder of a hundred thousand files.
 """
@@ -13,6 +16,7 @@ import fnmatch
 import os
 import re
 import secrets
+import unicodedata
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -28,6 +32,8 @@ _ANY_FOLDERS: Final = _STAR * 2
 
 #: So many names of files are remembered, over all folders; those looked into longest ago are forgotten first.
 KEPT_NAMES: Final = 2_000_000
+#: So many names that are not there are compared with all others of their folder.
+MOST_LOOKED_FOR: Final = 200
 #: What a folder costs beside its names.
 _NAMES_PER_FOLDER: Final = 8
 
@@ -70,6 +76,7 @@ class Folders:
         self._kept_names = kept_names
         #: Names kept of all folders together.
         self.held_names = 0
+        self._looked_for = 0
         self._listings: OrderedDict[str, _Listing] = OrderedDict()
 
     def matching(self, pattern: str) -> list[str]:
@@ -81,26 +88,53 @@ class Folders:
         literal = unmarked(pattern)
         if os.path.lexists(os.path.join(self._base, literal)):
             return [literal]
-        return sorted(dict.fromkeys(self._below("", pattern.split("/"))), key=natural)
+        return sorted(dict.fromkeys(self._below("", pattern.split("/"), composed)), key=natural)
 
-    def _below(self, above: str, parts: list[str]) -> Iterator[str]:
+    def spelled(self, name: str) -> str:
+        """A name as the disk spells it, if Unicode calls the two the same; else as it is. Raises OSError."""
+        found = ""
+        for part in name.split("/"):
+            found += next(self._called(found, part, composed), part) + "/"
+        return found[:-1]
+
+    def looking_like(self, pattern: str) -> str | None:
+        """A file whose name differs from a (marked) one in capitals, or in what can hardly be seen. Raises OSError.
+
+        Only so many names are looked for, since each takes a look at all names of a folder.
+        """
+        self._looked_for += 1
+        if self._looked_for > MOST_LOOKED_FOR:
+            return None
+        return next(self._below("", pattern.split("/"), look), None)
+
+    def _called(self, above: str, part: str, form: Callable[[str], str]) -> Iterator[str]:
+        """What is called so in a folder, in one of the ways that have the same form."""
+        if part in ("", ".", "..") or os.path.lexists(os.path.join(self._base, above + part)):
+            yield part
+            return
+        listing = self._listing(above)
+        for names in (listing.files, listing.folders):
+            yield from _matching(names, part, form)
+
+    def _below(self, above: str, parts: list[str], form: Callable[[str], str]) -> Iterator[str]:
         first, rest = parts[0], parts[1:]
         if MARK not in first:
-            if rest:
-                yield from self._below(f"{above}{first}/", rest)
-            elif os.path.lexists(os.path.join(self._base, above + first)):
-                yield above + first
+            for name in self._called(above, first, form):
+                if rest:
+                    yield from self._below(f"{above}{name}/", rest, form)
+                else:
+                    yield above + name
             return
         listing = self._listing(above)
         if first == _ANY_FOLDERS:
-            yield from self._below(above, rest or [_STAR])
+            yield from self._below(above, rest or [_STAR], form)
             for name in listing.walked:
                 if not name.startswith("."):
-                    yield from self._below(f"{above}{name}/", parts)
+                    yield from self._below(f"{above}{name}/", parts, form)
             return
-        for name in _matching(listing.folders if rest else listing.files, first):
+        for name in _matching(listing.folders if rest else listing.files, first, form):
             if rest:
-                yield from self._below(f"{above}{name}/", rest)
+                yield from self._below(f"{above}{name}/", rest, form)
             else:
                 yield above + name
 
@@ -135,24 +169,43 @@ def list_folder(folder: str) -> _Listing:
                     walked.append(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return _Listing()
-    return _Listing(tuple(sorted(files)), tuple(sorted(folders)), tuple(sorted(walked)))
+    return _Listing(*(tuple(sorted(names, key=composed)) for names in (files, folders, walked)))
 
 
-def _matching(names: tuple[str, ...], part: str) -> Iterator[str]:
-    """Those of the sorted names that one part of a marked name means."""
+def composed(name: str) -> str:
+    """A name with each accent and its letter in one character: alike for what Unicode calls the same."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def look(name: str) -> str:
+    """What a person sees of a name: without capitals, invisible characters and kinds of spaces."""
+    if name.isascii():
+        return name.lower()
+    shown = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+    return " ".join(shown.casefold().split())
+
+
+def _matching(names: tuple[str, ...], part: str, form: Callable[[str], str]) -> Iterator[str]:
+    """Those of the sorted names that one part of a marked name means, in one of the ways that have the same form."""
+    part = form(part)
     start = part.partition(MARK)[0]
     fits = fitting(part)
-    for index in range(bisect_left(names, start), len(names)):
-        name = names[index]
+    is_sorted = form is composed
+    for index in range(bisect_left(names, start, key=composed) if is_sorted else 0, len(names)):
+        name = form(names[index])
         if not name.startswith(start):
-            return
+            if is_sorted:
+                return
+            continue
         # As in a shell: hidden files are meant only by a name that begins with a dot.
         if fits(name) and (start or not name.startswith(".")):
-            yield name
+            yield names[index]
 
 
 def fitting(part: str) -> Callable[[str], object]:
     """A question to ask of names. Asterisks alone need no expression compiled for every row."""
+    if MARK not in part:
+        return part.__eq__
     first, *middle = part.split(_STAR)
     if MARK in first or any(MARK in piece for piece in middle):
         return expression(part).match
