@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,quotas,pace,finished,rows,reading,profile}`; each has --help."""
+"""`python -m benchmarks {compare,quotas,pace,finished,rows,reading,photographs,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, pace, profile_run, quotas, reading, results, rows
+from benchmarks import compare, finished, pace, photographs, profile_run, quotas, reading, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     answer.add_argument("--rounds", type=int, default=5, help="default: 5")
     answer.set_defaults(run=_reading)
 
+    photo = commands.add_parser("photographs", parents=[common], help="references of 108 million pixels")
+    photo.add_argument("--kinds", nargs="+", choices=list(photographs.KINDS), default=list(photographs.KINDS))
+    photo.add_argument("--page", type=Path, help="put the table into this page, between its marks")
+    photo.set_defaults(run=_photographs)
+
     three = commands.add_parser("profile", parents=[common], help="where the runner's CPU goes")
     three.add_argument("case", choices=list(compare.CASES))
     three.add_argument("--images", type=int, help="default: as many as in the comparison")
@@ -143,6 +148,13 @@ def _quotas(options: argparse.Namespace) -> None:
 
 def _reading(options: argparse.Namespace) -> None:
     print(reading.as_markdown([*reading.measure_reading(options.workdir, rounds=options.rounds)]))
+
+
+def _photographs(options: argparse.Namespace) -> None:
+    table = photographs.as_markdown([*photographs.measure_photographs(options.kinds, options.workdir)])
+    if options.page:
+        results.put_into_page(options.page, table, "photographs")
+    print(table)
 
 
 def _pace(options: argparse.Namespace) -> None:
