@@ -44,7 +44,7 @@ TESTS: Final = {
     "limits.concurrency_limit": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.gate": ["limits/test_admission", "limits/test_quotas_held"],
     "limits.quota_store": ["limits/test_quota_store", "limits/test_admission", "limits/test_quotas_locked"],
-    "limits.quotas": ["limits/test_admission", "limits/test_quotas_held"],
+    "limits.quotas": ["limits/test_quotas", "limits/test_admission", "limits/test_quotas_held"],
     "limits.rate_pacer": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_spacing": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_trial": ["limits/test_quotas_held", "limits/test_admission"],

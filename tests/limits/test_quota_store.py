@@ -61,7 +61,7 @@ def test_the_next_run_begins_with_all_that_was_kept(tmp_path: Path) -> None:
         {"parts": [5, [1, 2, 3], [1, 2, 3, "4"], [-1, 1, 1, 1], [1, 1, 1, 1, 1]]},
         {"days": {"noon somewhere": ["2026", 1, 1, 1], DAY_START: ["2026", 1, 1]}},
         {"days": {DAY_START: [2026, 1, 1, 1]}, "paces": {"m": [60.0, 0.01]}},
-        {"days": {DAY_START: ["2026", 1, "1", 1]}, "paces": {"m": [60.0, "0.01", 9.0]}},
+        {"days": {DAY_START: ["2026", "1", 1, 1]}, "paces": {"m": [60.0, "0.01", 9.0]}},
         {"paces": {"slow": [0.9, 0.01, 9.0], "none": [60.0, 0.0, 9.0], "all": [60.0, 1.0, 9.0]}},
         [],
     ],

@@ -447,6 +447,39 @@ def everything(history: History) -> list[object]:
     ]
 
 
+def test_a_job_is_done_only_with_just_the_picture_that_is_asked_for(make: Any, tmp_path: Path) -> None:
+    """P6, P9: its files are there as bought, and nothing was asked for since."""
+    job, edited = make.job(), make.job(prompt="a blue shirt")
+    (tmp_path / "one.png").write_bytes(b"abc")
+    (tmp_path / "short.png").write_bytes(b"ab")
+
+    def is_done(*more: Record, name: str = "one.png", spec: str = job.spec_hash()) -> bool:
+        records = [make.tried(job), make.done(job, images=[image(name)]), *more]
+        return told(*records, output=tmp_path).is_done(0, bytes.fromhex(spec))
+
+    assert is_done()
+    assert not is_done(name="gone.png")
+    assert not is_done(name="short.png")
+    assert not is_done(spec=edited.spec_hash())
+    assert not is_done(make.tried(job, 2))
+    assert not is_done(make.tried(job, 2), make.failed(job, BLOCKED, 2))
+    assert not is_done(make.tried(edited, 2), make.failed(edited, BLOCKED, 2))
+    assert is_done(make.tried(edited, 2), make.done(edited, 2, images=[image("one.png")]), spec=edited.spec_hash())
+
+
+def test_jobs_are_counted_by_what_is_known_and_their_marks(make: Any) -> None:
+    """A job that the ledger does not know is new."""
+    one, two, three = (make.job(name) for name in ("one", "two", "three"))
+    history = told(make.tried(one), make.done(one), make.tried(two), make.done(two))
+    order = one.key() + make.job("four").key() + two.key() + three.key()
+
+    counts = history.tally(order, [1, 0, 1, 1])
+
+    found = {(facts.state, mark): count for (facts, mark), count in counts.items()}
+    assert found == {(State.DONE, 1): 2, (State.NEW, 0): 1, (State.NEW, 1): 1}
+    assert {facts.state: count for facts, count in history.tally_of_all().items()} == {State.DONE: 2}
+
+
 def test_a_pipe_that_breaks_off_is_an_error(make: Any, tmp_path: Path) -> None:
     """Half of what is known is not believed."""
     pipe = io.BytesIO()

@@ -251,6 +251,28 @@ def test_each_line_has_the_row_of_its_own_job(folder: Folder) -> None:
         assert [line["row"] for line in folder.lines()] == found
 
 
+def test_of_an_accepted_loss_only_what_is_left_is_named(folder: Folder) -> None:
+    """Files that are gone are left out, and those that were altered marked."""
+    (folder.path / "images").mkdir()
+    for name, data in (("whole", b"abc"), ("altered", b"ab")):
+        (folder.path / f"images/{name}.png").write_bytes(data)
+    images = [
+        Image(path=f"images/{name}.png", mime="image/png", width=1, height=1, size_bytes=3, sha256="0" * 64)
+        for name in ("whole", "gone", "altered")
+    ]
+    job = folder.jobs[3]
+    folder.ledger.write(folder.make.tried(job), folder.make.done(job, images=images))
+    folder.write()
+    assert [len(line["images"]) for line in folder.lines()] == [1, 0, 0, 3]
+    folder.ledger.write({"t": "resolve", "job": job.id, "spec": job.spec_hash(), "att": 1, "decided": "accepted"})
+    folder.write()
+
+    line = folder.lines()[-1]
+    assert line["accepted"] is True
+    named = [(each["path"], each.get("altered")) for each in line["images"]]
+    assert named == [("images/whole.png", None), ("images/altered.png", True)]
+
+
 def test_a_file_with_other_rows_is_made_again(folder: Folder) -> None:
     """The table's cells may change where no job does."""
     folder.write()
