@@ -35,7 +35,8 @@ from batch.core.profiles import PROFILES
     metavar="DIR",
     help="Photos called by handle, SKU or title.  [default: photos/, images/ ... beside TABLE]",
 )
-def init(table: Path | None, manifest: Path | None, provider: str, photos: Path | None) -> None:
+@click.option("--variants", is_flag=True, help="A picture of every variant, not of every product.")
+def init(table: Path | None, manifest: Path | None, provider: str, photos: Path | None, *, variants: bool) -> None:
     """Write a commented manifest for TABLE: which column is the id, which says what to show, which rows are products.
 
     TABLE is a .csv, .tsv, .jsonl or .parquet file, such as the product export of a shop. The manifest is checked to the
@@ -44,7 +45,7 @@ def init(table: Path | None, manifest: Path | None, provider: str, photos: Path 
     from batch.starter.starter import write_starter
 
     try:
-        starter = write_starter(table, manifest, provider=provider, photos=photos)
+        starter = write_starter(table, manifest, provider=provider, photos=photos, variants=variants)
     except InputError as error:
         print_problems(error, "nothing was written")
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from batch.manifest.expansion.products import Products
 from batch.manifest.ids import id_key, id_problem, slug
 from batch.manifest.templating.filters import as_id
 from batch.starter.columns import TableColumns
@@ -23,7 +24,7 @@ from batch.starter.names import (
     fold,
 )
 from batch.starter.reference_guess import ReferenceGuess, ReferenceGuesser
-from batch.starter.row_rules import AppliedRule, applied_rules, product_rows, shop_of
+from batch.starter.row_rules import applied_rules, product_rows, shop_of
 from batch.starter.sniff import MISREAD, SniffedTable
 
 _LONG_TEXT: Final = 600
@@ -85,11 +86,12 @@ class _Values:
 
 @dataclass(frozen=True, slots=True)
 class _Id:
-    """The column that tells jobs apart; `filter` makes an id of it, `repeats` needs `unique`."""
+    """The column that tells jobs apart; `filter` makes an id of it, `repeats` needs `unique`; `more` follows it."""
 
     column: int
     filter: str
     repeats: bool
+    more: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,9 +103,17 @@ class Guess:
     prompt: str
     why_prompt: list[str]
     conditions: list[str]
+    carried: list[int] = field(default_factory=list)
+    per_variant: bool = False
+    within: int | None = None
     why_where: list[str]
     references: ReferenceGuess = field(default_factory=lambda: ReferenceGuess())
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether one job is made of all rows of a product."""
+        return self.id is not None and self.id.repeats and self.id.column == self.within and bool(self.carried)
 
 
 class Guesser:
@@ -118,6 +128,7 @@ class Guesser:
         folder: Path,
         *,
         photos: Path | None = None,
+        variants: bool = False,
     ) -> None:
         self._table = table
         self._folder = folder
@@ -125,12 +136,17 @@ class Guesser:
         self.columns = TableColumns(table)
         self._needed: int | None = None
         self._shop, words = shop_of(table, self.columns)
-        self._rules: list[AppliedRule] = applied_rules(table, self.columns, self._shop, words, variants=False)
+        self._rules = applied_rules(table, self.columns, self._shop, words, variants=variants)
+        self._options = self.columns.named(self._shop.options) if self._shop is not None and variants else []
+        #: The column that the rows of a product share, where texts stand in the first of them only.
+        self._within = self._key_of_products()
 
     def guess(self) -> Guess:
-        found, why_where = self._id_and_rows()
+        found, why_where = self._id_of_variants() if self._options else self._id_and_rows()
         prompt, why = self._prompt(found)
         conditions = [] if self._needed is None else [f'{self.columns.value(self._needed)} | trim != ""']
+        if self._options:
+            conditions.append(f'{self.columns.value(self._options[0])} | trim != ""')
         guess = Guess(
             shop=self._shop.name if self._shop else None,
             id=found,
@@ -139,16 +155,77 @@ class Guesser:
             conditions=conditions + [rule.condition(self.columns) for rule in self._rules],
             why_where=why_where + [f"{_capital(rule.told(self.columns))}." for rule in self._rules],
             notes=[rule.told(self.columns) for rule in self._rules if rule.counts],
+            carried=self._carried() if self._needed is not None else [],
+            within=self._within,
+            per_variant=bool(self._options),
         )
         self.add_references(guess)
         return guess
 
+    @property
+    def knows_variants(self) -> bool:
+        """Whether the variants of this table can be told from its products."""
+        shop = self._shop
+        if shop is None or not shop.has_variants:
+            return False
+        return not shop.options or (bool(self._options) and self._within is not None)
+
+    def _key_of_products(self) -> int | None:
+        """The shop's column, if the rows of every product follow each other."""
+        if self._shop is None or not self._shop.first_row:
+            return None
+        key = self.columns.named(self._shop.ids)[0]
+        seen: set[str] = set()
+        last = None
+        for row in self._table.rows():
+            value = row[key].strip()
+            if value != last and value in seen:
+                return None
+            seen.add(value)
+            last = value
+        return key
+
+    def _carried(self) -> list[int]:
+        """The columns of a product's first row that its other rows need: texts, and what rules look at."""
+        if self._within is None:
+            return []
+        texts = [*self.columns.named(TITLE_NAMES)[:1], *self.columns.named(TEXT_NAMES)[:1]]
+        return list(dict.fromkeys([*texts, *(rule.column for rule in self._rules)]))
+
+    def _all_rows(self) -> Iterator[list[str]]:
+        """The table's rows; where a picture is made of each variant, with what their product's first row says."""
+        if not self._options or self._within is None:
+            return self._table.rows()
+        products = Products(self._within, self._carried())
+        return (list(row) for _, row in products.filled(enumerate(self._table.rows())))
+
+    def _id_of_variants(self) -> tuple[_Id | None, list[str]]:
+        """The variant's own number if each has one, else its product's and its options'."""
+        self._needed = self.columns.named(TITLE_NAMES)[0]
+        why = [f"Rows without {self.columns.quoted(self._options[0])} (further pictures, totals) are left out."]
+        others = [index for index in self._named_ids() if index != self._within]
+        for index, values in self._values(others).items():
+            found = _as_id(index, values)
+            if found is not None and not found.repeats:
+                return found, why
+        if self._within is None:
+            return None, why
+        more = self.options_text("-{{ value | as_id }}")
+        return _Id(self._within, " | as_id", repeats=False, more=more), why
+
     def add_references(self, guess: Guess) -> None:
         """The photos that are there, or a commented line for those at web addresses."""
-        finder = ReferenceGuesser(self.columns, self._shop, self._folder, self._photos, lambda: self._rows(guess.id))
+        finder = ReferenceGuesser(
+            self.columns,
+            self._shop,
+            self._folder,
+            self._photos,
+            lambda: self._rows(guess.id),
+            per_variant=guess.per_variant,
+        )
         title = self.columns.named(TITLE_NAMES)[:1]
         id_column = [] if guess.id is None else [guess.id.column]
-        guess.references = finder.references([*id_column, *self._named_ids(), *title])
+        guess.references = finder.references([*id_column, *self._named_ids(), *title], grouped=guess.is_grouped)
 
     def _id_and_rows(self) -> tuple[_Id | None, list[str]]:
         """The id, and whether only rows with a title are taken: variants, further pictures and totals have none."""
@@ -210,7 +287,9 @@ class Guesser:
     def _product_rows(self) -> Iterator[list[str]]:
         """The rows that `where` leaves."""
         needed = self._needed
-        rows = product_rows(self._table.rows(), self._rules)
+        rows = product_rows(self._all_rows(), self._rules)
+        if self._options:
+            rows = (row for row in rows if row[self._options[0]].strip())
         return rows if needed is None else (row for row in rows if row[needed].strip())
 
     def _named_ids(self) -> list[int]:
@@ -315,7 +394,7 @@ class Guesser:
             words = f"{words} or {self.columns.expression(found.column)}"
             why.append(f"{self.columns.quoted(title)} is empty in some rows, so the id stands in for it there.")
         clean = [name for name, places in (("unescape", escaped), ("strip_html", marked_up)) if title in places]
-        lines = [f"Product photo of {{{{ {_piped(words, clean)} }}}}."]
+        lines = [f"Product photo of {{{{ {_piped(words, clean)} }}}}{self.options_text(', {{ value }}')}."]
         texts = [index for index in self.columns.named(TEXT_NAMES) if filled[index] and index != title]
         if texts:
             lines.append(self._description(texts, filled, escaped, marked_up, longest))
@@ -332,6 +411,13 @@ class Guesser:
             why.append("Export it again as UTF-8, or the prompts will have them too.")
         lines.append("Plain light background, soft daylight, nothing cut off, no text in the picture.")
         return "\n".join(lines), why
+
+    def options_text(self, each: str) -> str:
+        """A template's loop over what tells a variant apart; nothing where variants have no pictures of their own."""
+        if not self._options:
+            return ""
+        values = ", ".join(self.columns.value(index) for index in self._options)
+        return f"{{% for value in [{values}] if value and value != 'Default Title' %}}{each}{{% endfor %}}"
 
     def _title(self, found: _Id | None, filled: dict[int, int], wordy: dict[int, int], count: int) -> int:
         named = self.columns.named(TITLE_NAMES)

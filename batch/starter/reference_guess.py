@@ -20,6 +20,9 @@ from batch.starter.yaml_writer import yaml_scalar
 
 _SEVERAL: Final = re.compile(r"\S\s*([,;|])\s*https?://")
 
+#: Of a product with many pictures. Each is paid for as a part of the request.
+_MOST_PICTURES: Final = 4
+
 _Rows: TypeAlias = Callable[[], Iterator[list[str]]]
 
 
@@ -49,9 +52,12 @@ class ReferenceGuesser:
     folder: Path
     photos: Path | None
     rows: _Rows
+    per_variant: bool = False
 
-    def references(self, ids: Sequence[int]) -> ReferenceGuess:
+    def references(self, ids: Sequence[int], *, grouped: bool = False) -> ReferenceGuess:
         """The best there is. `ids` are the columns that photos may be called by, the job's id first.
+
+        `grouped`: a job has all rows of a product, with pictures in each.
 
         Raises InputError if the user named a folder and no photo in it is one of these products'.
         """
@@ -66,12 +72,16 @@ class ReferenceGuesser:
             message = f"no picture in it is called like a product; looked for the values of {show(names)}"
             raise InputError([Problem(message=message, file=show_path(self.photos))])
         found = found or next(filter(None, (self._named_by(index, whole=False) for index in pictures)), None)
-        return found or next(filter(None, map(self._addresses, pictures)), ReferenceGuess())
+        return found or next(
+            filter(None, (self._addresses(index, grouped=grouped) for index in pictures)), ReferenceGuess()
+        )
 
     def _picture_columns(self) -> list[int]:
         columns = self.columns
         first = next(self.rows(), [""] * len(columns.header))
         own = columns.named(self.shop.pictures) if self.shop else []
+        if self.shop is not None and self.per_variant:
+            own = [*columns.named(self.shop.variant_pictures), *own]
         others = [
             index
             for index in columns.usable
@@ -137,7 +147,8 @@ class ReferenceGuesser:
     def _by_name(self, photos: Photos, index: int, filters: str) -> ReferenceGuess:
         where = "This folder" if photos.folder in ("", ".") else f"{photos.folder}/"
         what, goes = ("photos", "they go along") if photos.several else ("a photo", "it goes along")
-        share = f"{photos.found:,} of {photos.total:,} products have {what}"
+        kind = "variants" if self.per_variant else "products"
+        share = f"{photos.found:,} of {photos.total:,} {kind} have {what}"
         optional = photos.found < photos.total or len(photos.patterns) > 1
         why = [f"{where}: {share}, called like {self.columns.quoted(index)}; {goes} with the prompt."]
         if photos.found < photos.total:
@@ -161,7 +172,7 @@ class ReferenceGuesser:
             notes=tuple(notes),
         )
 
-    def _addresses(self, index: int) -> ReferenceGuess | None:
+    def _addresses(self, index: int, *, grouped: bool) -> ReferenceGuess | None:
         """The column's cells hold web addresses. They are fetched only if the user says so."""
         cells = self._cells(index)
         hosts = sorted({found[1].lower() for cell in cells for found in ADDRESS.finditer(cell)})
@@ -171,7 +182,10 @@ class ReferenceGuesser:
         several = next((found[1] for cell in cells if (found := _SEVERAL.search(cell))), None)
         split = several or (self.shop.split if self.shop else None)
         optional = "" if all(map(ADDRESS.match, cells)) else ", optional: true"
-        if split is not None:
+        if grouped:
+            column = yaml_scalar(self.columns.name(index))
+            later = f"{{column: {column}, most: {_MOST_PICTURES}, optional: true}}"
+        elif split is not None:
             later = f"{{column: {yaml_scalar(self.columns.name(index))}, split: {yaml_scalar(split)}{optional}}}"
         else:
             path = yaml_scalar(f"{{{{ {self.columns.value(index)} }}}}")

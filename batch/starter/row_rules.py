@@ -70,8 +70,9 @@ def shop_of(table: SniffedTable, columns: TableColumns) -> tuple[Shop | None, in
 def applied_rules(
     table: SniffedTable, columns: TableColumns, shop: Shop | None, words_column: int | None, *, variants: bool
 ) -> list[AppliedRule]:
-    """The rules that hold for a table. `variants`: those that leave out variants do not."""
-    wanted = [rule for rule in (*(shop.rules if shop else ()), *COMMON_RULES) if not (variants and rule.is_variant)]
+    """The rules that hold for a table. `variants`: a picture is made of each of them."""
+    off = "product" if variants else "variant"
+    wanted = [rule for rule in (*(shop.rules if shop else ()), *COMMON_RULES) if rule.per != off]
     placed = [
         AppliedRule(column=index, rule=rule, counts=Counter())
         for rule in wanted

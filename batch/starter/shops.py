@@ -18,7 +18,8 @@ class RowRule:
 
     Rows with a word of `leave_out` are left out, or, if `keep` is given, those with any other word than these. The
     rule holds only for a table in which one of its words, or of `usual`, occurs. `is_part`: a word of `leave_out` may
-    be a part of the cell. `what` names the rows left out.
+    be a part of the cell. `per`: it holds only where a picture is made per `product`, or per `variant`. `what` names
+    the rows left out.
     """
 
     columns: Names
@@ -27,7 +28,7 @@ class RowRule:
     keep: Names = ()
     usual: Names = ()
     is_part: bool = False
-    is_variant: bool = False
+    per: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,11 @@ class Shop:
     rules: tuple[RowRule, ...] = ()
     first_row: bool = False
     escaped: bool = False
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether it is known how to make a picture of every variant."""
+        return bool(self.options) or any(rule.per == "variant" for rule in self.rules)
 
 
 _STATUS: Final = (
@@ -123,7 +129,14 @@ SHOPS: Final = (
                 what="variants",
                 leave_out=("not visible individually",),
                 usual=("catalog, search", "catalog", "search"),
-                is_variant=True,
+                per="product",
+            ),
+            RowRule(
+                columns=("product type",),
+                what="products of which each variant has its picture",
+                leave_out=("configurable",),
+                usual=("simple",),
+                per="variant",
             ),
             RowRule(
                 columns=("product online",), what="products that are not online", leave_out=("2", "0"), usual=("1",)
@@ -142,7 +155,15 @@ SHOPS: Final = (
                 leave_out=("variation",),
                 is_part=True,
                 usual=_WOOCOMMERCE_TYPES,
-                is_variant=True,
+                per="product",
+            ),
+            RowRule(
+                columns=(WORDS_COLUMN,),
+                what="products of which each variant has its picture",
+                leave_out=("variable",),
+                is_part=True,
+                usual=_WOOCOMMERCE_TYPES,
+                per="variant",
             ),
         ),
     ),
@@ -183,7 +204,14 @@ SHOPS: Final = (
                 what="variants",
                 leave_out=("child",),
                 usual=("parent",),
-                is_variant=True,
+                per="product",
+            ),
+            RowRule(
+                columns=("parent child", "parentage", "parentage level"),
+                what="products of which each variant has its picture",
+                leave_out=("parent",),
+                usual=("child",),
+                per="variant",
             ),
             RowRule(
                 columns=("update delete", "record action", "listing action"),
@@ -217,7 +245,7 @@ SHOPS: Final = (
         ids=("handleid",),
         pictures=("product image url", "productimageurl"),
         split=";",
-        rules=(RowRule(columns=("fieldtype",), what="variants", keep=("product",), is_variant=True),),
+        rules=(RowRule(columns=("fieldtype",), what="variants", keep=("product",)),),
     ),
     Shop(
         name="PrestaShop",

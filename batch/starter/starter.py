@@ -26,6 +26,7 @@ from batch.manifest.tables.rows import USUAL_DELIMITERS
 from batch.starter.columns import TableColumns
 from batch.starter.guess import Guess, Guesser
 from batch.starter.reference_guess import ReferenceGuess, without_pictures
+from batch.starter.shops import SHOPS
 from batch.starter.sniff import DELIMITER_WORDS, SniffedTable, read_table
 from batch.starter.yaml_writer import joined, yaml_scalar
 
@@ -45,10 +46,13 @@ class Starter:
     notes: tuple[str, ...] = ()
 
 
-def write_starter(table: Path | None, manifest: Path | None, *, provider: str, photos: Path | None = None) -> Starter:
+def write_starter(
+    table: Path | None, manifest: Path | None, *, provider: str, photos: Path | None = None, variants: bool = False
+) -> Starter:
     """Write a commented manifest for `table` (or three example jobs) to `manifest`, and never over a file.
 
     `photos` is a folder with photos of the products; without it the usual ones beside the table are looked into.
+    `variants` asks for a picture of every variant, not of every product.
     Raises InputError for a table that no manifest can use, OutputError if the manifest cannot be written.
     """
     if manifest is None:
@@ -66,7 +70,7 @@ def write_starter(table: Path | None, manifest: Path | None, *, provider: str, p
         text = _example(manifest, provider)
         jobs = _checked(text, manifest)
     else:
-        guess, text, jobs = _for_table(read_table(table), table, manifest, provider, photos)
+        guess, text, jobs = _for_table(read_table(table), table, manifest, provider, photos, variants=variants)
     try:
         with manifest.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -84,9 +88,15 @@ def _next_commands(manifest: Path) -> tuple[str, str]:
 
 
 def _for_table(
-    table: SniffedTable, path: Path, manifest: Path, provider: str, photos: Path | None
+    table: SniffedTable, path: Path, manifest: Path, provider: str, photos: Path | None, *, variants: bool
 ) -> tuple[Guess, str, int]:
-    guesser = Guesser(table, path.parent, photos=photos)
+    guesser = Guesser(table, path.parent, photos=photos, variants=variants)
+    if variants and not guesser.knows_variants:
+        known = ", ".join(shop.name for shop in SHOPS if shop.has_variants)
+        message = (
+            f"its variants are not known; --variants is for exports of {known}, with the rows of a product together"
+        )
+        raise InputError([Problem(message=message, file=show_path(path))])
     guess = guesser.guess()
     try:
         text = _written(table, guess, path, manifest, provider)
@@ -132,9 +142,16 @@ def _written(table: SniffedTable, guess: Guess, path: Path, manifest: Path, prov
     lines = [*_top(manifest, provider, f"Made from {show(path.name)}{kind}; every guess is yours to change.")]
     lines += ["# The table. It is streamed, so it may have a million rows."]
     lines += _rows_lines(table, joined(here, path.name))
-    lines += _where_lines(guess)
     columns = TableColumns(table)
-    if guess.id is not None and guess.id.repeats:
+    lines += _carry_lines(guess, columns)
+    lines += _where_lines(guess)
+    if guess.is_grouped:
+        lines += [
+            "",
+            "# One job for all rows of a product. (imagebatch init --variants makes one of every variant.)",
+            f"group: {yaml_scalar(columns.name(guess.within or 0))}",
+        ]
+    elif guess.id is not None and guess.id.repeats:
         lines += [
             "",
             f"# {columns.quoted(guess.id.column)} repeats (one row per variant?): of each value the row is taken",
@@ -158,6 +175,19 @@ def _written(table: SniffedTable, guess: Guess, path: Path, manifest: Path, prov
     return "\n".join(lines) + "\n"
 
 
+def _carry_lines(guess: Guess, columns: TableColumns) -> Iterator[str]:
+    """What the first row of a product says for all of them."""
+    if not guess.carried or not (guess.is_grouped or guess.per_variant) or guess.within is None:
+        return
+    names = ", ".join(yaml_scalar(columns.name(index)) for index in guess.carried)
+    yield ""
+    yield "# These stand in the first row of a product only; its other rows take them from there."
+    if guess.is_grouped:
+        yield f"carry: [{names}]"
+    else:
+        yield f"carry: {{columns: [{names}], within: {yaml_scalar(columns.name(guess.within))}}}"
+
+
 def _where_lines(guess: Guess) -> Iterator[str]:
     if not guess.conditions:
         return
@@ -177,7 +207,8 @@ def _job_lines(guess: Guess, columns: TableColumns, folder: str) -> Iterator[str
         quoted = columns.quoted(guess.id.column)
         yield "  # The id names the picture's file. Do not change it later: a job with another id is a new job."
         yield f"  # {quoted} tells the rows apart{_WHY_FILTER[guess.id.filter]}."
-        yield f"{start}id: {yaml_scalar(f'{{{{ {columns.expression(guess.id.column)}{guess.id.filter} }}}}')}"
+        template = f"{{{{ {columns.expression(guess.id.column)}{guess.id.filter} }}}}{guess.id.more}"
+        yield f"{start}id: {yaml_scalar(template)}"
         start = "    "
     else:
         yield "  # No column can name the pictures' files, so the prompt does: a job you edit is a new job."

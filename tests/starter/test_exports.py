@@ -268,3 +268,63 @@ def test_a_table_without_a_header_is_refused(folder: Folder, table: str) -> None
 def test_an_odd_header_is_a_header(folder: Folder, table: str) -> None:
     """Nothing speaks against these names, so they are taken."""
     assert started(folder, "t.csv", table.encode())[0].jobs
+
+
+def jobs_per_variant(folder: Folder, name: str, data: bytes) -> dict[str, str]:
+    starter = write_starter(folder.write(name, data), None, provider="simulator", variants=True)
+    jobs = list(load_manifest(starter.path).check())
+    return {job.id: job.prompt.removeprefix("Product photo of ").partition(" Plain light")[0].strip() for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "shopify.csv",
+            ["Harbor Mug, Blue. Glazed stoneware, 350 ml", "Harbor Mug, Green. Glazed stoneware, 350 ml", "Dune Vase."],
+        ),
+        ("woocommerce-de.csv", ["Bachkrug. Fasst 1 l", "Werkstattschürze - Ton."]),
+        ("magento.csv", ["Fern in a Pot. Grows in shade.", "Stand small."]),
+        ("amazon.txt", ["Loaf Board, small. Oak, oiled.", "Spoon."]),
+    ],
+)
+def test_a_picture_of_every_variant(folder: Folder, name: str, expected: list[str]) -> None:
+    """Each has its product's words and its own; a product of variants, a picture's row and a draft have no job."""
+    assert list(jobs_per_variant(folder, name, (EXPORTS / name).read_bytes()).values()) == expected
+
+
+def test_variants_without_numbers_are_called_by_their_options(folder: Folder) -> None:
+    """An id is made of handle and options in any script; `Default Title` is no option."""
+    text = (
+        "Handle,Title,Body (HTML),Option1 Name,Option1 Value,Option2 Value,Variant SKU\n"
+        "cup,Cup,<p>Clay</p>,Colour,Blue,S,\ncup,,,,Blue,L,\ncup,,,,синий,L,\npot,Pot,,Title,Default Title,,\n"
+    )
+    made = jobs_per_variant(folder, "t.csv", text.encode())
+    assert [job_id for job_id in made if "siniy" not in job_id] == ["cup-Blue-S", "cup-Blue-L", "pot"]
+    assert list(made)[2].startswith("cup-siniy-")
+    assert list(made.values()) == ["Cup, Blue, S. Clay", "Cup, Blue, L. Clay", "Cup, синий, L. Clay", "Pot."]
+
+
+@pytest.mark.parametrize("name", ["google.csv", "bigcommerce.csv"])
+def test_variants_that_are_not_known(folder: Folder, name: str) -> None:
+    """It is said of which exports they are known, and nothing is written."""
+    with pytest.raises(InputError, match="its variants are not known; --variants is for exports of Shopify"):
+        jobs_per_variant(folder, name, (EXPORTS / name).read_bytes())
+
+
+def test_the_rows_of_a_product_are_one_job(folder: Folder) -> None:
+    """All pictures of a product are wanted for it; a draft's variants are drafts, though only its first row says so."""
+    starter, text = started(folder, "shopify.csv", (EXPORTS / "shopify.csv").read_bytes())
+    assert "carry: [Title, Description, Status, Published on online store]\n" in text
+    assert "group: URL handle\n" in text
+    starter.path.write_text(re.sub(r"(?m)^( *)# (reference_hosts|references):", r"\1\2:", text), "utf-8")
+    names = [address.rpartition("/")[2] for address in load_manifest(starter.path).wanted_addresses()]
+    assert names == ["harbor-1.jpg", "harbor-2.jpg", "harbor-3.jpg", "dune.jpg"]
+
+
+def test_rows_of_a_product_that_are_apart_are_still_one_job(folder: Folder) -> None:
+    """A table that was sorted anew cannot be read product by product: the row that says most is taken."""
+    rows = (EXPORTS / "shopify.csv").read_text("utf-8").splitlines(keepends=True)
+    starter, text = started(folder, "t.csv", "".join([*rows[:2], rows[4], rows[2]]).encode())
+    assert "unique: URL handle" in text
+    assert [job.id for job in load_manifest(starter.path).check()] == ["harbor-mug", "dune-vase"]

@@ -50,9 +50,9 @@ def test_shop_export_makes_a_job_per_product(folder: Folder) -> None:
 
     assert [job.id for job in jobs] == ["kite", "mug"]
     assert jobs[0].prompt.startswith("Product photo of Red Kite. Light & strong")
-    assert "unique: Handle" in text
+    assert "group: Handle" in text
     assert "\n# reference_hosts: [example.com]\n" in text
-    assert '\n    # references: ["{{ Image_Src }}"]\n' in text
+    assert "\n    # references: [{column: Image Src, most: 4, optional: true}]\n" in text
     assert "imagebatch plan t.yaml" in text
 
 
@@ -232,7 +232,8 @@ def test_a_handle_too_long_for_a_file_still_tells_products_apart(folder: Folder)
     rows = "".join(f"{letter * 150},Kite,<p>{letter}</p>,5,\n{letter * 150},,,6,\n" for letter in "xy")
     text, jobs = start(folder, MESSY + rows)
     assert [job.prompt.split()[4] for job in jobs] == ["x", "y"]
-    assert "unique: Handle" in text
+    assert "group: Handle" in text
+    assert len({job.id for job in jobs}) == 2
 
 
 def test_rows_left_out_are_counted(folder: Folder) -> None:

@@ -17,7 +17,7 @@ from jinja2 import nodes
 _TRANSPARENT: Final = frozenset(
     {
         *("capitalize", "e", "escape", "lower", "replace", "string", "striptags", "title", "trim", "truncate", "upper"),
-        *("shorten", "slug", "strip_html", "words"),
+        *("shorten", "slug", "as_id", "strip_html", "unescape", "words"),
     }
 )
 _SENTENCE_END: Final = re.compile(
