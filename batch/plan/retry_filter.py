@@ -6,31 +6,21 @@
     cause != image_safety and attempts < 4
     cost < 0.5 and status == failed
 
-The syntax is Python's, read by its own parser and limited to comparing these names with words and numbers.
+The language is that of `where` in a manifest; its reader is given. Here stand the names it may use, and what they are.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Protocol
 
-from batch.store.job_state import JobHistory, State
+from batch.plan.causes import CAUSES
+from batch.store.job_state import JobHistory, Standing, State
 
 ALL: Final = "all"
 _CAUSES: Final = re.compile(r"[A-Za-z0-9_]+(\s*,\s*[A-Za-z0-9_]+)*,?")
-_COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
-}
 _FACTS: Final[Mapping[str, Callable[[JobHistory], Any]]] = {
     "cause": lambda past: past.code,
     "attempts": lambda past: past.attempts,
@@ -38,9 +28,23 @@ _FACTS: Final[Mapping[str, Callable[[JobHistory], Any]]] = {
     "status": lambda past: str(past.standing),
 }
 _LONGEST: Final = 1000
-_NAMES: Final = ", ".join(_FACTS)
+_HOW: Final = "write causes (no_image,timeout) or: cause in (no_image, timeout)"
 
-_Term: TypeAlias = Callable[[JobHistory], Any]
+
+class Expression(Protocol):
+    """An expression that was read. `words` are the texts that its names are compared with."""
+
+    @property
+    def words(self) -> Collection[str]: ...
+
+    def holds(self, values: Sequence[Any]) -> bool:
+        """Whether it is true where its names have these values."""
+
+
+class ReadExpression(Protocol):
+    """Reads an expression over these names; raises `ValueError` with a sentence if it is none."""
+
+    def __call__(self, text: str, names: Sequence[str], /) -> Expression: ...
 
 
 class RetryFilterProblem(ValueError):
@@ -50,14 +54,23 @@ class RetryFilterProblem(ValueError):
 class RetryFilter:
     """A question to ask of a job's history: is it wanted again? `words` are the causes it names."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, read: ReadExpression) -> None:
         self.words: set[str] = set()
-        self._holds = self._read(text.strip())
+        self._holds = self._read(text.strip(), read)
 
     def __call__(self, past: JobHistory) -> bool:
-        return bool(self._holds(past))
+        return self._holds(past)
 
-    def _read(self, text: str) -> _Term:
+    def unknown_word(self, codes: Collection[str]) -> str | None:
+        """A cause that does not exist and is not among these, the codes of a history, as a sentence; None if none."""
+        known = {*CAUSES, *codes, *map(str, Standing)}
+        for word in sorted(self.words - known):
+            close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]}?" if close else "imagebatch status names the causes of a folder"
+            return f"no job can have the cause {word!r}; {hint}"
+        return None
+
+    def _read(self, text: str, read: ReadExpression) -> Callable[[JobHistory], bool]:
         if text == ALL:
             # An unknown outcome may be a second payment for the same picture: it is wanted only by its own name.
             return lambda past: past.state is not State.UNKNOWN
@@ -65,67 +78,11 @@ class RetryFilter:
             self.words = {word.strip() for word in text.split(",") if word.strip()}
             words = frozenset(self.words)
             return lambda past: past.code in words
+        if len(text) > _LONGEST:
+            raise RetryFilterProblem(f"it is longer than 1,000 characters; {_HOW}")
         try:
-            if len(text) > _LONGEST:
-                raise RetryFilterProblem("it is longer than 1,000 characters")
-            return self._condition(ast.parse(text, mode="eval").body)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            why = str(error) if isinstance(error, RetryFilterProblem) else "it cannot be read"
-            raise RetryFilterProblem(
-                f"{why}; write causes (no_image,timeout) or: cause in (no_image, timeout)"
-            ) from None
-
-    def _condition(self, node: ast.expr) -> _Term:
-        """A part that is true or false."""
-        match node:
-            case ast.BoolOp(op=how, values=parts):
-                terms = [self._condition(part) for part in parts]
-                every = all if isinstance(how, ast.And) else any
-                return lambda past: every(term(past) for term in terms)
-            case ast.UnaryOp(op=ast.Not(), operand=inner):
-                term = self._condition(inner)
-                return lambda past: not term(past)
-            case ast.Compare(left=left, ops=operators, comparators=others):
-                return self._comparison([left, *others], operators)
-        raise RetryFilterProblem(f"{ast.unparse(node)[:60]} is no comparison")
-
-    def _comparison(self, sides: list[ast.expr], operators: list[ast.cmpop]) -> _Term:
-        if not any(isinstance(side, ast.Name) and side.id in _FACTS for side in sides):
-            raise RetryFilterProblem(f"nothing is compared; the names are {_NAMES}")
-        terms = [self._value(side) for side in sides]
-        tests = [_COMPARISONS.get(type(how)) for how in operators]
-        if None in tests:
-            raise RetryFilterProblem("`is` is no comparison here; write ==")
-
-        def holds(past: JobHistory) -> bool:
-            values = [term(past) for term in terms]
-            pairs = zip(tests, values, values[1:], strict=False)
-            return all(test is not None and _tested(test, left, right) for test, left, right in pairs)
-
-        return holds
-
-    def _value(self, node: ast.expr) -> _Term:
-        match node:
-            case ast.Name(id=name) if name in _FACTS:
-                return _FACTS[name]
-            case ast.Name(id=word):
-                self.words.add(word)
-                return lambda _: word
-            case ast.Constant(value=value) if isinstance(value, str | int | float):
-                if isinstance(value, str):
-                    self.words.add(value)
-                return lambda _: value
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                terms = [self._value(item) for item in items]
-                return lambda past: [term(past) for term in terms]
-        raise RetryFilterProblem(f"{ast.unparse(node)[:60]} is not allowed; compare {_NAMES} with words and numbers")
-
-
-def _tested(test: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
-    try:
-        return test(left, [right] if test in _MEMBERSHIP and isinstance(right, str) else right)
-    except TypeError:
-        return False  # a word is neither more nor less than a number
-
-
-_MEMBERSHIP: Final = (_COMPARISONS[ast.In], _COMPARISONS[ast.NotIn])
+            expression = read(text, tuple(_FACTS))
+        except ValueError as error:
+            raise RetryFilterProblem(f"{error}; {_HOW}") from None
+        self.words = set(expression.words)
+        return lambda past: expression.holds([fact(past) for fact in _FACTS.values()])

@@ -19,6 +19,7 @@ from batch.core.events import Listener
 from batch.core.model import Job
 from batch.core.settings import ChangedPolicy
 from batch.manifest import Manifest, RowsDigest, load_manifest
+from batch.manifest.templating.facts import FactExpression
 from batch.money.wallet import Cap, micro
 from batch.plan import (
     DECISIONS,
@@ -91,6 +92,7 @@ class PreparedRun:
             rows_chosen=rows_chosen,
             reuse=[folder.history for folder in self.reuse],
         )
+        self._refuse_unknown_causes(history())
         plan.rows_digest = digest.text if keeps_rows else ""
         if plan.named == 0:
             wanted = ", ".join(selection.only)
@@ -100,6 +102,14 @@ class PreparedRun:
             more = f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else ""
             raise OptionError([self._no_job("--again", ", ".join(unmet[:_NAMED]) + more, unmet[0])])
         return plan
+
+    def _refuse_unknown_causes(self, history: History) -> None:
+        """A misspelt cause would send nothing, without a word."""
+        wanted = self.policies.retry
+        if isinstance(wanted, RetryFilter):
+            wrong = wanted.unknown_word({facts.code for facts in history.tally_of_all()})
+            if wrong is not None:
+                raise InputError([Problem(message=f"--retry: {wrong}")])
 
     def _no_job(self, option: str, named: str, wanted: str) -> Problem:
         message = f"{option}: no job is called {named}{_hint(wanted, self.manifest.jobs())}"
@@ -229,7 +239,7 @@ def output_path(manifest: Manifest, output: str | Path | None) -> Path:
 
 def _wish(text: str) -> RetryFilter | None:
     try:
-        return RetryFilter(text) if text else None
+        return RetryFilter(text, FactExpression) if text else None
     except RetryFilterProblem as problem:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
 

@@ -200,3 +200,15 @@ async def test_a_person_is_asked_about_edited_jobs(bench: Bench, answer: str, re
     if requests is None:
         with pytest.raises(InputError, match="edited"):
             await bench.run(edited, options=options)
+
+
+@pytest.mark.parametrize("retry", ["image_safty", "cause in (image_safty, timeout)"])
+async def test_a_misspelt_cause_sends_nothing_and_is_named(bench: Bench, retry: str) -> None:
+    """Taken without a word, it would look as if nothing were left to do."""
+    await bench.run([{"id": "a", "prompt": "a kite"}])
+    sent = bench.book.requests
+
+    with pytest.raises(InputError, match="no job can have the cause 'image_safty'; did you mean image_safety"):
+        await bench.run([{"id": "a", "prompt": "a kite"}], options=RunOptions(retry=retry))
+
+    assert bench.book.requests == sent

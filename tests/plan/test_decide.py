@@ -11,6 +11,7 @@ import pytest
 from batch.core.model import Reference
 from batch.core.parameters import common_parameters
 from batch.core.settings import ChangedPolicy, UnknownPolicy
+from batch.manifest.templating.facts import FactExpression
 from batch.plan import DECISIONS, Policies, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
 from batch.store.job_state import NOTHING, JobHistory, State
 from tests.support.fakes import job
@@ -21,7 +22,7 @@ SAME, OTHER = CUP.spec_hash(), job("cup", prompt="another").spec_hash()
 ASK, REFUSE, KEEP, RERUN = (Policies(changed=policy) for policy in ChangedPolicy)
 HOLD = Policies(unknown=UnknownPolicy.HOLD)
 RETRY, RETRY_ALL, RETRY_CUT = (
-    Policies(retry=RetryFilter(text)) for text in ("no_image,text_only", "all", "cause == cut")
+    Policies(retry=RetryFilter(text, FactExpression)) for text in ("no_image,text_only", "all", "cause == cut")
 )
 
 

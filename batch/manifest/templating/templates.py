@@ -357,16 +357,29 @@ class Template:
 class Condition:
     """An expression over columns that is true for some rows: `Published == "true" and Vendor != ""`."""
 
-    def __init__(self, text: str, columns: Columns) -> None:
-        self._template = Template(_condition(text), columns)
+    def __init__(self, text: str, columns: Columns, *, typed: bool = False) -> None:
+        """`typed`: its names stand for more than text, so they may be compared with numbers."""
+        self._template = Template(_condition(text, typed=typed), columns)
 
     def holds(self, row: Row) -> bool:
         """Whether it is true for this row."""
         return bool(self._template.fill(row))
 
 
-def _condition(text: str) -> nodes.Template:
+def _condition(text: str, *, typed: bool) -> nodes.Template:
     """A template that writes something where the expression is true."""
+    expression = expression_of(text)
+    for comparison in [expression, *expression.find_all(nodes.Compare)]:
+        if isinstance(comparison, nodes.Compare) and not typed:
+            _refuse_comparing_cells_with_other_than_text(comparison)
+    yes = nodes.Output([nodes.TemplateData("1", lineno=1)], lineno=1)
+    tree = nodes.Template([nodes.If(expression, [yes], [], [], lineno=1)], lineno=1)
+    tree.set_environment(_ENVIRONMENT)
+    return tree
+
+
+def expression_of(text: str) -> nodes.Expr:
+    """What an expression says, parsed. Raises TemplateProblem."""
     if is_template(text):
         raise TemplateProblem("this is an expression already; write it without {{ }}")
     hint = "; write == to compare" if re.search(r"(?<![=!<>])=(?!=)", text) else ""
@@ -380,13 +393,7 @@ def _condition(text: str) -> nodes.Template:
         raise TemplateProblem(f"the expression cannot be read: {show(error.message or '?')}{hint}") from error
     except RecursionError as error:
         raise TemplateProblem("the expression cannot be read: it is nested too deep") from error
-    for comparison in [expression, *expression.find_all(nodes.Compare)]:
-        if isinstance(comparison, nodes.Compare):
-            _refuse_comparing_cells_with_other_than_text(comparison)
-    yes = nodes.Output([nodes.TemplateData("1", lineno=1)], lineno=1)
-    tree = nodes.Template([nodes.If(expression, [yes], [], [], lineno=1)], lineno=1)
-    tree.set_environment(_ENVIRONMENT)
-    return tree
+    return expression
 
 
 def _refuse_comparing_cells_with_other_than_text(comparison: nodes.Compare) -> None:
