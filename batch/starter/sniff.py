@@ -17,7 +17,7 @@ from batch.manifest.problems import show, show_path
 from batch.manifest.tables.csv_rows import CsvReader
 from batch.manifest.tables.encoding import encoding_of, foreign, wrong_encoding
 from batch.manifest.tables.heads import HEAD_ROWS
-from batch.manifest.tables.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
+from batch.manifest.tables.rows import TEXTS, USUAL_DELIMITERS, Table, kind_of, rows_problem
 from batch.manifest.tables.table_reader import READ_ERRORS, Row
 from batch.starter.heads import find_header_row, seems_a_product
 from batch.starter.names import usable
@@ -56,7 +56,7 @@ def read_table(table: Path) -> SniffedTable:
     kind = kind_of(table.name, None, delimiter_given=False)
     if kind is None:
         ending = show(table.suffix.lower() or table.name)
-        raise _wrong(table, f"init reads .csv, .tsv, .jsonl and .parquet; got {ending}, save the table as .csv")
+        raise _wrong(table, f"init reads .csv, .tsv, .jsonl, .parquet and .xlsx; got {ending}, save the table as .csv")
     wrong = rows_problem(table.name, kind, delimiter_given=False)
     if wrong is not None:
         raise _wrong(table, wrong[1])
@@ -67,7 +67,7 @@ def read_table(table: Path) -> SniffedTable:
         message = reason(error) if isinstance(error, OSError) else str(error)
         raise MissingInputError([Problem(message=message, file=show_path(table))]) from error
     source = Table(file=table, shown=show_path(table), kind=kind, encoding="utf-8-sig", delimiter=None)
-    if kind != "parquet":
+    if kind in TEXTS:
         _find_out_how_it_is_written(source, table)
         _find_header(source, table)
     problems: list[Problem] = []

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 JOBS = "jobs: [{id: '{{ Handle }}', prompt: 'a {{ Title }}'}]\n"
 
 
@@ -42,4 +44,19 @@ def test_a_run_over_several_files(tmp_path: Path) -> None:
     again = imagebatch(tmp_path, "run", "m.yaml", "-o", "out", stdin=b"")
 
     assert again.returncode == 0
+    assert (tmp_path / "out/ledger.jsonl").read_text().count('"t":"try"') == 2
+
+
+def test_a_run_over_a_workbook(tmp_path: Path) -> None:
+    """From `init` to the pictures, and nothing twice."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Handle", "Title", "SKU"], ["kite", "Kite", "00199"], ["mug", "Mug", "00200"]):
+        book.active.append(row)
+    book.save(tmp_path / "shop.xlsx")
+
+    assert imagebatch(tmp_path, "init", "shop.xlsx", stdin=b"").returncode == 0
+    for _ in range(2):
+        assert imagebatch(tmp_path, "run", "shop.yaml", "-o", "out", stdin=b"").returncode == 0
+
     assert (tmp_path / "out/ledger.jsonl").read_text().count('"t":"try"') == 2

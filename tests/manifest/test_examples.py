@@ -64,6 +64,11 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     )
     folder.write("variants.csv", f"{variants}kite,,,Blue,K-2,photos/kite-1.png\n")
     folder.write("exports/more.csv", "Title,Handle\nBlue Mug,mug\n")
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.active.title = "Products"
+    for row in (["Handle", "Title"], ["kite", "Red Kite"]):
+        book.active.append(row)
+    book.save(folder.path / "products.xlsx")
     folder.write("my-prices.json", '{"version": 1, "models": {"m": {"picture_usd": {"1K": 0.05}}}}')
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}

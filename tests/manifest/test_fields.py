@@ -106,8 +106,8 @@ BAD: dict[str, tuple[str, str]] = {
         "1:31: encoding must be one of utf-8, utf-16, ascii, ",
     ),
     "rows format": (
-        "rows: a.xlsx\njobs: [{prompt: '{{a}}'}]",
-        "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .xlsx, save the table as .csv, or say its format",
+        "rows: a.ods\njobs: [{prompt: '{{a}}'}]",
+        "1:7: rows are read from .csv, .tsv, .jsonl, .parquet and .xlsx files; got .ods, save the table as .csv, or say its format",
     ),
     "rows packed": (
         "rows: a.zip\njobs: [{prompt: '{{a}}'}]",

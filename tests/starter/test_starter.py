@@ -352,7 +352,7 @@ def test_provider(folder: Folder, provider: str, key: str) -> None:
         ("t.jsonl", b"\n", "the file is empty"),
         ("t.parquet", b"PAR1", "parquet"),
         ("t.csv", b"a,b\n\x81,2\n", "neither UTF-8 nor cp1252"),
-        ("t.xlsx", b"", "init reads .csv, .tsv, .jsonl and .parquet; got .xlsx"),
+        ("t.ods", b"", "init reads .csv, .tsv, .jsonl, .parquet and .xlsx; got .ods"),
     ],
 )
 def test_a_table_that_cannot_be_used(folder: Folder, name: str, table: bytes, says: str) -> None:

@@ -247,6 +247,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "standard input.",
         "encoding": "How its text is encoded. Default: utf-8.",
         "delimiter": "What separates its cells: one character such as ; or the word tab. Default: by the file's name.",
+        "sheet": "The sheet of a workbook. Default: the first that is not hidden.",
         "format": "What kind of file it is. Default: by the file's name.",
         "header_row": "The row that names the columns, counted from 1 as a spreadsheet does. Default: the first.",
         "data_row": "The row of the first product. Default: the one below the header.",

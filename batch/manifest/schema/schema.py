@@ -118,10 +118,11 @@ class RowsShape(_Shape):
     """The table whose rows make the jobs."""
 
     file: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a table")]
-    format: Annotated[str | None, fields.word("csv", "tsv", "jsonl", "parquet")] = None
+    format: Annotated[str | None, fields.word("csv", "tsv", "jsonl", "parquet", "xlsx")] = None
     encoding: Annotated[str, PlainValidator(fields.encoding)] = "utf-8-sig"
     delimiter: Annotated[str | None, PlainValidator(fields.delimiter)] = None
     header_row: Annotated[int | None, fields.whole(1, fields.LAST_HEADER_ROW)] = None
+    sheet: Annotated[str | None, PlainValidator(fields.one_line)] = None
     data_row: Annotated[int | None, fields.whole(2, fields.LAST_HEADER_ROW)] = None
 
 

@@ -11,33 +11,24 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from itertools import chain, islice
-from typing import Any, BinaryIO, Final, TypeAlias
+from itertools import chain
+from typing import Any, BinaryIO, Final
 
-from batch.core.errors import Problem
 from batch.manifest.problems import Report, show
-from batch.manifest.tables.heads import HEAD_ROWS, Cells, find_head, why_no_header
-from batch.manifest.tables.table_reader import MAX_LINE_CHARACTERS, READ_ERRORS, TableReader, unreadable
+from batch.manifest.tables.headed_rows import HeadedReader, Record
+from batch.manifest.tables.table_reader import MAX_LINE_CHARACTERS, READ_ERRORS, unreadable
 
 _TOO_LONG: Final = f"its line is longer than {MAX_LINE_CHARACTERS:,} characters"
 
 #: Excel's own first line, which names the delimiter.
 _SEP_LINE: Final = re.compile('"?sep=(?P<delimiter>[^\r\n"])"?[\r\n]*')
 
-#: Around a column's name: white space, and invisible marks.
-_AROUND_NAMES: Final = re.compile("^[\\s\ufeff\u200b-\u200d\u2060]+|[\\s\ufeff\u200b-\u200d\u2060]+$")
 
-
-#: A row with its number, counted from 1 with empty rows, and the line it starts on.
-_Record: TypeAlias = tuple[int, int, list[str]]
-
-
-class CsvReader(TableReader):
+class CsvReader(HeadedReader):
     """One pass over a table, one row of which names the columns.
 
     `delimiter` is what the manifest names, `usual_delimiter` what such files have if neither it nor the file's
-    first line (`sep=;`) says otherwise. `header_row` and `data_row` are the rows of the names and of the first
-    product, counted from 1 with empty rows, as spreadsheets do; None: the first row that is not empty, and the next.
+    first line (`sep=;`) says otherwise.
     """
 
     def __init__(
@@ -51,9 +42,7 @@ class CsvReader(TableReader):
         header_row: int | None = None,
         data_row: int | None = None,
     ) -> None:
-        super().__init__(stream, shown)
-        self._header_row = header_row
-        self._data_row = data_row
+        super().__init__(stream, shown, header_row=header_row, data_row=data_row)
         self._encoding = encoding
         self._text = io.TextIOWrapper(stream, encoding=encoding, newline="")
         self._delimiter = delimiter
@@ -62,85 +51,6 @@ class CsvReader(TableReader):
         self._number = 0
         self._reader: Any = None
         self._short_cells = 0
-        #: Rows that were read to judge the header, and what went wrong in reading them.
-        self._ahead: list[_Record] = []
-        self._problems_ahead: list[Problem] = []
-
-    def read_header(self, report: Report) -> bool:
-        """Read the column names; False (and a problem) if there are none to work with."""
-        number, line, header = self._header(report)
-        self.columns = tuple(_AROUND_NAMES.sub("", name) for name in header)
-        if not any(self.columns):
-            missing = "has no header line; the first line names the columns"
-            if self._header_row is not None:
-                missing = f"row {number} names no columns; check header_row in rows"
-            self._say_empty(missing, report)
-            return False
-        if len(self.columns) == 1 and (found := set(self.columns[0]) & set(";\t|,")):
-            words = {"\t": "tab"}
-            wanted = " or ".join(f'"{words.get(character, character)}"' for character in sorted(found))
-            report(self._problem(f"the header is one cell; name the delimiter in rows, perhaps {wanted}", line))
-            return False
-        return self._is_header(header, number, line, report) and self._names_differ(report, line)
-
-    def first_rows(self, count: int = HEAD_ROWS) -> list[list[str]]:
-        """The file's first rows as they stand, empty ones too. For a look at a table whose header is not known."""
-        return [row for _, _, row in islice(self._raw_records(_ignore), count)]
-
-    def _header(self, report: Report) -> _Record:
-        """The row that names the columns; an empty one if there is none."""
-        wanted = self._header_row
-        for record in self._records(report):
-            if wanted is None or record[0] >= wanted:
-                return record if wanted in (None, record[0]) else (wanted or 1, record[1], [])
-        return (wanted or 1, 1, [])
-
-    def _is_header(self, header: list[str], number: int, line: int, report: Report) -> bool:
-        """Look at the rows below, and refuse a title, a setting or a product in the header's place."""
-        if self._header_row is not None:
-            return True
-        self._ahead = list(islice(self._records(self._problems_ahead.append), HEAD_ROWS))
-        below = [row for _, _, row in self._ahead]
-        wrong = why_no_header(header, below)
-        if wrong is None:
-            return True
-        rows: list[Cells] = [[] for _ in range(self._ahead[-1][0] if self._ahead else number)]
-        for found, _, row in [(number, line, header), *self._ahead]:
-            rows[found - 1] = row
-        head = find_head(rows)
-        advice = "the first line must name the columns, or header_row in rows says which line does"
-        if head is not None and head.header_row > number:
-            advice = f"line {head.header_row} looks like the header: write header_row: {head.header_row} in rows"
-        message = f"this line does not name the columns ({show(wrong)}); {advice} (header_row: {number}: this one)"
-        report(self._problem(message, line))
-        return False
-
-    def rows(self, report: Report) -> Iterator[tuple[int, list[str]]]:
-        """Every row with the line it starts on. Empty rows are skipped, empty cells at a row's end may be missing."""
-        width = len(self.columns)
-        empty = True
-        was_filled_up = False
-        line = 1
-        for number, line, row in self._records_below(report):
-            if self._data_row is not None and number < self._data_row:
-                continue
-            empty = False
-            if len(row) == width:
-                was_filled_up = False
-                self._short_cells = 0
-                yield line, row
-                continue
-            wrong = self._misfit(row)
-            was_filled_up = wrong is None and len(row) < width
-            if wrong is None:
-                yield line, row[:width] + [""] * (width - len(row))
-            else:
-                report(self._problem(wrong, line, self.columns[len(row)] if len(row) < width else None))
-        if empty:
-            self._say_empty("has no rows; write at least one under the header", report)
-        if was_filled_up and not self._broken and self._ends_inside_a_line():
-            message = "the table ends in the middle of this row; is the file whole? If it is, end the line"
-            report(self._problem(message, line))
 
     def _lines(self) -> Iterator[str]:
         while line := self._text.readline(MAX_LINE_CHARACTERS):
@@ -148,22 +58,7 @@ class CsvReader(TableReader):
                 raise csv.Error(_TOO_LONG)
             yield line
 
-    def _records_below(self, report: Report) -> Iterator[_Record]:
-        """The rows below the header: those that were read ahead, and the others."""
-        yield from self._ahead
-        for problem in self._problems_ahead:
-            report(problem)
-        if not self._problems_ahead:
-            yield from self._records(report)
-
-    def _records(self, report: Report) -> Iterator[_Record]:
-        for record in self._raw_records(report):
-            row = record[2]
-            # A cell of spaces is looked at only where the first has nothing to say.
-            if row and (row[0].strip() or any(map(str.strip, row))):
-                yield record
-
-    def _raw_records(self, report: Report) -> Iterator[_Record]:
+    def _raw_records(self, report: Report) -> Iterator[Record]:
         line = 1
         try:
             reader = self._reader or self._begin()
@@ -195,6 +90,15 @@ class CsvReader(TableReader):
         rest = lines if separated is not None else chain([first], lines)
         self._reader = csv.reader(rest, delimiter=delimiter, strict=True)
         return self._reader
+
+    def _fitted(self) -> None:
+        self._short_cells = 0
+
+    def _undivided(self) -> str | None:
+        found = set(self.columns[0]) & set(";\t|,") if len(self.columns) == 1 else set()
+        words = {"\t": "tab"}
+        wanted = " or ".join(f'"{words.get(character, character)}"' for character in sorted(found))
+        return f"the header is one cell; name the delimiter in rows, perhaps {wanted}" if found else None
 
     def _misfit(self, row: list[str]) -> str | None:
         """What is wrong with a row of another width than the header's; None if only empty cells make the difference.
@@ -247,7 +151,3 @@ def _csv_words(error: csv.Error) -> str:
     if "field larger" in words:
         return "a cell is larger than 131,072 characters, or a quote before it is never closed"
     return show(words)
-
-
-def _ignore(_: Problem) -> None:
-    """For a look; the check tells what is wrong."""

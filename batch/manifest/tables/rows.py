@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from batch.core.errors import InputError, Problem
 from batch.manifest.files import FileProblem, open_regular, signature
 from batch.manifest.problems import show
+from batch.manifest.tables import parquet_rows, xlsx_rows
 from batch.manifest.tables.csv_rows import CsvReader
 from batch.manifest.tables.encoding import HEAD_BYTES, encoding_of, foreign, is_packed, wrong_encoding
 from batch.manifest.tables.jsonl_rows import JsonlReader
-from batch.manifest.tables.parquet_rows import MISSING, ParquetReader, is_available
+from batch.manifest.tables.parquet_rows import ParquetReader
 from batch.manifest.tables.standard_input import PrivateCopy
 from batch.manifest.tables.table_reader import READ_ERRORS, RefusedReader, TableReader
+from batch.manifest.tables.xlsx_rows import XlsxReader
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -31,10 +33,17 @@ _BY_ENDING: Final = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
 
 #: What separates the cells of a text table unless the manifest says otherwise.
 USUAL_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+
+#: Formats that are text, which may be packed.
+TEXTS: Final = ("csv", "tsv", "jsonl")
+#: Formats with a row that names the columns among others.
+HEADED: Final = ("csv", "tsv", "xlsx")
 
 #: Endings that a `delimiter` does not turn into text.
 _NO_TEXT: Final = (".zip", ".zst", ".bz2", ".xz", ".json", ".xlsx", ".xls", ".ods")
@@ -52,6 +61,8 @@ class Table:
     #: The rows of the names and of the first product, if the manifest says them (`csv_rows`).
     header_row: int | None = None
     data_row: int | None = None
+    #: Of a workbook; None: the first that is not hidden.
+    sheet: str | None = None
     #: Of standard input, which has no file.
     copy: PrivateCopy | None = None
     _signature: tuple[int, ...] | None = None
@@ -60,12 +71,14 @@ class Table:
     def read(self) -> TableReader:
         """Start a pass; raises InputError if the file cannot be read or is not what it was before."""
         stream = self.content()
-        return ParquetReader(stream, self.shown) if self.kind == "parquet" else self._text_reader(stream)
+        if self.kind == "parquet":
+            return ParquetReader(stream, self.shown)
+        return self._workbook_reader(stream) if self.kind == "xlsx" else self._text_reader(stream)
 
     def content(self) -> BinaryIO:
         """The file's bytes, unpacked if it is packed; InputError as for `read`."""
         stream = self._opened() if self.copy is None else self.copy.open()
-        return _unpacked(stream) if self.kind != "parquet" and is_packed(_head(stream)) else stream
+        return _unpacked(stream) if self.kind in TEXTS and is_packed(_head(stream)) else stream
 
     def problem(self, message: str, line: int) -> Problem:
         """Something that is wrong with the table."""
@@ -84,6 +97,14 @@ class Table:
             raise InputError([Problem(message="the file changed while it was in use; start again", file=self.shown)])
         self._signature = now
         return stream
+
+    def _workbook_reader(self, stream: BinaryIO) -> TableReader:
+        head = _head(stream)
+        if not head.startswith(b"PK"):
+            known = foreign(head, "xlsx") or "this is text or something else, and its name says that it is a workbook"
+            protected = " (old, or protected by a password)" if head.startswith(b"\xd0\xcf") else ""
+            return RefusedReader(stream, self.shown, f"no workbook (.xlsx){protected}: {known}")
+        return XlsxReader(stream, self.shown, sheet=self.sheet, header_row=self.header_row, data_row=self.data_row)
 
     def _text_reader(self, stream: BinaryIO) -> TableReader:
         head = _head(stream)
@@ -116,12 +137,15 @@ def rows_problem(file: str, kind: str | None, *, delimiter_given: bool) -> tuple
     """Why a table cannot be read as it is described: the field of `rows` that is wrong, and a sentence."""
     if kind is None:
         ending = _ending(file) or Path(file).name
-        known = "rows are read from .csv, .tsv, .jsonl and .parquet files"
+        known = "rows are read from .csv, .tsv, .jsonl, .parquet and .xlsx files"
         return "file", f"{known}; got {show(ending)}, save the table as .csv, or say its format"
-    if kind == "parquet" and file.lower().endswith(".gz"):
-        return "file", "a parquet table is packed already; unpack the .gz file"
-    if kind == "parquet" and not is_available():
-        return "file", MISSING
+    if kind not in TEXTS and file.lower().endswith(".gz"):
+        what = "parquet table" if kind == "parquet" else "workbook"
+        return "file", f"a {what} is packed already; unpack the .gz file"
+    if kind == "parquet" and not parquet_rows.is_available():
+        return "file", parquet_rows.MISSING
+    if kind == "xlsx" and not xlsx_rows.is_available():
+        return "file", xlsx_rows.MISSING
     if delimiter_given and kind not in USUAL_DELIMITERS:
         return "delimiter", f"a {kind} table has no delimiter; remove it"
     return None

@@ -16,7 +16,7 @@ from batch.manifest.references.wildcards import MARK, Folders, marked
 from batch.manifest.schema.schema import RowsShape
 from batch.manifest.schema.yaml_text import Document
 from batch.manifest.tables.encoding import HEAD_BYTES, is_packed
-from batch.manifest.tables.rows import USUAL_DELIMITERS, Table, kind_of, rows_problem
+from batch.manifest.tables.rows import HEADED, Table, kind_of, rows_problem
 from batch.manifest.tables.standard_input import SHOWN, PrivateCopy
 from batch.manifest.tables.table_set import TableSet
 
@@ -81,6 +81,7 @@ class TableFinder:
             delimiter=self.rows.delimiter,
             header_row=self.rows.header_row,
             data_row=self.rows.data_row,
+            sheet=self.rows.sheet,
             copy=copy,
         )
 
@@ -102,11 +103,13 @@ class TableFinder:
 
     def _check_header_rows(self, kinds: list[str]) -> None:
         for name in ("header_row", "data_row"):
-            wrong = next((kind for kind in kinds if kind not in USUAL_DELIMITERS), None)
+            wrong = next((kind for kind in kinds if kind not in HEADED), None)
             if getattr(self.rows, name) is not None and wrong is not None:
                 self._add(f"a {wrong} table has no {name}; remove it", name)
         if self.rows.data_row is not None and self.rows.data_row <= (self.rows.header_row or 1):
             self._add("data_row must be below header_row", "data_row")
+        if self.rows.sheet is not None and "xlsx" not in kinds:
+            self._add("only a workbook has sheets; remove sheet", "sheet")
 
     def _add(self, message: str, *path: str | int) -> None:
         at = self.document.at("rows", *path)
@@ -119,6 +122,8 @@ def _sniffed(copy: PrivateCopy) -> str:
         head = stream.read(HEAD_BYTES)
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith(b"PK\x03\x04"):
+        return "xlsx"
     first_line = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0]
     if is_packed(head) or not first_line.startswith(b"{"):
         return "tsv" if b"\t" in first_line and b"," not in first_line else "csv"
