@@ -11,7 +11,7 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -21,6 +21,7 @@ from batch.cli.console import (
     io_words,
     make_output_safe,
     print_error,
+    print_failure,
     print_problems,
 )
 from batch.core.errors import BatchError, ExitCode, InputError
@@ -94,28 +95,33 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         despite_broken_output(error.show)
+        print_failure(ExitCode.USAGE, "usage", error.format_message())
         sys.exit(ExitCode.USAGE)
     except InputError as error:
         print_problems(error)
+        print_failure(error.exit_code, error.reason, str(error), error.problems, error.more)
         sys.exit(error.exit_code)
     except BatchError as error:
-        from batch.report.formatting import printable
-
-        print_error(f"error: {printable(str(error), 2000)}")
-        sys.exit(error.exit_code)
+        _say_and_leave(str(error), error.exit_code, error.reason)
     except BrokenPipeError:  # `imagebatch ... | head`
         drop_output(sys.stdout)
         sys.exit(ExitCode.OK)
     except OSError as error:  # a disk or folder that cannot be read; what writes says so in its own words
-        from batch.report.formatting import printable
-
-        print_error(f"error: {printable(io_words(error), 2000)}")
-        sys.exit(ExitCode.IO_ERROR)
+        _say_and_leave(io_words(error), ExitCode.IO_ERROR, "storage")
     except Exception as error:  # noqa: BLE001  (the last place to say anything)
-        print_error(
-            f"{traceback.format_exc()}a bug in imagebatch: {type(error).__name__}; please report the lines above"
-        )
+        words = f"a bug in imagebatch: {type(error).__name__}"
+        print_error(f"{traceback.format_exc()}{words}; please report the lines above")
+        print_failure(ExitCode.SOFTWARE, "internal", words)
         sys.exit(ExitCode.SOFTWARE)
+
+
+def _say_and_leave(message: str, exit_code: ExitCode, reason: str) -> NoReturn:
+    from batch.report.formatting import printable
+
+    words = printable(message, 2000)
+    print_error(f"error: {words}")
+    print_failure(exit_code, reason, words)
+    sys.exit(exit_code)
 
 
 def _dump_no_core() -> None:

@@ -8,12 +8,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from batch.core.errors import ExitCode, InputError
+from batch.core.errors import ExitCode, InputError, Problem
 
 if TYPE_CHECKING:
     pass
@@ -38,15 +39,19 @@ def is_terminal() -> bool:
 
 
 def print_problems(error: InputError, ending: str = "nothing was sent") -> None:
-    for problem in error.problems[:_ERRORS_SHOWN]:
+    from batch.report.problems import grouped
+
+    groups = grouped(error.problems)
+    for problem in groups[:_ERRORS_SHOWN]:
         print_error(f"error: {problem}")
-    more = len(error.problems) - _ERRORS_SHOWN + error.more
+    more = len(groups) - _ERRORS_SHOWN + error.more
     if more > 0:
         print_error(f"... and {more:,} more")
     print_error(ending)
 
 
-def start_log(path: Path | None) -> None:
+def start_log(path: Path | None, level: str, style: str) -> None:
+    """Write the log of this run to a file, as `text` or `json` lines."""
     for name in ("httpx", "httpcore", "aiohttp", "asyncio", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if path is None:
@@ -55,9 +60,14 @@ def start_log(path: Path | None) -> None:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--log-file") from None
+    if style == "json":
+        from batch.report.event_log import JsonFormatter
+
+        handler.setFormatter(JsonFormatter())
     logging.basicConfig(
-        handlers=[handler], level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        handlers=[handler], level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("filelock").setLevel(logging.WARNING)
 
 
 def make_output_safe() -> None:
@@ -102,6 +112,21 @@ def show_lines(lines: Iterable[str]) -> None:
 
 def show_json(value: Any) -> None:
     show_lines([json.dumps(value, allow_nan=False)])
+
+
+def wants_json() -> bool:
+    """Whether a program reads stdout. From the words themselves, for the command line may be what is wrong."""
+    return "--json" in sys.argv[1:]
+
+
+def print_failure(exit_code: int, reason: str, message: str, problems: Iterable[Problem] = (), more: int = 0) -> None:
+    """With --json, how a command ended that has no result: one object, as at every other end.
+
+    `problems` have file, line, column, field, job and message; `more` counts those that are not listed.
+    """
+    if wants_json():
+        listed = [asdict(problem) for problem in problems]
+        print_json({"exit": int(exit_code), "reason": reason, "message": message, "problems": listed, "more": more})
 
 
 def print_error(text: str) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.cli.console import is_terminal, print_error, print_json, start_log, typed_again
+from batch.cli.console import is_terminal, print_error, print_failure, print_json, start_log, typed_again
 from batch.cli.options import Manifest, NamedPath, output_option, run_options
 from batch.cli.signals import die_by, run_until_signal
+from batch.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from batch.core.events import Listener
@@ -34,10 +35,32 @@ if TYPE_CHECKING:
 )
 @click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something went wrong (for cron).")
-@click.option("--log-file", type=NamedPath(dir_okay=False), help="Append a debug log to this file.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something new went wrong (for cron).")
+@click.option("--log-file", type=NamedPath(dir_okay=False), help="Append the story of the run to this file.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning"]),
+    default="info",
+    show_default=True,
+    help="debug: every request and every wait, too.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object per line.",
+)
 def run(
-    manifest: Path, output: Path | None, options: RunOptions, *, as_json: bool, quiet: bool, log_file: Path | None
+    manifest: Path,
+    output: Path | None,
+    options: RunOptions,
+    *,
+    as_json: bool,
+    quiet: bool,
+    log_file: Path | None,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Buy every picture of MANIFEST that is not bought yet.
 
@@ -45,14 +68,28 @@ def run(
     waited for and recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash:
     it goes on where it stopped, and a finished batch sends nothing.
     """
-    start_log(log_file)
-    summary = run_until_signal(
-        manifest, listener_for(quiet=quiet), asks=not quiet and is_terminal(), output=output, options=options
-    )
+    from batch.core.errors import LockedError
+
+    start_log(log_file, log_level, log_format)
+    listener = _logged(listener_for(quiet=quiet)) if log_file else listener_for(quiet=quiet)
+    try:
+        summary = run_until_signal(manifest, listener, asks=not quiet and is_terminal(), output=output, options=options)
+    except LockedError as error:
+        if not quiet:
+            raise
+        print_failure(error.exit_code, error.reason, str(error))  # the run that holds the lock does the work
+        sys.exit(error.exit_code)
     _report_run(summary, typed_again(), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         die_by(summary.exit - 128)
     sys.exit(summary.exit)
+
+
+def _logged(shown: Listener) -> Listener:
+    from batch.core.events import Listeners
+    from batch.report.event_log import EventLog
+
+    return Listeners([shown, EventLog()])
 
 
 def listener_for(*, quiet: bool) -> Listener:
@@ -74,6 +111,8 @@ def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -
 
     if as_json:
         print_json(asdict(summary))
+    if quiet and summary.nothing_new and summary.exit == ExitCode.TEMPORARY:
+        return
     if quiet and not summary.exit:
         for name, words in summary.endpoints_out.items():  # the run went well, and a person should know
             print_error(f"imagebatch: {name} was left out: {printable(words)}; out={summary.output}")

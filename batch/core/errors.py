@@ -116,6 +116,11 @@ class BatchError(Exception):
 
     exit_code: ExitCode = ExitCode.SOFTWARE
 
+    @property
+    def reason(self) -> str:
+        """A stable word for programs: `locked` of a `LockedError`, as in the `reason` of a summary."""
+        return type(self).__name__.removesuffix("Error").lower()
+
 
 class InputError(BatchError):
     """The manifest, its rows or its references are wrong. Nothing was sent.

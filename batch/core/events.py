@@ -188,3 +188,10 @@ class Listeners(Listener):
                 listener.on_event(event)
             except Exception:
                 log.exception("a listener failed at %s", type(event).__name__)
+
+    def close(self) -> None:
+        """Close those that have something to close."""
+        for listener in self._listeners:
+            close = getattr(listener, "close", None)
+            if close is not None:
+                close()

@@ -13,7 +13,7 @@ class Decided(StrEnum):
     PAID = "paid"
     UNPAID = "unpaid"
     FAILED = "failed"
-    #: A picture that was bought is gone or altered, and that is all right.
+    #: A picture that was bought is gone or altered, or a job failed, and that is all right.
     ACCEPTED = "accepted"
 
 
@@ -108,3 +108,7 @@ class Summary:
     altered_files: tuple[str, ...] = ()
     #: Of the done, how many were to be made again and are not: the same `--again` goes on with them.
     remakes_left: int = 0
+    #: Of the failed, how many a person has accepted (`resolve --as accepted`); they do not decide the exit code.
+    failed_accepted: int = 0
+    #: The run sent nothing and ended for the same reason as the one before it.
+    nothing_new: bool = False

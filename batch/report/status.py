@@ -19,7 +19,7 @@ from batch.report.warned import count_warnings
 from batch.store.history import History, replay
 from batch.store.job_state import Standing
 from batch.store.ledger_reader import LedgerReader
-from batch.store.live_status import limits_now
+from batch.store.live_status import RunProgress, read_progress
 from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import NAME as REHEARSAL
@@ -65,6 +65,12 @@ class Status:
     simulated: bool = False
     #: The folder with what was rehearsed here and does not count.
     rehearsal: str | None = None
+    #: Of the failed, how many a person has accepted.
+    failed_accepted: int = 0
+    #: Jobs of the manifest, as the run that is on or the last one counted them.
+    jobs: int | None = None
+    #: How far the run that is on has come, with its rate and the time left.
+    progress: RunProgress | None = None
 
 
 def read_status(output: Path) -> Status:
@@ -72,11 +78,12 @@ def read_status(output: Path) -> Status:
     if not (output / "ledger.jsonl").is_file():
         raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
     history, tail = replay(output, bought_only=holds_bought(output))
-    counts, causes, missing, altered, accepted = _count(history)
+    counts, causes, missing, altered, accepted, failed_accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
     not_as_asked, warnings = count_warnings(history)
     run, end = _last_run(output, history)
     running = _running(output)
+    progress = read_progress(output) if running else None
     return Status(
         output=str(output),
         done=counts[Standing.DONE],
@@ -90,7 +97,7 @@ def read_status(output: Path) -> Status:
         open_attempts=len(history.open),
         torn_bytes=len(tail.torn),
         running=running,
-        limits_now=limits_now(output) if running else None,
+        limits_now=progress.limits_now if progress is not None else None,
         last_end=_last_end(run, end, is_running=running is not None),
         last_exit=end.exit if end is not None else None,
         not_before=end.not_before if end is not None else None,
@@ -106,22 +113,32 @@ def read_status(output: Path) -> Status:
         altered_files=lost.altered,
         simulated=history.simulated,
         rehearsal=str(output / REHEARSAL) if (output / REHEARSAL / "ledger.jsonl").is_file() else None,
+        failed_accepted=failed_accepted,
+        jobs=_jobs(progress, end),
+        progress=progress,
     )
 
 
-def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int, int]:
+def _jobs(progress: RunProgress | None, end: EndRecord | None) -> int | None:
+    if progress is not None and progress.jobs:
+        return progress.jobs
+    return None if end is None else end.done + end.failed + end.unknown + end.pending
+
+
+def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int, int, int]:
     counts: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
-    missing = altered = accepted = 0
+    missing = altered = accepted = failed_accepted = 0
     for facts, count in history.tally_of_all().items():
         counts[facts.standing] += count
         if facts.standing is Standing.FAILED:
             causes[facts.code] += count
+            failed_accepted += count * facts.accepted
         elif facts.standing is Standing.DONE:
             missing += count * facts.missing
             altered += count * facts.altered
             accepted += count * facts.accepted
-    return counts, causes, missing, altered, accepted
+    return counts, causes, missing, altered, accepted, failed_accepted
 
 
 def _last_run(output: Path, history: History) -> tuple[RunRecord | None, EndRecord | None]:

@@ -16,6 +16,7 @@ from batch.report.money import spend_of
 from batch.store.history import History
 from batch.store.job_state import Standing, State
 from batch.store.lost_files import NONE_LOST, LostFiles
+from batch.store.records import EndRecord, RunRecord
 
 #: If several things went wrong, the one that most needs a person decides the exit code.
 _PRECEDENCE: Final = (
@@ -59,6 +60,8 @@ class Totals:
     altered: int = 0
     not_as_asked: int = 0
     warnings: Counter[str] = field(default_factory=Counter)
+    #: Of the failed, how many a person has accepted.
+    failed_accepted: int = 0
 
 
 def count_jobs(plan: Plan, history: History) -> Totals:
@@ -66,7 +69,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
     standings: Counter[Standing] = Counter()
     causes: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
-    missing = altered = worth_retrying = set_aside = left_out = not_as_asked = 0
+    missing = altered = worth_retrying = set_aside = left_out = not_as_asked = failed_accepted = 0
     for (facts, code), count in history.tally(plan.order, plan.decisions).items():
         standing = facts.standing
         if code == LEFT_OUT and standing is not Standing.DONE:
@@ -75,6 +78,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
         standings[standing] += count
         if standing is Standing.FAILED:
             causes[facts.code] += count
+            failed_accepted += count * facts.accepted
             set_aside += count * (code == SET_ASIDE)
             worth_retrying += count * (facts.state is State.RETRYABLE and code != SET_ASIDE)
         elif standing is Standing.DONE:
@@ -95,6 +99,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
         altered=altered,
         not_as_asked=not_as_asked,
         warnings=warnings,
+        failed_accepted=failed_accepted,
     )
 
 
@@ -159,6 +164,18 @@ def conclude(
         missing_files=spent.lost.missing,
         altered_files=spent.lost.altered,
         remakes_left=spent.remakes_left,
+        failed_accepted=totals.failed_accepted,
+    )
+
+
+def is_nothing_new(summary: Summary, before: RunRecord | EndRecord | None) -> bool:
+    """Whether a run sent nothing and ended for the same reason as the run before, by that run's last record."""
+    return (
+        isinstance(before, EndRecord)
+        and not summary.requests
+        and not summary.adopted
+        and (summary.exit, summary.reason) == (before.exit, before.reason)
+        and (summary.done, summary.failed, summary.unknown) == (before.done, before.failed, before.unknown)
     )
 
 
@@ -172,7 +189,7 @@ def _verdict(totals: Totals, errors: Sequence[BaseException], remakes_left: int)
             # What is left waits for a person, not for the next timer: that code would be passed over in silence.
             return int(error.exit_code), "canary"
     found: dict[ExitCode, str] = {ExitCode.OK: "done"}
-    if totals.failed > totals.worth_retrying:
+    if totals.failed > totals.worth_retrying + totals.failed_accepted:
         found[ExitCode.FAILED_JOBS] = "failed_jobs"
     if totals.worth_retrying or totals.pending or remakes_left:
         found[ExitCode.TEMPORARY] = "pending_jobs" if totals.pending or remakes_left else "failed_for_now"
@@ -191,7 +208,7 @@ def _verdict_of(error: BaseException) -> tuple[ExitCode, str]:
     if isinstance(error, EndpointDown):
         return error.exit_code, error.code
     if isinstance(error, BatchError):
-        return error.exit_code, type(error).__name__.removesuffix("Error").lower()
+        return error.exit_code, error.reason
     return ExitCode.SOFTWARE, "internal"
 
 

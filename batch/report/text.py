@@ -11,6 +11,7 @@ from batch.report.formatting import at_list_price, causes, count, duration, path
 from batch.report.money import spend_lines
 from batch.report.status import Status
 from batch.report.warned import warning_lines
+from batch.store.live_status import RunProgress
 from batch.store.lost_files import NONE_LOST, LostFiles
 
 #: How a plan names its groups, and which of their sums it shows: `buy` (list price), `saved`, `again` (what it would
@@ -63,6 +64,8 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
         yield f"  twice      possibly paid twice: {twice}"
     for name, why in summary.endpoints_out.items():
         yield f"  endpoint   {name} was left out: {printable(why)}"
+    if summary.failed_accepted:
+        yield f"  accepted   {count(summary.failed_accepted, 'failure')} by your decision (resolve --as accepted)"
     if summary.set_aside:
         aside = count(summary.set_aside, "job")
         yield f"  set aside  {aside} failed in the same way run after run: sent again only by --retry CAUSE"
@@ -232,10 +235,7 @@ def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
 
 def status_lines(status: Status) -> Iterator[str]:
     """Where an output folder stands."""
-    yield (
-        f"{path(status.output)}: {count(status.done, 'job')} done, {status.failed:,} failed, {status.unknown:,} unknown"
-        + (f", {status.pending:,} pending" if status.pending else "")
-    )
+    yield f"{path(status.output)}: {', '.join(_standings(status))}"
     cost = at_list_price(status.cost_usd, simulated=status.simulated)
     yield f"  money      {cost} for {count(status.requests, 'request')}"
     if status.maybe_cost_usd:
@@ -246,13 +246,15 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.failures_by_cause:
         yield f"  failed     {causes(status.failures_by_cause)}"
     yield from _lost_lines(status.missing, status.missing_files, status.altered, status.altered_files)
+    if status.failed_accepted:
+        yield f"  accepted   {count(status.failed_accepted, 'failure')} by your decision (resolve --as accepted)"
     if status.accepted:
         yield f"  accepted   {count(status.accepted, 'job')} done by your decision (resolve --as accepted)"
     if status.rehearsal:
         yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
     yield from warning_lines(status.not_as_asked, status.warnings)
     if status.running:
-        yield f"  now        {status.running}"
+        yield f"  now        {status.running}{_progress_words(status.progress)}"
         if status.limits_now:
             yield f"  limits now {printable(status.limits_now)}"
     if status.open_attempts:
@@ -264,6 +266,27 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"  ledger     its last {status.torn_bytes:,} bytes are torn; the next run sets them aside"
     if status.next_command:
         yield f"  next       {status.next_command}"
+
+
+def _standings(status: Status) -> Iterator[str]:
+    """A folder may know jobs that are no longer in the manifest: then there is no total."""
+    settled = status.done + status.failed + status.unknown
+    total = status.jobs if status.jobs is not None and status.jobs >= settled else None
+    of_all = f"{status.done:,} of {count(total, 'job')}" if total is not None else count(status.done, "job")
+    yield f"{of_all} done"
+    yield f"{status.failed:,} failed"
+    yield f"{status.unknown:,} unknown"
+    if status.pending:
+        yield f"{status.pending:,} pending"
+
+
+def _progress_words(progress: RunProgress | None) -> str:
+    if progress is None or not progress.to_do:
+        return ""
+    words = f": {progress.ended:,} of {progress.to_do:,}"
+    if progress.per_minute is not None and progress.seconds_left is not None:
+        words += f", {progress.per_minute:,.0f} a minute, about {duration(progress.seconds_left)} left"
+    return words
 
 
 def _not_done(summary: Summary) -> Iterator[tuple[int, str]]:

@@ -79,7 +79,8 @@ async def resolve(
 
 async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Clock, told: Callable[[str], None]) -> None:
     """Take note, durably, that a job's picture is gone or altered, or that a new one could not be had and the one it
-    had will do: it counts as done from now on. `missing` among the ids means all whose file is gone.
+    had will do: it counts as done from now on. A job that failed and never had a picture stays failed, is not sent
+    again by itself, and no longer decides the exit code. `missing` among the ids means all whose file is gone.
 
     `told` hears of each job when that is durable. Raises `InputError` if there is nothing to accept, `LockedError`
     while a run is on, `StorageError` when a write fails.
@@ -110,7 +111,8 @@ def _refuse_what_is_whole(wanted: Mapping[str, None], history: History) -> None:
         past = history.of(job_key(job_id))
         is_lost = past.state is State.DONE and (past.missing or past.altered)
         has_old = past.versions and past.spec == past.bought_spec and past.state in (State.FAILED, State.RETRYABLE)
-        if not (is_lost or has_old):
+        has_failed = not past.versions and not past.accepted and past.state in (State.FAILED, State.RETRYABLE)
+        if not (is_lost or has_old or has_failed):
             why = _NOT_LOST.get(past.state, "it has no picture") if past.versions else "it has no picture"
             problems.append(Problem(message=f"nothing to accept: {why}", job=job_id))
     if problems:

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, ParamSpec, TypeVar
@@ -22,7 +23,8 @@ from batch.dispatch.retry import worth_another
 from batch.plan import (
     name_examples,
 )
-from batch.report.limit_reporter import LimitReporter
+from batch.report.progress_reporter import ProgressReporter
+from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
 from batch.runner.control import RunControl
@@ -72,22 +74,23 @@ async def run(
     control = control or RunControl()
     prepared = prepare(Path(manifest_path), output, options_of(options, wishes))
     now = LiveStatusFile(prepared.output)
-    listener = Listeners([LimitReporter(clock, now.write), *([listener] if listener is not None else [])])
+    listener = Listeners([ProgressReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
     await fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
+        before = folder.last_note()
         if prepared.policies.again:
-            prepared = prepared.going_on(begun_again(folder.last_note()))
+            prepared = prepared.going_on(begun_again(before))
         prepared, plan = agreed_plan(prepared, lambda: folder.history, control)
         await agree_to_remakes(prepared, plan, control)
         refuse_what_is_in_the_way(plan, prepared, folder)
         left_out = disabled_endpoints(prepared, accounts, folder, clock) if plan.to_do else []
         too_early = why_too_early(prepared, plan, left_out)
         if too_early is not None:
-            return not_started(prepared, plan, folder.history, too_early)
+            return replace(not_started(prepared, plan, folder.history, too_early), nothing_new=True)
         allow_open_files(settings.concurrency)
         control.opening()
         if folder.torn_bytes:
@@ -145,7 +148,7 @@ async def run(
             if summary is None or opened is None:
                 raise
             return opened.summary_despite(error)
-        return summary
+        return replace(summary, nothing_new=is_nothing_new(summary, before))
 
 
 def _is_in_a_loop() -> bool:

@@ -83,7 +83,8 @@ class JobHistory:
     bought_try_offset: int
     same_ends: int = 0
     altered: bool = False
-    #: A person said that it counts as done although its files are gone or altered, or a newer picture failed.
+    #: A person said that it counts as done although its files are gone or altered or a newer picture failed, or that it
+    #: has failed and that is all right.
     accepted: bool = False
 
     @property
@@ -117,7 +118,7 @@ NOTHING = JobHistory(
 class JobFacts(NamedTuple):
     """What is known of a job apart from its hashes, offsets and cost. Among millions of jobs there are a few
     different ones. The other fields are those of `JobHistory`. `accepted`: a person knows that the picture is gone or
-    altered.
+    altered, or that the job failed.
     """
 
     state: State = State.NEW
@@ -164,6 +165,8 @@ class JobFacts(NamedTuple):
 
     def after_decision(self, decided: str, code: str) -> JobFacts:
         """What was not charged starts anew; what was, is held as if it had been sent again already."""
+        if decided == Decided.ACCEPTED and not self.versions:
+            return self._replace(state=State.FAILED, accepted=True)
         if decided == Decided.ACCEPTED:
             return self._replace(state=State.DONE, missing=False, altered=False, accepted=True, code="")
         if decided == Decided.UNPAID:
@@ -173,7 +176,7 @@ class JobFacts(NamedTuple):
         return self._replace(state=State.FAILED, code=code)
 
     def after_failure(self, state: State, code: str, paid: str) -> JobFacts:
-        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code)
+        return self._replace(state=state, rejected=self.rejected + (paid == "yes"), code=code, accepted=False)
 
 
 @dataclass(frozen=True, slots=True)
