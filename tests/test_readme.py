@@ -42,6 +42,18 @@ def test_its_links_work_on_a_package_page() -> None:
         assert (ROOT / link).is_file(), link
 
 
+def test_its_figures_are_the_measured_ones() -> None:
+    """The memory of a thousand requests in flight is that of the benchmark's own table."""
+    [told] = re.findall(r"about (\d+) MB of memory", README)
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    header, row = (
+        [cell.strip() for cell in line.split("|")]
+        for line in re.findall(r"^\| case \| contestant .*|^\| latency-1000 \| imagebatch .*", page, re.MULTILINE)[:2]
+    )
+    [column] = [number for number, name in enumerate(header) if name == "peak MB"]
+    assert int(told) == int(row[column])
+
+
 def test_what_a_package_holds() -> None:
     """Type markers and the licence are there, and the build takes both packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

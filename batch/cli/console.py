@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _ERRORS_SHOWN: Final = 20
+#: A program reads one object, whatever happens after it.
+_has_printed_json: Final = Event()
 
 
 def io_words(error: OSError) -> str:
@@ -100,6 +103,7 @@ def print_lines(lines: Iterable[str]) -> OSError | None:
 
 def print_json(value: Any) -> OSError | None:
     """In ASCII: what is JSON in one locale must be JSON in every other."""
+    _has_printed_json.set()
     return print_lines([json.dumps(value, allow_nan=False)])
 
 
@@ -111,6 +115,7 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def show_json(value: Any) -> None:
+    _has_printed_json.set()
     show_lines([json.dumps(value, allow_nan=False)])
 
 
@@ -124,7 +129,7 @@ def print_failure(exit_code: int, reason: str, message: str, problems: Iterable[
 
     `problems` have file, line, column, field, job and message; `more` counts those that are not listed.
     """
-    if wants_json():
+    if wants_json() and not _has_printed_json.is_set():  # a command that failed late has told what it did
         listed = [asdict(problem) for problem in problems]
         print_json({"exit": int(exit_code), "reason": reason, "message": message, "problems": listed, "more": more})
 

@@ -166,5 +166,5 @@ def test_a_decision_is_told_when_it_is_written(folder: Path, made: Path, kind: s
         assert ended.returncode in (0, 73, 74), (number, ended.stderr)
         written = [line for line in kinds(folder)[before:] if line == "resolve"]
         if written or ended.stdout:
-            assert json.loads(ended.stdout)["jobs"] == ["cut"] * len(written), number
+            assert json.loads(ended.stdout).get("jobs", []) == ["cut"] * len(written), number
     assert number > 1
