@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from batch.starter.columns import TableColumns, in_quotes
 from batch.starter.shops import COMMON_RULES, SHOPS, WORDS_COLUMN, RowRule, Shop
 from batch.starter.sniff import SniffedTable
 
 #: A table with more different words in one column has no column of a few known words.
-_MOST_WORDS = 500
+_MOST_WORDS: Final = 500
+#: The share of rows that must have a shop's words for a table to be its export.
+_MOST: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,18 +122,19 @@ def product_rows(rows: Iterable[list[str]], rules: Sequence[AppliedRule]) -> Ite
 
 
 def _column_of(table: SniffedTable, columns: TableColumns, words: frozenset[str]) -> int | None:
-    """The first column in which every row has nothing but these words, with commas between them."""
-    left = set(columns.usable)
-    filled: set[int] = set()
+    """The first column in which nearly every row has these words and no other, with commas between them.
+
+    Not every row: plug-ins of a shop add words of their own.
+    """
+    filled: Counter[int] = Counter()
+    known: Counter[int] = Counter()
     for row in table.rows():
-        for index in list(left):
-            if row[index].strip():
-                filled.add(index)
-                if not {word.strip() for word in row[index].lower().split(",")} <= words:
-                    left.discard(index)
-        if not left:
-            return None
-    return min(left & filled, default=None)
+        for index in columns.usable:
+            cell = row[index].strip()
+            if cell:
+                filled[index] += 1
+                known[index] += {word.strip() for word in cell.lower().split(",")} <= words
+    return min((index for index in filled if known[index] >= _MOST * filled[index]), default=None)
 
 
 def _words(rows: Iterable[list[str]], columns: set[int]) -> dict[int, Counter[str]]:

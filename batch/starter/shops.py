@@ -67,7 +67,8 @@ _PUBLISHED: Final = (
     *("product visible", "visible product", "active", "is active", "active 0 1", "enabled", "is enabled"),
     *("veröffentlicht", "sichtbar", "aktiv", "publié", "publicado", "pubblicato", "gepubliceerd", "opublikowano"),
     *("opublikowany", "publicerad", "publisert", "udgivet", "julkaistu", "publikováno", "опубликовано", "опубликован"),
-    *("公開", "公開済み", "已发布", "발행됨"),
+    *("опубліковано", "публикуван", "közzétéve", "publicat", "zverejnené", "objavljeno", "yayımlanmış", "δημοσιευμένο"),
+    *("פורסם", "منشور", "đã xuất bản", "公開", "公開済み", "已发布", "已發佈", "발행됨", "게시됨"),
 )
 
 #: Rules for any table.

@@ -223,6 +223,17 @@ def test_any_table_may_say_what_is_published(folder: Folder, table: str, ids: li
     assert [job.id for job in load_manifest(starter.path).check()] == ids
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_listing_files_as_they_are_saved(folder: Folder, encoding: str) -> None:
+    """Lines above the header are found in any encoding and with any line ends, and so is a line end in a cell."""
+    text = (EXPORTS / "amazon.txt").read_text("utf-8").replace("Oak, oiled.", "Öak,\noiled.")
+    text = text.replace("<p>", '"<p>').replace("</p>", '</p>"').replace("\n", "\r\n")
+    starter, _ = started(folder, "listings.txt", text.encode(encoding))
+    jobs = list(load_manifest(starter.path).check())
+    assert [job.id for job in jobs] == ["LB", "SP"]
+    assert "Loaf Board. Öak, oiled." in jobs[0].prompt
+
+
 TITLED = "Kiln & Co; spring,,\nExported 2026-11-01,,\n\nSKU,Title,Price\nA-1,Cup,5.00\nA-2,Mug,7.00\n"
 
 
@@ -303,6 +314,14 @@ def test_variants_without_numbers_are_called_by_their_options(folder: Folder) ->
     assert [job_id for job_id in made if "siniy" not in job_id] == ["cup-Blue-S", "cup-Blue-L", "pot"]
     assert list(made)[2].startswith("cup-siniy-")
     assert list(made.values()) == ["Cup, Blue, S. Clay", "Cup, Blue, L. Clay", "Cup, синий, L. Clay", "Pot."]
+
+
+def test_words_of_a_plug_in_hide_no_shop(folder: Folder) -> None:
+    """A product type that only this shop has is a product, and the variants beside it are still variants."""
+    table = (EXPORTS / "woocommerce-de.csv").read_text("utf-8") + "107,lesson,KURS,,Kurs,1,0,visible,,,90,,,,0\n"
+    starter, _ = started(folder, "t.csv", table.encode())
+    assert starter.made_from == "a WooCommerce export"
+    assert [job.id for job in load_manifest(starter.path).check()] == ["101", "103", "107"]
 
 
 @pytest.mark.parametrize("name", ["google.csv", "bigcommerce.csv"])
