@@ -14,10 +14,10 @@ from typing import BinaryIO, Final
 from batch.core.errors import InputError, MissingInputError, Problem
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.problems import show, show_path
-from batch.manifest.tables.csv_rows import CsvReader
 from batch.manifest.tables.encoding import encoding_of, foreign, wrong_encoding
+from batch.manifest.tables.headed_rows import HeadedReader
 from batch.manifest.tables.heads import HEAD_ROWS
-from batch.manifest.tables.rows import TEXTS, USUAL_DELIMITERS, Table, kind_of, rows_problem
+from batch.manifest.tables.rows import HEADED, TEXTS, USUAL_DELIMITERS, Table, kind_of, rows_problem
 from batch.manifest.tables.table_reader import READ_ERRORS, Row
 from batch.starter.heads import find_header_row, seems_a_product
 from batch.starter.names import usable
@@ -69,6 +69,7 @@ def read_table(table: Path) -> SniffedTable:
     source = Table(file=table, shown=show_path(table), kind=kind, encoding="utf-8-sig", delimiter=None)
     if kind in TEXTS:
         _find_out_how_it_is_written(source, table)
+    if kind in HEADED:
         _find_header(source, table)
     problems: list[Problem] = []
     with source.read() as reader:
@@ -130,7 +131,7 @@ def _find_out_how_it_is_written(source: Table, table: Path) -> None:
 def _find_header(source: Table, table: Path) -> None:
     """Set the header's row where it is not the first, and refuse a table that seems to have none."""
     with source.read() as reader:
-        rows = reader.first_rows(_SNIFFED_ROWS) if isinstance(reader, CsvReader) else []
+        rows = reader.first_rows(_SNIFFED_ROWS) if isinstance(reader, HeadedReader) else []
     head = find_header_row(rows)
     if head is not None:
         source.header_row = head.header_row

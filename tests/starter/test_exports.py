@@ -223,6 +223,18 @@ def test_any_table_may_say_what_is_published(folder: Folder, table: str, ids: li
     assert [job.id for job in load_manifest(starter.path).check()] == ids
 
 
+def test_a_workbook_with_a_title(folder: Folder) -> None:
+    """An export that was saved as .xlsx is known as well, and so is its header below other lines."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [["Spring"], [], *csv.reader(io.StringIO((EXPORTS / "shopify.csv").read_text("utf-8"), newline=""))]:
+        book.active.append(row)
+    book.save(folder.path / "t.xlsx")
+    starter, text = started(folder, "t.xlsx", (folder.path / "t.xlsx").read_bytes())
+    assert "header_row: 3" in text
+    check(starter, EXPECTED["shopify.csv"])
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
 def test_listing_files_as_they_are_saved(folder: Folder, encoding: str) -> None:
     """Lines above the header are found in any encoding and with any line ends, and so is a line end in a cell."""
