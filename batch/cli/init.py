@@ -39,8 +39,8 @@ from batch.core.profiles import PROFILES
 def init(table: Path | None, manifest: Path | None, provider: str, photos: Path | None, *, variants: bool) -> None:
     """Write a commented manifest for TABLE: which column is the id, which says what to show, which rows are products.
 
-    TABLE is a .csv, .tsv, .jsonl, .parquet or .xlsx file, such as the product export of a shop. The manifest is checked to the
-    last row before it is written, so it works as it stands. Without TABLE: three example jobs.
+    TABLE is a .csv, .tsv, .jsonl, .parquet or .xlsx file, such as the product export of a shop. The manifest is checked
+    to the last row before it is written, so it works as it stands. Without TABLE: three example jobs.
     """
     from batch.starter.starter import write_starter
 
