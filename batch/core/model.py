@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as _json_text
@@ -23,7 +23,8 @@ class Reference:
     """One reference picture: what the user called it, and what its bytes are.
 
     `name` is the path as written in the manifest, `file` where it was read, `sha256` (hex) and `mime` belong
-    to the file's bytes. A file whose `mime` the API does not take is converted when the request is built.
+    to the file's bytes. A file whose `mime` the API does not take is converted when the request is built. `data` are
+    the bytes of a picture that has no file, because it stands in a cell of a table.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Reference:
     sha256: str
     mime: str
     size_bytes: int
+    data: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,8 @@ def same_as_reference(file: str, facts: PictureFacts, references: Sequence[Refer
         if reference.sha256 == facts.sha256:
             return reference
     sizes = {(facts.width, facts.height), (facts.height, facts.width)}
-    alike = [each for each in references if _size_of(os.fspath(each.file), each.sha256) in sizes]
+    files = [each for each in references if each.data is None]
+    alike = [each for each in files if _size_of(os.fspath(each.file), each.sha256) in sizes]
     pixels = _pixels(file) if alike else None
     if pixels is None:
         return None

@@ -96,6 +96,20 @@ class References:
             name=name, file=Path(file), sha256=known.sha256.hex(), mime=known.mime, size_bytes=facts.st_size
         )
 
+    def in_cell(self, name: str, data: bytes) -> Reference:
+        """The reference whose bytes stand in a cell; raises ReferenceProblem if it cannot be sent."""
+        sha256 = hashlib.sha256(data)
+        key = sha256.digest()[:16]
+        known = self._known.get(key)
+        if known is None:
+            mime, problem = picture_kind(data)
+            known = self._known[key] = _Facts(sha256.digest(), mime, problem)
+        if known.problem:
+            raise _problem(name, known.problem)
+        return Reference(
+            name=name, file=Path(), sha256=known.sha256.hex(), mime=known.mime, size_bytes=len(data), data=data
+        )
+
     def matching(self, pattern: str) -> Sequence[Reference]:
         """The references that a name with marked wildcards means, at least one; raises ReferenceProblem."""
         name = unmarked(pattern)

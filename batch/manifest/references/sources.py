@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from batch.core.model import Reference
 from batch.manifest.references.hosts import is_address
@@ -47,6 +47,13 @@ class NamedByText:
             return ()
 
 
+class _InCell(NamedTuple):
+    """A picture whose bytes stand in a cell."""
+
+    name: str
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedByColumn:
     """Pictures that a cell names: one, several with `split` between them, or a list."""
@@ -66,28 +73,42 @@ class NamedByColumn:
         found: list[Reference] = []
         for name in names:
             try:
-                found += named(name, self.references, optional=self.optional)
+                if isinstance(name, _InCell):
+                    found.append(self.references.in_cell(*name))
+                else:
+                    found += named(name, self.references, optional=self.optional)
             except ReferenceProblem as problem:
                 problems.append(problem.of(self.column))
         return found
 
-    def _all_names(self, row: Row) -> list[str]:
+    def _all_names(self, row: Row) -> list[str | _InCell]:
         """The names in all rows of a product, each once and in their order."""
-        found: dict[str, None] = {}
+        found: dict[str | _InCell, None] = {}
         for member in members_of(row):
             found.update(dict.fromkeys(self._names(member[self.index])))
         if not found and not self.optional:
             raise ReferenceProblem("names no picture; fill it in, or write optional: true beside column")
         return list(found)
 
-    def _names(self, cell: object) -> list[str]:
+    def _names(self, cell: object) -> list[str | _InCell]:
         if isinstance(cell, str):
             cell = [cell] if self.split is None else cell.split(self.split)
         if cell is None:
             cell = []
-        if not isinstance(cell, list) or not all(isinstance(name, str) for name in cell):
-            raise ReferenceProblem("holds something else than names of pictures; references need a text or a list")
-        return [name.strip() for name in cell if name.strip()]
+        names = [self._name(item) for item in (cell if isinstance(cell, list) else [cell])]
+        return [name for name in names if name]
+
+    def _name(self, item: object) -> str | _InCell:
+        """A name, or a picture whose bytes are there: alone, or as data sets write them, `{bytes, path}`."""
+        if isinstance(item, str):
+            return item.strip()
+        if isinstance(item, bytes):
+            return _InCell(self.column, item)
+        if isinstance(item, dict) and {"bytes", "path"} & item.keys() <= item.keys() <= {"bytes", "path"}:
+            data, path = item.get("bytes") or b"", item.get("path") or ""
+            if isinstance(data, bytes) and isinstance(path, str):
+                return _InCell(path or self.column, data) if data else path.strip()
+        raise ReferenceProblem("holds something else than names of pictures; references need a text or a list")
 
 
 def named(text: str, references: References, *, optional: bool) -> Sequence[Reference]:

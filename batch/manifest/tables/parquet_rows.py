@@ -19,8 +19,9 @@ MISSING: Final = "parquet tables are read with pyarrow, which is not installed; 
 #: pyarrow's own errors are kinds of these.
 _ERRORS: Final = (OSError, ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, MemoryError)
 
-#: Rows decoded at a time.
+#: Rows decoded at a time; of large ones, such as pictures, so many as these bytes hold.
 _BATCH_ROWS: Final = 1000
+_BATCH_BYTES: Final = 32 << 20
 
 
 def is_available() -> bool:
@@ -56,7 +57,7 @@ class ParquetReader(TableReader):
     def rows(self, report: Report) -> Iterator[tuple[int, list[Any]]]:
         """Every row with its number."""
         number = 0
-        batches = self._file.iter_batches(batch_size=_BATCH_ROWS)
+        batches = self._file.iter_batches(batch_size=self._batch_rows())
         while True:
             try:
                 batch = next(batches, None)
@@ -69,6 +70,12 @@ class ParquetReader(TableReader):
             for row in zip(*columns, strict=True):
                 number += 1
                 yield number, list(row)
+
+    def _batch_rows(self) -> int:
+        facts = self._file.metadata
+        size: int = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+        rows: int = facts.num_rows
+        return max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(1, size)))
 
 
 def _cells(column: Any) -> list[Any]:

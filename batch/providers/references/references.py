@@ -146,10 +146,14 @@ def _look_at_its_error(task: asyncio.Task[EncodedReference]) -> None:
         task.exception()
 
 
+def _opened(reference: Reference) -> BinaryIO:
+    return open(reference.file, "rb") if reference.data is None else io.BytesIO(reference.data)
+
+
 def encode_reference(reference: Reference, side_pixels: int | None, most_bytes: int) -> EncodedReference:
     """Read, compare and convert one reference. Raises `Refused` or `CannotFit`."""
     try:
-        with open(reference.file, "rb") as opened:
+        with _opened(reference) as opened:
             # A small file is read once, so that what is sent is what is compared, whatever happens to it meanwhile.
             file: BinaryIO = io.BytesIO(opened.read()) if reference.size_bytes <= _READ_AT_ONCE_BYTES else opened
             mime, data = _converted(reference, file, side_pixels, most_bytes)
