@@ -211,7 +211,7 @@ def test_damaged_packed_tables(folder: Folder) -> None:
     [
         ("{file: t.jsonl, delimiter: ';'}", "m.yaml:1:34: a jsonl table has no delimiter; remove it"),
         ("t.parquet.gz", "m.yaml:1:7: a parquet table is packed already; unpack the .gz file"),
-        ("{file: t.csv, format: xml}", "m.yaml:1:29: format must be one of csv, tsv, jsonl, parquet; got xml"),
+        ("{file: t.csv, format: xml}", "m.yaml:1:29: format must be one of csv, tsv, jsonl, parquet, xlsx; got xml"),
     ],
 )
 def test_formats_that_do_not_go_together(folder: Folder, rows: str, expected: str) -> None:

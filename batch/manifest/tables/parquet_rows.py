@@ -21,7 +21,7 @@ _ERRORS: Final = (OSError, ValueError, TypeError, KeyError, NotImplementedError,
 
 #: Rows decoded at a time; of large ones, such as pictures, so many as these bytes hold.
 _BATCH_ROWS: Final = 1000
-_BATCH_BYTES: Final = 32 << 20
+_BATCH_BYTES: Final = 8 << 20
 
 
 def is_available() -> bool:
@@ -57,7 +57,7 @@ class ParquetReader(TableReader):
     def rows(self, report: Report) -> Iterator[tuple[int, list[Any]]]:
         """Every row with its number."""
         number = 0
-        batches = self._file.iter_batches(batch_size=self._batch_rows())
+        batches = self._batches()
         while True:
             try:
                 batch = next(batches, None)
@@ -70,6 +70,12 @@ class ParquetReader(TableReader):
             for row in zip(*columns, strict=True):
                 number += 1
                 yield number, list(row)
+
+    def _batches(self) -> Iterator[Any]:
+        """Row group by row group: asked for all at once, pyarrow keeps several of them."""
+        rows = self._batch_rows()
+        for group in range(self._file.metadata.num_row_groups):
+            yield from self._file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False)
 
     def _batch_rows(self) -> int:
         facts = self._file.metadata
