@@ -10,7 +10,15 @@ import click
 from batch.cli.console import print_error, print_lines, print_problems
 from batch.cli.options import NamedPath
 from batch.core.errors import InputError
-from batch.core.profiles import PROFILES
+from batch.core.registry import provider_names
+
+
+class ProviderName(click.Choice[str]):
+    """One of ours, or one that is installed; only for a name that is not ours the installed ones are looked through."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        is_ours = value in self.choices
+        return value if not is_ours and value in provider_names() else super().convert(value, param, ctx)
 
 
 @click.command(short_help="Write a first manifest, for a table.")
@@ -24,7 +32,7 @@ from batch.core.profiles import PROFILES
 )
 @click.option(
     "--provider",
-    type=click.Choice(sorted(PROFILES, key=lambda name: (PROFILES[name].key_env is not None, name))),
+    type=ProviderName(("simulator", "anyfast", "google")),
     default="simulator",
     show_default=True,
     help="Who is to make the pictures.",

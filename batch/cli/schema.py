@@ -22,6 +22,7 @@ def schema() -> None:
     and as the manifest's first line
       # yaml-language-server: $schema=manifest.schema.json
     """
+    from batch.core.registry import provider_names
     from batch.manifest.schema.json_schema import manifest_json_schema
 
-    show_lines([json.dumps(manifest_json_schema(), indent=2)])
+    show_lines([json.dumps(manifest_json_schema(provider_names()), indent=2)])

@@ -101,8 +101,11 @@ SIZE_TOLERANCE: Final = 0.05
 def size_warnings(aspect_ratio: str | None, image_size: str, width: int, height: int) -> tuple[str, ...]:
     """What is wrong with a picture's size in pixels for what was asked.
 
-    Without a ratio only the area can be compared; every ratio of a size has about the same.
+    Without a ratio only the area can be compared; every ratio of a size has about the same. Nothing is said of sizes
+    and ratios whose pixels are not known.
     """
+    if image_size not in IMAGE_SIZES or (aspect_ratio is not None and aspect_ratio not in _1K):
+        return ()
     got = f"got {width}x{height}"
     if aspect_ratio is None:
         side, _ = expected_pixels("1:1", image_size)

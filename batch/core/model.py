@@ -148,11 +148,13 @@ _NOTHING_HASHED: Final = blake2b(digest_size=16)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """On what terms one attempt at a job is sent: to which endpoint (by its name in the manifest), for which model
-    (the job's own, or a fallback) and in which lane."""
+    (the job's own, or a fallback) and in which lane. `provider` names who reads its answer; empty: whoever speaks
+    Gemini."""
 
     endpoint: str
     model: str
     lane: Lane = Lane.STANDARD
+    provider: str = ""
 
     def of(self, job: Job) -> Job:
         """What is really asked for: the job, made by this model."""

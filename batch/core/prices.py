@@ -128,7 +128,7 @@ class PriceTable:
             return known.picture_usd[job.image_size]
         lists = [model.picture_usd for model in self._models.values()]
         same_size = [prices[job.image_size] for prices in lists if job.image_size in prices]
-        return max(same_size or [price for prices in lists for price in prices.values()])
+        return max(same_size or [price for prices in (*lists, self._own) for price in prices.values()])
 
     def _attempt_usd(self, job: Job) -> float:
         rates = self._rates(job)
@@ -156,18 +156,27 @@ class PriceTable:
 
 
 def load_prices(
-    own: Mapping[str, float], table: PriceList | None = None, charged_by: ChargedBy = ChargedBy.REQUEST
+    own: Mapping[str, float],
+    table: PriceList | None = None,
+    charged_by: ChargedBy = ChargedBy.REQUEST,
+    known: Mapping[str, ModelPrices] | None = None,
 ) -> PriceTable:
-    """The table that ships with the package, the user's table over it, and the manifest's prices on top.
+    """The provider's table (`known`; None: the one that ships with the package), the user's over it, and the
+    manifest's prices on top.
 
-    `charged_by` is how the endpoint is known to charge; a user's table may know better.
+    `charged_by` is how the endpoint is known to charge; a user's table may know better. Raises `ValueError` if no
+    price at all is left.
     """
     table = table or PriceList()
-    return PriceTable({**_shipped(), **table.models}, own, table.charged_by or charged_by)
+    models = {**(shipped_prices() if known is None else known), **table.models}
+    if not own and not any(model.picture_usd for model in models.values()):
+        raise ValueError("no prices")
+    return PriceTable(models, own, table.charged_by or charged_by)
 
 
 @cache
-def _shipped() -> Mapping[str, ModelPrices]:
+def shipped_prices() -> Mapping[str, ModelPrices]:
+    """The table that comes with the package."""
     text = resources.files("batch.core").joinpath("data/prices.json").read_text("utf-8")
     models: dict[str, dict[str, Any]] = json.loads(text)["models"]
     return {

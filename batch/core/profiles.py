@@ -1,16 +1,15 @@
-"""The endpoints known by name: address, how the key travels, and which spelling the API documents."""
+"""What a provider is, as data, and the three that come with this package. Others are packages (`core.registry`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from batch.core.errors import ConfigError
+from batch.core.image_models import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, ModelFacts
 from batch.core.lane import Lane
-from batch.core.prices import ChargedBy
-from batch.core.settings import Auth, ProviderSettings
+from batch.core.prices import ChargedBy, ModelPrices, shipped_prices
+from batch.core.settings import Auth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,50 +30,93 @@ GOOGLE_LIMITS: Final = ReferenceLimits(side_pixels=None, file_bytes=7_000_000, b
 ONLY_STANDARD: Final = frozenset({Lane.STANDARD})
 
 
+def no_prices() -> Mapping[str, ModelPrices]:
+    """For a provider whose prices its users name."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One endpoint. `snake_case_parts` sends `inline_data`/`mime_type`, as AnyFast documents; Google takes either.
+    """What there is to know of a provider before anything is sent to it. The only description of one.
 
+    `provider` is where its class is, as `package.module:Class`, imported only for a run; it is called with endpoint,
+    base_url, key, timeouts and clock, and keeps `providers.base.Provider`.
     `base_url` None means the embedded simulator, whose address is known only once it runs. `lanes` are those a request
-    may ask for: Google's are documented (ai.google.dev/gemini-api/docs/flex-inference); relays of the new-api kind drop
-    fields they do not know, so that a lane asked for there would be forgotten without a word. `charged_by`: Google
-    charges tokens; a relay charges a request, as far as is known, and its owner can say otherwise. `five_ratios`:
-    AnyFast's page names only five.
+    may ask for. `charged_by`: what it charges, tokens or a request, as far as is known; its owner can say otherwise.
+    `models` is what each can be asked for, the first what is asked if the manifest names none; another one is sent only
+    to an address of the user's own. `retired` has the names that replaced old ones. `aspect_ratios`, if any, are all
+    that the endpoint takes of a model's. `prices()`: by model, read when they are needed.
+    `snake_case_parts`: of Gemini's way of speaking, that it writes `inline_data`.
     """
 
     name: str
+    provider: str
     base_url: str | None
-    auth: Auth
     key_env: str | None
-    snake_case_parts: bool = False
+    auth: Auth = Auth.BEARER
     reference_limits: ReferenceLimits = CAREFUL_LIMITS
     lanes: frozenset[Lane] = ONLY_STANDARD
     charged_by: ChargedBy = ChargedBy.REQUEST
-    five_ratios: bool = False
+    models: Mapping[str, ModelFacts]
+    retired: Mapping[str, str] = field(default_factory=dict)
+    aspect_ratios: tuple[str, ...] = ()
+    prices: Callable[[], Mapping[str, ModelPrices]] = no_prices
+    snake_case_parts: bool = False
+
+    @property
+    def ledger_name(self) -> str:
+        """What a `try` line names, so that the right provider reads its answer; empty for all that speak Gemini."""
+        return "" if self.provider == _GEMINI else self.name
+
+    @property
+    def default_model(self) -> str:
+        return next(iter(self.models))
+
+    def facts(self, model: str) -> ModelFacts:
+        """What a model can be asked for; one that is not known is taken to do what the first one does."""
+        return self.models.get(model) or self.models[self.default_model]
 
 
-#: The only table of endpoints: every other room asks here.
-PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
-    {
-        "anyfast": Profile(
-            name="anyfast",
-            base_url="https://www.anyfast.ai",
-            auth=Auth.QUERY,
-            key_env="ANYFAST_API_KEY",
-            snake_case_parts=True,
-            five_ratios=True,
-        ),
-        "google": Profile(
-            name="google",
-            base_url="https://generativelanguage.googleapis.com",
-            auth=Auth.HEADER,
-            key_env="GEMINI_API_KEY",
-            reference_limits=GOOGLE_LIMITS,
-            lanes=frozenset(Lane),
-            charged_by=ChargedBy.TOKENS,
-        ),
-        "simulator": Profile(name="simulator", base_url=None, auth=Auth.QUERY, key_env=None, lanes=frozenset(Lane)),
-    }
+_GEMINI: Final = "batch.providers.gemini:GeminiProvider"
+
+#: Relays of the new-api kind drop fields they do not know, so that a lane asked for there would be forgotten without a
+#: word. The page of AnyFast's model names five ratios only.
+ANYFAST: Final = Profile(
+    name="anyfast",
+    provider=_GEMINI,
+    base_url="https://www.anyfast.ai",
+    auth=Auth.QUERY,
+    key_env="ANYFAST_API_KEY",
+    models=MODELS,
+    retired=RETIRED_MODELS,
+    aspect_ratios=ANYFAST_ASPECT_RATIOS,
+    prices=shipped_prices,
+    snake_case_parts=True,
+)
+#: Its lanes are documented (ai.google.dev/gemini-api/docs/flex-inference).
+GOOGLE: Final = Profile(
+    name="google",
+    provider=_GEMINI,
+    base_url="https://generativelanguage.googleapis.com",
+    auth=Auth.HEADER,
+    key_env="GEMINI_API_KEY",
+    reference_limits=GOOGLE_LIMITS,
+    lanes=frozenset(Lane),
+    charged_by=ChargedBy.TOKENS,
+    models=MODELS,
+    retired=RETIRED_MODELS,
+    prices=shipped_prices,
+)
+SIMULATOR: Final = Profile(
+    name="simulator",
+    provider=_GEMINI,
+    base_url=None,
+    auth=Auth.QUERY,
+    key_env=None,
+    lanes=frozenset(Lane),
+    models=MODELS,
+    retired=RETIRED_MODELS,
+    prices=shipped_prices,
 )
 
 
@@ -82,14 +124,21 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
 class Endpoint:
     """A profile with the manifest's own values filled in. `key_env` None: the simulator, which takes any key."""
 
-    name: str
+    profile: Profile
     base_url: str | None
     auth: Auth
     key_env: str | None
-    snake_case_parts: bool
     reference_limits: ReferenceLimits
-    lanes: frozenset[Lane]
-    charged_by: ChargedBy
+
+    @property
+    def name(self) -> str:
+        """The profile's."""
+        return self.profile.name
+
+    @property
+    def lanes(self) -> frozenset[Lane]:
+        """Also at another address: a proxy may stand in front of the same provider."""
+        return self.profile.lanes
 
     @property
     def simulated(self) -> bool:
@@ -100,21 +149,3 @@ class Endpoint:
     def embedded(self) -> bool:
         """Whether the simulator is to be started inside this process."""
         return self.base_url is None
-
-
-def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
-    """The endpoint that the settings mean. Raises `ConfigError` for an unknown profile."""
-    profile = PROFILES.get(settings.profile)
-    if profile is None:
-        raise ConfigError(f"unknown provider {settings.profile!r}; known are {', '.join(PROFILES)}")
-    return Endpoint(
-        name=profile.name,
-        base_url=settings.base_url or profile.base_url,
-        auth=settings.auth or profile.auth,
-        key_env=settings.key_env or profile.key_env,
-        snake_case_parts=profile.snake_case_parts,
-        # What stands at another address is not known to take as much.
-        reference_limits=CAREFUL_LIMITS if settings.base_url else profile.reference_limits,
-        charged_by=profile.charged_by,
-        lanes=profile.lanes,  # of whoever speaks as Google does: at an own address a proxy may stand in front of it
-    )

@@ -155,7 +155,7 @@ class Spool(Protocol):
 
 
 class Provider(Protocol):
-    """Speaks one HTTP API."""
+    """Speaks one HTTP API. An installed one is described in docs/providers.md."""
 
     async def prepare(self, job: Job, lane: Lane = Lane.STANDARD) -> Request:
         """Build the request; raises `Refused` if a reference changed or vanished since it was checked.
@@ -184,4 +184,12 @@ class Provider(Protocol):
 
         Raises `Undelivered` if it may work later, `Unusable` if it never will; either way the answer was paid for.
         """
+        ...
+
+
+class ConnectedProvider(Provider, Protocol):
+    """A provider with its connections."""
+
+    async def aclose(self) -> None:
+        """Close them."""
         ...

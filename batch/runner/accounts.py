@@ -16,7 +16,8 @@ from batch.core.errors import InputError, Problem
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.prices import ChargedBy, PriceTable, load_prices
-from batch.core.profiles import Endpoint, resolve_endpoint
+from batch.core.profiles import Endpoint
+from batch.core.registry import resolve_endpoint
 from batch.core.settings import Limits, ProviderSettings, Settings
 from batch.money.spend_book import SpendBook, spend_folder
 
@@ -83,15 +84,30 @@ def accounts_of(settings: Settings, manifest: Path) -> tuple[Account, ...]:
 def _account(provider: ProviderSettings, settings: Settings, manifest: Path) -> Account:
     endpoint = resolve_endpoint(provider)
     simulator = _simulator_settings(provider, manifest) if endpoint.embedded else None
-    own_prices = provider.prices or settings.prices
     return Account(
         name=provider.name or provider.profile,
         endpoint=endpoint,
         limits=provider.limits or settings.limits,
         weight=provider.weight,
-        prices=load_prices(own_prices, settings.price_table, _charged_by(endpoint, simulator)),
+        prices=_prices(provider, settings, endpoint, simulator, manifest),
         simulator=simulator,
     )
+
+
+def _prices(
+    provider: ProviderSettings,
+    settings: Settings,
+    endpoint: Endpoint,
+    simulator: SimulatorSettings | None,
+    manifest: Path,
+) -> PriceTable:
+    own, charged_by = provider.prices or settings.prices, _charged_by(endpoint, simulator)
+    try:
+        return load_prices(own, settings.price_table, charged_by, endpoint.profile.prices())
+    except ValueError:
+        name = provider.name or provider.profile
+        message = f"provider {name} names no prices; write them in prices, such as prices: {{1K: 0.04}}"
+        raise InputError([Problem(message=message, file=str(manifest))]) from None
 
 
 def _simulator_settings(provider: ProviderSettings, manifest: Path) -> SimulatorSettings:
@@ -105,4 +121,4 @@ def _simulator_settings(provider: ProviderSettings, manifest: Path) -> Simulator
 
 
 def _charged_by(endpoint: Endpoint, simulator: SimulatorSettings | None) -> ChargedBy:
-    return endpoint.charged_by if simulator is None else ChargedBy(simulator.billing)
+    return endpoint.profile.charged_by if simulator is None else ChargedBy(simulator.billing)

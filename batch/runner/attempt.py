@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Paid, Undelivered
@@ -24,10 +24,11 @@ from batch.store.store import OpenAttempt, Store
 
 @dataclass(frozen=True, slots=True)
 class PricedProvider:
-    """An endpoint to buy from, and what it charges."""
+    """An endpoint to buy from, and what it charges. `name` is the provider's in the ledger, as in `Terms`."""
 
     provider: Provider
     prices: PriceTable
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class AttemptRunner:
 
     async def buy(self, job: Job, why: str, terms: Terms) -> Done:
         """Send one request for `job` and keep its picture. Raises the recorded `AttemptError` otherwise."""
-        provider = self._providers[terms.endpoint].provider
+        priced = self._providers[terms.endpoint]
+        provider, terms = priced.provider, replace(terms, provider=priced.name)
         request = await provider.prepare(terms.of(job), terms.lane)
         self._wallet.sending(job)
         attempt = await self._store.begin(job, why=why, terms=terms)
@@ -173,9 +175,17 @@ class AttemptRunner:
         prices, job = self._priced(attempt.terms).prices, attempt.terms.of(attempt.job)
         return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
+    def can_read(self, terms: Terms) -> bool:
+        """Whether one of the manifest's providers can read an answer to a request on these terms."""
+        return any(each.name == terms.provider for each in self._providers.values())
+
     def _priced(self, terms: Terms) -> PricedProvider:
-        """Who was asked. One that is no longer in the manifest spoke as the others do."""
-        return self._providers.get(terms.endpoint) or next(iter(self._providers.values()))
+        """Who was asked. One that is no longer in the manifest spoke as another of the same provider does."""
+        asked = self._providers.get(terms.endpoint)
+        if asked is not None and asked.name == terms.provider:
+            return asked
+        same = (each for each in self._providers.values() if each.name == terms.provider)
+        return next(same, None) or asked or next(iter(self._providers.values()))
 
 
 def _as_charged(error: AttemptError, answer: Answer) -> AttemptError:

@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from batch.core.clock import Clock, SystemClock
 from batch.core.errors import ConfigError, OutputError
 from batch.core.events import Listener, Message
-from batch.core.profiles import resolve_endpoint
+from batch.core.profiles import Endpoint
+from batch.core.registry import load_object, resolve_endpoint
 from batch.core.settings import ProviderSettings, Timeouts
 from batch.dispatch.base import RouteSettings
 from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore, QuotaStore, quotas_folder
-from batch.providers.gemini import GeminiProvider
+from batch.providers.base import ConnectedProvider, Provider
+from batch.providers.guarded import GuardedProvider
 from batch.providers.secrets import ApiKey, read_key
 from batch.runner.accounts import Account
 from batch.runner.attempt import PricedProvider
@@ -112,10 +114,23 @@ async def connect(
             account = opened.account
             book = "simulator-book.jsonl" if not providers else f"simulator-book-{account.name}.jsonl"
             base_url = await stack.enter_async_context(_address(account, output / book))
-            provider = GeminiProvider(account.endpoint, base_url, opened.key, timeouts, clock)
+            provider = _provider(account.endpoint, base_url, opened.key, timeouts, clock)
             stack.push_async_callback(provider.aclose)
-            providers[account.name] = PricedProvider(provider, account.prices)
+            providers[account.name] = PricedProvider(provider, account.prices, account.endpoint.profile.ledger_name)
         yield providers
+
+
+def _provider(endpoint: Endpoint, base_url: str, key: ApiKey, timeouts: Timeouts, clock: Clock) -> ConnectedProvider:
+    """The provider of an endpoint. Raises `ConfigError` if the code of its package fails."""
+    profile = endpoint.profile
+    if not profile.ledger_name:
+        return cast("ConnectedProvider", load_object(profile.provider)(endpoint, base_url, key, timeouts, clock))
+    try:
+        inner: ConnectedProvider = load_object(profile.provider)(endpoint, base_url, key, timeouts, clock)
+    except Exception as error:  # any code of others may run here
+        words = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"provider {profile.name} cannot be started; {profile.provider} failed: {words}") from error
+    return GuardedProvider(profile.name, inner)
 
 
 @asynccontextmanager
@@ -141,14 +156,21 @@ def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
 
 
 async def read_again(output: Path, *, base_url: str | None, dry_run: bool, told: Callable[[Reread], None]) -> None:
-    """`reread.reread` with a provider that has no key and is only asked what answers mean, and for pictures.
+    """`reread.reread` with providers that have no key and are only asked what answers mean, and for pictures.
 
     `base_url` is the one origin from which pictures are fetched although it is not public.
     """
     clock = SystemClock()
-    endpoint = resolve_endpoint(ProviderSettings(profile="simulator"))
-    provider = GeminiProvider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)
-    try:
-        await reread(output, provider, clock, dry_run=dry_run, told=told)
-    finally:
-        await provider.aclose()
+    async with AsyncExitStack() as stack:
+        readers: dict[str, Provider] = {}
+
+        def reader(name: str) -> Provider:
+            """Whoever reads answers of that provider. Raises `ProviderError`."""
+            if name not in readers:
+                endpoint = resolve_endpoint(ProviderSettings(profile=name or "simulator"))
+                provider = _provider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)
+                stack.push_async_callback(provider.aclose)
+                readers[name] = provider
+            return readers[name]
+
+        await reread(output, reader, clock, dry_run=dry_run, told=told)

@@ -36,10 +36,14 @@ class Leftovers:
     async def settle(self) -> None:
         """Settle all that needs no network, then begin to fetch. Raises `StorageError`."""
         settled = finished = 0
+        unread: set[str] = set()
         to_fetch: list[Arrived] = []
         for attempt, received in self._store.open_attempts():
             if self._stopping.is_set():
                 break  # the rest is found again by the next run
+            if received is not None and not self._attempts.can_read(attempt.terms):
+                unread.add(attempt.terms.provider or "a provider that speaks Gemini")
+                continue
             arrived = None if received is None else self._attempts.read(attempt, received)
             if arrived is not None and arrived.addresses:
                 to_fetch.append(arrived)
@@ -58,6 +62,9 @@ class Leftovers:
                     f"arrived and are kept, {settled - finished} got no usable answer"
                 )
             )
+        if unread:
+            words = "wait in the spool; only a run with that provider in its manifest can read them"
+            self._listener.on_event(Message(f"answers of {', '.join(sorted(unread))} {words}"))
         self._begin(to_fetch)
 
     async def finish(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, OutputError, StorageError
+from batch.core.errors import AttemptError, ConfigError, OutputError, StorageError
 from batch.core.model import job_key
 from batch.core.prices import load_prices
 from batch.core.results import Decided
@@ -38,6 +38,8 @@ from batch.store.records import (
 )
 from batch.store.store import OpenAttempt, Store
 
+#: Who reads an answer, by the provider's name in the ledger. Raises `ConfigError` if it is not there.
+Readers = Callable[[str], Provider]
 #: Records of attempts whose answer may be kept.
 Kept = FailRecord | UnknownRecord
 _MAY_BECOME_DONE = (State.FAILED, State.RETRYABLE, State.WAITING, State.UNKNOWN)
@@ -60,9 +62,11 @@ class Reread:
 
 
 async def reread(
-    output: Path, provider: Provider, clock: Clock, *, dry_run: bool = False, told: Callable[[Reread], None]
+    output: Path, reader: Readers, clock: Clock, *, dry_run: bool = False, told: Callable[[Reread], None]
 ) -> None:
     """Interpret every kept answer again, the newest of a job first; pictures at web addresses are fetched.
+
+    `reader` gives the provider that reads an answer.
 
     `told` hears of each when what it became is recorded. `dry_run` opens no address and writes nothing about a job.
     Raises `OutputError` if the folder holds no ledger, `LockedError` while a run is on, and `StorageError` when a
@@ -79,7 +83,7 @@ async def reread(
             return
         run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         async with folder.open(run_id, clock) as store:
-            async for each in _looks(store, kept, provider, clock, dry_run=dry_run):
+            async for each in _looks(store, kept, reader, clock, dry_run=dry_run):
                 told(each)
 
 
@@ -123,13 +127,16 @@ def _records(output: Path) -> Iterator[JobRecord]:
     return (record for record in read_records(output / "ledger.jsonl") if isinstance(record, JobRecord))
 
 
-async def _looks(
-    store: Store, kept: _Kept, provider: Provider, clock: Clock, *, dry_run: bool
-) -> AsyncIterator[Reread]:
+async def _looks(store: Store, kept: _Kept, reader: Readers, clock: Clock, *, dry_run: bool) -> AsyncIterator[Reread]:
     for job in kept.found_before if not dry_run else ():
         await _share(store, kept.copies[job])
     for tried, failed in kept.answers:
         money = _money(tried, failed, kept.decided.get((failed.job, failed.att)))
+        try:
+            provider = reader(terms_of(tried).provider)
+        except ConfigError as error:  # its package is not installed here: the others are looked at all the same
+            yield _row(failed, "unreadable", f"provider {terms_of(tried).provider} {error}")
+            continue
         found = await _look(store, tried, failed, money, provider, clock, dry_run=dry_run)
         yield found
         if found.found == "done" and not dry_run:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from batch.core.errors import InputError, MissingInputError, OutputError, Problem
-from batch.core.profiles import PROFILES
+from batch.core.registry import SHIPPED, find_profile
 from batch.manifest.files import reason
 from batch.manifest.ids import name_problem, slug
 from batch.manifest.manifest import load_manifest
@@ -276,7 +276,7 @@ def _top(manifest: Path, provider: str, made_from: str) -> Iterator[str]:
     yield "# Every field is explained in docs/manifest.md."
     yield ""
     yield f"name: {yaml_scalar(_run_name(manifest))}    # the pictures come to output/<name>"
-    keys = {name: profile.key_env for name, profile in PROFILES.items() if profile.key_env is not None}
+    keys = {name: key for name in {*SHIPPED, provider} if (key := find_profile(name).key_env) is not None}
     if provider in keys:
         yield f"provider: {provider}    # every picture is paid; the key is read from {keys[provider]}"
     else:

@@ -64,6 +64,8 @@ class Destination(msgspec.Struct, frozen=True, gc=False):
     endpoint: str
     model: str
     lane: str
+    #: Who reads the answer, where that is not whoever speaks Gemini.
+    provider: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Giver(msgspec.Struct, frozen=True, gc=False):
@@ -308,7 +310,7 @@ def read_record_line(line: bytes) -> Record | None:
 
 def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> TryRecord:
     """Before a request goes out."""
-    to = Destination(terms.endpoint, terms.model, str(terms.lane))
+    to = Destination(terms.endpoint, terms.model, str(terms.lane), terms.provider or msgspec.UNSET)
     return TryRecord(**_about(job, number, run, at), why=why, rid=attempt_id, to=to, ask=_ask(job))
 
 
@@ -500,7 +502,8 @@ def terms_of(record: Asked) -> Terms:
     to = record.to if isinstance(record, TryRecord) else None
     if to is None:
         return Terms(endpoint="", model=record.ask.model)
-    return Terms(endpoint=to.endpoint, model=to.model, lane=Lane(to.lane))
+    provider = "" if to.provider is msgspec.UNSET else to.provider
+    return Terms(endpoint=to.endpoint, model=to.model, lane=Lane(to.lane), provider=provider)
 
 
 def _ask(job: Job) -> Ask:

@@ -1091,7 +1091,7 @@ POOLS = [
         "lane: fast\n",
         [
             "1:39: weight must be a number above 0 and up to 1,000; got 0",
-            "1:43: provider must be one of anyfast, google, simulator; got gogle",
+            "1:43: provider must be one of anyfast, google, simulator; did you mean google? Others are packages to install (docs/providers.md); got gogle",
             "2:7: lane must be one of standard, flex; got fast",
         ],
     ),

@@ -159,7 +159,12 @@ BAD: dict[str, tuple[str, list[str]]] = {
             "1:24: every provider must be a text or a mapping; got a list",
         ],
     ),
-    "word": ("provider: [google, gogle]", ["1:20: provider must be one of anyfast, google, simulator; got gogle"]),
+    "word": (
+        "provider: [google, gogle]",
+        [
+            "1:20: provider must be one of anyfast, google, simulator; did you mean google? Others are packages to install (docs/providers.md); got gogle"
+        ],
+    ),
     "drawn among paid": (
         "provider: [anyfast, simulator]",
         [
@@ -251,7 +256,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "lane of nobody known": (
         "provider: [anyfast, gogle]\nlane: flex",
-        ["1:21: provider must be one of anyfast, google, simulator; got gogle"],
+        [
+            "1:21: provider must be one of anyfast, google, simulator; did you mean google? Others are packages to install (docs/providers.md); got gogle"
+        ],
     ),
     "fallback number": ("fallback: 3", ["1:11: fallback must be a model, a list of models, or a mapping; got 3"]),
     "fallback empty": ("fallback: []", ["1:11: fallback must not be an empty list; name a model"]),
@@ -368,6 +375,6 @@ def test_a_wrong_provider_does_not_hide_what_else_is_wrong(folder: Folder) -> No
     text = "provider: [{profile: anyfast, auth: basic}, gogle]\njobs: [{prompt: x, aspect_ratio: 2:3}]"
     assert folder.problems(text) == [
         "m.yaml:1:37: auth must be one of query, header, bearer; got basic",
-        "m.yaml:1:45: provider must be one of anyfast, google, simulator; got gogle",
+        "m.yaml:1:45: provider must be one of anyfast, google, simulator; did you mean google? Others are packages to install (docs/providers.md); got gogle",
         f"m.yaml:2:34: aspect_ratio must be one of {FIVE} for anyfast; got 2:3",
     ]

@@ -88,7 +88,10 @@ BAD: dict[str, tuple[str, str]] = {
         "name: a/b" + ONE_JOB,
         '1:7: name must not hold / \\ : * ? " < > | or invisible characters; got a/b',
     ),
-    "provider": ("provider: anyfst" + ONE_JOB, "1:11: provider must be one of anyfast, google, simulator; got anyfst"),
+    "provider": (
+        "provider: anyfst" + ONE_JOB,
+        "1:11: provider must be one of anyfast, google, simulator; did you mean anyfast? Others are packages to install (docs/providers.md); got anyfst",
+    ),
     "no profile": (
         "provider: {auth: header}" + ONE_JOB,
         "1:11: profile is missing; write one of anyfast, google, simulator",

@@ -18,7 +18,7 @@ import pytest
 
 from batch.core.clock import SystemClock
 from batch.core.model import Job
-from batch.core.profiles import resolve_endpoint
+from batch.core.registry import resolve_endpoint
 from batch.core.settings import Auth, ProviderSettings, Timeouts
 from batch.providers.base import Blob, Received
 from batch.providers.gemini import GeminiProvider

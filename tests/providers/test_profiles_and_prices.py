@@ -13,7 +13,7 @@ from batch.core import prices
 from batch.core.errors import ConfigError
 from batch.core.lane import Lane
 from batch.core.prices import Charge, ChargedBy, ModelPrices, PriceList, load_prices
-from batch.core.profiles import resolve_endpoint
+from batch.core.registry import resolve_endpoint
 from batch.core.settings import Auth, ProviderSettings
 from batch.core.usage import TOKEN_KINDS
 from batch.providers.answers.usage import read_usage
@@ -24,7 +24,7 @@ def test_profiles_fill_in_what_the_manifest_leaves_open() -> None:
     plain = resolve_endpoint(ProviderSettings(profile="anyfast"))
     own = resolve_endpoint(ProviderSettings(profile="google", base_url="https://x", auth=Auth.BEARER, key_env="K"))
     assert (plain.base_url, plain.auth, plain.key_env) == ("https://www.anyfast.ai", Auth.QUERY, "ANYFAST_API_KEY")
-    assert (own.base_url, own.auth, own.key_env, own.snake_case_parts) == ("https://x", Auth.BEARER, "K", False)
+    assert (own.base_url, own.auth, own.key_env, own.profile.snake_case_parts) == ("https://x", Auth.BEARER, "K", False)
 
 
 def test_lanes_are_googles_and_the_simulators() -> None:

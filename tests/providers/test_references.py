@@ -14,7 +14,8 @@ from PIL import Image, ImageChops, ImageCms, ImageOps
 
 from batch.core.errors import Paid, Refused
 from batch.core.model import Reference
-from batch.core.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits, resolve_endpoint
+from batch.core.profiles import CAREFUL_LIMITS, GOOGLE_LIMITS, ReferenceLimits
+from batch.core.registry import resolve_endpoint
 from batch.core.settings import ProviderSettings
 from batch.providers.gemini import GeminiProvider
 from batch.providers.references import references

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.errors import Problem
-from batch.core.image_models import DEFAULT_MODEL, DEFAULT_SIZE
+from batch.core.image_models import DEFAULT_SIZE
 from batch.manifest.expansion.matrix import Matrix, Variant
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import id_problem
@@ -103,7 +103,7 @@ class EntryReader:
             id=None if job.id is None else self._text(job.id, *here, "id"),
             prompt=self._text(job.prompt, *here, "prompt"),
             references=self._references(index, job),
-            model=model or Text(DEFAULT_MODEL, self.document.at(*here)),
+            model=model or Text(self.capabilities.default_model, self.document.at(*here)),
             aspect_ratio=self._setting(index, job, "aspect_ratio", variant),
             image_size=size or Text(DEFAULT_SIZE, self.document.at(*here)),
             modalities=job.modalities

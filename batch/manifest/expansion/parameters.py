@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from batch.core.image_models import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, model_facts
-from batch.core.profiles import PROFILES
+from batch.core.profiles import Profile
+from batch.core.registry import find_profile
 from batch.core.settings import ProviderSettings
 from batch.manifest.problems import did_you_mean, show, unfit_text
 
@@ -19,86 +19,110 @@ _MODEL_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """What an endpoint offers. `known_only`: it is where its profile says, and so serves known models only."""
+
+    name: str
+    profile: Profile
+    known_only: bool
+
+    def ratios(self, model: str) -> tuple[str, ...]:
+        """The ratios of a model, or those of them that the endpoint takes."""
+        return _ratios(self.profile.facts(model).aspect_ratios, self.profile.aspect_ratios)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCapabilities:
     """What every endpoint takes, for any of them may get any job, and every model that may be asked instead.
 
-    `without_address` names the first endpoint that is where its profile says and so serves known models only;
-    `five_ratios` one with AnyFast's few. Of endpoints that offer the same one is enough: a million rows ask here.
+    Of endpoints that offer the same one is enough: a million rows ask here.
     """
 
-    without_address: str | None = None
-    five_ratios: str | None = None
+    offers: tuple[_Offer, ...]
     several: bool = False
     fallback: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, endpoints: Sequence[ProviderSettings], fallback: Sequence[str] = ()) -> ModelCapabilities:
         """What these have in common."""
-        return cls(
-            without_address=next((each.name for each in endpoints if each.base_url is None), None),
-            five_ratios=next((each.name for each in endpoints if PROFILES[each.profile].five_ratios), None),
-            several=len(endpoints) > 1,
-            fallback=tuple(fallback),
-        )
+        offers: dict[object, _Offer] = {}
+        for each in endpoints:
+            profile, known_only = find_profile(each.profile), each.base_url is None
+            kind = id(profile.models), profile.aspect_ratios, known_only
+            offers.setdefault(kind, _Offer(name=each.name, profile=profile, known_only=known_only))
+        if not offers:  # none could be read: what is wrong with jobs is told by the default's offer
+            offers[None] = _Offer(name="", profile=find_profile("simulator"), known_only=False)
+        return cls(offers=tuple(offers.values()), several=len(endpoints) > 1, fallback=tuple(fallback))
+
+    @property
+    def default_model(self) -> str:
+        """What is asked if the manifest names no model: the first endpoint's."""
+        return self.offers[0].profile.default_model
 
     def model_problem(self, model: str) -> str | None:
-        if model in RETIRED_MODELS:
-            return f"model {model} was retired; write {RETIRED_MODELS[model]}"
-        if model in MODELS:
+        for offer in self.offers:
+            if model in offer.profile.retired:
+                return f"model {model} was retired; write {offer.profile.retired[model]}"
+        unknown = [offer for offer in self.offers if model not in offer.profile.models]
+        if not unknown:
             return None
-        if self.without_address is not None:
-            hint = did_you_mean(model, MODELS, "models")
+        fixed = next((offer for offer in unknown if offer.known_only), None)
+        if fixed is not None:
+            hint = did_you_mean(model, fixed.profile.models, "models")
             needed = "provider.base_url"
             if self.several:
-                needed = f"base_url in every provider, and {self.without_address} has none"
+                needed = f"base_url in every provider, and {fixed.name} has none"
             return f"unknown model {show(model)}; {hint} (another one needs {needed})"
         if not model or model.startswith(".") or not _MODEL_CHARACTERS.issuperset(model):
             return f"model may hold letters, digits, dot, _ and -; got {show(model)}"
         return None
 
     def size_problem(self, model: str, image_size: str) -> str | None:
-        return self._first(model, lambda each: _size_problem(each, image_size))
+        return self._first(model, lambda offer, each: _size_problem(offer, each, image_size))
 
     def ratio_problem(self, model: str, aspect_ratio: str) -> str | None:
-        return self._first(model, lambda each: self._ratio_problem(each, aspect_ratio))
+        few_first = sorted(self.offers, key=lambda offer: not offer.profile.aspect_ratios)
+        return self._first(model, lambda offer, each: self._ratio_problem(offer, each, aspect_ratio), few_first)
 
     def references_problem(self, model: str, count: int) -> str | None:
-        return self._first(model, lambda each: _references_problem(each, count))
+        return self._first(model, lambda offer, each: _references_problem(offer, each, count))
 
-    def _first(self, model: str, problem: Callable[[str], str | None]) -> str | None:
+    def _first(
+        self, model: str, problem: Callable[[_Offer, str], str | None], offers: Sequence[_Offer] = ()
+    ) -> str | None:
         """What is wrong for the job's own model, else for the first that may be asked in its place."""
-        wrong = problem(model)
-        if wrong is not None or not self.fallback:
-            return wrong
-        found = (problem(each) for each in self.fallback if each != model)
-        return next((f"fallback: {each}" for each in found if each is not None), None)
+        offers = offers or self.offers
+        for offer in offers:
+            wrong = problem(offer, model)
+            if wrong is not None:
+                return wrong
+        found = (problem(offer, each) for each in self.fallback if each != model for offer in offers)
+        return next((f"fallback: {wrong}" for wrong in found if wrong is not None), None)
 
-    def _ratio_problem(self, model: str, aspect_ratio: str) -> str | None:
-        ratios = _ratios(model, only_five=self.five_ratios is not None)
+    def _ratio_problem(self, offer: _Offer, model: str, aspect_ratio: str) -> str | None:
+        ratios = offer.ratios(model)
         if aspect_ratio in ratios:
             return None
         whose = model
-        if self.five_ratios is not None:
-            whose = f"provider {self.five_ratios}" if self.several else "anyfast"
+        if offer.profile.aspect_ratios:
+            whose = f"provider {offer.name}" if self.several else offer.profile.name
         return f"aspect_ratio must be {_one_of(ratios)} for {whose}; got {show(aspect_ratio)}"
 
 
 @lru_cache(maxsize=256)
-def _ratios(model: str, *, only_five: bool) -> tuple[str, ...]:
-    """The ratios of a model, or those of them that AnyFast takes; every row asks."""
-    ratios = model_facts(model).aspect_ratios
-    return tuple(ratio for ratio in ratios if ratio in ANYFAST_ASPECT_RATIOS) if only_five else ratios
+def _ratios(of_model: tuple[str, ...], of_endpoint: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(ratio for ratio in of_model if ratio in of_endpoint) if of_endpoint else of_model
 
 
-def _size_problem(model: str, image_size: str) -> str | None:
-    sizes = model_facts(model).image_sizes
+def _size_problem(offer: _Offer, model: str, image_size: str) -> str | None:
+    sizes = offer.profile.facts(model).image_sizes
     if image_size in sizes:
         return None
     return f"image_size must be {_one_of(sizes)} for {model}; got {show(image_size)}"
 
 
-def _references_problem(model: str, count: int) -> str | None:
-    most = model_facts(model).max_references
+def _references_problem(offer: _Offer, model: str, count: int) -> str | None:
+    most = offer.profile.facts(model).max_references
     return None if count <= most else f"{count} references; {model} takes at most {most}"
 
 

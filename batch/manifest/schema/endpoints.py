@@ -12,7 +12,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from batch.core.lane import Lane
-from batch.core.profiles import PROFILES
+from batch.core.registry import SHIPPED, find_profile
 from batch.core.settings import Auth, Limits, ProviderSettings
 from batch.manifest.problems import Problems
 from batch.manifest.schema import fields
@@ -128,8 +128,8 @@ class EndpointsReader:
     def _check_lane(self, known: Sequence[_Read]) -> None:
         if self.shape.lane != Lane.FLEX or len(known) < len(self.providers):
             return
-        with_flex = [name for name, profile in PROFILES.items() if Lane.FLEX in profile.lanes]
-        if not any(provider.profile in with_flex for _, provider in known):
+        if not any(Lane.FLEX in find_profile(provider.profile).lanes for _, provider in known):
+            with_flex = [name for name in SHIPPED if Lane.FLEX in find_profile(name).lanes]
             has = " and ".join(with_flex)
             message = f"lane flex: no provider of this manifest has it; {has} have it, else remove lane"
             self._note(message, self.document.at("lane"))
@@ -151,6 +151,6 @@ class EndpointsReader:
 
 def _account(provider: ProviderShape) -> tuple[str, str | None]:
     """Whose quota a provider uses: where it is, and the variable with the key."""
-    profile = PROFILES[provider.profile]
+    profile = find_profile(provider.profile)
     parts = urlsplit(provider.base_url or profile.base_url or profile.name)
     return parts._replace(netloc=parts.netloc.lower()).geturl(), provider.key_env or profile.key_env

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from batch.core.clock import DayStart, DayStartProblem
 from batch.core.image_models import IMAGE_SIZES, MODALITIES
+from batch.core.registry import ProviderError, find_profile, provider_names
 from batch.core.usage import TOKEN_KINDS
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import show
@@ -126,6 +127,15 @@ def word(*words: str) -> PlainValidator:
         return value
 
     return PlainValidator(check)
+
+
+def provider_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(f"must be one of {', '.join(provider_names())}", value)
+    try:
+        return find_profile(value).name
+    except ProviderError as error:
+        raise _wrong(str(error), *([value] if error.is_unknown else [])) from None
 
 
 def yes_or_no(value: object) -> bool:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
 from batch.core.image_models import ASPECT_RATIOS, IMAGE_SIZES, MODALITIES, MODELS
-from batch.core.profiles import PROFILES
+from batch.core.registry import SHIPPED
 from batch.manifest.schema import fields
 from batch.manifest.schema.schema import JobShape, ManifestShape, ProviderShape
 
@@ -38,6 +38,7 @@ _MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
 
 #: What each named check of `fields` accepts, in the words of JSON Schema.
 _CHECKS: Final[Mapping[str, _Schema]] = {
+    "provider_name": {"enum": list(SHIPPED)},
     "any_text": {"type": "string"},
     "yes_or_no": {"type": "boolean"},
     "mapping": {"type": "object"},
@@ -97,7 +98,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
 }
 
 #: A word, a mapping, or a list of these. The reader takes them one by one, so pydantic says nothing about them.
-_PROVIDER: Final = {"anyOf": [{"enum": list(PROFILES)}, {"$ref": "#/$defs/ProviderShape"}]}
+_PROVIDER: Final = {"anyOf": [{"enum": list(SHIPPED)}, {"$ref": "#/$defs/ProviderShape"}]}
 _PROVIDERS: Final = {"type": "array", "items": _PROVIDER, "minItems": 1, "maxItems": fields.MOST_PROVIDERS}
 
 #: Lists under names of the user's own; two names are taken.
@@ -266,8 +267,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def manifest_json_schema() -> _Schema:
-    """The JSON Schema of a job manifest."""
+def manifest_json_schema(providers: Sequence[str] = tuple(SHIPPED)) -> _Schema:
+    """The JSON Schema of a job manifest that may name these providers."""
     _, found = models_json_schema(
         [(shape, "validation") for shape in (ManifestShape, ProviderShape, JobShape)], schema_generator=_Generator
     )
@@ -284,7 +285,7 @@ def manifest_json_schema() -> _Schema:
         **top,
         "$defs": shapes,
     }
-    return {key: _with_short_references(part) for key, part in whole.items()}
+    return {key: _with_providers(_with_short_references(part), providers) for key, part in whole.items()}
 
 
 def dress(name: str, shape: _Schema) -> None:
@@ -306,6 +307,15 @@ def dress(name: str, shape: _Schema) -> None:
             value |= copy.deepcopy(_KEYS[key])
         if key in words:
             shape["properties"][key] = {"description": words[key], **value}
+
+
+def _with_providers(value: Any, names: Sequence[str]) -> Any:
+    """Wherever our providers may be named, these may."""
+    if isinstance(value, dict):
+        if value.get("enum") == list(SHIPPED):
+            return value | {"enum": list(names)}
+        return {key: _with_providers(part, names) for key, part in value.items()}
+    return [_with_providers(part, names) for part in value] if isinstance(value, list) else value
 
 
 def _with_short_references(value: Any) -> Any:

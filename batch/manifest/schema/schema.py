@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode
 
 from batch.core.errors import Problem
-from batch.core.profiles import PROFILES
+from batch.core.registry import SHIPPED, ProviderError, find_profile
 from batch.core.settings import Limits
 from batch.manifest.problems import Problems, did_you_mean, show
 from batch.manifest.schema import fields
@@ -58,7 +58,7 @@ def limits_problems(limits: Limits) -> list[Problem]:
 class ProviderShape(_Shape):
     """`provider: anyfast`, or a mapping for another endpoint of the same kind; or a list of them."""
 
-    profile: Annotated[str, fields.word(*PROFILES)]
+    profile: Annotated[str, PlainValidator(fields.provider_name)]
     name: Annotated[str | None, PlainValidator(fields.endpoint_name)] = None
     weight: Annotated[float, fields.above_zero(fields.HEAVIEST_WEIGHT)] = 1.0
     base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
@@ -304,9 +304,15 @@ def read_shapes(document: Document, file: str, problems: Problems) -> Shapes:
 
 def _read_provider(given: object, index: int, note: _Note) -> ProviderShape | None:
     data = {"profile": given} if isinstance(given, str) else given
-    shape = _read_shape(ProviderShape, data, ("provider", index), {"profile": next(iter(PROFILES))}, note)
-    is_known = isinstance(data, dict) and data.get("profile") in PROFILES
-    return shape if is_known else None
+    shape = _read_shape(ProviderShape, data, ("provider", index), {"profile": next(iter(SHIPPED))}, note)
+    return shape if isinstance(data, dict) and _is_provider(data.get("profile")) else None
+
+
+def _is_provider(name: object) -> bool:
+    try:
+        return isinstance(name, str) and bool(find_profile(name))
+    except ProviderError:
+        return False
 
 
 S = TypeVar("S", bound=_Shape)
@@ -424,5 +430,5 @@ def _missing(field: str) -> str:
     if field == "jobs":
         return "no jobs; write jobs: and at least one entry with a prompt"
     if field == "profile":
-        return f"profile is missing; write one of {', '.join(PROFILES)}"
+        return f"profile is missing; write one of {', '.join(SHIPPED)}"
     return f"{field} is missing; add it"
