@@ -175,9 +175,9 @@ class AttemptRunner:
         prices, job = self._priced(attempt.terms).prices, attempt.terms.of(attempt.job)
         return prices.charge(job, usage, pictures=0, lane=error.lane or Lane.STANDARD)
 
-    def can_read(self, terms: Terms) -> bool:
-        """Whether one of the manifest's providers can read an answer to a request on these terms."""
-        return any(each.name == terms.provider for each in self._providers.values())
+    def can_read(self, attempt: OpenAttempt) -> bool:
+        """Whether one of the manifest's providers can read the attempt's answer."""
+        return any(each.name == attempt.terms.provider for each in self._providers.values())
 
     def _priced(self, terms: Terms) -> PricedProvider:
         """Who was asked. One that is no longer in the manifest spoke as another of the same provider does."""

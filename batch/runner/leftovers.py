@@ -41,7 +41,7 @@ class Leftovers:
         for attempt, received in self._store.open_attempts():
             if self._stopping.is_set():
                 break  # the rest is found again by the next run
-            if received is not None and not self._attempts.can_read(attempt.terms):
+            if received is not None and not self._attempts.can_read(attempt):
                 unread.add(attempt.terms.provider or "a provider that speaks Gemini")
                 continue
             arrived = None if received is None else self._attempts.read(attempt, received)

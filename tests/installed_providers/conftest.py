@@ -19,6 +19,7 @@ from PIL import Image
 
 import batch
 from batch.core import registry
+from batch.core.events import Listener
 from batch.core.results import Summary
 from batch.runner.options import RunOptions
 from tests.support.fakes import QuickClock
@@ -50,6 +51,8 @@ class Acme:
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
+    #: What the address of a picture answers.
+    is_there: bool = True
     answer: Callable[[dict[str, Any], int], tuple[int, Any] | None] = lambda ask, n: good()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -62,6 +65,9 @@ class Acme:
             raise web.HTTPBadGateway
         status, body = found
         return web.json_response(body, status=status)
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=PICTURE) if self.is_there else web.Response(status=503)
 
 
 def good(out: int = 1000) -> tuple[int, Any]:
@@ -76,17 +82,20 @@ class Bench:
     acme: Acme
 
     def manifest(self, jobs: int = 1, **top: Any) -> Path:
-        provider = {"profile": "acme", "base_url": self.acme.url, **top.pop("provider", {})}
+        provider = {"profile": "acme", "base_url": self.acme.url, "key_env": "ACME_API_KEY", **top.pop("provider", {})}
         entries = [{"id": f"job-{n}", "prompt": f"cup {n}"} for n in range(jobs)]
         file = self.path / "m.yaml"
         file.write_text(json.dumps({"provider": provider, "jobs": entries, **top}))
         return file
 
-    async def run(self, jobs: int = 1, options: RunOptions | None = None, **top: Any) -> Summary:
+    async def run(
+        self, jobs: int = 1, options: RunOptions | None = None, listener: Listener | None = None, **top: Any
+    ) -> Summary:
         return await batch.run(
             self.manifest(jobs, **top),
             output=self.path / "out",
             options=options,
+            listener=listener,
             environment={"ACME_API_KEY": KEY},
             clock=QuickClock(),
         )
@@ -100,6 +109,7 @@ class Bench:
 async def serving(acme: Acme) -> AsyncIterator[Acme]:
     app = web.Application()
     app.router.add_post("/pictures", acme.handle)
+    app.router.add_get("/kept.png", acme.fetch)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

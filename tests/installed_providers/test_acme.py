@@ -19,6 +19,7 @@ from batch.runner.connections import read_again
 from batch.runner.options import RunOptions
 from batch.runner.reread import Reread
 from tests.installed_providers.conftest import KEY, PICTURE, Bench, Install, good
+from tests.support.fakes import Recorder
 
 BUSY = (503, {"problem": "busy", "words": "come back"})
 BLOCKED = (200, {"id": "a-2", "refused": "no weapons", "tokens": {"in": 3, "out": 0}})
@@ -99,6 +100,36 @@ async def test_an_answer_that_never_came_may_be_paid(bench: Bench) -> None:
     summary = await bench.run()
     (unknown,) = bench.ledger("unk")
     assert (summary.done, unknown["usd"]) == (1, 0.040005)
+
+
+def named(bench: Bench) -> tuple[int, Any]:
+    """An answer that names its picture's address."""
+    return 200, {"id": "a-3", "url": f"{bench.acme.url}/kept.png", "tokens": {"in": 3, "out": 1000}}
+
+
+async def test_the_next_run_finishes_what_one_left_open(bench: Bench) -> None:
+    """From the answer that waits in the spool, without another request."""
+    bench.acme.answer = lambda ask, n: named(bench)
+    bench.acme.is_there = False
+    assert (await bench.run()).done == 0
+    bench.acme.is_there = True
+    summary = await bench.run()
+    assert (summary.exit, summary.done, len(bench.acme.asked)) == (0, 1, 1)
+    assert (bench.path / "out/images/job-0.png").read_bytes() == PICTURE
+
+
+async def test_an_open_answer_waits_for_its_provider(bench: Bench) -> None:
+    """Another one would call it an answer without a picture, and buy the job again."""
+    bench.acme.answer = lambda ask, n: named(bench)
+    bench.acme.is_there = False
+    await bench.run()
+    bench.acme.is_there = True
+    told = Recorder()
+    await bench.run(listener=told, provider={"profile": "google"}, model="acme-1")
+    assert any("answers of acme wait in the spool" in str(each) for each in told.named("message"))
+    assert (len(bench.acme.asked), bench.ledger("done")) == (1, [])
+    assert (await bench.run()).done == 1
+    assert len(bench.acme.asked) == 1
 
 
 async def test_a_budget_holds(bench: Bench) -> None:
