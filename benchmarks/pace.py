@@ -24,7 +24,7 @@ from tests.support.providers_with_quotas import (
     LeakyProvider,
     QuotaProvider,
     TokenBucketProvider,
-    send,
+    sender,
 )
 
 _TERMS: Final = Terms(endpoint="somewhere", model="gemini-3.1-flash-image")
@@ -163,10 +163,11 @@ class _Run:
 
 
 async def _ours(case: Case, provider: QuotaProvider, first: int, quota_store: QuotaStore) -> int:
-    _, outcomes = await send(
+    scheduler, plan = sender(
         provider, case.jobs, Limits(concurrency=case.in_flight), first=first, quota_store=quota_store
     )
-    return sum(type(outcome).__name__ != "Done" for outcome in outcomes.values())
+    async with scheduler.outcomes(plan) as outcomes:
+        return sum([type(outcome).__name__ != "Done" async for outcome in outcomes])
 
 
 async def _loop(case: Case, provider: QuotaProvider, first: int, _: QuotaStore, *, attempts: int = 5) -> int:

@@ -75,7 +75,9 @@ class Route:
         self._clock = clock
         self._listener = listener
         self._policy = policy
-        self._admission = AdmissionController(settings.limits, clock, listener, settings.quota_store)
+        self._admission = AdmissionController(
+            settings.limits, clock, listener, settings.quota_store, name=settings.name
+        )
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
         self._wasted: dict[str, WasteBreaker] = {}
         #: Why it is out of use, by model; under "" for all of them.

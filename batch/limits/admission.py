@@ -47,10 +47,20 @@ class AdmissionStatistics:
 class AdmissionController:
     """Lets requests out to one endpoint, each when everything has room for it.
 
-    `quota_store` keeps the counts; the default is of this process alone. `listener` hears when the gate closes.
+    `quota_store` keeps the counts; the default is of this process alone. `listener` hears when the gate closes. The log
+    calls the endpoint `name`.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, listener: Listener, quota_store: QuotaStore | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Clock,
+        listener: Listener,
+        quota_store: QuotaStore | None = None,
+        *,
+        name: str = "the endpoint",
+    ) -> None:
+        self._name = name
         self._limits = limits
         self._day = DayStart.read(limits.day_resets_at)
         self._clock = clock
@@ -193,7 +203,7 @@ class AdmissionController:
         now = self._clock.monotonic()
         closed = self._gate.pause_for(seconds, now, told=told, by_row=by_row)
         if closed is not None:
-            log.info("gate closed for %.1f s: %s", closed, reason)
+            log.info("gate of %s closed for %.1f s: %s", self._name, closed, reason)
             self._listener.on_event(GateClosed(closed, reason))
 
     def close(self) -> None:
@@ -228,14 +238,15 @@ class AdmissionController:
         self._slots.refused(self._in_flight, now)
         if self._slots.now < before:
             log.info(
-                "in flight at once: %d, was %d: the gate closed, and the pace held nothing back",
+                "in flight at once at %s: %d, was %d: the gate closed, and the pace held nothing back",
+                self._name,
                 self._slots.now,
                 before,
             )
 
     def _say(self, model: str, decided: str) -> None:
         if decided:
-            log.info("pace of %s: %s", model, decided)
+            log.info("pace of %s at %s: %s", model, self._name, decided)
             self._remember(model, self._paces[model])
 
     def _held_back(self, room: Room, pace: RatePacer, pace_seconds: float, now: float) -> Wait:

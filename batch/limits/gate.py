@@ -47,14 +47,14 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The gate was closed at a time, for so long; `told`: the provider named it. `alone`: over one request that went
-    ahead after a pause; `first_at` is when it was closed before anything was refused that way."""
+    """The gate was closed at a time, for so long; `told`: the provider named it. `alone`: how many requests in a row
+    were refused that went ahead after a pause; `first_at` is when it was closed before any was refused that way."""
 
     at: float
     first_at: float
     seconds: float
     told: bool
-    alone: bool
+    alone: int
 
 
 class Gate:
@@ -155,10 +155,10 @@ class Gate:
         too fast": a short pause will do, and a longer one each time the probe after it is refused as well.
         """
         told_again = now < self.opens_at
-        alone = self._closings > 0 and self._paused_seconds >= _PAUSES_SECONDS[0]
+        alone = self._closings if self._paused_seconds >= _PAUSES_SECONDS[0] else 0
         if not told_again and not self._probe_wanted and self._probe is None:
             self._closings = 0  # the one that went ahead was not refused
-            alone = False
+            alone = 0
         if not told_again and not self._closings:
             self._among_served, self._served = self._served, False
         if not told and self._among_served and self.adaptive:

@@ -23,6 +23,8 @@ from batch.limits.rate_trial import RateTrial, chance_of
 
 #: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota.
 _OF_A_MINUTE_SECONDS: Final = 5.0
+#: So unlikely must it be that requests sent alone, after a pause, were refused by chance.
+_ALONE_BY_CHANCE: Final = 0.05
 #: So close to the time at which the first request of the last minute is a minute old, a delay means that.
 _ABOUT: Final = 0.2
 #: A pace is held just below what was accepted; one on trial further, so that a limiter that fills up gets room again.
@@ -36,7 +38,7 @@ _BEYOND_PER_SECOND: Final = 0.005
 #: So far above it without more refusals, it has grown: then more is tried quickly.
 _GROWN: Final = 1.15
 _PATIENCE_SECONDS: Final = 60.0
-_MOST_PATIENCE_SECONDS: Final = 600.0
+_MOST_PATIENCE_SECONDS: Final = 120.0
 _LONGEST_STEP_SECONDS: Final = 5.0
 #: What an earlier run found is doubled for every six hours that it is old, and forgotten after a day.
 _HALF_LIFE_SECONDS: Final = 6 * 3600.0
@@ -174,6 +176,8 @@ class RatePacer:
             return self._back(now_seconds)
         may_try |= self.per_minute is not None or refused > _MOST_USUAL * seen
         may_try &= not tried_beyond and not self._counted and seen >= TELLING_REQUESTS
+        # A pace can be lowered only from one that is known.
+        may_try &= self.per_minute is not None or self._accepted.per_minute(self._set_at, now_seconds) is not None
         if may_try and chance < (_UNLIKELY if seen >= _WINDOW else _UNLIKELY / 20):
             return self._try(now_seconds)
         if seen >= _WINDOW:
@@ -205,22 +209,27 @@ class RatePacer:
             return ""
         was_counted = self._counted
         self._note_how_it_counts(closing, accepted[0] + MINUTE_SECONDS - closing.first_at)
-        if was_counted and closing.alone:
+        if closing.alone and was_counted is self._counted:
             return ""  # for the same cause
         if not closing.alone:
             self._before_closing = (self.per_minute, self._ceiling)
         self._trial = None
         self._hold(now_seconds)
-        return self._hold_to_count(len(accepted), now_seconds) if self._counted else self._space(closing, now_seconds)
+        if not self._counted:
+            return self._space(closing, now_seconds)
+        return self._hold_to_count(
+            len(accepted), now_seconds, "the gate closed, and no more than this went in a minute"
+        )
 
     def _note_how_it_counts(self, closing: Closing, left_seconds: float) -> None:
         """Whether over a minute, and over which; `left_seconds` until the first request of the last one is a minute
         old."""
         named_seconds = closing.seconds if closing.told else 0.0
         slides = abs(named_seconds - left_seconds) <= _ABOUT * left_seconds
-        self._counted |= slides or closing.alone or named_seconds > _OF_A_MINUTE_SECONDS
+        alone = closing.alone > 0 and self._usual_share**closing.alone < _ALONE_BY_CHANCE
+        self._counted |= slides or alone or named_seconds > _OF_A_MINUTE_SECONDS
         if slides or named_seconds <= _OF_A_MINUTE_SECONDS:
-            self._slides = self._slides or slides or (closing.alone and not closing.told)
+            self._slides = self._slides or slides or (alone and not closing.told)
         elif self._counted:
             self._slides = False
 
@@ -231,15 +240,14 @@ class RatePacer:
         self._ceiling = self._measured(closing.at)
         return self._set(_ON_TRIAL * self._ceiling, now_seconds, "the gate closed")
 
-    def _hold_to_count(self, accepted: int, now_seconds: float) -> str:
+    def _hold_to_count(self, accepted: float, now_seconds: float, why: str) -> str:
         """So many were accepted in the last minute: that is the quota."""
         self._is_guess = False
         rate, known = accepted / (1 - self._usual_share), self._ceiling
         if known is not None and _ON_TRIAL * known <= rate <= _GROWN * known:
             rate = min(known, max(rate, _BY_CHANCE * known))
         self._ceiling = rate
-        words = "the gate closed, and no more than this went in a minute"
-        return self._set(_BELOW * self._ceiling, now_seconds, words)
+        return self._set(_BELOW * self._ceiling, now_seconds, why)
 
     # ---- growing
 
@@ -274,7 +282,12 @@ class RatePacer:
         self._hold(now_seconds)
         assert self.per_minute is not None
         assert self._ceiling is not None
-        tried = self.per_minute * (_BELOW if self._counted or self._is_quick else 1.0)
+        if self._counted:
+            self._remembered = None
+            in_a_minute = len(self._accepted.of_the_minute_before(now_seconds))
+            least = _ON_TRIAL * self._ceiling * (1 - self._usual_share)  # a pause leaves fewer than there may be
+            return self._hold_to_count(max(in_a_minute, least), now_seconds, "more was tried and refused")
+        tried = self.per_minute * (_BELOW if self._is_quick else 1.0)
         known = self._remembered is not None and tried < _FAR_BEYOND * self._ceiling
         self._ceiling = tried if self._is_quick and not known else min(self._ceiling, tried)
         self._is_guess, self._remembered = False, None

@@ -57,6 +57,16 @@ async def test_a_quota_and_refusals_by_chance_together(share: float) -> None:
     assert provider.served_between(60, last) >= 0.8 * 300 * (last - 60) / 60
 
 
+async def test_no_pace_is_set_before_one_was_measured(caplog: pytest.LogCaptureFixture) -> None:
+    """Four in flight at once, most of them refused, say nothing of a rate: the batch does not crawl for minutes."""
+    provider = LeakyProvider(FakeClock(), lambda _: 300, burst=0, random=Random(1), sporadic=0.1)
+    with caplog.at_level("INFO", "batch"):
+        await send(provider, 100, Limits(concurrency=256))
+    said = [record.getMessage() for record in caplog.records]
+    assert any("free -> " in words for words in said)
+    assert not any("free -> 1 a minute" in words for words in said)
+
+
 async def test_a_delay_holds_the_request_that_was_given_it() -> None:
     """The refused one comes back after the named time and not before; the others go on meanwhile."""
     clock = FakeClock()
@@ -67,10 +77,10 @@ async def test_a_delay_holds_the_request_that_was_given_it() -> None:
 
 
 async def test_the_log_says_what_was_decided_and_why(caplog: pytest.LogCaptureFixture) -> None:
-    """What a run found can be followed afterwards: the gate, the pace before and after, and the evidence."""
+    """What a run found can be followed afterwards: the endpoint, its gate, the pace before and after, and why."""
     provider = QuotaProvider(FakeClock(), lambda _: 60, random=Random(1))
     with caplog.at_level("INFO", "batch"):
         await send(provider, 200, Limits(concurrency=64))
     said = [record.getMessage() for record in caplog.records]
-    assert any(words.startswith("gate closed for ") for words in said)
-    assert any(words.startswith("pace of ") for words in said)
+    assert any(words.startswith("gate of somewhere closed for ") for words in said)
+    assert any(words.startswith("pace of gemini-3.1-flash-image at somewhere: free -> ") for words in said)

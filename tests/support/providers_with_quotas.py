@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NoReturn
@@ -146,7 +146,7 @@ class TokenBucketProvider(QuotaProvider):
         return None
 
 
-async def send(
+def sender(
     provider: QuotaProvider,
     jobs: int,
     limits: Limits,
@@ -155,18 +155,23 @@ async def send(
     quota_store: QuotaStore | None = None,
     first: int = 0,
     started: dict[str, float] | None = None,
-) -> tuple[Scheduler, dict[str, Outcome]]:
-    """Carry out so many jobs with the real scheduler; `started` gets when each was taken from the plan."""
+) -> tuple[Scheduler, Iterator[ToDo]]:
+    """The real scheduler, and so many jobs for it; `started` gets when each was taken from the plan."""
     config = DispatchConfig(
         routes=[one_route(limits, quota_store)],
         policy=RetryPolicy(wasted_in_a_row=0),  # nobody waits for the first picture: this is about quotas alone
     )
-    scheduler = Scheduler(ports(provider), config, provider.clock, Random(1), listener or Listener())
 
-    def plan() -> Any:
+    def plan() -> Iterator[ToDo]:
         for number in range(first, first + jobs):
             if started is not None:
                 started[f"job-{number}"] = provider.clock.monotonic()
             yield ToDo(job=job(f"job-{number}"), because="new")
 
-    return scheduler, await carry_out(scheduler, plan())
+    return Scheduler(ports(provider), config, provider.clock, Random(1), listener or Listener()), plan()
+
+
+async def send(provider: QuotaProvider, jobs: int, limits: Limits, **more: Any) -> tuple[Scheduler, dict[str, Outcome]]:
+    """Carry out so many jobs; `more` as for `sender`."""
+    scheduler, plan = sender(provider, jobs, limits, **more)
+    return scheduler, await carry_out(scheduler, plan)
