@@ -418,9 +418,15 @@ def test_all_that_is_known_passes_through_a_pipe(make: Any, tmp_path: Path) -> N
         *(EndRecord(stopped=False, published=Published(order="ab", through=3, bytes=9)), RunRecord()),
         *(make.tried(three), adopted(make.job("four"), warnings=["blank: one colour"])),
     ]
-    later = [*records, make.failed(three, BLOCKED), make.tried(two, 2, "resend"), make.done(two, 2)]
+    later = [
+        *records,
+        make.failed(three, BLOCKED),
+        make.tried(two, 2, "resend"),
+        make.done(two, 2, images=[image("images/two.png")]),
+    ]
     history = told(*records, output=tmp_path)
-    history.pass_over(decode_line(numbered(adopted(make.job("five")), 12)))
+    for name in ("five", "six"):
+        history.pass_over(decode_line(numbered(adopted(make.job(name)), 12)))
     pipe = io.BytesIO()
 
     history.send(pipe)
@@ -432,9 +438,18 @@ def test_all_that_is_known_passes_through_a_pipe(make: Any, tmp_path: Path) -> N
         for each in (history, received):
             each.apply(size_of(*later[:number]), decode_line(numbered(later[number], number + 1)))
     assert everything(received) == everything(history)
-    assert (received.rehearsal_lines, received.rehearsed) == (1, {job_key("five")})
+    assert (received.rehearsal_lines, received.rehearsed) == (2, {job_key("five"), job_key("six")})
     assert (received.published is None, received.simulated) == (False, True)
-    assert received.of(two.key()).missing is False
+    assert received.of(two.key()).missing is True
+
+
+def test_what_is_known_of_an_empty_ledger_passes_through_a_pipe(tmp_path: Path) -> None:
+    """Nothing is published, and there is no job."""
+    pipe = io.BytesIO()
+    History().send(pipe)
+    pipe.seek(0)
+    received = History.receive(pipe, tmp_path)
+    assert (len(received), received.published, received.rehearsed) == (0, None, set())
 
 
 def everything(history: History) -> list[object]:
@@ -465,6 +480,28 @@ def test_a_job_is_done_only_with_just_the_picture_that_is_asked_for(make: Any, t
     assert not is_done(make.tried(job, 2), make.failed(job, BLOCKED, 2))
     assert not is_done(make.tried(edited, 2), make.failed(edited, BLOCKED, 2))
     assert is_done(make.tried(edited, 2), make.done(edited, 2, images=[image("one.png")]), spec=edited.spec_hash())
+
+
+def test_an_edited_job_leaves_those_beside_it_in_memory_alone(make: Any) -> None:
+    """P6: else a job that is done would be bought again."""
+    jobs = [make.job(name, prompt=name) for name in ("one", "two", "three")]
+    edited = make.job("two", prompt="edited")
+    history = told(*(each for job in jobs for each in (make.tried(job), make.done(job))), make.tried(edited, 2))
+
+    assert [history.spec_at(row).hex() for row in range(3)] == [
+        *(jobs[0].spec_hash(), edited.spec_hash(), jobs[2].spec_hash()),
+    ]
+    assert [history.is_done(row, bytes.fromhex(job.spec_hash())) for row, job in enumerate(jobs)] == [True, False, True]
+    history.apply(0, decode_line(numbered(make.tried(jobs[1], 3), 8)))
+    assert history.spec_at(1).hex() == jobs[1].spec_hash()
+
+
+def test_an_end_whose_try_is_not_known_is_the_jobs_all_the_same(make: Any) -> None:
+    """As in a ledger that was put together by hand: what it says was bought counts."""
+    one, two = make.job("one"), make.job("two")
+    history = told(make.tried(one), make.done(two), make.unknown(make.job("three"), LOST))
+    assert [history.at(row).state for row in range(3)] == [State.SENT, State.DONE, State.UNKNOWN]
+    assert (history.usd, history.open[0].job_id) == (0.045, "one")
 
 
 def test_jobs_are_counted_by_what_is_known_and_their_marks(make: Any) -> None:

@@ -13,10 +13,12 @@ import PIL.Image
 import pytest
 
 from batch.core.errors import StorageError, Unusable
+from batch.core.model import Image
 from batch.core.picture_warnings import WarningKind, read_warning
 from batch.providers.base import Answer, Blob, Picture
 from batch.store.disk_reserve import DiskReserve
-from batch.store.pictures import store_pictures
+from batch.store.picture_check import BadPicture
+from batch.store.pictures import adopt_picture, store_pictures
 from batch.store.spool import AttemptSpool
 
 
@@ -257,3 +259,37 @@ def test_a_picture_without_its_end_is_kept_with_a_word_about_it(keep: Any, make:
 
     assert image.path == "images/shirt.jpg"
     assert [read_warning(text).kind for text in warnings] == [WarningKind.DAMAGED_FILE]
+
+
+@pytest.mark.parametrize(
+    ("data", "verify", "words"),
+    [
+        (b"abc", True, ""),
+        (b"xyz", False, ""),
+        (b"xyz", True, "is not the picture that was bought"),
+        (b"ab", True, "is not the picture that was bought"),
+        (b"ab", False, "is not the picture that was bought"),
+        (None, True, "is gone"),
+        (None, False, "is gone"),
+    ],
+)
+def test_a_picture_is_taken_over_only_as_it_was_bought(
+    tmp_path: Path, make: Any, data: bytes | None, verify: bool, words: str
+) -> None:
+    """By its size, and where that is asked for by its content; else no name is given, and the file is named."""
+    other = tmp_path / "other"
+    for folder in (tmp_path, other):
+        (folder / "images").mkdir(parents=True)
+    sha256 = hashlib.sha256(b"abc").hexdigest()
+    image = Image(path="images/x.png", mime="image/png", width=1, height=1, size_bytes=3, sha256=sha256)
+    if data is not None:
+        (other / image.path).write_bytes(data)
+
+    if words:
+        with pytest.raises(BadPicture, match=f"^{other}/images/x.png {words}$"):
+            adopt_picture(tmp_path, make.job(), other, [image], version=0, verify=verify)
+        assert names(tmp_path) == []
+    else:
+        (taken,) = adopt_picture(tmp_path, make.job(), other, [image], version=0, verify=verify)
+        assert (tmp_path / taken.path).read_bytes() == data
+        assert names(tmp_path) == ["shirt.png"]
