@@ -78,7 +78,7 @@ class PhotoFolder:
         counts.update({name: len(files) for name, files in inside.items()})
         if not counts:
             return None
-        patterns = [f"{form}{ending}" for form in sorted(endings, key=len) for ending in sorted(endings[form])]
+        patterns = [f"{form}{ending}" for form in sorted(endings, key=len) for ending in _patterns(endings[form])]
         return Photos(
             folder=self.folder,
             patterns=(*patterns, _IN_FOLDER) if inside else tuple(patterns),
@@ -127,6 +127,17 @@ def _key(name: str) -> str:
 
 def _ending(file: str) -> str:
     return os.path.splitext(file)[1]
+
+
+def _patterns(endings: set[str]) -> list[str]:
+    """The endings as a manifest writes them: where small and capital letters both occur, one pattern means both."""
+    spellings: dict[str, set[str]] = {}
+    for ending in endings:
+        spellings.setdefault(ending.lower(), set()).add(ending)
+    return [
+        found.pop() if len(found) == 1 else re.sub("[a-z]", lambda letter: f"[{letter[0]}{letter[0].upper()}]", ending)
+        for ending, found in sorted(spellings.items())
+    ]
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

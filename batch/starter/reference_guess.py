@@ -200,12 +200,12 @@ class ReferenceGuesser:
         )
 
 
-def without_pictures(guess: ReferenceGuess) -> ReferenceGuess:
-    """What to write where the pictures that were found cannot be sent."""
+def without_pictures(guess: ReferenceGuess, why: Problem) -> ReferenceGuess:
+    """What to write where the pictures that were found cannot be sent. `why` is the first problem."""
     return replace(
         guess,
         paths=(),
         optional=False,
         why=("Some of the pictures beside the table cannot be sent along, so none is.",),
-        notes=("some of the pictures beside the table cannot be sent along, so none is; see plan for the reason",),
+        notes=(f"no picture goes along: {why}", "put that right and run init again, or add references to the manifest"),
     )

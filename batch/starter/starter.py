@@ -101,11 +101,12 @@ def _for_table(
     try:
         text = _written(table, guess, path, manifest, provider)
         return guess, text, _checked(text, manifest)
-    except InputError:
+    except InputError as error:
         if not guess.references.paths:
             raise
+        why = error.problems[0]
     # A picture that cannot be sent (damaged, too many for one request) is no reason to have no manifest.
-    guess.references = without_pictures(guess.references)
+    guess.references = without_pictures(guess.references, why)
     text = _written(table, guess, path, manifest, provider)
     return guess, text, _checked(text, manifest)
 

@@ -85,6 +85,21 @@ def test_a_photo_of_another_product_is_not_taken(folder: Folder) -> None:
     assert "photos/: 1 picture fits no product: mug-1.png" in starter.notes
 
 
+def test_endings_in_small_and_capital_letters(folder: Folder) -> None:
+    """Cameras write .JPG, other programs .jpg: one pattern finds both."""
+    folder.picture("photos/lamp.JPG", "JPEG")
+    _, pictures = sent(folder, "photos/kite.jpg", "photos/mug.png")
+    assert pictures == {"kite": "kite.jpg", "mug": "mug.png", "lamp": "lamp.JPG"}
+
+
+def test_a_name_in_other_capitals_is_told(folder: Folder) -> None:
+    """No picture is left behind without a word: the file is named, and what to do."""
+    starter, pictures = sent(folder, "photos/Kite.png", "photos/mug.png")
+    assert set(pictures.values()) == {""}
+    assert "did you mean photos/Kite.png?" in starter.notes[0]
+    assert starter.notes[1].startswith("put that right and run init again")
+
+
 def test_a_named_folder(folder: Folder) -> None:
     """`--photos` may name any folder; the manifest says that it may be read."""
     shop = folder.path / "shop"
