@@ -68,10 +68,13 @@ def test_a_kept_answer_that_holds_a_picture_was_not_rejected(paid: str, rejected
     ("change", "after"),
     [
         (lambda: BEFORE.after_unknown("timeout"), {"state": State.UNKNOWN, "code": "timeout"}),
-        (lambda: BEFORE.after_failure(State.FAILED, "blocked", "no"), {"state": State.FAILED, "code": "blocked"}),
+        (
+            lambda: BEFORE.after_failure(State.FAILED, "blocked", "no"),
+            {"state": State.FAILED, "code": "blocked", "accepted": False},
+        ),
         (
             lambda: BEFORE.after_failure(State.RETRYABLE, "text_only", "yes"),
-            {"state": State.RETRYABLE, "code": "text_only", "rejected": 3},
+            {"state": State.RETRYABLE, "code": "text_only", "rejected": 3, "accepted": False},
         ),
         (
             lambda: BEFORE.after_decision(Decided.ACCEPTED, "resolved"),
