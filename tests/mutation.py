@@ -79,7 +79,6 @@ TESTS: Final = {
         "plan/test_make",
         "runner/test_resolve",
     ],
-    "store.kinds": ["store/test_picture_check", "store/test_picture_formats"],
     "store.ledger": [
         "store/test_records",
         "store/test_commit",
@@ -95,7 +94,7 @@ TESTS: Final = {
         "store/test_store_records",
     ],
     "store.likeness": ["store/test_pictures"],
-    "store.live_status": ["report/test_limit_reporter"],
+    "store.live_status": ["report/test_progress_reporter"],
     "store.lock": ["store/test_lock"],
     "store.lost_files": ["end_to_end/test_made_again", "report/test_status"],
     "store.picture_check": ["store/test_picture_check", "store/test_picture_formats"],
