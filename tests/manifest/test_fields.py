@@ -114,7 +114,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "rows packed": (
         "rows: a.zip\njobs: [{prompt: '{{a}}'}]",
-        "1:7: rows are read from .csv, .tsv, .jsonl and .parquet files; got .zip, save the table as .csv, or say its format",
+        "1:7: rows are read from .csv, .tsv, .jsonl, .parquet and .xlsx files; got .zip, save the table as .csv, or say its format",
     ),
     "unique alone": ("unique: a" + ONE_JOB, "1:9: unique picks rows; name a table in rows, or remove it"),
     "reference_root": (
