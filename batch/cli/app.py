@@ -10,6 +10,7 @@ import resource
 import sys
 import traceback
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -57,6 +58,22 @@ _COMMANDS: Final = {
 }
 
 
+#: Commands of similar programs, and what does the same here.
+_MEANT: Final = {
+    "accept": "imagebatch resolve DIRECTORY ID --as accepted",
+    "check": "imagebatch plan",
+    "dry-run": "imagebatch plan",
+    "generate": "imagebatch run",
+    "help": "imagebatch COMMAND --help",
+    "redo": "imagebatch run MANIFEST --again ID",
+    "regenerate": "imagebatch run MANIFEST --again ID",
+    "resume": "imagebatch run",
+    "retry": "imagebatch run MANIFEST --retry CAUSES",
+    "start": "imagebatch run",
+    "validate": "imagebatch plan",
+}
+
+
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -67,9 +84,21 @@ class _Group(click.Group):
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _COMMANDS:
+            return super().resolve_command(ctx, args)
+        if args[0].startswith("-"):
+            raise click.NoSuchOption(args[0], ctx=ctx)
+        close = get_close_matches(args[0], _COMMANDS, n=1)
+        meant = _MEANT.get(args[0]) or (f"imagebatch {close[0]}" if close else "")
+        hint = f" Did you mean `{meant}`?" if meant else ""
+        raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
-@click.version_option(package_name="imagebatch")
+@click.version_option(None, "-V", "--version", package_name="imagebatch")
 def cli() -> None:
     """Buy pictures in bulk from an image API: never twice, never lost, as fast as the quota allows.
 

@@ -28,6 +28,12 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Count(click.IntRange):
+    """A whole number of things."""
+
+    name = "whole number"
+
+
 class _Dollars(click.FloatRange):
     """A number of US dollars: `nan` passes every range check, and `inf` is no amount."""
 
@@ -105,8 +111,8 @@ _RUN_OPTIONS: Final = (
         metavar="EXPR",
         help='Send only jobs whose row meets this, such as \'Vendor == "Acme" and scene == "beach"\'.',
     ),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send at most N jobs, the first ones."),
-    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Send N jobs drawn at random."),
+    click.option("--limit", type=Count(min=1), metavar="N", help="Send at most N jobs, the first ones."),
+    click.option("--sample", type=Count(min=1), metavar="N", help="Send N jobs drawn at random."),
     click.option("--seed", type=int, default=0, metavar="N", help="Another seed draws other jobs.  [default: 0]"),
     click.option(
         "--retry",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batch.cli.console import is_terminal, print_error, print_failure, print_json, start_log, typed_again
-from batch.cli.options import Manifest, NamedPath, output_option, run_options
+from batch.cli.options import Count, Manifest, NamedPath, output_option, run_options
 from batch.cli.signals import die_by, run_until_signal
 from batch.core.errors import ExitCode
 
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from batch.runner.options import RunOptions
 
 
+def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> None:  # noqa: FBT001  (click's signature)
+    if given:
+        raise click.UsageError("`imagebatch plan` shows what a run would send, and why; it sends nothing")
+
+
 @click.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @output_option
 @run_options
 @click.option(
     "--canary",
-    type=click.IntRange(min=0),
+    type=Count(min=0),
     metavar="N",
     help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).",
 )
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     "--ignore-not-before", is_flag=True, help="Start although the last run said until when a day's quota is used up."
 )
 @click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
+@click.option("--dry-run", is_flag=True, expose_value=False, is_eager=True, hidden=True, callback=_means_plan)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something new went wrong (for cron).")
 @click.option("--log-file", type=NamedPath(dir_okay=False), help="Append the story of the run to this file.")

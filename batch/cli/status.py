@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 @click.argument("directory", type=NamedPath())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(directory: Path, *, as_json: bool) -> None:
-    """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type."""
+    """Show what the output folder DIRECTORY holds: done, failed and why, money, and the next command to type.
+
+    A manifest in its place means the folder that its runs write to.
+    """
     from batch.report.status import read_status
     from batch.report.text import status_lines
 
-    found = read_status(directory)
+    found = read_status(_folder_of(directory) if directory.is_file() else directory)
     if as_json:
         show_json(asdict(found))
     else:
         show_lines(status_lines(found))
+
+
+def _folder_of(manifest: Path) -> Path:
+    from batch.runner.options import RunOptions
+    from batch.runner.preparation import prepare
+
+    return prepare(manifest, None, RunOptions()).output

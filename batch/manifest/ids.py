@@ -48,6 +48,12 @@ def id_problem(text: str, *, samples: int = 1) -> str | None:
     return None
 
 
+def without_accents(text: str) -> str | None:
+    """The id that is meant by one with accents; None if that is none, or if there are no accents."""
+    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return bare if bare != text and id_problem(bare) is None else None
+
+
 def name_problem(text: str) -> str | None:
     """Why this cannot be a run's name (it becomes a folder); None if it can. Any language is welcome."""
     if not text or text[0] in ".-~ " or text[-1] in ". ":

@@ -43,6 +43,7 @@ from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
+from batch.manifest.tables.rows import kind_of
 from batch.manifest.tables.table_finder import TableFinder
 from batch.manifest.tables.table_set import TableSet
 
@@ -123,6 +124,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False, stdin: BinaryIO | No
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
     file = show_path(path)
+    _refuse_a_table(path, file)
     data = _read(path)
     problems = Problems(file)
     document = parse(data, file, problems)
@@ -190,6 +192,12 @@ def _add_what_the_jobs_show(manifest: Manifest, problems: Problems) -> None:
             if problem.file != str(manifest.path) or (problem.line, problem.column) not in said:
                 problems.add(problem)
         problems.add_more(error.more)
+
+
+def _refuse_a_table(path: Path, file: str) -> None:
+    if path.suffix.lower() != ".json" and kind_of(path.name, None, delimiter_given=False) is not None:
+        advice = f"`imagebatch init {file}` writes a manifest for it"
+        raise InputError([Problem(message=f"this is a table, and a run needs a manifest; {advice}", file=file)])
 
 
 def _read(path: Path) -> bytes:

@@ -56,7 +56,10 @@ def read_key(environment: Mapping[str, str], variable: str) -> ApiKey:
     """The key from an environment variable; `ConfigError` says what is wrong with it, never its value."""
     value = environment.get(variable, "").strip("\r\n")
     if not value.strip():
-        raise ConfigError(f"no API key: set the environment variable {variable}")
+        raise ConfigError(
+            f"no API key: set the environment variable {variable} to the key of your account, or rehearse without one "
+            "(provider: simulator); nothing was sent"
+        )
     if not value.isascii() or any(character.isspace() or not character.isprintable() for character in value):
         raise ConfigError(f"the API key in {variable} contains white space or odd characters; set it again")
     if value[0] in "\"'" or value[-1] in "\"'":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from batch.core.errors import Problem
 
-_LINES_NAMED = 5
+_LINES_NAMED: Final = 5
+#: Fewer are told one by one, each with its job.
+_ALIKE_AT_LEAST: Final = 3
 
 
 def grouped(problems: Iterable[Problem]) -> list[str]:
@@ -23,7 +26,7 @@ def grouped(problems: Iterable[Problem]) -> list[str]:
 
 def _sentences(alike: Problem, each: Sequence[Problem]) -> list[str]:
     lines = sorted({problem.line for problem in each if problem.line is not None})
-    if alike.file is None or len(lines) < 2:
+    if alike.file is None or len(lines) < _ALIKE_AT_LEAST:
         return [str(problem) for problem in each]
     named = ", ".join(f"{line}" for line in lines[:_LINES_NAMED])
     rest = f" and {len(lines) - _LINES_NAMED:,} more" if len(lines) > _LINES_NAMED else ""

@@ -76,7 +76,7 @@ class Status:
 def read_status(output: Path) -> Status:
     """Read the ledger of an output folder. Raises `OutputError` if there is none, `LedgerError` if it is damaged."""
     if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
     history, tail = replay(output, bought_only=holds_bought(output))
     counts, causes, missing, altered, accepted, failed_accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST

@@ -6,6 +6,7 @@ then looks at every job and its history.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -50,6 +51,8 @@ from batch.store.source_folder import SourceFolder
 #: Looking for a similar id among a million takes longer than anybody waits.
 _NAMES_COMPARED: Final = 20_000
 _NAMED: Final = 5
+#: `s3://bucket/x`, of which a path keeps one slash.
+_ADDRESS: Final = re.compile(r"(?:.*/)?[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +233,11 @@ def prepare(manifest_path: Path, output: str | Path | None, options: RunOptions)
 def output_path(manifest: Manifest, output: str | Path | None) -> Path:
     """Where a manifest's results go: as told, as the manifest says, else `output/<name>`."""
     chosen = Path(output) if output is not None else manifest.output or Path("output") / manifest.settings.name
+    if _ADDRESS.match(str(output) if output is not None else str(manifest.output or "")):
+        raise OutputError(
+            f"{chosen} looks like an address; results go to a folder of this machine. Copy them after the run, as with "
+            "rclone copy FOLDER/images REMOTE:"
+        )
     try:
         return chosen.absolute()
     except OSError as error:

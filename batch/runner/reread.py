@@ -73,7 +73,7 @@ async def reread(
     write fails.
     """
     if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
     with output_folder(output) as folder:
         kept = _Kept(output)
         if folder.history.open or not (kept.answers or kept.found_before):

@@ -121,7 +121,7 @@ def _refuse_what_is_whole(wanted: Mapping[str, None], history: History) -> None:
 
 def _require_ledger(output: Path) -> None:
     if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run")
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
 
 
 def _refuse_what_is_known(

@@ -46,7 +46,7 @@ class SourceFolder:
 
     def __init__(self, path: Path, *, bought_only: bool = True) -> None:
         if not (path / "ledger.jsonl").is_file():
-            raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run")
+            raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run that has begun")
         self.path = path
         self.history, _ = replay(path, bought_only=bought_only)
 

@@ -233,7 +233,7 @@ def test_quiet_is_silent_until_something_is_wrong(folder: Folder) -> None:
 
 def test_problems_are_all_told(folder: Folder) -> None:
     """Every mistake with its place, and that nothing was sent; after twenty the rest is counted."""
-    (folder.path / "m.yaml").write_text("jobs:\n" + "- {id: a b, prompt: x}\n" * 30)
+    (folder.path / "m.yaml").write_text("jobs:\n" + "".join(f"- {{id: a {n}, prompt: x}}\n" for n in range(30)))
     result = folder.call("run", "m.yaml")
     assert result.returncode == 65
     assert len(re.findall(r"^error: m\.yaml:\d+", result.stderr, re.MULTILINE)) == 20
@@ -308,7 +308,7 @@ def test_status(folder: Folder) -> None:
     """Where a folder stands, in words and as JSON."""
     folder.manifest(4, simulator={"faults": [{"fault": "finish_image_safety", "prompt": "3"}]}).call("run", "m.yaml")
     words = folder.call("status", "output/m").stdout
-    assert words.startswith("output/m: 3 jobs done, 1 failed, 0 unknown\n")
+    assert words.startswith("output/m: 3 of 4 jobs done, 1 failed, 0 unknown\n")
     assert "  next       imagebatch plan m.yaml\n" in words
     found = json.loads(folder.call("status", "output/m", "--json").stdout)
     assert (found["done"], found["failed"], found["last_exit"], found["running"]) == (3, 1, 1, None)
@@ -485,7 +485,7 @@ def test_a_second_run_in_the_same_folder(folder: Folder) -> None:
     folder.manifest(4, simulator={"latency_seconds": 600}, limits={"concurrency": 2})
     with folder.started("run", "m.yaml") as process:
         folder.wait_for("try", 2)
-        second = folder.call("run", "-q", "m.yaml")
+        second = folder.call("run", "m.yaml")
         found = json.loads(folder.call("status", "output/m", "--json").stdout)
         process.kill()
         process.communicate(timeout=30)

@@ -273,7 +273,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "fallback twice": (f"fallback: [{PRO}, {PRO}]", [f"1:32: fallback names {PRO} twice; keep one"]),
     "fallback unknown": (
         "fallback: gpt-4",
-        [f"1:11: unknown model gpt-4; known models: {MODELS} (another one needs provider.base_url)"],
+        [
+            f"1:11: unknown model gpt-4; known models: {MODELS} (another one needs provider.base_url, an address that serves it in the same format)"
+        ],
     ),
     "fallback retired": (
         f"fallback: {{models: [{PRO}, {PRO}-preview]}}",

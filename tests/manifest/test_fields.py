@@ -279,7 +279,7 @@ MODELS = [
     (
         "google",
         "model: gemini-3.1-flash-imag",
-        "unknown model gemini-3.1-flash-imag; did you mean gemini-3.1-flash-image? (another one needs provider.base_url)",
+        "unknown model gemini-3.1-flash-imag; did you mean gemini-3.1-flash-image? (another one needs provider.base_url, an address that serves it in the same format)",
     ),
     (
         "google",

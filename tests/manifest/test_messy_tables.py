@@ -159,7 +159,7 @@ def test_a_row_that_says_nothing_is_told(folder: Folder) -> None:
     folder.write("t.csv", HEADER + "kite,Kite,,5\nmug,,,7\nmug,,,7\nTotal,,,12\n")
 
     assert folder.problems(SHOP)[::2] == [
-        f't.csv:{line}: column "Title": job "{job}-studio": Title and Body_HTML are empty, so the prompt says nothing of this row; fill in what is missing, or leave such rows out with where: Title != ""'
+        f't.csv:{line}: column "Title": job "{job}-studio": Title and Body_HTML are empty, so the prompt says nothing of this row; fill it in, or leave such rows out with where: Title != "". If this is a further row of the product above, unique keeps the first row of each, and carry fills in what stands there'
         for line, job in ((3, "mug"), (5, "Total"))
     ]
     assert [job.prompt for job in folder.jobs('where: Title != ""\n' + SHOP)] == ["Kite, studio. ", "Kite, beach. "]

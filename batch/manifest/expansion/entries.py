@@ -14,7 +14,7 @@ from batch.core.errors import Problem
 from batch.core.image_models import DEFAULT_SIZE
 from batch.manifest.expansion.matrix import Matrix, Variant
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
-from batch.manifest.ids import id_problem
+from batch.manifest.ids import id_problem, without_accents
 from batch.manifest.problems import Problems
 from batch.manifest.schema.schema import JobShape, ManifestShape, ReferenceShape, job_named
 from batch.manifest.schema.yaml_text import At, Document
@@ -162,6 +162,9 @@ class EntryReader:
             message = "id is the same for every row; use a column in it or leave it out"
         else:
             message = None if entry.id.varies else id_problem(entry.id.text, samples=entry.samples)
+            plain = without_accents(entry.id.text)
+            if message is not None and plain is not None:
+                message += f"; write {plain}"
         self._note(message, entry.id, index)
 
     def _rows_differ(self, entry: Entry, *, by_id: bool = True) -> bool:

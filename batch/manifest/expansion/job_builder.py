@@ -140,6 +140,8 @@ class JobBuilder:
             wrong, advice = "id is empty", f'; fill the cell, or leave such rows out with where: {name} != ""'
         elif "slug" in entry_id.text and not slug(cell):
             wrong, advice = f"id is empty: slug finds no letter or digit of ASCII in {cell}", "; use another column"
+        elif "/" in re.sub(r"{{.*?}}", "", entry_id.text):
+            advice = "; the / stands in the id itself: write - there, an id names a file in one folder"
         elif "slug" not in entry_id.text:
             advice = f"; write {{{{ {name} | slug }}}} in the id"
         elif len(job_id) > MAX_ID_BYTES:
@@ -201,7 +203,10 @@ class JobBuilder:
             names = [columns.written(index) for index in self._must_say]
             verb = "is" if len(names) == 1 else "are"
             message = f"{' and '.join(names)} {verb} empty, so the prompt says nothing of this row"
-            advice = f'fill in what is missing, or leave such rows out with where: {names[0]} != ""'
+            advice = (
+                f'fill it in, or leave such rows out with where: {names[0]} != "". If this is a further row of the '
+                "product above, unique keeps the first row of each, and carry fills in what stands there"
+            )
             raise _BadRow(f"{message}; {advice}", show(columns.names[self._must_say[0]]))
 
     def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:

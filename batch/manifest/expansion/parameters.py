@@ -69,7 +69,7 @@ class ModelCapabilities:
         fixed = next((offer for offer in unknown if offer.known_only), None)
         if fixed is not None:
             hint = did_you_mean(model, fixed.profile.models, "models")
-            needed = "provider.base_url"
+            needed = "provider.base_url, an address that serves it in the same format"
             if self.several:
                 needed = f"base_url in every provider, and {fixed.name} has none"
             return f"unknown model {show(model)}; {hint} (another one needs {needed})"

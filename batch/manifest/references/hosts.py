@@ -63,6 +63,8 @@ def form_problem(url: str) -> str | None:
     """What is wrong with an address whatever the manifest lists, to follow its name; None if nothing is."""
     if re.match("https://", url, re.IGNORECASE) is None:
         return "is no https:// address; save the picture beside the manifest"
+    if len(re.findall("https?://", url, re.IGNORECASE)) > 1:
+        return 'holds several addresses; name the column and what stands between them: {column: Images, split: ","}'
     if _PLAIN.fullmatch(url.partition("#")[0]) is None or len(url) > _LONGEST:
         return "is no plain address; it must be https://name.of.host/path with %20 for a space, and no user, port or \\"
     return None

@@ -179,6 +179,8 @@ class References:
             facts = os.stat(file)
         except OSError as error:
             hint = "; write / between folders" if "\\" in name else ""
+            if name.startswith("~"):
+                hint = "; ~ is not filled in, and a reference lies below reference_root: write its path from there"
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             if missing:
                 self._refuse_a_look_alike(name, name, "does not exist")

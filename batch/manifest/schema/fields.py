@@ -256,6 +256,9 @@ def base_url(value: object) -> str:
         raise _wrong("is not a valid address") from None
     if not host or parts.scheme not in ("http", "https") or re.search(r"[\\\s]", text) or not text.isprintable():
         raise _wrong("must be an address such as https://host/path")
+    if host.endswith("aiplatform.googleapis.com"):
+        # Its paths are others, and its tokens expire within the hour.
+        raise _wrong("is an address of Vertex AI, which is not served; write provider: google, with a key of AI Studio")
     if "@" in parts.netloc:
         raise _wrong("must not hold a user or password; the key comes from the environment")
     if "?" in text or "#" in text:

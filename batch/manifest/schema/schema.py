@@ -340,6 +340,10 @@ _WANTED: Final[Mapping[Path, str]] = {
 }
 
 
+#: What a number alone was probably meant for.
+_MEANT: Final[Mapping[Path, str]] = {("budget",): "per_run", ("limits",): "concurrency", ("canary",): "jobs"}
+
+
 class _Note:
     """Writes down pydantic's findings as our sentences, each with its place."""
 
@@ -387,8 +391,11 @@ class _Note:
         if kind == "model_type" and names[-1:] in (["references"], ["provider"]) and isinstance(path[-1], int):
             one = names[-1].removesuffix("s")
             return f"every {one} must be a text or a mapping; got {fields.said(detail['input'])}"
+        given = fields.said(detail["input"])
+        if path in _MEANT and isinstance(detail["input"], int | float):
+            return f"{field} must be a mapping, such as {{{_MEANT[path]}: {given}}}; got {given}"
         wanted = _WANTED.get(path) or ("a list" if kind == "list_type" else "a mapping (key: value)")
-        return f"{field} must be {wanted}; got {fields.said(detail['input'])}"
+        return f"{field} must be {wanted}; got {given}"
 
     def _field(self, names: list[str], path: Path) -> str:
         """The field's name as the user knows it: `provider: x` has no `profile`, a list's item no name."""

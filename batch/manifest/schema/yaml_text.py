@@ -243,9 +243,19 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
         message = "not valid YAML: a tab or a reserved character stands here; indent with spaces, quote text"
     elif "mapping values are not allowed" in cause:
         message = 'not valid YAML: a second ": " in one value; quote the text'
+    elif "unexpected end of stream" in cause and "quoted scalar" in str(context):
+        line, column = error.context_mark.line + 1, error.context_mark.column + 1  # type: ignore[attr-defined]
+        message = "not valid YAML: the quote that begins here is not closed"
+    elif "flow mapping" in str(context):
+        message = 'not valid YAML: "," or "}" is expected here; put text that holds ": " or "," into quotes'
     else:
         message = f"not valid YAML: {show(cause)}" + (f" {show(context)}" if context else "")
     return Problem(message=message, file=file, line=line, column=column)
+
+
+def _is_unquoted_template(node: MappingNode, key: Node) -> bool:
+    """`{{ Column }}` without quotes: to YAML a mapping whose key is a mapping."""
+    return bool(node.flow_style) and isinstance(key, MappingNode) and bool(key.flow_style)
 
 
 class _Built(NamedTuple):
@@ -311,7 +321,9 @@ class _Builder:
         for key, value in node.value:
             part = self._build(value)
             parts.append(part)
-            if not isinstance(key, ScalarNode):
+            if _is_unquoted_template(node, key):
+                self._add('put a template into quotes: "{{ Column }}"', node)
+            elif not isinstance(key, ScalarNode):
                 self._add("a key must be a word; this is a list or a mapping", key)
             elif _is_merge(key):
                 self._merge(part.value, merged, key, value)

@@ -359,19 +359,18 @@ class Condition:
 
     def __init__(self, text: str, columns: Columns, *, typed: bool = False) -> None:
         """`typed`: its names stand for more than text, so they may be compared with numbers."""
-        self._template = Template(_condition(text, typed=typed), columns)
+        self._template = Template(_condition(text), columns)  # names the columns that are not there first
+        if not typed:
+            _refuse_comparing_cells_with_other_than_text(expression_of(text))
 
     def holds(self, row: Row) -> bool:
         """Whether it is true for this row."""
         return bool(self._template.fill(row))
 
 
-def _condition(text: str, *, typed: bool) -> nodes.Template:
+def _condition(text: str) -> nodes.Template:
     """A template that writes something where the expression is true."""
     expression = expression_of(text)
-    for comparison in [expression, *expression.find_all(nodes.Compare)]:
-        if isinstance(comparison, nodes.Compare) and not typed:
-            _refuse_comparing_cells_with_other_than_text(comparison)
     yes = nodes.Output([nodes.TemplateData("1", lineno=1)], lineno=1)
     tree = nodes.Template([nodes.If(expression, [yes], [], [], lineno=1)], lineno=1)
     tree.set_environment(_ENVIRONMENT)
@@ -396,8 +395,14 @@ def expression_of(text: str) -> nodes.Expr:
     return expression
 
 
-def _refuse_comparing_cells_with_other_than_text(comparison: nodes.Compare) -> None:
+def _refuse_comparing_cells_with_other_than_text(expression: nodes.Expr) -> None:
     """`Published == true` would be false for every row, without a visible reason."""
+    for comparison in [expression, *expression.find_all(nodes.Compare)]:
+        if isinstance(comparison, nodes.Compare):
+            _refuse_comparison(comparison)
+
+
+def _refuse_comparison(comparison: nodes.Compare) -> None:
     sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
     if not any(isinstance(side, nodes.Name) or _is_cell(side) for side in sides):
         return
