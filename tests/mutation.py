@@ -20,30 +20,39 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 #: By module, the files of tests that may notice a change of it. They stay in one process, which mutmut needs.
 TESTS: Final = {
-    "dispatch.attempt_loop": ["dispatch/test_scheduler", "dispatch/test_changes", "dispatch/test_waste_breaker"],
+    "dispatch.attempt_loop": [
+        "dispatch/test_job_route",
+        "dispatch/test_scheduler",
+        "dispatch/test_waste_breaker",
+        "dispatch/test_changes",
+    ],
     "dispatch.held_repeats": ["dispatch/test_waste_breaker"],
     "dispatch.breaker": ["dispatch/test_breaker_states"],
     "dispatch.deadline": ["dispatch/test_job_route"],
     "dispatch.failure_patterns": ["dispatch/test_failure_patterns"],
     "dispatch.job_route": ["dispatch/test_job_route"],
-    "dispatch.recovery": ["dispatch/test_job_route", "dispatch/test_scheduler"],
+    "dispatch.recovery": [
+        "dispatch/test_job_route",
+        "dispatch/test_scheduler",
+        "dispatch/test_waste_breaker",
+    ],
     "dispatch.retry": ["dispatch/test_retry"],
     "dispatch.route": [
         "dispatch/test_route",
         "dispatch/test_route_choice",
         "dispatch/test_waste_breaker",
-        "dispatch/test_breaker",
+        "dispatch/test_scheduler",
     ],
-    "dispatch.router": ["dispatch/test_route_choice", "dispatch/test_router", "dispatch/test_changes"],
+    "dispatch.router": ["dispatch/test_route_choice", "dispatch/test_changes", "dispatch/test_router"],
     "dispatch.scheduler": ["dispatch/test_scheduler", "dispatch/test_canary", "dispatch/test_waste_breaker"],
     "dispatch.turnstile": ["dispatch/test_turnstile", "limits/test_admission"],
     "dispatch.waste_breaker": ["dispatch/test_waste_breaker"],
     "limits.accepted_requests": ["limits/test_quotas_held", "limits/test_admission"],
-    "limits.admission": ["limits/test_admission", "limits/test_quotas_held", "dispatch/test_route"],
+    "limits.admission": ["limits/test_admission", "dispatch/test_route"],
     "limits.concurrency_limit": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.gate": ["limits/test_admission", "limits/test_quotas_held"],
     "limits.quota_store": ["limits/test_quota_store", "limits/test_admission", "limits/test_quotas_locked"],
-    "limits.quotas": ["limits/test_quotas", "limits/test_admission", "limits/test_quotas_held"],
+    "limits.quotas": ["limits/test_quotas", "limits/test_admission"],
     "limits.rate_pacer": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_spacing": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_trial": ["limits/test_quotas_held", "limits/test_admission"],
@@ -66,11 +75,9 @@ TESTS: Final = {
     ],
     "store.history": [
         "store/test_history",
-        "store/test_store_records",
         "store/test_background_replay",
         "plan/test_make",
-        "runner/test_resolve",
-        "runner/test_leftovers",
+        "store/test_store_records",
     ],
     "store.job_state": [
         "store/test_job_state",
@@ -102,36 +109,53 @@ TESTS: Final = {
         "store/test_pictures",
         "store/test_store_records",
         "store/test_sync_order",
-        "store/test_store",
-        "end_to_end/test_warnings",
     ],
     "store.published": ["store/test_published", "store/test_store", "store/test_store_records"],
     "store.records": [
         "store/test_records",
-        "store/test_store",
         "store/test_store_records",
+        "store/test_store",
         "store/test_history",
-        "runner/test_attempt",
-        "runner/test_reread",
-        "runner/test_resolve",
     ],
-    "store.rehearsal": ["store/test_in_the_way", "end_to_end/test_rehearsals"],
+    "store.rehearsal": ["store/test_in_the_way", "store/test_folder"],
     "store.source_folder": ["store/test_store_records", "runner/test_run"],
     "store.spool": ["store/test_spool", "store/test_disk_reserve"],
     "store.store": ["store/test_store", "store/test_store_records", "store/test_sync_order", "runner/test_attempt"],
 }
+#: Tests of these files that take seconds each: left out, because every surviving mutant would wait for them.
+SLOW: Final = [
+    "dispatch/test_router::test_while_a_model_serves_nobody_the_other_is_asked_at_once",
+    "dispatch/test_router::test_while_the_cheap_lane_has_room_for_nobody_it_is_left_alone",
+    "dispatch/test_router::test_an_outage_of_one_costs_a_few_requests",
+    "dispatch/test_router::test_every_job_ends_once_and_nothing_is_asked_that_must_not_be",
+    "dispatch/test_router::test_a_gate_of_one_holds_up_nobody",
+    "dispatch/test_router::test_an_outage_of_one_that_never_ends_does_not_end_the_run",
+    "dispatch/test_router::test_together_they_are_as_fast_as_both_limits",
+    "dispatch/test_router::test_near_the_deadline_the_ordinary_lane_is_taken",
+    "dispatch/test_router::test_a_job_that_is_shed_takes_the_ordinary_lane_at_once",
+    "dispatch/test_changes::test_what_was_found_by_trying_keeps_below_the_new_number",
+    "dispatch/test_changes::test_fewer_a_minute_hold_at_once",
+    "dispatch/test_changes::test_whatever_is_changed_nothing_oversteps",
+    "dispatch/test_scheduler::test_whatever_happens",
+    "dispatch/test_waste_breaker::test_chance_ends_no_batch",
+    "limits/test_admission::test_no_quota_is_passed_in_any_minute",
+    "limits/test_admission::test_no_minute_sees_more_than_the_limit",
+    "store/test_picture_check::test_every_flipped_byte_of_a_png_is_found",
+    "store/test_picture_check::test_any_bytes_give_facts_or_bad_picture",
+]
 _COPIED: Final = ("batch", "tests", "docs", "jobs", "README.md", "pyproject.toml")
 _WORDS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", 5: "not reached"}
 
 
 def settings(module: str) -> str:
     """The `[tool.mutmut]` of one module. A test that hangs is a mutant noticed after some seconds."""
+    slow = [f"--deselect={path_of_tests(name)}::{test}" for name, test in (each.split("::") for each in SLOW)]
     lists = {
         "source_paths": ["batch"],
         "only_mutate": [source(module)],
         "also_copy": [name for name in _COPIED if name not in ("batch", "tests", "pyproject.toml")],
-        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=20"],
-        "pytest_add_cli_args_test_selection": [f"tests/{name}.py" for name in TESTS[module]],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=8", "--tb=no", *slow],
+        "pytest_add_cli_args_test_selection": [path_of_tests(name) for name in TESTS[module]],
     }
     rows = [f"{name} = {json.dumps(value)}" for name, value in lists.items()]
     return "\n".join(["[tool.mutmut]", *rows, "timeout_multiplier = 5.0", "track_dependencies = false", "", ""])
@@ -139,6 +163,10 @@ def settings(module: str) -> str:
 
 def source(module: str) -> str:
     return f"batch/{module.replace('.', '/')}.py"
+
+
+def path_of_tests(name: str) -> str:
+    return f"tests/{name}.py"
 
 
 def try_module(module: str, folder: Path, children: int) -> Counter[str]:

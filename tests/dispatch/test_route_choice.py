@@ -135,6 +135,8 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
             "tomorrow",
             exit_code=ExitCode.TEMPORARY,
             not_before="2026-02-01T00:00:00Z",
+            kind=Kind.OVERLOAD,
+            of_model=True,
             http_status=429,
             request_id="r-1",
         ),
@@ -144,7 +146,7 @@ def test_why_nothing_is_left_names_every_endpoint_and_what_time_mends_first() ->
     [stop] = bench.stops
     assert stop.message == "no endpoint is left. a: the key is wrong; b: next week; c: tomorrow"
     assert (stop.code, stop.exit_code, stop.not_before) == ("daily_quota", ExitCode.TEMPORARY, endings[2].not_before)
-    assert (stop.http_status, stop.request_id) == (429, "r-1")
+    assert (stop.http_status, stop.request_id, stop.kind, stop.of_model) == (429, "r-1", Kind.OVERLOAD, True)
 
 
 def test_one_endpoints_ending_is_told_as_it_is() -> None:
@@ -192,3 +194,24 @@ def test_only_those_that_could_be_asked_say_whether_a_model_is_overloaded(error:
     bench.router.end(first, error, "own")
     assert bench.router.end(second, NO_SERVICE, "own")
     assert bench.stops == []
+
+
+async def test_an_endpoint_known_to_be_of_no_use_is_left_out_before_the_start() -> None:
+    """Once, for the model it is of no use for; the others are asked, and the run goes on."""
+    bench = Bench(a=(10, 1.0), b=(10, 1.0))
+    first, second = bench.router.routes
+    known = EndpointDown("daily_quota", "the day's quota is used up", of_model=True)
+    for _ in range(2):
+        bench.router.leave_out("b", job().model, known)
+    assert (first.ended_by(job().model), second.ended_by(job().model), second.ended_by("other")) == (None, known, None)
+    assert names(await bench.send(3)) == ["a", "a", "a"]
+    assert bench.told.named("message") == [("message", "b is left out: the day's quota is used up")]
+    assert bench.stops == []
+
+
+def test_new_limits_of_one_endpoint_leave_the_others_as_they_are() -> None:
+    """An endpoint that is not named keeps its limits, and no message says that they changed."""
+    bench = Bench(a=(10, 1.0), b=(7, 1.0))
+    bench.router.reconfigure({"a": Limits(concurrency=3, adaptive=False)})
+    assert [route.limits.concurrency for route in bench.router.routes] == [3, 7]
+    assert bench.told.named("message") == [("message", "the limits of a are changed: concurrency 3 (was 10)")]
