@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from batch.core.model import Done, Failed, Image, Job, Outcome, Pending, Unknown
     from batch.core.results import Decided, Spend, Summary, UnknownAttempt
     from batch.core.settings import ChangedPolicy
+    from batch.manifest import JobSpec
     from batch.plan import Forecast, Plan, Selection
     from batch.report.status import Status
     from batch.report.why import Why
@@ -72,6 +73,7 @@ __all__ = [
     "InputError",
     "Job",
     "JobEnded",
+    "JobSpec",
     "LedgerError",
     "Listener",
     "LockedError",
@@ -116,6 +118,7 @@ _MODULES = {
     "core.model": "Done Failed Image Job Outcome Pending Unknown",
     "core.results": "Decided Spend Summary UnknownAttempt",
     "core.settings": "ChangedPolicy",
+    "manifest": "JobSpec",
     "plan": "Forecast Plan Selection",
     "report.status": "Status",
     "report.why": "Why",

@@ -13,6 +13,9 @@ from typing import Any, Final
 from batch.core.lane import Lane
 from batch.core.prices import PriceList
 
+#: What the ledger and messages call a manifest that is no file.
+GIVEN_MANIFEST: Final = "(given by a program)"
+
 
 class Auth(StrEnum):
     """How the key travels: `?key=`, `x-goog-api-key:` or `Authorization: Bearer`."""

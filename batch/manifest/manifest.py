@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -15,6 +15,7 @@ from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.prices import PriceList
 from batch.core.settings import (
+    GIVEN_MANIFEST,
     Budget,
     CanarySettings,
     Fallback,
@@ -35,6 +36,7 @@ from batch.manifest.expansion.products import RowGroups
 from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, Sort
 from batch.manifest.files import FileProblem, open_regular, reason
+from batch.manifest.given import GIVEN_ROWS, write_down
 from batch.manifest.ids import name_problem
 from batch.manifest.problems import Problems, show, show_path
 from batch.manifest.references.hosts import ListedHosts
@@ -44,7 +46,7 @@ from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
 from batch.manifest.tables.rows import kind_of
-from batch.manifest.tables.table_finder import TableFinder
+from batch.manifest.tables.table_finder import PipedRows, TableFinder
 from batch.manifest.tables.table_set import TableSet
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
@@ -123,9 +125,30 @@ def load_manifest(path: Path, *, allow_empty: bool = False, stdin: BinaryIO | No
 
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
+    _refuse_a_table(path, show_path(path))
+    return _manifest(path, _read(path), allow_empty=allow_empty, rows=PipedRows(stdin))
+
+
+def given_manifest(given: Mapping[str, Any], *, allow_empty: bool = False) -> Manifest:
+    """The manifest that a program hands over as values; paths in it are relative to the current folder.
+
+    `jobs` may be an iterable of mappings or of `JobSpec`, `rows` an iterable of mappings: both are read once, here.
+    Raises InputError with all problems of its text.
+    """
+    written = write_down(given)
+    try:
+        rows = PipedRows(written.rows, GIVEN_ROWS)
+        return _manifest(Path(GIVEN_MANIFEST), written.text, allow_empty=allow_empty, rows=rows)
+    finally:
+        if written.rows is not None:
+            written.rows.close()  # the table's reader has its own copy
+
+
+def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) -> Manifest:
     file = show_path(path)
-    _refuse_a_table(path, file)
-    data = _read(path)
+    if len(data) > MAX_BYTES:
+        message = f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
+        raise InputError([Problem(message=message, file=file)])
     problems = Problems(file)
     document = parse(data, file, problems)
     if document.value is None:
@@ -161,7 +184,7 @@ def load_manifest(path: Path, *, allow_empty: bool = False, stdin: BinaryIO | No
             references=References(
                 path.parent, path.parent / (shape.reference_root or "."), ListedHosts(shape.reference_hosts)
             ),
-            tables=reader.tables(stdin),
+            tables=reader.tables(rows),
             choice=reader.choice(),
             groups=reader.groups(),
             matrix=matrix,
@@ -207,9 +230,6 @@ def _read(path: Path) -> bytes:
     except (FileProblem, OSError) as error:
         message = reason(error) if isinstance(error, OSError) else str(error)
         raise MissingInputError([Problem(message=message, file=show_path(path))]) from error
-    if len(data) > MAX_BYTES:
-        message = f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
-        raise InputError([Problem(message=message, file=show_path(path))])
     return data
 
 
@@ -265,7 +285,7 @@ class _TopReader:
                 self.add(wrong, self.document.at("fallback", "models", number))
         return Fallback(models=tuple(models), on=tuple(map(FallbackOn, dict.fromkeys(given.on))))
 
-    def tables(self, stdin: BinaryIO | None) -> TableSet | None:
+    def tables(self, piped: PipedRows) -> TableSet | None:
         if self.shape.rows is None:
             return None
         finder = TableFinder(
@@ -273,7 +293,7 @@ class _TopReader:
             folder=self.path.parent,
             document=self.document,
             problems=self.problems,
-            stdin=stdin,
+            piped=piped,
         )
         return finder.tables()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from batch.core.errors import ExitCode, OutputError
 from batch.core.results import Spend
+from batch.core.settings import GIVEN_MANIFEST
 from batch.report.formatting import path
 from batch.report.money import spend_of
 from batch.report.warned import count_warnings
@@ -195,6 +196,8 @@ def _is_usual(output: Path, usual: Path) -> bool:
 
 def _next_command(output: Path, run: RunRecord | None, end: EndRecord | None, counts: Counter[Standing]) -> str | None:
     manifest = run.manifest if run is not None else "MANIFEST"
+    if manifest == GIVEN_MANIFEST:
+        return None
     words = [shlex.quote(path(manifest))]
     if not _is_usual(output, Path("output") / Path(manifest).stem):
         words += ["-o", shlex.quote(path(str(output)))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from batch.core.events import Listener
 from batch.report.status import Status, read_status
@@ -13,7 +15,7 @@ from batch.runner.run import plan_only
 
 
 def plan(
-    manifest_path: str | Path,
+    manifest_path: str | Path | Mapping[str, Any],
     *,
     output: str | Path | None = None,
     options: RunOptions | None = None,
@@ -36,7 +38,11 @@ def status(output: str | Path) -> Status:
 
 
 def why(
-    manifest_path: str | Path, job_id: str, *, output: str | Path | None = None, options: RunOptions | None = None
+    manifest_path: str | Path | Mapping[str, Any],
+    job_id: str,
+    *,
+    output: str | Path | None = None,
+    options: RunOptions | None = None,
 ) -> Why:
     """Why one job will be sent or not, and every attempt at it so far, as `imagebatch why` shows it.
 

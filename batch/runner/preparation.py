@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from batch.core.clock import SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
 from batch.core.events import Listener
 from batch.core.model import Job
 from batch.core.settings import ChangedPolicy
-from batch.manifest import Manifest, RowsDigest, load_manifest
+from batch.manifest import Manifest, RowsDigest, given_manifest, load_manifest
 from batch.manifest.templating.facts import FactExpression
 from batch.money.wallet import Cap, micro
 from batch.plan import (
@@ -202,12 +202,16 @@ def begun_again(note: RunRecord | EndRecord | None) -> AgainWish | None:
     return None if wish is None else AgainWish(said=wish.said, digest=wish.digest, since=wish.since)
 
 
-def prepare(manifest_path: Path, output: str | Path | None, options: RunOptions) -> PreparedRun:
-    """Read the manifest and settle what does not depend on the past.
+def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, options: RunOptions) -> PreparedRun:
+    """Read the manifest, a file or a program's own values, and settle what does not depend on the past.
 
     Raises `InputError`, `ConfigError` or `OutputError`.
     """
-    manifest = load_manifest(manifest_path, allow_empty=options.allow_empty)
+    manifest = (
+        given_manifest(given, allow_empty=options.allow_empty)
+        if isinstance(given, Mapping)
+        else load_manifest(Path(given), allow_empty=options.allow_empty)
+    )
     settings = manifest.settings
     accounts = accounts_of(settings, manifest.path)
     simulated = all(account.endpoint.simulated for account in accounts)

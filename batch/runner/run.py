@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 async def run(
-    manifest_path: str | Path,
+    manifest_path: str | Path | Mapping[str, Any],
     *,
     output: str | Path | None = None,
     options: RunOptions | None = None,
@@ -66,13 +66,15 @@ async def run(
 
     Does what `imagebatch run` does. Raises `InputError`, `ConfigError`, `OutputError`, `LedgerError` or
     `LockedError` before anything is sent; what goes wrong later is in the summary's `exit` and `reason`.
+    `manifest_path` is a file, or the manifest itself as a mapping with the same keys: `jobs` may then be any iterable
+    of mappings or of `JobSpec`, and `rows` any iterable of mappings. Its paths are relative to the current folder.
     `options` says what this one run is to do differently: which jobs, what of edited ones, what again.
     `wishes` is what `options` was called in earlier versions.
     `environment` (default: the process's) holds the API key, `control` lets a caller stop the run.
     """
     clock = clock or SystemClock()
     control = control or RunControl()
-    prepared = prepare(Path(manifest_path), output, options_of(options, wishes))
+    prepared = prepare(manifest_path, output, options_of(options, wishes))
     now = LiveStatusFile(prepared.output)
     listener = Listeners([ProgressReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
@@ -179,7 +181,7 @@ run_sync = _without_a_loop(run)
 
 
 def plan_only(
-    manifest_path: str | Path,
+    manifest_path: str | Path | Mapping[str, Any],
     *,
     output: str | Path | None = None,
     options: RunOptions | None = None,
@@ -191,7 +193,7 @@ def plan_only(
     Only reference pictures at web addresses are fetched, into their cache, if they are not there yet: on an event loop
     of their own in another thread, for the caller may be inside one.
     """
-    prepared = prepare(Path(manifest_path), output, options_of(options, wishes))
+    prepared = prepare(manifest_path, output, options_of(options, wishes))
     if prepared.manifest.reference_hosts:
         fetching = fetch_references(prepared, SystemClock(), listener or Listener())
         with ThreadPoolExecutor(1) as aside:

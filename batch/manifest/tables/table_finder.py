@@ -24,15 +24,23 @@ STANDARD_INPUT: Final = "-"
 _ADDRESS: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 
 
+@dataclass(frozen=True, slots=True)
+class PipedRows:
+    """What `rows: '-'` reads (None: our own standard input), and what messages call it."""
+
+    stream: BinaryIO | None = None
+    shown: str = SHOWN
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFinder:
-    """Finds the tables that a manifest in `folder` names, and notes what is wrong with them. `stdin` None: our own."""
+    """Finds the tables that a manifest in `folder` names, and notes what is wrong. `piped` is what `-` reads."""
 
     rows: RowsShape
     folder: Path
     document: Document
     problems: Problems
-    stdin: BinaryIO | None = None
+    piped: PipedRows = PipedRows()
 
     def tables(self) -> TableSet:
         """All of them in order, each file once; one stands in for those that are wrong."""
@@ -75,7 +83,7 @@ class TableFinder:
         file = self.folder / name
         return Table(
             file=file,
-            shown=SHOWN if name == STANDARD_INPUT else show_path(file),
+            shown=self.piped.shown if name == STANDARD_INPUT else show_path(file),
             kind=kind or "csv",
             encoding=self.rows.encoding,
             delimiter=self.rows.delimiter,
@@ -91,7 +99,7 @@ class TableFinder:
         return "csv" if copy is None else _sniffed(copy)
 
     def _copied(self, number: int) -> PrivateCopy | None:
-        stream = self.stdin or (None if sys.stdin is None else sys.stdin.buffer)
+        stream = self.piped.stream or (None if sys.stdin is None else sys.stdin.buffer)
         if stream is None or stream.isatty():
             self._add("rows: '-' reads standard input, and nothing is piped in: cat table.csv | ...", "file", number)
             return None
