@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
+from batch.cli.terminal import shown
 from batch.core.errors import ExitCode, InputError, Problem
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ def make_output_safe() -> None:
 
 def print_lines(lines: Iterable[str]) -> OSError | None:
     """On stdout. Returns why it could not be written; that is said on stderr, too, unless the reader is just gone."""
-    text = "\n".join(lines)
+    return _print_text(shown("\n".join(lines), sys.stdout))
+
+
+def _print_text(text: str) -> OSError | None:
     error = despite_broken_output(lambda: print(text, flush=True))  # noqa: T201
     if error is not None and not isinstance(error, BrokenPipeError):
         print_error(f"error: cannot write to stdout: {error.strerror or error}")
@@ -104,19 +108,22 @@ def print_lines(lines: Iterable[str]) -> OSError | None:
 def print_json(value: Any) -> OSError | None:
     """In ASCII: what is JSON in one locale must be JSON in every other."""
     _has_printed_json.set()
-    return print_lines([json.dumps(value, allow_nan=False)])
+    return _print_text(json.dumps(value, allow_nan=False))
 
 
 def show_lines(lines: Iterable[str]) -> None:
     """Print what the command was called for, and did nothing else: if that fails, the command failed."""
-    error = print_lines(lines)
+    _fail_if(print_lines(lines))
+
+
+def _fail_if(error: OSError | None) -> None:
     if error is not None and not isinstance(error, BrokenPipeError):
         sys.exit(ExitCode.IO_ERROR)
 
 
 def show_json(value: Any) -> None:
     _has_printed_json.set()
-    show_lines([json.dumps(value, allow_nan=False)])
+    _fail_if(_print_text(json.dumps(value, allow_nan=False)))
 
 
 def wants_json() -> bool:
@@ -135,7 +142,7 @@ def print_failure(exit_code: int, reason: str, message: str, problems: Iterable[
 
 
 def print_error(text: str) -> None:
-    despite_broken_output(lambda: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    despite_broken_output(lambda: print(shown(text, sys.stderr), file=sys.stderr, flush=True))  # noqa: T201
 
 
 def despite_broken_output(act: Callable[[], Any]) -> OSError | None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from batch.cli.console import print_error
+from batch.cli.terminal import fold_text
 
 if TYPE_CHECKING:
     from batch.core.settings import ChangedPolicy
@@ -18,10 +19,17 @@ CHANGES_SHOWN: Final = 3
 
 
 async def ask_person(question: str) -> bool:
-    """Wait for an answer without holding up the run's signals; a stop cuts the waiting short."""
+    """Ask on a line of its own and wait, without holding up the run's signals; a stop cuts the waiting short."""
+    from batch.report.progress import without_bar
+
+    with without_bar(sys.stderr):
+        print_error(fold_text(f"{question} [y/N]", sys.stderr))
+        return await _answer_is_yes()
+
+
+async def _answer_is_yes() -> bool:
     import asyncio
 
-    print_error(f"{question} [y/N] ")
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[str] = loop.create_future()
 
@@ -37,7 +45,7 @@ async def ask_person(question: str) -> bool:
 
 
 def ask_about_changed(plan: Plan, prepared: PreparedRun, history: History) -> ChangedPolicy:
-    """Show what was edited and ask what is to become of it. No answer means: do not start."""
+    """Show what was edited and ask what to do with it. No answer means: do not start."""
     from batch.core.settings import ChangedPolicy
     from batch.report.formatting import count, usd
     from batch.report.why import asked_before, change_lines

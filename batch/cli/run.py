@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from batch.cli.console import is_terminal, print_error, print_failure, print_json, start_log, typed_again
 from batch.cli.options import Count, Manifest, NamedPath, output_option, run_options
 from batch.cli.signals import die_by, run_until_signal
+from batch.cli.terminal import paint_words, takes_colour
 from batch.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -85,7 +87,8 @@ def run(
             raise
         print_failure(error.exit_code, error.reason, str(error))  # the run that holds the lock does the work
         sys.exit(error.exit_code)
-    _report_run(summary, typed_again(), as_json=as_json, quiet=quiet)
+    plan_words = ["imagebatch", "plan", str(manifest), *([] if output is None else ["-o", str(output)])]
+    _report_run(summary, typed_again(), shlex.join(plan_words), as_json=as_json, quiet=quiet)
     if summary.exit > 128:
         die_by(summary.exit - 128)
     sys.exit(summary.exit)
@@ -107,11 +110,11 @@ def listener_for(*, quiet: bool) -> Listener:
     from batch.report.progress import Bar, Lines
 
     if sys.stderr.isatty():
-        return Bar(SystemClock(), sys.stderr)
+        return Bar(SystemClock(), sys.stderr, paint_words if takes_colour(sys.stderr) else str)
     return Lines(SystemClock(), print_error)
 
 
-def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -> None:
+def _report_run(summary: Summary, command: str, plan_command: str, *, as_json: bool, quiet: bool) -> None:
     from batch.report.formatting import printable
     from batch.report.text import last_line, summary_lines
 
@@ -123,7 +126,7 @@ def _report_run(summary: Summary, command: str, *, as_json: bool, quiet: bool) -
         for name, words in summary.endpoints_out.items():  # the run went well, and a person should know
             print_error(f"imagebatch: {name} was left out: {printable(words)}; out={summary.output}")
     if not quiet or summary.exit:
-        for line in summary_lines(summary, command):
+        for line in summary_lines(summary, command, plan_command):
             print_error(line)
     if summary.exit:
         print_error(last_line(summary))

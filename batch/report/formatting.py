@@ -23,13 +23,20 @@ def printable(text: str, limit: int = _LONGEST) -> str:
 
 
 def differing(old: str, new: str, limit: int = 90) -> tuple[str, str]:
-    """Two texts from a little before the place where they begin to differ, each on one line."""
+    """Two texts from a little before the place where they begin to differ, each on one line. Blanks at the end of
+    either, which differ too, are marked."""
     pairs = enumerate(zip(old, new, strict=False))
     same = next((index for index, (one, other) in pairs if one != other), min(len(old), len(new)))
     start = max(0, same - limit // 3)
     start = old.find(" ", start, same) + 1 or start if start else 0  # from a word's beginning
     before = "…" if start else ""
-    return before + printable(old[start:], limit), before + printable(new[start:], limit)
+    return before + printable(_marked(old[start:]), limit), before + printable(_marked(new[start:]), limit)
+
+
+def _marked(text: str) -> str:
+    """With what cannot be seen at its end."""
+    seen = text.rstrip(" ")
+    return seen + "␠" * (len(text) - len(seen))
 
 
 def _escape(match: re.Match[str]) -> str:

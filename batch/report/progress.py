@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import IO, Any, Final
 
 from tqdm import tqdm
+from tqdm.utils import disp_len, disp_trim
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, RateLimited
@@ -17,6 +22,24 @@ from batch.report.formatting import at_list_price, count, duration, printable, u
 
 _LINE_EVERY_SECONDS: Final = 30.0
 _FAILURES_SHOWN: Final = 20
+#: What differs from answer to answer although the same is said: numbers, and a request's id.
+_VARYING: Final = re.compile(r"request[ _-]?id\W+\S+|\d+", re.IGNORECASE)
+_USUAL_COLUMNS: Final = 80
+_WHOLE_WORDS: Final[Any] = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+
+
+@contextmanager
+def without_bar(stream: IO[str]) -> Iterator[None]:
+    """Take the bar off the screen for as long as something else, such as a question, stands there."""
+    with tqdm.external_write_mode(file=stream):
+        yield
+
+
+def _columns_of(stream: IO[str]) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
 
 
 class Counts(Listener):
@@ -31,6 +54,7 @@ class Counts(Listener):
         self._to_do = 0
         self._stopping = False
         self._money = ""
+        self._told: Counter[tuple[str, str]] = Counter()
 
     def run_started(self, start: RunStart) -> None:
         self._to_do = start.to_do
@@ -61,16 +85,26 @@ class Counts(Listener):
             case Pending():
                 pass
 
+    def trouble(self, text: str) -> None:
+        """Say what went wrong with one job."""
+        self.message(text)
+
     def _tell_trouble(self, outcome: Outcome) -> None:
-        """Say what went wrong with a job, as long as it is not the same story too often."""
+        """One line for each of the first failures; the provider's sentence only where it is new."""
         if not isinstance(outcome, (Failed, Unknown)):
             return
         told = self._counts["failed"] + self._counts["unknown"]
         if told <= _FAILURES_SHOWN:
             word = "failed" if isinstance(outcome, Failed) else "unknown, maybe paid"
-            self.message(f"{outcome.job.id}: {word}: {outcome.error.code}: {printable(outcome.error.message)}")
+            self.trouble(f"{outcome.job.id}: {word}: {outcome.error.code}{self._sentence(outcome.error)}")
         elif told == _FAILURES_SHOWN + 1:
             self.message("... more like these are counted, not shown; manifest.jsonl has them all")
+
+    def _sentence(self, error: AttemptError) -> str:
+        """What the provider said, or how often it has said the same by now."""
+        alike = error.code, _VARYING.sub("", error.message)
+        self._told[alike] += 1
+        return f" ({self._told[alike]} alike)" if self._told[alike] > 1 else f": {printable(error.message)}"
 
     def limited_by(self) -> str:
         """What holds the run back at this moment, in words."""
@@ -93,11 +127,22 @@ class Counts(Listener):
 
 
 class Bar(Counts):
-    """A tqdm bar with rate, money, failures and what limits now."""
+    """A tqdm bar with rate, money, failures and what limits now.
 
-    def __init__(self, clock: Clock, stream: IO[str]) -> None:
+    `paint` gets every line that is written above the bar; `columns` is the terminal's width, asked for each time.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        stream: IO[str],
+        paint: Callable[[str], str] = str,
+        columns: Callable[[], int] | None = None,
+    ) -> None:
         super().__init__(clock)
         self._stream = stream
+        self._paint = paint
+        self._columns = columns or (lambda: _columns_of(stream))
         self._bar: tqdm[Any] | None = None
 
     def run_started(self, start: RunStart) -> None:
@@ -133,8 +178,17 @@ class Bar(Counts):
             self._bar.update()
         self._refresh()
 
+    def trouble(self, text: str) -> None:
+        """On one line: what is longer than the terminal is cut."""
+        columns = self._columns()
+        cut = text if disp_len(text) <= columns else disp_trim(text, columns - 1) + "…"
+        tqdm.write(self._paint(cut), file=self._stream)
+
     def message(self, text: str) -> None:
-        tqdm.write(text, file=self._stream)
+        """Folded at words; nothing of it is left out."""
+        for line in text.splitlines():
+            for part in textwrap.wrap(line, self._columns(), **_WHOLE_WORDS) or [""]:
+                tqdm.write(self._paint(part), file=self._stream)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -147,11 +201,11 @@ class Bar(Counts):
 
 
 class Lines(Counts):
-    """Plain lines: the start, each new kind of trouble, and every half minute how far it is."""
+    """Plain lines with the time (UTC): the start, each new kind of trouble, and every half minute how far it is."""
 
     def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:
         super().__init__(clock)
-        self._say = say
+        self._write = say
         self._next_line_at = 0.0
 
     def run_started(self, start: RunStart) -> None:
@@ -172,7 +226,7 @@ class Lines(Counts):
 
     def attempt_failed(self, job: Job, error: AttemptError, retry_seconds: float | None) -> None:
         if isinstance(error, RateLimited):
-            return  # told once for everybody, as the gate closed
+            return  # told once for all jobs, as the gate closed
         if isinstance(error, EndpointDown):
             return  # said once, when its endpoint was left out
         if retry_seconds is not None and self._counts["retried"] < _FAILURES_SHOWN:
@@ -190,6 +244,9 @@ class Lines(Counts):
 
     def message(self, text: str) -> None:
         self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._write(f"{self._clock.now().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
 
 
 def _stopping_words(reason: str, in_flight: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from batch.core.errors import ExitCode, OutputError
 from batch.core.results import Spend
 from batch.core.settings import GIVEN_MANIFEST
+from batch.report.advice import retry_causes
 from batch.report.formatting import path
 from batch.report.money import spend_of
 from batch.report.warned import count_warnings
@@ -102,7 +103,7 @@ def read_status(output: Path) -> Status:
         last_end=_last_end(run, end, is_running=running is not None),
         last_exit=end.exit if end is not None else None,
         not_before=end.not_before if end is not None else None,
-        next_command=None if running else _next_command(output, run, end, counts),
+        next_command=None if running else _next_command(output, run, end, counts, causes, failed_accepted),
         failures_by_cause=dict(causes.most_common()),
         spend=spend_of(history),
         not_as_asked=not_as_asked,
@@ -153,7 +154,7 @@ def _last_run(output: Path, history: History) -> tuple[RunRecord | None, EndReco
 
 
 def _running(output: Path) -> str | None:
-    """Who works on the folder, judged by whether that process lives and holds the lock; the lock is not touched."""
+    """The run that works on the folder: its process is alive and holds the lock. The lock itself is not touched."""
     try:
         owner = json.loads((output / ".lock-owner").read_text("ascii"))
         pid, host = int(owner["pid"]), owner["host"]
@@ -168,7 +169,7 @@ def _running(output: Path) -> str | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Whether anybody holds the lock, by the kernel's own list: taking it to see would turn a new run away."""
+    """Whether a process holds the lock, by the kernel's own list: taking it to see would turn a new run away."""
     inode = str(lock.stat().st_ino)
     try:
         held = Path("/proc/locks").read_text("ascii").splitlines()
@@ -194,7 +195,14 @@ def _is_usual(output: Path, usual: Path) -> bool:
         return False
 
 
-def _next_command(output: Path, run: RunRecord | None, end: EndRecord | None, counts: Counter[Standing]) -> str | None:
+def _next_command(
+    output: Path,
+    run: RunRecord | None,
+    end: EndRecord | None,
+    counts: Counter[Standing],
+    causes: Counter[str],
+    failed_accepted: int,
+) -> str | None:
     manifest = run.manifest if run is not None else "MANIFEST"
     if manifest == GIVEN_MANIFEST:
         return None
@@ -208,4 +216,6 @@ def _next_command(output: Path, run: RunRecord | None, end: EndRecord | None, co
         words += [word for said in wish.said for word in ("--again", shlex.quote(said))]
     if end is None or wish or end.exit == ExitCode.TEMPORARY or end.pending or left:
         return f"imagebatch run {' '.join(words)}"
-    return f"imagebatch plan {' '.join(words)}" if counts[Standing.FAILED] else None
+    if counts[Standing.FAILED] <= failed_accepted:
+        return None
+    return f"imagebatch plan {' '.join(words)} --retry {retry_causes([code for code, _ in causes.most_common()])}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from batch.core.results import Summary
 from batch.plan import Forecast, Group, Plan
+from batch.report.advice import advice_lines, retry_causes
 from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
 from batch.report.money import spend_lines
 from batch.report.status import Status
@@ -41,8 +42,11 @@ _NAMED: Final = 5
 _WITH_CAUSES: Final = ("skip: failed", "skip: set aside", "skip: held")
 
 
-def summary_lines(summary: Summary, command: str) -> Iterator[str]:
-    """The last words of a run: how many, how much, where to look. `command` is what to type to go on."""
+def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatch plan MANIFEST") -> Iterator[str]:
+    """The last words of a run: how many, how much, where to look, what to do about failures.
+
+    `command` is what to type to go on, `plan_command` what shows the plan of this manifest.
+    """
     total = summary.done + summary.failed + summary.unknown + summary.pending
     parts = [f"{summary.done:,} of {count(total, 'job')} done"]
     parts += [f"{number:,} {word}" for number, word in _not_done(summary)]
@@ -84,8 +88,11 @@ def summary_lines(summary: Summary, command: str) -> Iterator[str]:
     if summary.not_before:
         yield f"  not before {summary.not_before}"
     again = summary.pending + summary.worth_retrying + summary.remakes_left
+    yield from advice_lines(summary.failures_by_cause, summary.output, unknown=summary.unknown > 0)
     if again:
         yield f"  next       {command}   (goes on with {count(again, 'job')})"
+    elif summary.failed > summary.failed_accepted:
+        yield f"  next       {plan_command} --retry {retry_causes(summary.failures_by_cause)}"
 
 
 def last_line(summary: Summary) -> str:
@@ -176,11 +183,11 @@ def _lost_lines(missing: int, gone: Sequence[str], altered: int, other: Sequence
     if missing:
         pictures = "picture is" if missing == 1 else "pictures are"
         yield f"  missing    {missing:,} {pictures} no longer in the folder: {_first(gone, missing)}"
-        yield "             --again missing buys them again, imagebatch resolve --as accepted puts up with it"
+        yield "             --again missing buys them again, imagebatch resolve --as accepted closes the matter"
     if altered:
         pictures = "picture is" if altered == 1 else "pictures are"
         yield f"  altered    {altered:,} {pictures} not what was bought: {_first(other, altered)}"
-        yield "             --again ID buys it again, imagebatch resolve --as accepted puts up with it"
+        yield "             --again ID buys it again, imagebatch resolve --as accepted closes the matter"
 
 
 def _first(names: Sequence[str], total: int) -> str:
@@ -264,6 +271,7 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"  last run   {status.last_end}"
     if status.torn_bytes:
         yield f"  ledger     its last {status.torn_bytes:,} bytes are torn; the next run sets them aside"
+    yield from advice_lines(status.failures_by_cause, status.output, unknown=status.unknown > 0)
     if status.next_command:
         yield f"  next       {status.next_command}"
 

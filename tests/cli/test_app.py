@@ -309,7 +309,7 @@ def test_status(folder: Folder) -> None:
     folder.manifest(4, simulator={"faults": [{"fault": "finish_image_safety", "prompt": "3"}]}).call("run", "m.yaml")
     words = folder.call("status", "output/m").stdout
     assert words.startswith("output/m: 3 of 4 jobs done, 1 failed, 0 unknown\n")
-    assert "  next       imagebatch plan m.yaml\n" in words
+    assert "  next       imagebatch plan m.yaml --retry image_safety\n" in words
     found = json.loads(folder.call("status", "output/m", "--json").stdout)
     assert (found["done"], found["failed"], found["last_exit"], found["running"]) == (3, 1, 1, None)
 

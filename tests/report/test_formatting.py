@@ -105,3 +105,8 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_differs_is_what_is_shown(old: str, new: str, shown: tuple[str, str]) -> None:
     """Two long prompts are shown from a little before their first difference."""
     assert differing(old, new) == shown
+
+
+def test_blanks_at_the_end_are_marked() -> None:
+    """A difference that cannot be seen is one that cannot be understood."""
+    assert differing("a cup", "a cup  ") == ("a cup", "a cup␠␠")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
+from tqdm.utils import disp_len
 
 from batch.core.errors import NotSent, OutcomeUnknown, RateLimited, Refused
 from batch.core.events import Event, Listener, Listeners, Message, RunStart, Waiting
 from batch.core.model import Failed, Outcome, Pending, Unknown
-from batch.report.progress import Bar, Lines
+from batch.report.progress import Bar, Lines, without_bar
 from tests.support.fakes import FakeClock, done, job
 
 START = RunStart(
@@ -43,12 +45,17 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def said() -> list[str]:
+    """Lines as they were said, without their time."""
     return []
+
+
+def without_time(said: list[str]) -> Callable[[str], None]:
+    return lambda line: said.append(re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", "", line))
 
 
 @pytest.fixture
 def plain(clock: FakeClock, said: list[str]) -> Lines:
-    lines = Lines(clock, said.append)
+    lines = Lines(clock, without_time(said))
     lines.run_started(START)
     return lines
 
@@ -88,15 +95,82 @@ def test_money_limits_until_a_request_goes_out_again(plain: Lines) -> None:
 
 @pytest.mark.parametrize("kind", [Bar, Lines])
 def test_failures_are_shown_but_not_all(kind: type[Any], clock: FakeClock) -> None:
-    """The first twenty with their cause, then a word that the rest is counted."""
+    """The first twenty with their cause, then a word that the rest is counted; the same sentence only once."""
     stream = Terminal()
     shows = kind(clock, stream) if kind is Bar else kind(clock, lambda text: stream.write(text + "\n"))
     shows.run_started(START)
     for number in range(30):
-        shows.job_ended(failed(f"job-{number}", "blocked\x1b[31m\nby policy"), 1)
+        shows.job_ended(failed(f"job-{number}", f"blocked\x1b[31m\nby policy (request id: 2026{number})"), 1)
     text = stream.getvalue()
-    assert len(re.findall(r"job-\d+: failed: image_safety: blocked\\x1b\[31m\\x0aby policy", text)) == 20
+    assert len(re.findall(r"job-\d+: failed: image_safety", text)) == 20
+    assert text.count(r"blocked\x1b[31m\x0aby policy") == 1
+    assert "job-19: failed: image_safety (20 alike)" in text
     assert text.count("more like these are counted") == 1
+
+
+def test_another_sentence_is_shown_as_well(plain: Lines, said: list[str]) -> None:
+    """One code may stand for several things."""
+    for name, message in (("a", "too dark"), ("b", "too small"), ("c", "too dark")):
+        plain.job_ended(failed(name, message), 1)
+    assert said[1:] == [
+        "a: failed: image_safety: too dark",
+        "b: failed: image_safety: too small",
+        "c: failed: image_safety (2 alike)",
+    ]
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+@pytest.mark.parametrize("word", ["blocked ", "禁止"])
+def test_a_failure_is_one_line_of_the_terminal(clock: FakeClock, columns: int, word: str) -> None:
+    """Cut at its width, counted in cells; what it begins with are the job and the code."""
+    stream = Terminal()
+    bar = Bar(clock, stream, columns=lambda: columns)
+    bar.run_started(START)
+    bar.job_ended(failed("cup", word * 50), 1)
+    (line,) = [line for line in re.split(r"[\r\n]", stream.getvalue()) if line.startswith("cup")]
+    assert line.startswith("cup: failed: image_safety: ")
+    assert line.endswith("…")
+    assert columns - 2 <= disp_len(line) <= columns
+
+
+def test_a_message_is_folded_at_words(clock: FakeClock) -> None:
+    """Nothing of it is lost, and no word is broken."""
+    stream = Terminal()
+    words = " ".join(f"word-{number}" for number in range(30))
+    Bar(clock, stream, columns=lambda: 60).message(words)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+    assert " ".join(stream.getvalue().split()) == words
+
+
+def test_lines_above_the_bar_are_painted(clock: FakeClock) -> None:
+    """By what the caller hands in: the colours of a terminal are no matter of what is counted."""
+    stream = Terminal()
+    bar = Bar(clock, stream, paint=lambda line: f"<{line}>")
+    bar.job_ended(failed("cup"), 1)
+    bar.message("something")
+    assert stream.getvalue() == "<cup: failed: image_safety: blocked>\n<something>\n"
+
+
+def test_the_bar_leaves_the_screen_for_a_question(clock: FakeClock) -> None:
+    """Its line is empty while the question stands there, and it comes back afterwards."""
+    stream = Terminal()
+    bar = Bar(clock, stream)
+    bar.run_started(START)
+    with without_bar(stream):
+        assert stream.getvalue().split("\r")[-1].strip() == ""
+        stream.write("really? [y/N]\n")
+    assert "\rreally? [y/N]\n" in stream.getvalue()
+    assert "0/40" in stream.getvalue().split("really?")[1]
+    bar.close()
+
+
+def test_lines_without_a_terminal_carry_the_time(clock: FakeClock) -> None:
+    """In UTC, as everywhere in a log."""
+    said: list[str] = []
+    Lines(clock, said.append).message("something")
+    assert said == [f"{clock.now():%Y-%m-%dT%H:%M:%SZ} something"]
 
 
 def test_an_unknown_outcome_is_shown(plain: Lines, said: list[str]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from batch.core.errors import EndpointDown, ExitCode, InputError, Problem, StorageError
 from batch.core.results import Summary
 from batch.plan import DECISIONS, Policies, make_plan
+from batch.plan.causes import CAUSES
+from batch.report.advice import advice_lines, retry_causes
 from batch.report.summary import Interrupted, Spent, Totals, conclude, count_jobs
 from batch.report.text import last_line, summary_lines
 from batch.store.history import History
@@ -126,7 +128,7 @@ def test_counting_jobs(tmp_path: Path) -> None:
 
 
 def lines(summary: Summary, **fields: Any) -> list[str]:
-    return list(summary_lines(replace(summary, **fields), "imagebatch run m.yaml"))
+    return list(summary_lines(replace(summary, **fields), "imagebatch run m.yaml", "imagebatch plan m.yaml"))
 
 
 def test_a_full_success_in_words() -> None:
@@ -156,11 +158,50 @@ def test_everything_that_can_be_said() -> None:
         "  unknown    requests without an answer may have cost up to $0.067 more",
         "  twice      possibly paid twice: 1 job, at most $0.067",
     ]
-    assert found[-3:] == [
+    assert found[-4:] == [
         r"  stopped    day\x1b[31m",
         "  not before 2026-02-01T08:00:00Z",
+        "  advice     unknown: look for the requests in the provider's log or bill, then say what you found: "
+        "imagebatch resolve /out/m --list",
         "  next       imagebatch run m.yaml   (goes on with 7 jobs)",
     ]
+
+
+def test_failures_come_with_advice_and_a_command() -> None:
+    """Where only failures are left: what to do about each kind, most frequent first, and what shows the way."""
+    causes = Counter(image_safety=3, safety=1, text_only=2)
+    found = lines(concluded(totals(failed=6, causes=causes)))
+    assert found[-3:] == [
+        "  advice     image_safety, safety: the provider's filter refused these: change the words or the photo, or let "
+        "another model try (fallback: {on: [safety]})",
+        '  advice     text_only: the model answered without a picture: say "a photo of ..." in the prompt, or try '
+        "again with --retry (charged again)",
+        "  next       imagebatch plan m.yaml --retry image_safety,text_only,safety",
+    ]
+
+
+def test_accepted_failures_need_no_command() -> None:
+    """A person has decided on them."""
+    found = lines(concluded(totals(failed=1, failed_accepted=1, causes=Counter(image_safety=1))))
+    assert not [line for line in found if line.startswith("  next")]
+
+
+def test_every_cause_has_advice() -> None:
+    """But for those that end a run, which say so, and those a person decided on."""
+    ends_run = {
+        *("account_limited", "account_not_ready", "bad_key", "budget", "daily_quota", "day_used_up", "long_pause"),
+        *("model_missing", "no_credit", "no_quota", "no_service", "permission_denied", "redirected"),
+        *("spend_book_held", "tls", "wrong_address"),
+    }
+    tools = {"malformed_function_call", "unexpected_tool_call", "too_many_tool_calls", "missing_thought_signature"}
+    without = {code for code in CAUSES if not list(advice_lines([code], "o", unknown=False))}
+    assert without == {*ends_run, *tools, "resolved_paid", "resolved_unpaid", "resolved_failed"}
+
+
+def test_many_causes_are_retried_together() -> None:
+    """A command stays short enough to be read."""
+    assert retry_causes(["a", "b"]) == "a,b"
+    assert retry_causes(["a", "b", "c", "d"]) == "all"
 
 
 def test_the_last_line() -> None:
