@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.core.errors import InputError
@@ -52,6 +52,7 @@ def test_specs_and_mappings_make_the_jobs_of_a_file(tmp_path: Path) -> None:
     assert [job.id for job in from_values] == ["a", "b.1", "b.2"]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_any_prompt_arrives_as_it_is(prompt: str) -> None:
     """Without rows a text is no template, and nothing in it is YAML."""
