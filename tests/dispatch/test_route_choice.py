@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 
 from batch.core.errors import EndpointDown, ExitCode, Kind
 from batch.core.lane import Lane
 from batch.core.settings import Fallback, FallbackOn, Limits, RetryPolicy
+from batch.core.usage import Usage
 from batch.dispatch.base import DispatchConfig, RouteSettings
 from batch.dispatch.job_route import JobRoute
 from batch.dispatch.route import Permit
@@ -21,18 +24,39 @@ MISSING = EndpointDown("model_missing", "", of_model=True)
 NO_SERVICE = EndpointDown("no_service", "", kind=Kind.OVERLOAD, of_model=True)
 
 
+class Told(Recorder):
+    """Notes why an endpoint is paused, as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
+
+    def gate_closed(self, seconds: float, reason: str) -> None:
+        self.reasons.append(reason)
+
+
 class Bench:
     """A pool whose endpoints have each answered once, so that none sends its next request alone."""
 
-    def __init__(self, fallback: Fallback | None = None, **endpoints: tuple[int, float]) -> None:
+    def __init__(
+        self,
+        fallback: Fallback | None = None,
+        limits: Mapping[str, Limits] | None = None,
+        **endpoints: tuple[int, float],
+    ) -> None:
         self.stops: list[EndpointDown] = []
-        self.told = Recorder()
+        self.told = Told()
         routes = [
-            RouteSettings(name=name, weight=weight, limits=Limits(concurrency=concurrency, adaptive=False))
+            RouteSettings(
+                name=name,
+                weight=weight,
+                limits=(limits or {}).get(name, Limits(concurrency=concurrency, adaptive=False)),
+            )
             for name, (concurrency, weight) in endpoints.items()
         ]
         config = DispatchConfig(routes=routes, policy=RetryPolicy(), fallback=fallback or Fallback())
-        self.router = Router(config, FakeClock(), self.told, self, IdleMachine())
+        self.clock = FakeClock()
+        self.router = Router(config, self.clock, self.told, self, IdleMachine())
         self.sent = 0
         self.is_stopping = False
 
@@ -215,3 +239,56 @@ def test_new_limits_of_one_endpoint_leave_the_others_as_they_are() -> None:
     bench.router.reconfigure({"a": Limits(concurrency=3, adaptive=False)})
     assert [route.limits.concurrency for route in bench.router.routes] == [3, 7]
     assert bench.told.named("message") == [("message", "the limits of a are changed: concurrency 3 (was 10)")]
+
+
+async def test_requests_in_flight_are_counted_until_they_are_recorded() -> None:
+    """At all endpoints together."""
+    bench = Bench(a=(10, 1.0), b=(10, 1.0))
+    out = await bench.send(2)
+    assert bench.router.statistics().in_flight == 2
+    bench.served(out[:1])
+    assert bench.router.statistics().in_flight == 1
+    bench.served(out[1:])
+    assert bench.router.statistics().in_flight == 0
+
+
+async def test_the_soonest_of_several_waits_counts() -> None:
+    """`a` has room in 20 seconds, `b` in a minute: the next request leaves after 20 seconds."""
+    bench = Bench(limits=dict.fromkeys("ab", Limits(requests_per_minute=1, adaptive=False)), a=(1, 1.0), b=(1, 1.0))
+    bench.served(await bench.send())
+    bench.clock.time += 40
+    bench.served(await bench.send())
+    began = bench.clock.time
+    assert names(await bench.send()) == ["a"]
+    assert bench.clock.time - began == pytest.approx(20, abs=1)
+
+
+async def test_an_answer_that_took_less_than_was_set_aside_makes_room_at_once() -> None:
+    """Also while the soonest wait is one at another endpoint that only time ends."""
+    tokens = need_of(job()).tokens
+    limits = {
+        "a": Limits(requests_per_minute=1, adaptive=False),
+        "b": Limits(tokens_per_minute=tokens, adaptive=False),
+    }
+    bench = Bench(limits=limits, a=(10, 1.0), b=(10, 1.0))
+    await bench.warm_up()
+    bench.clock.time += 61
+    bench.served(await bench.send())
+    bench.clock.time += 5
+    [out] = await bench.send()
+    next_one = asyncio.create_task(bench.send())
+    for _ in range(3):
+        await asyncio.sleep(0)  # until it waits
+    bench.router.answered(out, None)
+    bench.router.release(out, "cup", None, Usage(total=0))
+    began = bench.clock.time
+    assert names(await next_one) == ["b"]
+    assert bench.clock.time == began
+
+
+@pytest.mark.parametrize(("endpoints", "reason"), [(1, "too many requests"), (2, "a: too many requests")])
+def test_a_pause_names_the_endpoint_where_there_are_several(endpoints: int, reason: str) -> None:
+    """The only one needs no name."""
+    bench = Bench(**dict.fromkeys("ab"[:endpoints], (1, 1.0)))
+    bench.router.routes[0].pause_for(30.0, "too many requests", told=True)
+    assert bench.told.reasons == [reason]
