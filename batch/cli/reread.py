@@ -10,7 +10,7 @@ import click
 
 from batch.cli.console import print_json, print_lines
 from batch.cli.options import NamedPath
-from batch.cli.outcome import carry_out, end_with
+from batch.cli.partial import carry_out, end_with
 
 if TYPE_CHECKING:
     pass

@@ -122,7 +122,7 @@ def simulate(
 
 def fault_list() -> str:
     """Every fault, by section, with its parameters and their defaults."""
-    from batch.simulator.faults import FAULTS
+    from batch.simulator.faults.all_faults import FAULTS
 
     lines: list[str] = []
     section = ""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 from batch.simulator.settings import FaultRule, SimulatorOptionsError, fault_rule
 from batch.simulator.wire import Ask
 

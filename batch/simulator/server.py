@@ -28,7 +28,7 @@ from batch.simulator.answers import FileShelf, PlainAnswers, Scene, encode, good
 from batch.simulator.billing import price
 from batch.simulator.book import Book, Entry
 from batch.simulator.delivery import JSON_TYPE, Answer, Connection, LeftError, Spent
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 from batch.simulator.pictures import Painter
 from batch.simulator.quota import Quota
 from batch.simulator.refusals import Refusal

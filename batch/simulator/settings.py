@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from batch.simulator.faults import FAULTS, did_you_mean
+from batch.simulator.faults.all_faults import FAULTS
+from batch.simulator.faults.fault import did_you_mean
 
 
 class SimulatorOptionsError(ValueError):

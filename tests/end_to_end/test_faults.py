@@ -14,7 +14,7 @@ import pytest
 
 import batch
 from batch.simulator import serve, settings_from
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 
 
 class HastyClock:

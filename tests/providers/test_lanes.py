@@ -11,7 +11,7 @@ from batch.core.errors import AttemptError, Paid, Unavailable
 from batch.core.lane import Lane
 from batch.core.prices import Charge, ChargedBy, load_prices
 from batch.simulator import serve, settings_from
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 
 #: Faults that last as long as somebody waits, and for flex that is a quarter of an hour.
 ENDLESS = ("hang", "drip")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from batch.simulator.command import simulate
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 
 
 def test_list_faults_names_them_all() -> None:

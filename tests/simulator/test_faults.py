@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from batch.simulator import SimulatorOptionsError, settings_from
-from batch.simulator.faults import FAULTS
+from batch.simulator.faults.all_faults import FAULTS
 from batch.simulator.faults.finish import BLOCK_REASONS, FINISH_REASONS
 
 QUICK = {"seconds": 0.01, "megabytes": 1, "count": 20, "depth": 50}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batch.simulator.answers import Scene
 from batch.simulator.delivery import Answer
-from batch.simulator.faults.registry import Act, Section
+from batch.simulator.faults.fault import Act, Section
 
 SECTION = Section("Answered 200, no picture (charged)")
 

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from batch.simulator import refusals
 from batch.simulator.answers import Scene, encode, good_answer
 from batch.simulator.delivery import Answer
-from batch.simulator.faults.registry import Act, Section
+from batch.simulator.faults.fault import Act, Section
 from batch.simulator.refusals import Refusal, detail
 
 SECTION = Section("HTTP errors (not charged)")

@@ -6,7 +6,7 @@ from typing import Any
 
 from batch.simulator.answers import Scene, encode
 from batch.simulator.delivery import Answer
-from batch.simulator.faults.registry import Act, Section
+from batch.simulator.faults.fault import Act, Section
 from batch.simulator.refusals import RelayError
 
 SECTION = Section("Relay errors (not charged)")

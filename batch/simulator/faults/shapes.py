@@ -10,7 +10,7 @@ from typing import Any
 
 from batch.simulator.answers import Scene, encode, inline_part, snake_spelled
 from batch.simulator.delivery import Answer
-from batch.simulator.faults.registry import Act, Section
+from batch.simulator.faults.fault import Act, Section
 from batch.simulator.pictures import Picture, as_avif, blank
 
 #: How a link behaves when it is followed.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from batch.simulator import delivery, refusals
 from batch.simulator.answers import Scene, encode, good_answer
 from batch.simulator.delivery import Answer, head
-from batch.simulator.faults.registry import Act, Section
+from batch.simulator.faults.fault import Act, Section
 from batch.simulator.refusals import Refusal, detail
 
 BODIES = Section("Broken bodies (answered 200, charged)")

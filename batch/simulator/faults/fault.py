@@ -1,4 +1,4 @@
-"""The table of faults: name, what it does in one line, its parameters and how it is billed."""
+"""What a fault is, and how a kind of them is entered in the list (`all_faults`)."""
 
 from __future__ import annotations
 
