@@ -114,7 +114,8 @@ class DispatchConfig:
     """How a run is dispatched.
 
     `resend_places`: how many jobs may be sent again although their first request may have been paid. `lane` is wished
-    for where an endpoint of `routes` has it, until `finish_by` is near, by when `jobs` jobs are to have ended.
+    for where an endpoint of `routes` has it, until `finish_by` is near, by when all are to have ended. The run
+    has `jobs` jobs, 0 if that is not known.
     `fallback` names models that take the place of one that cannot serve. The first `canary_jobs` are sent alone and
     judged before the others (0: all go at once).
     """

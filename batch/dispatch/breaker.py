@@ -28,6 +28,7 @@ from batch.core.events import GateClosed, Listener
 from batch.core.lane import Lane
 from batch.dispatch.failure_patterns import no_channel
 from batch.dispatch.shedding import is_shed
+from batch.limits.gate import REFUSED_WITHIN_SECONDS
 
 #: Of the last calls that count, so many must have failed before anything is concluded from their share.
 _WINDOW: Final = 20
@@ -39,11 +40,11 @@ _ROW_TO_OPEN: Final = 6
 _FIRST_PAUSE_SECONDS: Final = 60.0
 _LONGEST_PAUSE_SECONDS: Final = 600.0
 _SUCCESSES_TO_CLOSE: Final = 3
-#: A refusal comes at once and a picture takes its time: who was not refused by then is being served.
-_REFUSED_WITHIN_SECONDS: Final = 2.0
-#: A wrong key is refused within a round trip or two: where the key was good lately, the first one of a run is given so
-#: long. If it was revoked since and is refused later, that costs what is in flight by then, and no money.
-_KNOWN_KEY_SECONDS: Final = 0.25
+#: A wrong key is refused after a few round trips, each a quarter of a second at most, across an ocean. The first
+#: request of a long batch is given 2 s, which that does not notice; of a short one three round trips (connection, TLS,
+#: request), and one where the key was good lately. A later refusal costs what is in flight by then, and no money.
+_ROUND_TRIP_SECONDS: Final = 0.25
+_SHORT_BATCH_SECONDS: Final = 3 * _ROUND_TRIP_SECONDS
 #: The relay has no channel for the model: so many requests, each sent after the answer to the one before.
 _NO_CHANNEL_ANSWERS: Final = 3
 
@@ -61,12 +62,13 @@ class BreakerSettings:
     """Of requests for one model in one `lane`. The cheap lane never gives up: there is the standard one.
 
     Trouble or limits that last `max_outage_seconds` are no pause any more. `known_key`: the key was good lately.
-    `called` begins what is said of it.
+    `short_batch`: all jobs may be in flight before the first picture. `called` begins what is said of it.
     """
 
     max_outage_seconds: float
     lane: Lane = Lane.STANDARD
     known_key: bool = False
+    short_batch: bool = False
     called: str = ""
 
 
@@ -100,7 +102,7 @@ class Breaker:
         self._alone_after = 0
         self._probe: int | None = None
         self._probe_at = 0.0
-        self._refused_within = _KNOWN_KEY_SECONDS if settings.known_key else _REFUSED_WITHIN_SECONDS
+        self._refused_within = _first_seconds(settings)
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._row = 0
         self._row_since = 0.0
@@ -257,7 +259,7 @@ class Breaker:
 
     def _go_alone(self) -> None:
         self._alone, self._alone_after = True, self._newest
-        self._refused_within = _REFUSED_WITHIN_SECONDS
+        self._refused_within = REFUSED_WITHIN_SECONDS
 
     def _open(self) -> None:
         self._is_tripped = True
@@ -289,6 +291,13 @@ class _Streak:
             self.times += 1
             self._counted_up_to = newest
         return self.times
+
+
+def _first_seconds(settings: BreakerSettings) -> float:
+    """How long the first request of a run goes alone."""
+    if settings.known_key:
+        return _ROUND_TRIP_SECONDS
+    return _SHORT_BATCH_SECONDS if settings.short_batch else REFUSED_WITHIN_SECONDS
 
 
 def _minutes(seconds: float) -> str:

@@ -21,7 +21,7 @@ from batch.dispatch.base import RouteSettings
 from batch.dispatch.breaker import Breaker, BreakerSettings, BreakerStatistics
 from batch.dispatch.failure_patterns import FailurePatterns
 from batch.dispatch.shedding import is_shed
-from batch.dispatch.waste_breaker import WasteBreaker
+from batch.dispatch.waste_breaker import UNPROVEN_IN_FLIGHT, WasteBreaker
 from batch.limits.admission import AdmissionController, AdmissionStatistics
 from batch.limits.gate import Reservation
 from batch.limits.quotas import Need
@@ -56,7 +56,7 @@ class RouteStatistics:
 class Route:
     """Lets requests out to one endpoint. What only waiting or a person would mend is returned, for the router to judge.
 
-    `called` begins what is said of it, where there are several.
+    `called` begins what is said of it, where there are several. `jobs` is how many the run has, 0 if that is not known.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Route:
         clock: Clock,
         listener: Listener,
         called: str = "",
+        jobs: int = 0,
     ) -> None:
         self.name = settings.name
         self._called = called
@@ -75,8 +76,14 @@ class Route:
         self._clock = clock
         self._listener = listener
         self._policy = policy
+        self._is_short = 0 < jobs <= UNPROVEN_IN_FLIGHT
         self._admission = AdmissionController(
-            settings.limits, clock, listener, settings.quota_store, name=settings.name
+            settings.limits,
+            clock,
+            listener,
+            settings.quota_store,
+            name=settings.name,
+            first_slots=jobs if self._is_short else 0,
         )
         self._breakers: dict[tuple[str, Lane], Breaker] = {}
         self._wasted: dict[str, WasteBreaker] = {}
@@ -177,6 +184,7 @@ class Route:
                 max_outage_seconds=self._policy.max_outage_seconds,
                 lane=lane,
                 known_key=self._admission.is_known_key(),
+                short_batch=self._is_short,
                 called=self._called,
             )
             # A cheap lane without room holds nothing up: there is the standard lane.

@@ -49,7 +49,7 @@ class Router:
             SEEN_AFTER_SECONDS if shares else float("inf"),
         )
         self.routes = [
-            Route(each, config.policy, clock, listener, f"{each.name}: " if len(config.routes) > 1 else "")
+            Route(each, config.policy, clock, listener, f"{each.name}: " if len(config.routes) > 1 else "", config.jobs)
             for each in config.routes
         ]
         #: By weight, how much each has had; the smallest is next. What it could not take is not made up for.

@@ -12,7 +12,7 @@ from typing import Final
 from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Paid
 
 #: So many requests at once may be in flight, and paid for, before the first picture: a small batch goes out whole.
-_UNPROVEN_IN_FLIGHT: Final = 8
+UNPROVEN_IN_FLIGHT: Final = 8
 #: After the first picture so many times more are needed, and all of one code: the endpoint has shown that it works.
 _TIMES_AFTER_A_PICTURE: Final = 2
 #: Blocked prompts tell of prompts. Only a run that never got a picture ends over them, after so many times more.
@@ -44,7 +44,7 @@ class WasteBreaker:
         as many as may be lost on an endpoint that has shown no picture yet."""
         if self._in_flight == 0 or self._jobs_in_a_row == 0:
             return False
-        if not self._had_picture and self._in_flight >= max(self._jobs_in_a_row, _UNPROVEN_IN_FLIGHT):
+        if not self._had_picture and self._in_flight >= max(self._jobs_in_a_row, UNPROVEN_IN_FLIGHT):
             return True
         starts_at = self._jobs_in_a_row if self._had_picture else 1
         return self._answers >= starts_at and self._answers + self._in_flight >= self._needed

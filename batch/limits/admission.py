@@ -48,7 +48,7 @@ class AdmissionController:
     """Lets requests out to one endpoint, each when everything has room for it.
 
     `quota_store` keeps the counts; the default is of this process alone. `listener` hears when the gate closes. The log
-    calls the endpoint `name`.
+    calls the endpoint `name`. `first_slots`: so many may be in flight from the start, if that is more than usual.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class AdmissionController:
         quota_store: QuotaStore | None = None,
         *,
         name: str = "the endpoint",
+        first_slots: int = 0,
     ) -> None:
         self._name = name
         self._limits = limits
@@ -66,7 +67,9 @@ class AdmissionController:
         self._clock = clock
         self._listener = listener
         self._quota_store = quota_store or MemoryQuotaStore()
-        self._slots = ConcurrencyLimit(limits.concurrency, limits.spacing, adaptive=limits.adaptive)
+        self._slots = ConcurrencyLimit(
+            limits.concurrency, limits.spacing, adaptive=limits.adaptive, first_slots=first_slots
+        )
         self._paces: dict[str, RatePacer] = {}
         self._in_flight = 0
         self._busy_seconds = _BUSY_SECONDS

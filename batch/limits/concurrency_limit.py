@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from typing import Final
 
+from batch.limits.accepted_requests import MINUTE_SECONDS
+
 #: So many at once at first; published advice for this API is two to four.
 _FIRST_SLOTS: Final = 4.0
-#: A quota of a minute refuses for up to a minute after it was passed: that is one cause, and counts once.
-_ONE_CAUSE_SECONDS: Final = 60.0
 #: Above the number at which the last refusal came: one more per round, and one more for so long without a refusal.
 _QUICKER_EVERY_SECONDS: Final = 10.0
 #: Answers of a few seconds to a minute are usual: a quota that was named needs so many at once from the start.
 _USUAL_ANSWER_SECONDS: Final = 15.0
 #: After the provider could not serve, nothing grows for so long: that was no word about quotas.
-_FROZEN_SECONDS: Final = 30.0
+FROZEN_SECONDS: Final = 30.0
 
 
 class ConcurrencyLimit:
     """How many requests may be in flight: found between 1 and `most`; with `adaptive` False it is `most`.
 
-    `told`: requests a second that the provider allows by the manifest's word, and those at once.
+    `told`: requests a second that the provider allows by the manifest's word, and those at once. `first_slots`: it
+    begins with so many, if that is more than usual.
     """
 
-    def __init__(self, most: int, told: tuple[float, int] | None, *, adaptive: bool) -> None:
+    def __init__(self, most: int, told: tuple[float, int] | None, *, adaptive: bool, first_slots: int = 0) -> None:
         self._most = float(most)
-        first = max(_FIRST_SLOTS, told[0] * _USUAL_ANSWER_SECONDS if told is not None else 0.0)
+        first = max(_FIRST_SLOTS, first_slots, told[0] * _USUAL_ANSWER_SECONDS if told is not None else 0.0)
         self._found = min(first, self._most) if adaptive else self._most
         self._adaptive = adaptive
         #: Where the last refusal came; below it growth is quick.
@@ -58,9 +59,9 @@ class ConcurrencyLimit:
             self._found = min(self._most, self._found + step)
 
     def refused(self, in_flight: int, now_seconds: float) -> None:
-        """After the gate closed over requests sent since this was lowered last: halve, once per cause. With most slots
-        empty it was not their number that was too high."""
-        if not self._adaptive or now_seconds - self._lowered_at < _ONE_CAUSE_SECONDS or 2 * in_flight < self._found:
+        """After the gate closed over requests sent since this was lowered last: halve, once per cause; a quota
+        of a minute refuses for up to a minute. With most slots empty it was not their number that was too high."""
+        if not self._adaptive or now_seconds - self._lowered_at < MINUTE_SECONDS or 2 * in_flight < self._found:
             return
         self._lowered_at = now_seconds
         self._refused_at = max(1.0, min(self._found, float(in_flight)))
@@ -68,4 +69,4 @@ class ConcurrencyLimit:
 
     def freeze(self, now_seconds: float) -> None:
         """After a 5xx."""
-        self._frozen_until = now_seconds + _FROZEN_SECONDS
+        self._frozen_until = now_seconds + FROZEN_SECONDS

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log
 from typing import Final
 
+from batch.limits.accepted_requests import MINUTE_SECONDS
 from batch.limits.quotas import Need
 
 #: So unlikely must a row of refusals be by chance. With the share below it takes two at first, three where one request
@@ -24,13 +25,13 @@ _PRIOR_REQUESTS: Final = 25.0
 _MOST_SHARE: Final = 0.2
 #: So many of the last requests count for the share.
 _REMEMBERED_REQUESTS: Final = 100.0
-#: Until a refusal has shown how long refusals take, and at least.
-_REFUSED_WITHIN_SECONDS: Final = 2.0
+#: A refusal takes some round trips, and a picture several seconds. This is taken for the line between them until a
+#: refusal has shown how long refusals take, and then at least the second.
+REFUSED_WITHIN_SECONDS: Final = 2.0
 _LEAST_SECONDS: Final = 0.25
 #: Refusals of one request after the other close the gate longer each time, whatever delay they name. These are a minute
 #: in all, after which every quota of a minute is new; what is still refused waits for something slower.
 _PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-_LATER_PAUSES_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Gate:
     def decided_after_seconds(self) -> float:
         """Who was not refused within this time is taken for accepted."""
         takes = self._takes_seconds
-        return _REFUSED_WITHIN_SECONDS if takes is None else max(_LEAST_SECONDS, 2 * takes)
+        return REFUSED_WITHIN_SECONDS if takes is None else max(_LEAST_SECONDS, 2 * takes)
 
     @property
     def is_proven(self) -> bool:
@@ -212,4 +213,4 @@ class Gate:
     def _pause_seconds(self) -> float:
         """The least pause after so many refusals in a row."""
         known = self._closings <= len(_PAUSES_SECONDS)
-        return _PAUSES_SECONDS[max(0, self._closings - 1)] if known else _LATER_PAUSES_SECONDS
+        return _PAUSES_SECONDS[max(0, self._closings - 1)] if known else MINUTE_SECONDS

@@ -9,6 +9,9 @@ Limiters differ in what a closed gate means. Some count over a minute: the reque
 are the quota, and how they are spaced does not matter. Others want them spaced (a leaky bucket, as nginx has): the
 rate that was accepted in the last seconds is the quota. Which it is shows in the delay that is named, and in whether
 one request alone, after a pause, is refused as well. Pure.
+
+Each number that decides stands at the top of its file with its reason. Those without a source were chosen among
+simulated limiters (`python -m benchmarks pace`).
 """
 
 from __future__ import annotations
@@ -17,28 +20,34 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from batch.limits.accepted_requests import MINUTE_SECONDS, TELLING_REQUESTS, AcceptedRequests
+from batch.limits.concurrency_limit import FROZEN_SECONDS
 from batch.limits.gate import Closing
 from batch.limits.rate_spacing import RateSpacing
 from batch.limits.rate_trial import RateTrial, chance_of
 
-#: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota.
+#: A longer delay is named by who counts over a minute: then what was accepted in the last one is the quota. Who spaces
+#: requests names the time until the next one, 1 or 2 s where `Retry-After` has no fractions.
 _OF_A_MINUTE_SECONDS: Final = 5.0
-#: So unlikely must it be that requests sent alone, after a pause, were refused by chance.
+#: So unlikely must it be that requests sent alone, after a pause, were refused by chance: the usual level of a test.
 _ALONE_BY_CHANCE: Final = 0.05
-#: So close to the time at which the first request of the last minute is a minute old, a delay means that.
+#: So close to the time at which the first request of the last minute is a minute old, a delay means that; delays are
+#: named in whole seconds, and clocks differ.
 _ABOUT: Final = 0.2
 #: A pace is held just below what was accepted; one on trial further, so that a limiter that fills up gets room again.
 _BELOW: Final = 0.95
 _ON_TRIAL: Final = 0.9
-#: Share by which a first guess grows per second, until that is refused.
+#: Share by which a first guess grows per second, until that is refused: it doubles in 18 s.
 _GUESS_PER_SECOND: Final = 0.04
-#: Share regained per second below that, and tried per second above it.
+#: Share regained per second below that: a tenth, as much as was taken off, in 5 s. And tried per second above it, so
+#: slowly that a bucket that leaks is passed by one request or two before it refuses.
 _BACK_PER_SECOND: Final = 0.02
 _BEYOND_PER_SECOND: Final = 0.005
 #: So far above it without more refusals, it has grown: then more is tried quickly.
 _GROWN: Final = 1.15
-_PATIENCE_SECONDS: Final = 60.0
+#: After a failure more is tried a minute later, when every count is new; after repeated ones later, but a quota that
+#: rose is not to be missed for long.
 _MOST_PATIENCE_SECONDS: Final = 120.0
+#: Nothing grows for a time in which nothing was sent, beyond this.
 _LONGEST_STEP_SECONDS: Final = 5.0
 #: What an earlier run found is doubled for every six hours that it is old, and forgotten after a day.
 _HALF_LIFE_SECONDS: Final = 6 * 3600.0
@@ -47,17 +56,17 @@ _FADED: Final = 16.0
 _FAR_BEYOND: Final = 1.5
 #: The slowest pace: still a request now and then, or a better time would never be noticed.
 _SLOWEST_PER_MINUTE: Final = 1.0
-#: After the provider could not serve, nothing grows for so long: that was no word about quotas.
-_FROZEN_SECONDS: Final = 30.0
 
 #: What share is refused at any pace is not known at first. This is taken for it, as if seen among so many requests
 #: (BBR tolerates 2 % of loss); so many of the last count.
 _FIRST_SHARE: Final = 0.03
 _FIRST_REQUESTS: Final = 20.0
 _REMEMBERED_REQUESTS: Final = 300.0
-#: So many outcomes are looked at together; so unlikely must their refusals be to be more than what is usual.
+#: So many outcomes are looked at together: enough to tell 3 % from 10 %. So unlikely must their refusals be to be more
+#: than what is usual; a false alarm costs a trial of some tens of requests at a lower pace.
 _WINDOW: Final = 50
 _UNLIKELY: Final = 0.01
+#: A pace that is tried although none was known: what was measured then is less sure.
 _MUCH_BELOW: Final = 0.8
 #: More than this share is never taken for usual before a trial has shown it.
 _MOST_USUAL: Final = 0.25
@@ -104,7 +113,7 @@ class RatePacer:
         self._hold_until = float("-inf")
         self._failed_at = float("-inf")
         self._frozen_until = float("-inf")
-        self._patience_seconds = _PATIENCE_SECONDS
+        self._patience_seconds = MINUTE_SECONDS
         #: Outcomes of what was sent since then, True for a refusal; and the share that is refused at any pace.
         self._since = self._set_at = float("-inf")
         self._window: list[bool] = []
@@ -145,7 +154,7 @@ class RatePacer:
 
     def freeze(self, now_seconds: float) -> None:
         """After a 5xx."""
-        self._frozen_until = now_seconds + _FROZEN_SECONDS
+        self._frozen_until = now_seconds + FROZEN_SECONDS
 
     def saw(self, went_out_at: float, now_seconds: float, *, refused: bool, may_try: bool) -> str:
         """One that went out then was refused while others were accepted, or was accepted; that lets it grow while it is
@@ -295,10 +304,10 @@ class RatePacer:
 
     def _hold(self, now_seconds: float) -> None:
         """Try no more for a while, and for longer if trying has just failed again."""
-        if self._beyond and now_seconds - self._failed_at > _PATIENCE_SECONDS:
+        if self._beyond and now_seconds - self._failed_at > MINUTE_SECONDS:
             self._patience_seconds = min(_MOST_PATIENCE_SECONDS, 2 * self._patience_seconds)
         elif not self._beyond:
-            self._patience_seconds = _PATIENCE_SECONDS
+            self._patience_seconds = MINUTE_SECONDS
         self._failed_at = now_seconds
         self._hold_until = now_seconds + self._patience_seconds
 

@@ -7,7 +7,8 @@ from typing import Final
 #: Of about so many requests this share must have waited for their turn, or it was something else that held them back.
 _LAST_REQUESTS: Final = 10
 _HELD_BACK: Final = 0.7
-#: So long after the last one that waited, nothing waits any more.
+#: So long after the last one that waited, nothing waits any more: more than the distance at the slowest of the usual
+#: quotas (20 a minute).
 _WAITED_SECONDS: Final = 5.0
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 #: A pace that is too high refuses at least so many times as often as one that is not.
 _RARER: Final = 4.0
-#: A trial ends when one answer is so much likelier than the other (Wald's test).
+#: A trial ends when one answer is so much likelier than the other (Wald's test): wrong in about 1 case of 12.
 _LIKELIER: Final = 12.0
 #: So many outcomes at least, before the pace is called innocent.
 _LEAST_REQUESTS: Final = 20

@@ -155,6 +155,42 @@ async def test_a_slow_first_answer_holds_nobody_up(clock: FakeClock) -> None:
     assert clock.time - START <= 62.1
 
 
+@pytest.mark.parametrize("adaptive", [True, False])
+@pytest.mark.parametrize(("jobs", "seconds"), [(8, 10.75), (1, 10.0)])
+async def test_a_short_batch_goes_out_whole(clock: FakeClock, jobs: int, seconds: float, adaptive: bool) -> None:
+    """Eight pictures of ten seconds, with a key that is not known, take hardly longer than one."""
+    seller = Seller(clock, lambda job, n: 10.0)
+    await carry_out(scheduler(seller, concurrency=8, adaptive=adaptive, jobs=jobs), todo(jobs))
+    assert clock.time - START == pytest.approx(seconds)
+
+
+class SlowlyRefused(Seller):
+    """Refuses the key, so many seconds after each request."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        super().__init__(clock)
+        self._seconds = seconds
+
+    async def buy(self, job: Job, why: str, terms: Terms) -> Any:
+        self.calls.append((self.clock.monotonic(), job.id, why))
+        await self.clock.sleep(self._seconds)
+        raise EndpointDown("bad_key", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "seconds", "requests"),
+    [(8, 0.7, 1), (8, 1.5, 8), (9, 1.5, 1), (1_000, 1.5, 1), (1_000, 3.0, 4), (1_000, 8.0, 4)],
+)
+async def test_a_wrong_key_that_is_refused_late(clock: FakeClock, jobs: int, seconds: float, requests: int) -> None:
+    """One request if a short batch hears of it in 0.75 s, a long one in 2 s; else those that are out by then."""
+    seller = SlowlyRefused(clock, seconds)
+    running = scheduler(seller, concurrency=64, jobs=jobs)
+    await carry_out(running, todo(jobs))
+    assert len(seller.calls) == requests
+    assert isinstance(running.stopped_by, EndpointDown)
+    assert running.stopped_by.code == "bad_key"
+
+
 async def known_key(clock: FakeClock) -> MemoryQuotaStore:
     """The counts of a key that has brought a picture."""
     quota_store = MemoryQuotaStore()
@@ -178,14 +214,8 @@ async def test_a_key_that_was_good_and_is_revoked(clock: FakeClock, seconds: flo
     the next run goes by one again."""
     quota_store = await known_key(clock)
 
-    class Slow(Seller):
-        async def buy(self, job: Job, why: str, terms: Terms) -> Any:
-            self.calls.append((self.clock.monotonic(), job.id, why))
-            await self.clock.sleep(seconds)
-            raise EndpointDown("bad_key", "revoked")
-
     for expected in (requests, 1):
-        seller = Slow(clock)
+        seller = SlowlyRefused(clock, seconds)
         await carry_out(scheduler(seller, routes=[one_route(Limits(adaptive=False), quota_store)]), todo(100))
         assert len(seller.calls) == expected
 

@@ -39,12 +39,15 @@ class Bench(Listener):
         lane: Lane = Lane.STANDARD,
         max_outage_seconds: float = OUTAGE_SECONDS,
         known_key: bool = False,
+        short_batch: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.pauses: list[float] = []
         self.reasons: list[str] = []
         self.stops: list[EndpointDown] = []
-        settings = BreakerSettings(max_outage_seconds=max_outage_seconds, lane=lane, known_key=known_key)
+        settings = BreakerSettings(
+            max_outage_seconds=max_outage_seconds, lane=lane, known_key=known_key, short_batch=short_batch
+        )
         self.breaker = Breaker(settings, self.clock, self)
 
     def gate_closed(self, seconds: float, reason: str) -> None:
@@ -427,10 +430,15 @@ def test_what_ends_the_run_is_no_opinion_about_service(bench: Bench) -> None:
     assert not bench.sends_freely()
 
 
-@pytest.mark.parametrize(("known_key", "alone_seconds"), [(False, 2.0), (True, 0.25)])
-def test_the_first_request_goes_alone_as_long_as_a_refusal_takes(known_key: bool, alone_seconds: float) -> None:
-    """Not refused by then, it lets all others go; for a key that was good lately a moment is enough."""
-    bench = Bench(known_key=known_key)
+@pytest.mark.parametrize(
+    ("known_key", "short_batch", "alone_seconds"),
+    [(False, False, 2.0), (False, True, 0.75), (True, False, 0.25), (True, True, 0.25)],
+)
+def test_the_first_request_goes_alone_as_long_as_a_refusal_takes(
+    known_key: bool, short_batch: bool, alone_seconds: float
+) -> None:
+    """Not refused by then, it lets all others go; a short batch waits less, and a key that was good lately hardly."""
+    bench = Bench(known_key=known_key, short_batch=short_batch)
     bench.breaker.admit()
     assert bench.breaker.wait_seconds() == alone_seconds
     bench.clock.time += alone_seconds

@@ -254,6 +254,7 @@ EXPECTED: dict[str, Expected] = {
     "http10_cut": unknown("cut"),
     "hang": unknown("timeout"),
     "late": Expected(params={"seconds": 0.05}),
+    "late_401": stopped("bad_key", seconds=0.05),
     "drip": unknown("timeout", bytes=1, seconds=0.05),
     # answers before the request was read
     "early_401": stopped("bad_key"),

@@ -128,6 +128,15 @@ async def test_a_revoked_key_ends_the_run(bench: Bench) -> None:
     assert bench.book.requests <= 6 + 4
 
 
+@pytest.mark.parametrize("bench", [{"faults": [{"fault": "late_401", "seconds": 0.3}]}], indirect=True, ids=[""])
+@pytest.mark.parametrize("adaptive", [True, False])
+async def test_a_wrong_key_refused_late_costs_what_may_go_before_a_picture(bench: Bench, adaptive: bool) -> None:
+    """The server looks at the key after our clock has skipped the wait: what is out by then, and exit 77."""
+    summary = await bench.run(100, limits={"concurrency": 64, "adaptive": adaptive})
+    assert (summary.exit, summary.reason, summary.done) == (77, "bad_key", 0)
+    assert bench.book.requests == (4 if adaptive else 8)
+
+
 @faults({"fault": "relay_no_channel"})
 async def test_a_relay_without_a_channel_ends_the_run(bench: Bench) -> None:
     """Three rounds, a pause before each repeat, exit 77."""

@@ -198,6 +198,12 @@ async def _late(scene: Scene) -> Answer:
     return replace(await good_answer(scene), deliver=delivery.late(scene.params["seconds"]))
 
 
+@CUTS.fault("late_401", "401, some seconds late", params={"seconds": 5.0})
+async def _late_401(scene: Scene) -> Answer:
+    refused = scene.refuse(Refusal(401, "UNAUTHENTICATED", "Invalid credentials."))
+    return replace(refused, deliver=delivery.late(scene.params["seconds"]))
+
+
 @CUTS.fault("drip", "a good answer, a few bytes at a time", params={"bytes": 1, "seconds": 4.0})
 async def _drip(scene: Scene) -> Answer:
     deliver = delivery.drip(max(1, scene.params["bytes"]), scene.params["seconds"])
