@@ -54,6 +54,20 @@ def test_its_figures_are_the_measured_ones() -> None:
     assert int(told) == int(row[column])
 
 
+def test_the_summary_of_the_benchmarks_is_their_table() -> None:
+    """Least and most memory for answers of 2 MB and 24 MB, ours and the loop's, as measured."""
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    for size in ("2MB", "24MB"):
+        [line] = re.findall(rf"^\* Answers of {size.replace('MB', ' MB')}: .*", page, re.MULTILINE)
+        told = [int(number.replace(",", "")) for pair in re.findall(r"([\d,]+) to ([\d,]+)", line) for number in pair]
+        measured = [
+            int(re.findall(rf"^\| {size}-{in_flight} \| {who} \|.*", page, re.MULTILINE)[0].split("|")[11])
+            for who in ("imagebatch", "sdk")
+            for in_flight in (8, 64)
+        ]
+        assert told == measured, size
+
+
 def test_what_a_package_holds() -> None:
     """Type markers and the licence are there, and the build takes both packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

@@ -43,7 +43,7 @@ Exit codes:
   73  the output folder cannot be used
   74  reading or writing failed (disk full); everything received is kept
   75  run again later: day quota, budget, outage, another run is on
-  76  the endpoint speaks nonsense, redirects, or a proxy cuts requests
+  76  the endpoint redirects or does not answer as the API does, or a proxy cuts requests
   77  key, credit, permission or model: a person must act
   78  wrong or missing setting, such as the API key
  130, 143, 129  stopped by Ctrl-C, SIGTERM, SIGHUP after finishing what was in flight
@@ -102,7 +102,7 @@ class _Group(click.Group):
 def cli() -> None:
     """Buy pictures in bulk from an image API: never twice, never lost, as fast as the quota allows.
 
-    Write a job manifest (YAML), run it, run it again after anything went wrong: what is done stays done.
+    Write a job manifest (YAML) and run it. If anything goes wrong, run it again: what is done stays done.
 
     \b
       imagebatch init products.csv        write a manifest for a table; without one, three examples

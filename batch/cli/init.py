@@ -35,7 +35,7 @@ class ProviderName(click.Choice[str]):
     type=ProviderName(("simulator", "anyfast", "google")),
     default="simulator",
     show_default=True,
-    help="Who is to make the pictures.",
+    help="The provider that will make the pictures.",
 )
 @click.option(
     "--photos",

@@ -113,12 +113,12 @@ _RUN_OPTIONS: Final = (
     ),
     click.option("--limit", type=Count(min=1), metavar="N", help="Send at most N jobs, the first ones."),
     click.option("--sample", type=Count(min=1), metavar="N", help="Send N jobs drawn at random."),
-    click.option("--seed", type=int, default=0, metavar="N", help="Another seed draws other jobs.  [default: 0]"),
+    click.option("--seed", type=int, default=0, metavar="N", help="Seed for --sample.  [default: 0]"),
     click.option(
         "--retry",
         metavar="CAUSES",
         default="",
-        help="Send again what failed for good, or is unknown, with these causes: no_image,text_only or "
+        help="Send jobs again that failed for good, or are unknown, with these causes: no_image,text_only or "
         "'cause in (no_image, timeout) and attempts < 4', or all. Charged again.",
     ),
     click.option(
@@ -146,30 +146,30 @@ _RUN_OPTIONS: Final = (
         metavar="DIR",
         multiple=True,
         type=NamedPath(file_okay=False),
-        help="Take pictures over from another output folder, where exactly the same was bought. May be repeated.",
+        help="Reuse pictures of another output folder, where exactly the same was bought. May be repeated.",
     ),
     click.option(
         "--max-cost",
         type=_Dollars(min=0),
         metavar="USD",
-        help="Spend at most so many US dollars in this run, beside the manifest's budget.",
+        help="Spend at most USD dollars in this run, beside the manifest's budget.",
     ),
     click.option(
         "--finish-by",
         metavar="WHEN",
         callback=_moment,
-        help="Have everything by then: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
+        help="Deadline for the whole run: 06:00 (the next one), 2026-11-26T06:00, or 8h, 90m or 1h30m from now. "
         "When the flex lane becomes too slow for it, jobs are sent in the standard lane.",
     ),
     click.option(
         "--allow-empty",
         is_flag=True,
-        help="No jobs, or a table without rows, is a finished batch and no mistake (for exports that may be empty).",
+        help="Accept a manifest without jobs, or an empty table, as a finished batch (for scheduled exports).",
     ),
     click.option(
         "--refresh-references",
         is_flag=True,
-        help="Ask again whether reference pictures at web addresses have changed, instead of using those kept.",
+        help="Check whether reference pictures at web addresses have changed, instead of using the cached ones.",
     ),
 )
 

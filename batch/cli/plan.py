@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(manifest: Path, output: Path | None, options: RunOptions, *, as_json: bool) -> None:
-    """Check MANIFEST to its last row and show what a run would send, why, and what it would cost.
+    """Check the whole MANIFEST and show what a run would send, why, and what it would cost.
 
     Sends nothing, writes nothing, needs no key. Only reference pictures at web addresses are fetched and kept.
     """

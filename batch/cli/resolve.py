@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def resolve(
     directory: Path, job_ids: tuple[str, ...], decided: str | None, *, note: str, listed: bool, as_json: bool
 ) -> None:
-    """Write down what became of requests in the output folder DIRECTORY that were sent and got no answer.
+    """Record how requests ended that were sent from the output folder DIRECTORY and got no answer.
 
     They may have been paid: look them up in the provider's log by the ids that --list shows, then decide. Sends
     nothing.

@@ -38,7 +38,7 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
     help="Send N jobs first, alone; go on only if few of them failed (on a terminal: asks you).",
 )
 @click.option(
-    "--ignore-not-before", is_flag=True, help="Start although the last run said until when a day's quota is used up."
+    "--ignore-not-before", is_flag=True, help="Start although the last run said that a day's quota is used up."
 )
 @click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
 @click.option("--dry-run", is_flag=True, expose_value=False, is_eager=True, hidden=True, callback=_means_plan)
@@ -50,7 +50,7 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
     type=click.Choice(["debug", "info", "warning"]),
     default="info",
     show_default=True,
-    help="debug: every request and every wait, too.",
+    help="debug adds every request and every wait.",
 )
 @click.option(
     "--log-format",
@@ -72,9 +72,9 @@ def run(
 ) -> None:
     """Buy every picture of MANIFEST that is not bought yet.
 
-    Nothing is sent before everything is checked, whatever is selected. Stop it with Ctrl-C: requests in flight are
-    waited for and recorded, for they are paid; Ctrl-C again cuts them. Run it again at any time, also after a crash:
-    it goes on where it stopped, and a finished batch sends nothing.
+    Everything is checked before the first request. Ctrl-C stops the run: requests in flight are paid, so they are
+    finished and recorded; Ctrl-C again cuts them. Run the command again at any time, also after a crash: it continues
+    where it stopped. A finished batch sends nothing.
     """
     from batch.core.errors import LockedError
 

@@ -336,7 +336,7 @@ class Refused(AttemptError):
 
 
 class EndpointDown(AttemptError):
-    """No request can work until somebody acts or time passes: the run stops, jobs left stay pending.
+    """No request can work until a person acts or time passes: the run stops, remaining jobs stay pending.
 
     `not_before` (ISO time) says when a new start makes sense, if known. `of_model`: it concerns only the model that was
     asked for; otherwise the endpoint or the key.

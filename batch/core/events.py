@@ -1,4 +1,4 @@
-"""What happens during a run, for those who show it.
+"""The events of a run, for listeners that show or log it.
 
 The core never prints. It tells a `Listener`; the progress bar, the plain lines and a test's collector are
 listeners. All methods do nothing by default; a listener that raises is logged and the run goes on.
@@ -75,7 +75,7 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class GateClosed:
-    """The provider asked everybody to wait."""
+    """The provider asked for a pause of all requests."""
 
     seconds: float
     reason: str

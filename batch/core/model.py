@@ -148,7 +148,7 @@ _NOTHING_HASHED: Final = blake2b(digest_size=16)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """On what terms one attempt at a job is sent: to which endpoint (by its name in the manifest), for which model
-    (the job's own, or a fallback) and in which lane. `provider` names who reads its answer; empty: whoever speaks
+    (the job's own, or a fallback) and in which lane. `provider` names the reader of its answer; empty: what speaks
     Gemini."""
 
     endpoint: str

@@ -39,7 +39,7 @@ class Past(NamedTuple):
 
 
 class JobPast(Protocol):
-    """Knows what became of a job's earlier attempts, of this run and of those before."""
+    """Knows how a job's earlier attempts ended, in this run and in those before."""
 
     def past(self, job: Job) -> Past: ...
 

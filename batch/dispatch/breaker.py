@@ -94,7 +94,7 @@ class Breaker:
         self._clock = clock
         self._listener = listener
         self._gives_up = settings.lane is Lane.STANDARD
-        #: Requests are numbered as they go out, so that an answer can be told from those to earlier ones.
+        #: Requests are numbered as they go out, so that an answer can be matched to its request.
         self._newest = 0
         #: The next request goes alone, and is the probe while it is out. The first of a run does, too: a wrong key or
         #: address costs one request. Ends with an answer to a request later than `_alone_after`.
@@ -130,7 +130,7 @@ class Breaker:
 
     @property
     def limits_in_a_row(self) -> int:
-        """How often the provider named a limit without serving anybody in between."""
+        """How often the provider named a limit without serving a request in between."""
         return self._limits.times
 
     @property

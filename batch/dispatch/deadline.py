@@ -1,4 +1,4 @@
-"""Until when everything is to be there, and whether that is near: then the cheap lane is too slow."""
+"""The run's deadline, and whether it is so near that the cheap lane is too slow."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class JobRoute:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The model to ask, and those that may take its place where it cannot serve anybody."""
+        """The model to ask, and those that may take its place where it cannot serve requests."""
         return self._models[self._at :] if FallbackOn.OVERLOAD in self._on else self._models[self._at : self._at + 1]
 
     def went(self, terms: Terms) -> None:

@@ -1,5 +1,6 @@
-"""What becomes of a job after a failed attempt: tried again here, elsewhere, in the other lane, with another model, or
-not. What the failure says of everybody (a gate, an endpoint's end) is passed on to its route.
+"""Chooses the recovery for a failed attempt: retry, re-route, change lane, fall back to another model, or give up.
+
+What the failure says about all jobs (a gate, an endpoint's end) is passed on to its route.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class RecoveryPolicy:
     def _all_wait(
         self, error: AttemptError, wait_seconds: float | None, running: RunningJob, permit: Permit
     ) -> float | None:
-        """What was said may concern everybody on that route; another one may be free."""
+        """The refusal may concern all jobs on that route; another one may be free."""
         if wait_seconds is not None:
             if not isinstance(error, RateLimited):
                 permit.route.pause_for(wait_seconds, error.message, told=True)

@@ -31,10 +31,10 @@ from batch.core.settings import RetryPolicy
 #: The classes that can be worth another attempt; the last two only with another model or at another endpoint.
 #: Everything else ends the job or the run.
 REPEATABLE: Final = (NotSent, Unavailable, RateLimited, OutcomeUnknown, Unusable, Refused, EndpointDown)
-#: Beyond every policy's own numbers: no job may go round for ever.
+#: Beyond every policy's own numbers: no job may be retried without end.
 _MAX_ATTEMPTS: Final = 1000
 _MAX_DOUBLINGS: Final = 5
-#: Added above a delay the server named, so that not everybody comes back in the same instant.
+#: Added above a delay the server named, so that jobs do not all come back at the same instant.
 _TOLD_JITTER_SHARE: Final = 0.1
 _TOLD_JITTER_SECONDS: Final = 5.0
 

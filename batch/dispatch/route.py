@@ -124,11 +124,11 @@ class Route:
         return self._wasted.setdefault(model, WasteBreaker(self._policy.wasted_in_a_row))
 
     def pause_for(self, seconds: float, reason: str, *, told: bool) -> None:
-        """The provider wants nothing for so long; `told`: it named the time itself."""
+        """Pause the route for that many seconds; `told`: the provider named the delay itself."""
         self._admission.pause_for(seconds, self._called + reason, told=told)
 
     def refused(self, error: RateLimited, seconds: float) -> bool:
-        """A request was refused and is not to come back for so long; whether that holds for everybody."""
+        """Record a refused request and its delay (seconds); returns whether all requests must wait."""
         words, told = self._called + error.message, error.wait_seconds is not None
         return self._admission.refused(seconds, words, told=told, certain=error.if_repeated is not None)
 
@@ -171,7 +171,7 @@ class Route:
         self._admission.close()
 
     def _lane(self, model: str, wished: Lane) -> Lane:
-        """The lane to ask for: the ordinary one as well while the cheap one has no room for anybody."""
+        """The lane to ask for: the ordinary one as well while the cheap one has no capacity."""
         if wished not in self._lanes:
             return Lane.STANDARD
         breaker = self._breaker(model, wished)

@@ -124,7 +124,7 @@ class Scheduler:
         self._let_waiting_go()
 
     async def _all_ended(self, running: asyncio.Task[None]) -> None:
-        """Wait for what is in flight. Whoever cancels this wait as well means it: then nothing is waited for."""
+        """Wait for what is in flight. If this wait is cancelled too, nothing is waited for."""
         try:
             await asyncio.wait([running])
         except asyncio.CancelledError:

@@ -1,5 +1,5 @@
-"""Whose turn it is. First come first served, by the job and not by the attempt: one that comes back after a refusal
-keeps its place. Only whoever is first looks whether there is room, so nobody is overtaken.
+"""A fair FIFO turnstile, ordered by job and not by attempt: a job that comes back after a refusal keeps its place.
+Only the job at the head checks for capacity, so no job is overtaken.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Turnstile:
         self.changed()
 
     def _first(self) -> tuple[int, int] | None:
-        """Who is at the head of the line; those who left it are passed over."""
+        """The job at the head of the line; jobs that left it are skipped."""
         while self._line and self._line[0] not in self._turns:
             heapq.heappop(self._line)
         return self._line[0] if self._line else None

@@ -192,11 +192,11 @@ class AdmissionController:
         self._owed.append(lambda state: setattr(state, "served_at", at))  # written with the next request, or at the end
 
     def pause_for(self, seconds: float, reason: str, *, told: bool = True) -> None:
-        """Keep everybody back for so long, unless the gate is closed longer already. `told`: the provider named it."""
+        """Close the gate for that long, unless it is closed longer already. `told`: the provider named the delay."""
         self._close(seconds, reason, told=told, by_row=False)
 
     def refused(self, seconds: float, reason: str, *, told: bool, certain: bool) -> bool:
-        """After a refusal that asks for so long a pause: whether everybody has to wait. One among requests that are
+        """After a refusal that asks for so long a pause: whether all requests must wait. One among requests that are
         served concerns itself alone; `certain`: its words say that it concerns all."""
         if self._gate.is_proven or certain:
             self._close(seconds, reason, told=told, by_row=not certain)

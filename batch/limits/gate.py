@@ -80,7 +80,7 @@ class Gate:
         self._closing: Closing | None = None
         #: Closed by a row of refusals, which an acceptance among what was out then disproves.
         self._by_row = False
-        #: Whether anybody was served since the gate last closed, and before that.
+        #: Whether any request was served since the gate last closed, and before that.
         self._served = self._among_served = False
         #: After it opened again: whether a probe is still to be sent, and which one is out.
         self._probe_wanted = False

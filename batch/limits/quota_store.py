@@ -1,7 +1,7 @@
 """Where the counts of what was taken are kept: in this process, or in a file that all runs with one key share.
 
 The file is held by an `flock` for as long as one look at it takes, so there is no server, and a run that is killed
-loses nothing and blocks nobody: the kernel gives the lock back, and what the run took stays counted. Each change is
+loses nothing and blocks no other: the kernel gives the lock back, and what the run took stays counted. Each change is
 written over the older of two copies, so that one is whole whenever a process ends. Minutes are told by the clock that
 only goes forward and counts from the machine's start, so what was counted before a restart is passed over.
 """

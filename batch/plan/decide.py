@@ -146,7 +146,7 @@ def _with_its_picture(past: JobHistory, policies: Policies, *, named: bool) -> s
 
 
 def _after_an_end(past: JobHistory, policies: Policies, *, wanted: bool) -> str:
-    """The same was asked for before, in vain."""
+    """The same was asked for before and brought no picture."""
     if past.state is State.FAILED:
         return "to do: again" if wanted else "skip: failed"
     if past.state is State.RETRYABLE and past.same_ends >= policies.set_aside_after and not wanted:

@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """Every job of a manifest with what is to become of it.
+    """Every job of a manifest, each with its decision.
 
     `order` holds the jobs' 16-byte keys in a row, `specs` their 16-byte spec hashes, `decisions` a byte for each, an
     index into `DECISIONS`. `groups`

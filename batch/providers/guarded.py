@@ -1,4 +1,4 @@
-"""A provider of somebody else's package: what its code does wrong ends an attempt, never loses one."""
+"""A provider from a third-party package: an error in its code ends the attempt and never loses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the money of an output folder went, by what came of it. Derived from the history; nothing is counted along."""
+"""Where the money of an output folder went. Derived from the history; nothing is counted during a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def spend_of(history: History) -> Spend:
 
 
 def spend_lines(spend: Spend) -> Iterator[str]:
-    """Where the money went, if there is more to say than that it bought pictures."""
+    """Where the money went, unless all of it bought pictures."""
     groups = (
         _Group("in pictures", spend.done),
         _Group("rejected", spend.rejected),
@@ -60,6 +60,6 @@ def spend_lines(spend: Spend) -> Iterator[str]:
     if any(group.amount > 0 for group in groups[1:]):
         yield f"  spent on   {words}"
     if spend.per_picture is not None and spend.waste_share > 0:
-        yield f"  a picture  {usd(spend.per_picture)} with all that was spent; wasted at most {spend.waste_share:.1%}"
+        yield f"  a picture  {usd(spend.per_picture)} on average with failures; wasted at most {spend.waste_share:.1%}"
     if spend.saved > 0:
-        yield f"  saved      {usd(spend.saved)}: pictures taken over without a request"
+        yield f"  saved      {usd(spend.saved)}: pictures reused without a request"

@@ -22,19 +22,19 @@ PLAN_WORDS: Final = {
     "to do: again": ("failed before, worth another try", "buy"),
     "to do: resend": ("sent before without an answer, will be sent once more (maybe paid twice)", "buy"),
     "to do: changed": ("changed, to be bought again", "buy"),
-    "to do: remake": ("made again, as you said; the picture there is stays", "buy"),
-    "to do: missing": ("made again, for their file is gone", "buy"),
+    "to do: remake": ("made again with --again; the old picture stays", "buy"),
+    "to do: missing": ("made again, because their file is gone", "buy"),
     "adopt: renamed": ("renamed; the picture bought before is taken over", "saved"),
-    "adopt: same": ("ask for what another job has; its picture is shared", "saved"),
+    "adopt: same": ("same request as another job; its picture is shared", "saved"),
     "adopt: reused": ("bought in another output folder; taken over from there", "saved"),
-    "skip: copy": ("ask for what another job is to get; bought once, shared", "saved"),
+    "skip: copy": ("same request as another job to send; bought once, shared", "saved"),
     "skip: left out": ("would be sent, but not selected this time", "again"),
     "skip: done": ("done", "spent"),
     "skip: failed": ("failed for good, not sent again", "again"),
-    "skip: set aside": ("failed in the same way run after run, set aside", "again"),
+    "skip: set aside": ("failed the same way run after run, set aside", "again"),
     "skip: held": ("outcome unknown, held back", "again"),
     "skip: changed": ("changed since bought, old picture kept", "again"),
-    "skip: open": ("sent by a run that did not end; settled first, from what arrived", ""),
+    "skip: open": ("left in flight by a run that was cut off; its answers are looked for first", ""),
     "skip: missing": ("bought, but the file is missing (not bought again)", "spent"),
     "skip: altered": ("bought, but the file was altered (left alone)", "spent"),
 }
@@ -229,7 +229,7 @@ def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
             yield "nothing to send"
         return
     yield (
-        f"would send {count(plan.to_do, 'request')} for {usd(forecast.usd)} at list price; with every repeat the "
+        f"would send {count(plan.to_do, 'request')} for {usd(forecast.usd)} at list price; with all retries the "
         f"manifest allows at most {usd(forecast.highest_usd)}"
     )
     if forecast.most_seconds:

@@ -28,25 +28,25 @@ from batch.store.records import (
 )
 
 _REASONS: Final = {
-    "to do: new": "will be sent: it never was, as it stands now",
-    "to do: again": "will be sent again: its last attempt failed and is worth another",
+    "to do: new": "will be sent: it was never sent as it stands now",
+    "to do: again": "will be sent again: its last attempt failed, and another may work",
     "to do: resend": "will be sent once more: its last request got no answer, so it may be paid twice",
     "to do: changed": "will be bought again: it was edited after its picture was bought",
-    "skip: done": "will not be sent: its picture is there",
+    "skip: done": "will not be sent: it has its picture",
     "skip: failed": "will not be sent: it failed for good; edit it, or name its cause in --retry",
     "skip: held": "will not be sent: its request got no answer and may be paid; it was sent again once, or is held",
     "skip: changed": "was edited after its picture was bought; --on-changed decides",
     "skip: missing": "will not be sent: it was bought, but its file is gone; --again missing buys it once more",
     "skip: altered": "will not be sent: it was bought, but its file was altered; --again with its id buys it once more",
-    "to do: remake": "will be bought once more, as you said; the picture there is stays",
-    "to do: missing": "will be bought once more, for its file is gone",
+    "to do: remake": "will be bought once more, as --again asks; the old picture stays",
+    "to do: missing": "will be bought once more, because its file is gone",
     "adopt: renamed": "gets the picture bought under another id, which is no longer in the manifest; nothing is sent",
     "adopt: same": "gets the picture of another job that asked for exactly this; nothing is sent",
     "adopt: reused": "gets the picture bought in another output folder; nothing is sent",
-    "skip: copy": "waits for the job that asks for exactly the same picture, and gets that",
+    "skip: copy": "waits for another job that asks for exactly the same picture, and shares it",
     "skip: left out": "would be sent, but is not selected this time",
-    "skip: set aside": "will not be sent: it failed in the same way run after run; --retry with its cause sends it",
-    "skip: open": "was sent by a run that did not end; the next run settles that first, from what arrived",
+    "skip: set aside": "will not be sent: it failed the same way run after run; --retry with its cause sends it",
+    "skip: open": "was left in flight by a run that was cut off; the next run looks for its answer first",
 }
 
 

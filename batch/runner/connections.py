@@ -165,7 +165,7 @@ async def read_again(output: Path, *, base_url: str | None, dry_run: bool, told:
         readers: dict[str, Provider] = {}
 
         def reader(name: str) -> Provider:
-            """Whoever reads answers of that provider. Raises `ProviderError`."""
+            """The reader of that provider's answers. Raises `ProviderError`."""
             if name not in readers:
                 endpoint = resolve_endpoint(ProviderSettings(profile=name or "simulator"))
                 provider = _provider(endpoint, base_url or _NOWHERE, ApiKey(_SIMULATOR_KEY), Timeouts(), clock)

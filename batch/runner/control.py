@@ -39,7 +39,7 @@ class RunControl:
 
     `opening` is called when everything is checked, before anything is written or sent. `ask` puts a question that is
     answered with yes or no while the run waits; `choose_changed` is told of jobs that were edited after they were
-    bought and returns what is to become of them. Without a person there is neither. To stop a run: first `drain`, and
+    bought and returns what to do with them. Without a person there is neither. To stop a run: first `drain`, and
     if that takes too long, `abort`.
 
     `change` sets other limits or another cap while the run is on. With `waits_at_cap` a run whose own cap has no room

@@ -31,7 +31,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class _Tried:
-    """What became of an answer's addresses so far. `pictures` have their pixels beside them."""
+    """The state of an answer's addresses so far. `pictures` have their pixels beside them."""
 
     pictures: list[tuple[int, Picture]] = field(default_factory=list)
     failures: list[tuple[Picture, AttemptError]] = field(default_factory=list)

@@ -22,7 +22,7 @@ class RunOptions:
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
     beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
     pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
-    price of that. `finish_by` is when everything is to be there: from some time before it on the cheap
+    price of that. `finish_by` is the deadline of the whole run: from some time before it on the cheap
     lane is too slow.
     """
 

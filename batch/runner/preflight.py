@@ -119,7 +119,7 @@ def disabled_endpoints(
 ) -> list[DisabledEndpoint]:
     """The accounts that the last run left out until a time that has not come yet; a start would make no sense there.
 
-    Believed for a day at most, and not if it was written in the future: a wrong clock must not lock anybody out.
+    Believed for a day at most, and not if it was written in the future: a wrong clock must not block every run.
     """
     end = None if prepared.options.ignore_not_before else folder.last_end()
     if end is None:

@@ -48,7 +48,7 @@ from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
 from batch.store.source_folder import SourceFolder
 
-#: Looking for a similar id among a million takes longer than anybody waits.
+#: Looking for a similar id among a million takes longer than a person waits.
 _NAMES_COMPARED: Final = 20_000
 _NAMED: Final = 5
 #: `s3://bucket/x`, of which a path keeps one slash.
@@ -67,7 +67,7 @@ class PreparedRun:
     reuse: tuple[SourceFolder, ...]
 
     def with_changed(self, policy: ChangedPolicy) -> PreparedRun:
-        """The same, with another answer to what is to become of edited jobs."""
+        """The same, with another policy for edited jobs."""
         return replace(self, policies=replace(self.policies, changed=policy))
 
     def going_on(self, wish: AgainWish | None) -> PreparedRun:

@@ -164,7 +164,7 @@ class Guesser:
 
     @property
     def knows_variants(self) -> bool:
-        """Whether the variants of this table can be told from its products."""
+        """Whether this table lets us separate variants from products."""
         shop = self._shop
         if shop is None or not shop.has_variants:
             return False

@@ -83,7 +83,7 @@ def _size_bytes(output: Path) -> int:
 
 def _started(output: Path, *, bought_only: bool) -> subprocess.Popen[bytes] | None:
     """A process of this program that reads a ledger. It inherits no lock: a new program gets no open files."""
-    # -P: what lies in the current folder is nobody's module.
+    # -P: files in the current folder must not be imported as modules.
     command = [sys.executable, "-P", "-m", __name__, str(output), *(["bought-only"] if bought_only else [])]
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)  # noqa: S603
@@ -93,7 +93,7 @@ def _started(output: Path, *, bought_only: bool) -> subprocess.Popen[bytes] | No
 
 def main() -> None:
     """The other process: read the ledger named on the command line and write the history to stdout."""
-    # Ctrl-C at the terminal reaches this process too; whoever started it decides what that means.
+    # Ctrl-C at the terminal reaches this process too; the parent process decides what that means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     history, tail = replay(Path(sys.argv[1]), bought_only="bought-only" in sys.argv[2:])
     with open(sys.stdout.fileno(), "wb", closefd=False) as stream:

@@ -73,7 +73,7 @@ class Committer:
                 group = self._next_group()
                 try:
                     await self._write_group(group)
-                except Exception as error:  # noqa: BLE001  (whoever waits for these lines must learn of anything)
+                except Exception as error:  # noqa: BLE001  (the callers that wait for these lines must learn of any error)
                     self._error = error
                 _settle(group, self._error)
         finally:

@@ -68,7 +68,7 @@ def sync_file(path: str, mode: int | None = None) -> None:
 
 
 def create_file(path: str) -> int:
-    """Open a new private file for writing; it must not exist, nor be a link somebody planted."""
+    """Open a new private file for writing; it must not exist, nor be a planted link."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 

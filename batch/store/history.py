@@ -366,7 +366,7 @@ class History:
         self._last_offset[row] = offset
 
     def _decided(self, offset: int, line: Line) -> None:
-        """A person knows what became of a request without an answer."""
+        """A person has found out how a request without an answer ended."""
         row = self._row(line)
         self._leave_picture_behind(row)
         if line.decided != Decided.FAILED:

@@ -25,7 +25,7 @@ class State(IntEnum):
 
 
 class FileState(IntEnum):
-    """What became of a file that was bought, as far as its size tells."""
+    """The state of a bought file, as far as its size tells."""
 
     WHOLE = 0
     ALTERED = 1
@@ -142,7 +142,7 @@ class JobFacts(NamedTuple):
         return self._replace(state=State.SENT, attempts=attempt, rejected=rejected, resends=resends + (why == "resend"))
 
     def after_edited_try(self, attempt: int, why: str) -> JobFacts:
-        """Another picture is asked for: what the earlier one cost in vain does not count against it."""
+        """Another picture is asked for: what the earlier one cost without a picture does not count against it."""
         return self._replace(rejected=0, resends=0).after_try(attempt, why)
 
     def after_done(self, files: FileState, warned: tuple[WarningKind, ...]) -> JobFacts:

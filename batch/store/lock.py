@@ -36,7 +36,7 @@ class OutputLock:
         return True
 
     def write_owner(self, run_id: str) -> None:
-        """Say who we are to whoever finds the lock taken."""
+        """Write down which process holds the lock, for a run that finds it taken."""
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "run": run_id}
         with storage_errors("write the output folder"):
             put_in_place(self._owner, json.dumps(owner).encode("ascii"), PUBLIC_MODE)

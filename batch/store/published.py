@@ -124,7 +124,7 @@ class PublishedManifest:
             of, row = next(left, (b"", None))
             if record is not None:
                 yield published_line(self._with_row(record, row if of == key else None))
-        next(left, None)  # so that whoever gives the rows knows that they came to their end
+        next(left, None)  # so that the source of the rows sees that they were read to the end
 
     def _with_row(self, record: dict[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
         return {**record, "row": row} if self.keeps_rows else record

@@ -64,7 +64,7 @@ class Destination(msgspec.Struct, frozen=True, gc=False):
     endpoint: str
     model: str
     lane: str
-    #: Who reads the answer, where that is not whoever speaks Gemini.
+    #: The provider that reads the answer, if it does not speak Gemini.
     provider: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -377,7 +377,7 @@ def done_record(
 def fail_record(
     job: Job, facts: AttemptFacts, error: AttemptError, *, again: bool, kept: Sequence[str], run: str, at: str
 ) -> FailRecord:
-    """What stops the run or asks everybody to wait says nothing about the job: such an end does not settle it."""
+    """A failure that stops the run, or makes all jobs wait, says nothing about this job: it does not settle it."""
     return FailRecord(
         **_about(job, facts.number, run, at),
         **_cost(facts),

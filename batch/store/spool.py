@@ -245,7 +245,7 @@ class AttemptSpool:
         )
 
     def trim(self) -> None:
-        """Cut off what an older answer left behind this one's end, before somebody else reads the file."""
+        """Cut off what an older answer left behind this one's end, before the file is read."""
         if self._sealed:
             path = self._base + ANSWER_SUFFIX
             with open_to_read(path) as file:

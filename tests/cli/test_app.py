@@ -248,7 +248,7 @@ def test_plan_writes_nothing(folder: Folder) -> None:
     assert result.stdout.splitlines()[:4] == [
         "8 jobs, 8 to send; results in output/m",
         "          8  new, $0.36",
-        "would send 8 requests for $0.36 at list price; with every repeat the manifest allows at most $1.44",
+        "would send 8 requests for $0.36 at list price; with all retries the manifest allows at most $1.44",
         "takes at least 4 min 00 s under the manifest's limits",
     ]
     assert sorted(file.name for file in folder.path.iterdir()) == ["m.yaml"]

@@ -171,7 +171,7 @@ async def test_a_loss_can_be_accepted(bench: Bench, words: tuple[str, ...]) -> N
     assert read_status(bench.output).accepted == 2
     assert reason(bench, 3, "job-0") == "will not be sent: its file is gone, and that was accepted"
     assert reason(bench, 3, "job-1") == "will not be sent: its file is not what was bought, and that was accepted"
-    assert reason(bench, 3, "job-2") == "will not be sent: its picture is there"
+    assert reason(bench, 3, "job-2") == "will not be sent: it has its picture"
     assert (await bench.run(3, options=again("missing"))).requests == 0
     assert (await bench.run(3, options=again("job-0"))).requests == 1
     assert (await bench.run(3)).exit == 0

@@ -35,7 +35,7 @@ def test_a_job_never_sent_has_no_past(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(MANIFEST.format(prompt="a cup"))
 
     assert why(tmp_path, "cup") == [
-        "cup: will be sent: it never was, as it stands now",
+        "cup: will be sent: it was never sent as it stands now",
         f"  written at {tmp_path}/m.yaml:6",
         "  prompt     a cup",
     ]

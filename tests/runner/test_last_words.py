@@ -119,7 +119,7 @@ def test_why_tells_programs_what_it_tells_people(folder: Path) -> None:
     assert (told["job"], told["decision"], told["reason"]) == (
         "cup",
         "skip: done",
-        "will not be sent: its picture is there",
+        "will not be sent: it has its picture",
     )
     assert [record["t"] for record in told["records"]] == ["try", "done"]
     assert told["changes"] == []

@@ -169,7 +169,7 @@ class RowSelector:
     def _best_lines(self, index: int) -> array[int]:
         """The lines of the rows to take, found in a pass of its own: of each value the row with most to say.
 
-        An export's first row of a product is the complete one only until somebody sorts it. Which row is taken must
+        An export's first row of a product is the complete one only until the file is sorted. Which row is taken must
         not depend on that, or the same products would be bought anew.
         """
         if self.tables.best_rows is not None:

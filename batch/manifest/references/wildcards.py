@@ -4,7 +4,7 @@ A wildcard counts only where the manifest's own text has it. So the text is mark
 what comes out of a cell stays what it is: a name.
 
 Names that Unicode calls the same (an accent in one character or as a character of its own) are the same here: systems
-differ in how they store them, and nobody can see it.
+differ in how they store them, and the difference is invisible.
 
 A folder is listed once and kept sorted, and the part of a name before its first wildcard is looked up in it, so
 that a million rows can look into a folder of a hundred thousand files.

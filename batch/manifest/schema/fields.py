@@ -197,7 +197,7 @@ def run_name(value: object) -> str:
 
 
 def image_size(value: object) -> str:
-    """`512` without quotes is a number to YAML and a size to everybody else."""
+    """`512` without quotes is a number to YAML and a size to its reader."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _wrong(f"must be one of {', '.join(IMAGE_SIZES)}", value)
     return str(value)

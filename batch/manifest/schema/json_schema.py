@@ -141,7 +141,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "check_content": "Whether a picture that is blank, a reference that came back, or another job's picture gets a "
         "warning. Default: true.",
         "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
-        "canary": "So many jobs are sent first, alone; the rest only if few of them failed. A mapping says how few.",
+        "canary": "Number of jobs to send first, alone; the rest only if few of them failed. A mapping says how few.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
         "unique": "A column: of the rows with one value in it only that is taken which has most of what the jobs use "
@@ -163,8 +163,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "{{ name }} stands for the value; include adds combinations, exclude takes some out.",
     },
     "Job": {
-        "id": "Names the picture and the job for ever: letters, digits, dot, _ and -. "
-        "Left out, the prompt names the job.",
+        "id": "Names the job and its picture: letters, digits, dot, _ and -. Left out, the prompt names the job.",
         "prompt": "What the picture shows, in any language; sent exactly as written.",
     },
     "Parameters": {
@@ -172,7 +171,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "aspect_ratio": "Width to height. null leaves it to the model. AnyFast takes 1:1, 4:3, 3:4, 16:9 and 9:16.",
         "image_size": "Resolution: 512, 1K, 2K or 4K. The price follows it. Default: 1K.",
         "modalities": "[IMAGE], or [TEXT, IMAGE] for a caption as well. Default: [IMAGE].",
-        "samples": "So many pictures of the same prompt. Default: 1.",
+        "samples": "Number of pictures of the same prompt. Default: 1.",
         "references": "Pictures sent along, for editing or as examples: files relative to this one, names with "
         "wildcards, https:// addresses of hosts in reference_hosts, or a column that holds them.",
     },
@@ -181,11 +180,11 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "address of a host in reference_hosts.",
         "column": "A column whose cells name the pictures: files or addresses, without wildcards.",
         "split": "What stands between several names in one cell, such as a comma. Default: a cell is one name.",
-        "most": "So many pictures at most, the first ones. Default: all.",
+        "most": "The most pictures to take, the first ones. Default: all.",
         "optional": "A picture that is not there is left out instead of being a problem. Default: false.",
     },
     "Provider": {
-        "profile": "Whose way of speaking the endpoint has.",
+        "profile": "The provider profile: which API the endpoint speaks.",
         "name": "What messages and the ledger call it; unique. Default: the profile's name.",
         "weight": "Of several providers, one with weight 3 gets three times the jobs of one with 1. Default: 1.",
         "base_url": "Where requests go: https only, except to this machine. Default: the profile's own address.",
@@ -204,7 +203,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Limits": {
         "concurrency": "Requests in flight at most.",
-        "requests_per_second": "Attempts leave evenly, so many a second. Default: as requests_per_minute says.",
+        "requests_per_second": "Attempts per second, sent evenly. Default: as requests_per_minute says.",
         "burst": "Attempts that may leave at once, before the others follow evenly. Default: 1 with "
         "requests_per_second, 4 with requests_per_minute alone.",
         "requests_per_minute": "Attempts in any 60 seconds, evenly spaced. Default: no limit of our own.",
@@ -231,7 +230,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "more. Default: 5.",
         "wasted_in_a_row": "The run ends when so many of its first jobs in a row, or twice as many later, were charged "
         "and got no usable picture. 0: never. Default: 5.",
-        "max_outage_minutes": "The run ends, for a later one, when nobody was served for so long. Default: 30.",
+        "max_outage_minutes": "Minutes without a served request before the run ends, for a later one. Default: 30.",
     },
     "Budget": {
         "per_run": "Dollars one run may spend.",

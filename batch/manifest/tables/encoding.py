@@ -1,7 +1,7 @@
 """What a table's file is by its first bytes, whatever its name and the manifest say.
 
 Files get wrong names: a browser unpacks a .gz and keeps the name, a workbook is renamed to .csv, a page that asks
-for a login is saved as the export. Read as text, they would make nonsense or hundreds of problems.
+for a login is saved as the export. Read as text, they would yield garbage or hundreds of problems.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which columns a prompt cannot do without: those among words of its own, with nothing said for an empty cell.
 
-"Product photo of {{ Title }} in {{ Color }}" makes nonsense of a row without a title. A column may be empty if the
+"Product photo of {{ Title }} in {{ Color }}" is not a sentence in a row without a title. A column may be empty if the
 template asks for it (`{% if Color %}`, `{{ Color or "plain" }}`, `| default("")`), or if its sentence has no other
 words: `{{ Title }} on a table. {{ Description }}` is whole without the description.
 """

@@ -23,7 +23,7 @@ def read_usage(metadata: Any) -> Usage | None:
 
 
 def _counts(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The token counts worth recording: plain numbers, and lists of them by modality; no nonsense."""
+    """The token counts worth recording: plain numbers, and lists of them by modality; anything else is dropped."""
     found: dict[str, Any] = {name: value for name, value in metadata.items() if _is_count(value)}
     for name, details in metadata.items():
         if isinstance(details, list) and name.lower().endswith("details"):

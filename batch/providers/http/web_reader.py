@@ -139,7 +139,7 @@ def _not_there(status: int, host: str | None) -> FetchFailed:
 
 
 class DownloadClient:
-    """Fetches pictures that an answer names by URL. Such a picture is paid for, whatever becomes of the download."""
+    """Fetches pictures that an answer names by URL. Such a picture is paid for, whether or not the download works."""
 
     def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
         self._reader = WebReader(trusted_origin=trusted_origin, timeouts=timeouts)
