@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from batch.cli.app import cli
 from batch.cli.reread import reread
 from batch.cli.resolve import resolve
 from batch.cli.run import run
@@ -99,6 +100,13 @@ def test_its_exit_codes_are_the_real_ones() -> None:
     listed = {int(code) for row in rows for code in row.split(",")}
 
     assert listed == {int(code) for code in ExitCode} | {129, 130, 143}
+
+
+def test_its_exit_codes_mean_what_the_help_says() -> None:
+    """One text for each code, in the README and in `--help`."""
+    table = README[README.index("## Exit codes") : README.index("## Documentation")]
+    told = re.findall(r"^\| ([\d, ]+) \| (.*?) \|", table, re.MULTILINE)
+    assert told == re.findall(r"^ +(\d[\d, ]*?)  (.*)$", cli.epilog or "", re.MULTILINE)
 
 
 def test_the_page_about_running_names_real_options_and_words() -> None:

@@ -37,14 +37,14 @@ Exit codes:
    1  finished, but some jobs failed for good
    2  wrong command line
    3  some requests may be paid without a result, or a bought file is missing or altered
-  65  the manifest, its rows or the ledger are wrong; nothing was sent
-  66  the manifest cannot be read
+  65  the manifest, its rows or the ledger are wrong, or a row was edited during the run
+  66  the manifest cannot be read; nothing was sent
   70  a bug in imagebatch
   73  the output folder cannot be used
   74  reading or writing failed (disk full); everything received is kept
-  75  run again later: day quota, budget, outage, another run is on
+  75  run again later: day quota, budget, outage, another run is on, jobs pending
   76  the endpoint redirects or does not answer as the API does, or a proxy cuts requests
-  77  key, credit, permission or model: a person must act
+  77  key, credit, permission, model or certificate: a person must act
   78  wrong or missing setting, such as the API key
  130, 143, 129  stopped by Ctrl-C, SIGTERM, SIGHUP after finishing what was in flight
 """
