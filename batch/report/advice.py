@@ -27,7 +27,7 @@ _ADVICE: Final = (
             *("sensitive_words_detected", "prompt_blocked"),
         ),
         "the provider's filter refused these: change the words or the photo, or let another model try "
-        "(fallback: {on: [safety]})",
+        "(fallback: {models: [MODEL], on: [safety]})",
     ),
     _Advice(
         ("image_recitation", "recitation"),

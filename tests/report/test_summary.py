@@ -173,7 +173,7 @@ def test_failures_come_with_advice_and_a_command() -> None:
     found = lines(concluded(totals(failed=6, causes=causes)))
     assert found[-3:] == [
         "  advice     image_safety, safety: the provider's filter refused these: change the words or the photo, or let "
-        "another model try (fallback: {on: [safety]})",
+        "another model try (fallback: {models: [MODEL], on: [safety]})",
         '  advice     text_only: the model answered without a picture: say "a photo of ..." in the prompt, or try '
         "again with --retry (charged again)",
         "  next       imagebatch plan m.yaml --retry image_safety,text_only,safety",
