@@ -146,7 +146,7 @@ def print_error(text: str) -> None:
 
 
 def despite_broken_output(act: Callable[[], Any]) -> OSError | None:
-    """The reader of our output may be gone; the batch goes on and the exit code still says how it ended."""
+    """Run `act` and return its error: the reader of our output may be gone, and the batch must continue."""
     try:
         act()
     except OSError as error:

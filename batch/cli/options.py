@@ -35,7 +35,7 @@ class Count(click.IntRange):
 
 
 class _Dollars(click.FloatRange):
-    """A number of US dollars: `nan` passes every range check, and `inf` is no amount."""
+    """A number of US dollars. Refuses `nan`, which passes every range check, and `inf`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         amount = super().convert(value, param, ctx)

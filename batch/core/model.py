@@ -221,7 +221,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """The run stopped before this job was settled; running again goes on with it."""
+    """The run stopped before this job was settled; the next run continues with it."""
 
     job: Job
 

@@ -33,12 +33,12 @@ def make_folders(folder: Path, mode: int = 0o700) -> None:
 
 
 def open_to_read(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
-    """Open a file of ours. A link, or what is no regular file, raises `OSError` and never waits for a writer."""
+    """Open a file of ours. A link, or anything but a regular file, raises `OSError` and never waits for a writer."""
     return open(_opened(path, os.O_RDONLY), "rb", buffering)
 
 
 def open_to_write(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
-    """Open a file of ours for writing. A link, or what is no regular file, raises `OSError` and never waits."""
+    """Open a file of ours for writing. A link, or anything but a regular file, raises `OSError` and never waits."""
     return _opened(path, flags, mode)
 
 

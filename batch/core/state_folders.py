@@ -19,7 +19,7 @@ def state_home(environment: Mapping[str, str]) -> Path:
 
 
 def cache_home(environment: Mapping[str, str]) -> Path:
-    """The folder of what can be fetched again. Raises `ConfigError` if there is no home to put it in."""
+    """The cache folder. Raises `ConfigError` if there is no home to put it in."""
     return _base(environment, "XDG_CACHE_HOME", ".cache") / "imagebatch"
 
 

@@ -1,4 +1,4 @@
-"""Sees what no single attempt can: that many failures have one cause. Then the run stops instead of paying on."""
+"""Recognises failures of many jobs that have one cause, so that the run stops instead of paying for more of them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _REQUEST_ID: Final = re.compile(r"request[ _-]?id\W+\S+", re.IGNORECASE)
 
 
 def no_channel(error: AttemptError) -> EndpointDown:
-    """What it means that a relay goes on having nothing that serves the model."""
+    """The error for a relay that has no channel for the model after several tries."""
     words = f"the relay has no channel for this model: {error.message}"
     return EndpointDown("no_channel", words, kind=Kind.NO_CHANNEL, of_model=True)
 
 
 class FailurePatterns:
-    """Told of every attempt's end; answers with a `EndpointDown` once the failures show a common cause."""
+    """Told how every attempt ended; returns an `EndpointDown` once the failures show a common cause."""
 
     def __init__(self) -> None:
         self._cut_seconds: deque[float] = deque(maxlen=_SAME_CUTS)

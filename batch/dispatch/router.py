@@ -32,7 +32,7 @@ class RouterStatistics:
 
 
 class Router:
-    """The endpoints of a run. `run_end` is told when none is left for what is asked, not even with a fallback."""
+    """The endpoints of a run. `run_end` is called when no endpoint is left for a request, not even with a fallback."""
 
     def __init__(
         self, config: DispatchConfig, clock: Clock, listener: Listener, run_end: RunEnd, load: LoadProbe

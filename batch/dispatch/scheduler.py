@@ -206,7 +206,7 @@ class Scheduler:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
-        """Every job's way ends here, also that of a task cancelled before its first step."""
+        """Ends every job, also one whose task was cancelled before its first step."""
         job = self._jobs.pop(task)
         self._room.set()
         outcome = Pending(job=job) if task.cancelled() else task.result()

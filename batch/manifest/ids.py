@@ -49,7 +49,7 @@ def id_problem(text: str, *, samples: int = 1) -> str | None:
 
 
 def without_accents(text: str) -> str | None:
-    """The id that is meant by one with accents; None if that is none, or if there are no accents."""
+    """The id without the accents; None if the result is not an id, or if there were no accents."""
     bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
     return bare if bare != text and id_problem(bare) is None else None
 

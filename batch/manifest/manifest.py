@@ -354,7 +354,7 @@ class _TopReader:
         return load_price_table(self.path.parent / self.shape.price_table, show_path(self.path), at, self.problems)
 
     def check_folder(self, reference_root: str) -> None:
-        """References are looked up later; a folder that is not there is one problem, not one per picture."""
+        """References are looked up later; a missing folder is one problem, not one per picture."""
         if not os.path.isdir(self.path.parent / reference_root):  # False as well for a name that cannot be one
             message = "reference_root is not a folder; name one that exists"
             self.add(message, self.document.at("reference_root"))

@@ -105,7 +105,7 @@ class Problems:
         return True
 
     def add_more(self, count: int) -> None:
-        """Note that there are `count` more, which are not listed."""
+        """Count `count` more problems, which are not listed."""
         self._more += count
 
     def has_at(self, line: int, column: int) -> bool:

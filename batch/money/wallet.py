@@ -241,7 +241,7 @@ class Wallet:
         return limit is not None and self.spent + more > micro(limit)
 
     def settle(self, job: Job, usd: float) -> None:
-        """The attempt has its end in the ledger, and cost so much, or may have. Attempts of other runs are not ours."""
+        """The ledger has the attempt's end: it cost `usd`, or may have. Attempts of other runs are ignored."""
         hold = self._holds.get(job.id)
         if hold is not None:
             self._spent[hold.day] += micro(usd)

@@ -104,7 +104,7 @@ def colour_profile(file: BinaryIO) -> bytes:
 
 
 def exif(file: BinaryIO) -> bytes:
-    """The camera's notes, which may stand before the pixels or behind them; empty if there are none."""
+    """The EXIF data, which may stand before or after the pixels; empty if there is none."""
     return next((file.read(length) for kind, length in _walk(file) if kind == b"eXIf"), b"")
 
 

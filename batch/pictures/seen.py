@@ -51,7 +51,7 @@ def is_plain(found: Opened) -> bool:
 
 
 def orientation(found: Opened) -> int:
-    """How the camera was held, 1 to 8; 1 if there is no note of it, or one that is damaged."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
     picture = found.picture
     try:
         if found.mime == "image/png" and (notes := png.exif(found.file)):

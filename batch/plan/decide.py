@@ -193,7 +193,7 @@ def _other_parameters(asked: Job, job: Job) -> Iterator[tuple[str, str, str]]:
 
 
 def _references(asked: Job, job: Job) -> tuple[str, str]:
-    """Reference pictures as words; the same name with other bytes is told apart by them."""
+    """Reference pictures as words; they distinguish files of one name with different bytes."""
     same_bytes = [ref.sha256 for ref in asked.references] == [ref.sha256 for ref in job.references]
     if same_bytes:
         return "", ""

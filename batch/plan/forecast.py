@@ -28,7 +28,7 @@ class Forecast:
 
 
 def forecast(plan: Plan, settings: Settings, *, simulated: bool) -> Forecast:
-    """Look ahead at what a plan sends. The simulator's answers take as long as it is told, so nothing is said of it."""
+    """Estimate the time of what a plan sends. Left out for the simulator, whose answers take as long as configured."""
     repeats = plan.usd * settings.retry.unusable_retries
     resends = min(1.0, resend_places(settings, plan) / plan.to_do) * plan.usd if plan.to_do else 0.0
     rates = [limits.per_second for limits in settings.limits_in_all]

@@ -1,4 +1,4 @@
-"""Numbers, paths and foreign text as people read them. No layout here, only words."""
+"""Numbers, paths and foreign text in words for people. No layout here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars and cents; below a dollar also tenths of a cent where they are not nought."""
+    """Dollars and cents; below a dollar also tenths of a cent, unless they are zero."""
     if 0 < amount < 0.0005:
         return "less than $0.001"
     shown = f"${amount:,.2f}" if amount >= 1 else f"${amount:.3f}"

@@ -309,7 +309,7 @@ class RunSession:
         return scheduler
 
     def _canary_jobs(self) -> int:
-        """How many jobs to send first; 0 if there are no others to spare with them."""
+        """How many jobs to send first; 0 if no jobs would be left to hold back."""
         wished = self.prepared.options.canary
         jobs = self.prepared.manifest.settings.canary.jobs if wished is None else wished
         return jobs if 0 < jobs < self._to_do else 0

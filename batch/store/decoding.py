@@ -188,7 +188,7 @@ def _openable() -> Iterator[str]:
 
 
 def _load_frames(picture: Image.Image) -> None:
-    """Every picture of one that moves, as far as that is no decompression bomb."""
+    """All frames of an animated picture, unless it is a decompression bomb."""
     frames = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "WEBP", "AVIF") else 1
     most = max(1, MAX_PIXELS // max(1, picture.width * picture.height))
     for number in reversed(range(min(frames, most, _MOST_FRAMES))):  # the first one last: it is looked at

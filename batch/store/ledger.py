@@ -114,7 +114,7 @@ class Tail:
 
 
 def encode_line(record: dict[str, Any]) -> bytes:
-    """One line: the record as ASCII JSON with its CRC. NaN and infinity are refused, they are no JSON."""
+    """One line: the record as ASCII JSON with its CRC. NaN and infinity are refused, since they are not JSON."""
     text = json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     body = text[:-1].encode("ascii")
     return body + _END % zlib.crc32(body)

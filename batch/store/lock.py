@@ -14,7 +14,7 @@ from batch.store.durable import PUBLIC_MODE, put_in_place, storage_errors
 
 
 class OutputLock:
-    """The lock of an output folder, on its file `.lock`. Who holds it stands in `.lock-owner`, for messages only."""
+    """An output folder's lock, on its file `.lock`. `.lock-owner` names the holding process, for messages only."""
 
     def __init__(self, output: str) -> None:
         self._output = output

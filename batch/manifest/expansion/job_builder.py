@@ -76,7 +76,7 @@ class JobBuilder:
         self.first_id_column = self._id_columns[0] if self._id_columns else None
 
     def jobs(self, row: Row, place: Place, report: Report) -> Sequence[Job]:
-        """The jobs of one row (several if samples are asked for); none, and a problem, if it is no good."""
+        """The jobs of one row (several if samples are asked for); none, and a problem, if the row is wrong."""
         wrong: list[_BadRow] = []
         job_id = _tried(self._checked_id, row, wrong) or ""
         prompt = _tried(self._checked_prompt, row, wrong)

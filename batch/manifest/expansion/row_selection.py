@@ -75,7 +75,7 @@ class RowSelector:
     on_product: Callable[[bytes, int], None] | None = None
 
     def pick(self, rows: Iterator[Numbered]) -> Iterator[Numbered]:
-        """The rows to make jobs of. What is wrong with the choice itself is told before the first row is read."""
+        """The rows to make jobs of. Problems of the selection itself are reported before the first row is read."""
         choice = self.choice
         tests = [test for test in (self._where(self.report), self._best_of_its_kind()) if test is not None]
         keys = [(key, column) for key in choice.sort if (column := self._column(key.by)) is not None]
@@ -274,7 +274,7 @@ class _Backwards:
 
 
 def _ignore(_: Problem) -> None:
-    """For the pass before; what is wrong is told in the one that takes the rows."""
+    """For the pass before; problems are reported by the pass that takes the rows."""
 
 
 def _passing(rows: Iterator[Numbered], test: _Test) -> Iterator[Numbered]:

@@ -39,7 +39,7 @@ class ParquetReader(TableReader):
         self._file: Any = None
 
     def read_header(self, report: Report) -> bool:
-        """Read the names of the columns; False (and a problem) if this is no Parquet file."""
+        """Read the names of the columns; False (and a problem) if this is not a Parquet file."""
         if not is_available():
             self._give_up(MISSING, 1, report)
             return False

@@ -65,7 +65,7 @@ def _counted(name: str, cut: Callable[[str, int], str]) -> Callable[[str, int], 
 
 
 def _float(value: Any, default: float | None = None) -> float:
-    """Jinja's `float` for numbers as shops write them. What is no number must not become 0 unseen; nothing may."""
+    """Jinja's `float` for shop prices. Only an empty cell may become 0 silently, never text that is not a number."""
     if isinstance(value, int | float):
         return float(value)
     text = str(value)
@@ -254,7 +254,7 @@ def _constant_key(node: nodes.Node) -> str | None:
 
 
 def variables_of(text: str) -> set[str] | None:
-    """The names a template uses; None if it cannot be read, which is told elsewhere."""
+    """The names a template uses; None if it cannot be read, which is reported elsewhere."""
     try:
         return find_undeclared_variables(_ENVIRONMENT.parse(text))
     except (TemplateError, RecursionError, ValueError):

@@ -202,7 +202,7 @@ class StringSpooler:
         return end + 1
 
     def _string_end(self, chunk: bytes, start: int) -> int:
-        """Index of the closing quote, or -1 if the string goes on in the next chunk."""
+        """Index of the closing quote, or -1 if the string continues in the next chunk."""
         position = start
         if self._escape_open:
             position += 1

@@ -276,7 +276,7 @@ class _Brotli:
 
 
 class _Chunks:
-    """Takes out the sizes of chunks that a proxy left in the body. What is no size is body."""
+    """Takes out the sizes of chunks that a proxy left in the body. Anything else is body."""
 
     def __init__(self) -> None:
         self._left = 0
