@@ -25,7 +25,7 @@ from batch.core.errors import OutputError, StorageError
 from batch.core.own_files import make_folders, sync_folder
 from batch.core.state_folders import state_home
 from batch.store.durable import storage_errors, write_all
-from batch.store.ledger_reader import read_records
+from batch.store.ledger_reader import open_ledger
 from batch.store.records import DoneRecord, Ended, JobRecord, RereadRecord, RunRecord, TryRecord
 
 
@@ -243,19 +243,20 @@ class Spent:
     still_open: frozenset[tuple[str, str]] = frozenset()
 
 
-def spent_by_run_and_day(ledger: Path, open_micro_usd: Callable[[TryRecord], int], runs: frozenset[str]) -> Spent:
-    """What the attempts of some runs have cost by the ledger, by the run and the day that sent them.
+def spent_by_run_and_day(output: Path, open_micro_usd: Callable[[TryRecord], int], runs: frozenset[str]) -> Spent:
+    """What the attempts of some runs have cost by the ledger of `output`, by the run and the day that sent them.
 
     A run is known by its `run` line; a ledger without it is another one, and its silence says nothing of the money.
     `open_micro_usd(try_record)` is what an attempt without an end counts for. Raises `LedgerError` for damage.
     """
+    ledger = open_ledger(output)
     if not ledger.exists():
         return Spent()
     known: set[str] = set()
     sent: dict[tuple[str, int], TryRecord] = {}
     free: dict[tuple[str, int], TryRecord] = {}
     sums: dict[tuple[str, str], int] = defaultdict(int)
-    for record in read_records(ledger):
+    for record in ledger.records():
         if isinstance(record, RunRecord):
             known.add(record.run)
         if not isinstance(record, JobRecord):

@@ -369,8 +369,8 @@ class Wallet:
         stale = seen.left_open(self._output, but=self._run)
         if not stale:
             return 0
-        ledger, runs = Path(self._output) / "ledger.jsonl", frozenset(share.run for share in stale)
-        spent = await self._in_thread(lambda: spent_by_run_and_day(ledger, lambda tried: micro(open_usd(tried)), runs))
+        output, runs = Path(self._output), frozenset(share.run for share in stale)
+        spent = await self._in_thread(lambda: spent_by_run_and_day(output, lambda tried: micro(open_usd(tried)), runs))
         writes = _corrected([share for share in stale if share.run in spent.known], spent)
         await self._with_books(lambda _: writes, [book], _HELD_SECONDS, is_stopping)
         return sum(share.micro_usd for share in stale if share.run not in spent.known)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch.core.errors import ExitCode, OutputError
+from batch.core.errors import ExitCode
 from batch.core.results import Spend
 from batch.core.settings import GIVEN_MANIFEST
 from batch.report.advice import retry_causes
@@ -20,7 +20,7 @@ from batch.report.money import spend_of
 from batch.report.warned import count_warnings
 from batch.store.history import History, replay
 from batch.store.job_state import Standing
-from batch.store.ledger_reader import LedgerReader
+from batch.store.ledger_reader import open_ledger, require_ledger
 from batch.store.live_status import RunProgress, read_progress
 from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.records import EndRecord, RunRecord
@@ -77,8 +77,7 @@ class Status:
 
 def read_status(output: Path) -> Status:
     """Read the ledger of an output folder. Raises `OutputError` if there is none, `LedgerError` if it is damaged."""
-    if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
+    require_ledger(output)
     history, tail = replay(output, bought_only=holds_bought(output))
     counts, causes, missing, altered, accepted, failed_accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
@@ -114,7 +113,7 @@ def read_status(output: Path) -> Status:
         missing_files=lost.missing,
         altered_files=lost.altered,
         simulated=history.simulated,
-        rehearsal=str(output / REHEARSAL) if (output / REHEARSAL / "ledger.jsonl").is_file() else None,
+        rehearsal=str(output / REHEARSAL) if open_ledger(output / REHEARSAL).exists() else None,
         failed_accepted=failed_accepted,
         jobs=_jobs(progress, end),
         progress=progress,
@@ -145,7 +144,7 @@ def _count(history: History) -> tuple[Counter[Standing], Counter[str], int, int,
 
 def _last_run(output: Path, history: History) -> tuple[RunRecord | None, EndRecord | None]:
     """How the last run began, and how it ended, if it did."""
-    with LedgerReader(output / "ledger.jsonl") as ledger:
+    with open_ledger(output) as ledger:
         run = ledger.at(history.run_offset) if history.run_offset >= 0 else None
         end = ledger.at(history.end_offset) if history.end_offset > history.run_offset else None
     assert isinstance(run, RunRecord | None)

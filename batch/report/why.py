@@ -11,8 +11,9 @@ from batch.core.model import Job
 from batch.core.picture_warnings import read_warning
 from batch.plan import Change, Decision, changes, name_of
 from batch.report.formatting import differing, printable, usd
-from batch.store.job_state import FileState, JobHistory, file_state
-from batch.store.ledger_reader import LedgerReader, raw_records, read_records
+from batch.store.job_state import FileState, JobHistory
+from batch.store.ledger_reader import open_ledger
+from batch.store.lost_files import worst_state
 from batch.store.records import (
     AdoptRecord,
     CopyRecord,
@@ -81,7 +82,7 @@ def explain(decision: Decision, past: JobHistory, output: Path) -> Why:
         place=None if job.place is None else str(job.place),
         prompt=job.prompt,
         changes=tuple(changes(asked_before(output, past), job)) if edited else (),
-        records=tuple(each for each in raw_records(output / "ledger.jsonl") if each.get("job") == job.id),
+        records=tuple(each for each in open_ledger(output).raw_records() if each.get("job") == job.id),
     )
 
 
@@ -109,10 +110,10 @@ def _reason(decision: Decision, past: JobHistory, output: Path) -> str:
 
 def _accepted_words(output: Path, past: JobHistory) -> str:
     """What a person accepted, as the files are now."""
-    with LedgerReader(output / "ledger.jsonl") as ledger:
+    with open_ledger(output) as ledger:
         bought = ledger.at(past.bought_offset)
     assert isinstance(bought, Pictured)
-    worst = max(file_state(str(output / image.path), image.bytes) for image in bought.images)
+    worst = worst_state(output, bought.images)
     if worst is FileState.MISSING:
         return "its file is gone, and that was accepted"
     if worst is FileState.ALTERED:
@@ -129,16 +130,16 @@ def change_lines(asked: Job, job: Job) -> Iterator[str]:
 
 def asked_before(output: Path, past: JobHistory) -> Job:
     """The job as it was when its picture was bought."""
-    with LedgerReader(output / "ledger.jsonl") as ledger:
+    with open_ledger(output) as ledger:
         return job_of(ledger.asked_at(past.bought_try_offset))
 
 
 def _records_of(output: Path, job_id: str) -> Iterator[JobRecord]:
     """Every whole line of the ledger about one job, oldest first."""
-    path = output / "ledger.jsonl"
-    if not path.is_file():
+    ledger = open_ledger(output)
+    if not ledger.exists():
         return
-    for record in read_records(path):
+    for record in ledger.records():
         if isinstance(record, JobRecord) and record.job == job_id:
             yield record
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, ConfigError, OutputError, StorageError
+from batch.core.errors import AttemptError, ConfigError, StorageError
 from batch.core.model import job_key
 from batch.core.prices import load_prices
 from batch.core.results import Decided
@@ -23,7 +23,7 @@ from batch.providers.base import Answer, Provider
 from batch.runner.delivery import delivered
 from batch.store.folder import output_folder
 from batch.store.job_state import JobHistory, State
-from batch.store.ledger_reader import read_records
+from batch.store.ledger_reader import open_ledger, require_ledger
 from batch.store.picture_check import BadPicture
 from batch.store.records import (
     CopyRecord,
@@ -72,8 +72,7 @@ async def reread(
     Raises `OutputError` if the folder holds no ledger, `LockedError` while a run is on, and `StorageError` when a
     write fails.
     """
-    if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
+    require_ledger(output)
     with output_folder(output) as folder:
         kept = _Kept(output)
         if folder.history.open or not (kept.answers or kept.found_before):
@@ -124,7 +123,7 @@ class _Kept:
 
 
 def _records(output: Path) -> Iterator[JobRecord]:
-    return (record for record in read_records(output / "ledger.jsonl") if isinstance(record, JobRecord))
+    return (record for record in open_ledger(output).records() if isinstance(record, JobRecord))
 
 
 async def _looks(store: Store, kept: _Kept, reader: Readers, clock: Clock, *, dry_run: bool) -> AsyncIterator[Reread]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from batch.core.clock import Clock
-from batch.core.errors import InputError, OutputError, Problem
+from batch.core.errors import InputError, Problem
 from batch.core.model import job_key
 from batch.core.results import Decided, UnknownAttempt
 from batch.store.folder import look_into, output_folder
 from batch.store.history import History
 from batch.store.job_state import State
-from batch.store.ledger_reader import read_records
+from batch.store.ledger_reader import open_ledger, require_ledger
 from batch.store.lost_files import lost_records
 from batch.store.records import JobRecord, RereadRecord, ResolveRecord, TryRecord, UnknownRecord
 
@@ -44,7 +44,7 @@ def unknown_attempts(output: Path) -> list[UnknownAttempt]:
 
     Raises `OutputError` if the folder holds no ledger and `LedgerError` if it is damaged.
     """
-    _require_ledger(output)
+    require_ledger(output)
     with look_into(output) as reading:
         return _undecided(output, reading.history())
 
@@ -63,7 +63,7 @@ async def resolve(
     All ids are looked at before anything is written. Raises `InputError` if a job waits for no decision, `LockedError`
     while a run is on, `StorageError` when a write fails.
     """
-    _require_ledger(output)
+    require_ledger(output)
     with output_folder(output) as folder:
         found = _undecided(output, folder.history)
         wanted = dict.fromkeys(job_ids)
@@ -85,7 +85,7 @@ async def accept(output: Path, job_ids: Sequence[str], *, note: str, clock: Cloc
     `told` hears of each job when that is durable. Raises `InputError` if there is nothing to accept, `LockedError`
     while a run is on, `StorageError` when a write fails.
     """
-    _require_ledger(output)
+    require_ledger(output)
     with output_folder(output) as folder:
         history = folder.history
         wanted = dict.fromkeys(each for each in job_ids if each != MISSING)
@@ -119,11 +119,6 @@ def _refuse_what_is_whole(wanted: Mapping[str, None], history: History) -> None:
         raise InputError(problems)
 
 
-def _require_ledger(output: Path) -> None:
-    if not (output / "ledger.jsonl").is_file():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
-
-
 def _refuse_what_is_known(
     wanted: dict[str, None], found: Sequence[UnknownAttempt], decided: Decided, history: History
 ) -> None:
@@ -143,7 +138,7 @@ def _undecided(output: Path, history: History) -> list[UnknownAttempt]:
     """From one pass over the ledger; only what concerns jobs in question is kept."""
     found: dict[str, dict[int, UnknownAttempt]] = {}
     client_ids: dict[tuple[str, int], str] = {}
-    for record in read_records(output / "ledger.jsonl"):
+    for record in open_ledger(output).records():
         if not isinstance(record, JobRecord) or history.of(job_key(record.job)).state is not State.UNKNOWN:
             continue
         if isinstance(record, TryRecord):

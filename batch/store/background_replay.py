@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from batch.store.columns import exactly
+from batch.store.contracts import Tail
 from batch.store.history import History, replay
-from batch.store.ledger import Tail
+from batch.store.places import log_of, shelf_of
 
 #: Smaller ledgers are read sooner than a process has started and imported what it needs.
 _WORTH_A_PROCESS_BYTES: Final = 200_000_000
@@ -33,7 +34,7 @@ class BackgroundReplay:
         self._read: tuple[History, Tail] | None = None
         #: The second process, until its result was read.
         self.process = (
-            _started(output, bought_only=bought_only) if _size_bytes(output) >= worth_a_process_bytes else None
+            _started(output, bought_only=bought_only) if log_of(output).size_bytes >= worth_a_process_bytes else None
         )
 
     def __enter__(self) -> BackgroundReplay:
@@ -66,19 +67,12 @@ class BackgroundReplay:
         with process, process.stdout as stream:
             try:
                 size = json.loads(stream.readline())
-                history = History.receive(stream, self._output)
+                history = History.receive(stream, shelf_of(self._output))
                 tail = Tail(size["good_bytes"], exactly(stream, size["torn_bytes"]))
             except (ValueError, EOFError):
                 process.kill()
                 return None
         return history, tail
-
-
-def _size_bytes(output: Path) -> int:
-    try:
-        return (output / "ledger.jsonl").stat().st_size
-    except OSError:
-        return 0
 
 
 def _started(output: Path, *, bought_only: bool) -> subprocess.Popen[bytes] | None:

@@ -12,17 +12,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from batch.core.own_files import sync_folder
-from batch.store.durable import storage_errors
+from batch.store.contracts import Log
 from batch.store.history import History
-from batch.store.ledger import GROUP_BYTES, LedgerFile, decode_line, encode_line
+from batch.store.ledger import GROUP_BYTES, decode_line, encode_line
 from batch.store.records import Record, line_fields
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     line: bytes
-    folders: tuple[str, ...]
+    before: tuple[Callable[[], None], ...]
     after: Callable[[], None] | None
     written: asyncio.Future[None]
 
@@ -34,8 +33,8 @@ class Committer:
     kernel has forgotten what it could not write; and a history that is behind its ledger would decide wrongly.
     """
 
-    def __init__(self, ledger: LedgerFile, history: History) -> None:
-        self._ledger = ledger
+    def __init__(self, log: Log, history: History) -> None:
+        self._log = log
         self._history = history
         self._waiting: deque[_Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
@@ -44,17 +43,22 @@ class Committer:
         self._error: Exception | None = None
 
     async def commit(
-        self, record: Record, *, folders: tuple[str, ...] = (), after: Callable[[], None] | None = None
+        self,
+        record: Record,
+        *,
+        before: tuple[Callable[[], None], ...] = (),
+        after: Callable[[], None] | None = None,
     ) -> None:
-        """Return when the record is durable; `folders` are synced before it. Raises `StorageError`.
+        """Return when the record is durable. Raises `StorageError`, and `LockedError` if the log is another run's now.
 
-        `after` is called once it is durable, in the writer's thread, and must not fail. Cancelling the caller does
-        not take the record back.
+        `before` is called first, once for all records of a group that name the same, and makes durable what the record
+        speaks of. `after` is called once the record is durable, and must not fail. Both in the writer's thread.
+        Cancelling the caller does not take the record back.
         """
         line = encode_line(line_fields(record, self._next_n))
         self._next_n += 1
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(line, folders, after, written))
+        self._waiting.append(_Waiting(line, before, after, written))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await asyncio.shield(written)
@@ -97,10 +101,9 @@ class Committer:
 
     def _write(self, group: list[_Waiting]) -> list[int]:
         """In the writer's own thread: names first, then the lines that speak of them, then what is no longer needed."""
-        for folder in {folder for waiting in group for folder in waiting.folders}:
-            with storage_errors("make the pictures durable"):
-                sync_folder(folder)
-        offsets = self._ledger.append([waiting.line for waiting in group])
+        for make_durable in {each for waiting in group for each in waiting.before}:
+            make_durable()
+        offsets = self._log.append([waiting.line for waiting in group])
         for waiting in group:
             if waiting.after is not None:
                 waiting.after()

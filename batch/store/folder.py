@@ -15,12 +15,13 @@ from batch.core.errors import LockedError, OutputError
 from batch.core.model import Job
 from batch.core.own_files import in_the_way, sync_folder
 from batch.store.background_replay import BackgroundReplay
+from batch.store.contracts import Ownership
 from batch.store.disk_reserve import DiskReserve
 from batch.store.history import History
-from batch.store.ledger import LedgerFile
-from batch.store.ledger_reader import LedgerReader
-from batch.store.lock import OutputLock
+from batch.store.ledger_reader import open_ledger
 from batch.store.picture_check import EXTENSIONS
+from batch.store.pictures import picture_path
+from batch.store.places import log_of, open_log, ownership_of, shelf_of
 from batch.store.records import (
     EndRecord,
     RunRecord,
@@ -40,13 +41,15 @@ _FILES: Final = (
 class OutputFolder:
     """An output folder before anything is written: locked if it exists, its ledger read. See `output_folder`."""
 
-    def __init__(self, path: Path, lock: OutputLock, reading: BackgroundReplay, *, bought_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, ownership: Ownership, reading: BackgroundReplay, *, bought_only: bool = False
+    ) -> None:
         self.bought_only = bought_only
         #: Where opening it for writing moved a rehearsal to, if there was one.
         self.rehearsal_moved_to: Path | None = None
         self._is_move_unfinished = is_unfinished(path)
         self.path = path
-        self._lock = lock
+        self._ownership = ownership
         self._reading = reading
 
     @property
@@ -58,17 +61,16 @@ class OutputFolder:
         """A file under images/ that is not ours and has the name this job's picture would get."""
         if job.key() in self.history or job.key() in self.history.rehearsed or self._is_move_unfinished:
             return None  # ours, or told apart by its content when the time comes
-        for extension in EXTENSIONS.values():
-            if os.path.lexists(f"{self.path}/images/{job.id}.{extension}"):
-                return f"images/{job.id}.{extension}"
-        return None
+        shelf = shelf_of(self.path)
+        paths = (picture_path(job.id, extension) for extension in EXTENSIONS.values())
+        return next((path for path in paths if shelf.taken(path)), None)
 
     def last_end(self) -> EndRecord | None:
         """The `end` record of the last run, if that came to its end."""
         offset = self.history.end_offset
         if offset < max(0, self.history.run_offset):
             return None
-        with LedgerReader(self.path / "ledger.jsonl") as ledger:
+        with open_ledger(self.path) as ledger:
             end = ledger.at(offset)
         assert isinstance(end, EndRecord)
         return end
@@ -93,17 +95,25 @@ class OutputFolder:
         Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
         """
         _make_folders(self.path)
-        if self._lock.acquire() and (self.path / "ledger.jsonl").exists():
+        if self._ownership.acquire() and log_of(self.path).exists():
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
-        self._lock.write_owner(run_id)
+        self._ownership.write_owner(run_id)
         self._move_rehearsal_away()
         with (
             DiskReserve(str(self.path)) as disk_reserve,
-            closing(LedgerFile(str(self.path / "ledger.jsonl"))) as ledger,
+            closing(open_log(self.path)) as log,
         ):
-            ledger.mend(self._reading.tail(), str(self.path / f"ledger.torn-{run_id}"))
+            log.mend(self._reading.tail(), f"ledger.torn-{run_id}")
             store = Store(
-                self.path, run_id, clock, ledger, self.history, disk_reserve, decode=decode, check_content=check_content
+                self.path,
+                run_id,
+                clock,
+                log,
+                shelf_of(self.path),
+                self.history,
+                disk_reserve,
+                decode=decode,
+                check_content=check_content,
             )
             try:
                 yield store
@@ -125,14 +135,14 @@ def output_folder(path: Path, *, bought_only: bool = False) -> Iterator[OutputFo
     Raises `LockedError` at once if another run has it.
     """
     _check_folder(path)
-    lock = OutputLock(str(path))
+    ownership = ownership_of(path)
     try:
         if path.is_dir():
-            lock.acquire()
+            ownership.acquire()
         with BackgroundReplay(path, bought_only=bought_only) as reading:
-            yield OutputFolder(path, lock, reading, bought_only=bought_only)
+            yield OutputFolder(path, ownership, reading, bought_only=bought_only)
     finally:
-        lock.release()
+        ownership.release()
 
 
 def look_into(path: Path, *, bought_only: bool = False) -> BackgroundReplay:
@@ -186,7 +196,7 @@ def last_note(output: Path, history: History) -> RunRecord | EndRecord | None:
     offset = max(history.run_offset, history.end_offset)
     if offset < 0:
         return None
-    with LedgerReader(output / "ledger.jsonl") as ledger:
+    with open_ledger(output) as ledger:
         note = ledger.at(offset)
     assert isinstance(note, RunRecord | EndRecord)
     return note

@@ -20,6 +20,7 @@ from batch.core.model import job_key
 from batch.core.picture_warnings import WarningKind, kinds_of
 from batch.core.results import Decided
 from batch.store.columns import Column, read_columns, write_columns
+from batch.store.contracts import Shelf, Tail
 from batch.store.job_state import (
     NOTHING,
     Bought,
@@ -29,9 +30,9 @@ from batch.store.job_state import (
     JobHistory,
     State,
     UnsettledTry,
-    file_state,
 )
-from batch.store.ledger import Line, Published, StoredFile, Tail, read_ledger
+from batch.store.ledger import Line, Published, StoredFile, read_ledger
+from batch.store.places import log_of, shelf_of
 from batch.store.rehearsal import PICTURED, Rehearsals, is_rehearsal
 
 _SPEC_BYTES: Final = 16
@@ -64,8 +65,9 @@ class History:
     Every job has a row, counted from 0 in the order they were first sent.
     """
 
-    def __init__(self, output: Path | None = None) -> None:
-        self._folder = None if output is None else f"{output}/"
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        """`shelf`: where its pictures are looked for; without one they count as whole."""
+        self._shelf = shelf
         self._rows = KeyIndex()
         self._kinds = FactTable()
         #: Per row: the number of its facts, the last spec sent (16 bytes), what it cost, and where its last `try` and
@@ -281,9 +283,9 @@ class History:
         write_columns(stream, [*self._rows.columns, *self._pictures.columns, *self._columns()])
 
     @classmethod
-    def receive(cls, stream: IO[bytes], output: Path) -> History:
+    def receive(cls, stream: IO[bytes], shelf: Shelf) -> History:
         """What `send` wrote. Raises `ValueError` or `EOFError` if it did not come to its end."""
-        history = cls(output)
+        history = cls(shelf)
         head = json.loads(stream.readline())
         keys, slots, pictures, picture_slots = bytearray(), array("I"), bytearray(), array("I")
         read_columns(stream, [keys, slots, pictures, picture_slots, *history._columns()])
@@ -464,9 +466,10 @@ class History:
 
     def _file_state(self, files: Sequence[StoredFile]) -> FileState:
         """The worst that happened to any of the files."""
-        if self._folder is None:
+        if self._shelf is None:
             return FileState.WHOLE
-        return max((file_state(self._folder + file.path, file.bytes) for file in files), default=FileState.WHOLE)
+        state = self._shelf.state
+        return max((state(file.path, file.bytes) for file in files), default=FileState.WHOLE)
 
 
 def _spec_of(line: Line) -> bytes:
@@ -482,17 +485,17 @@ def _state_after_failure(line: Line) -> State:
 
 
 def replay(output: Path, *, bought_only: bool = False) -> tuple[History, Tail]:
-    """Read the ledger of an output folder; an absent one gives an empty history. Nothing is written.
+    """Read the ledger of an output; an absent one gives an empty history. Nothing is written.
 
     `bought_only`: what was rehearsed with the simulator is passed over.
     """
-    history = History(output)
-    path = output / "ledger.jsonl"
+    history = History(shelf_of(output))
+    log = log_of(output)
     tail = Tail(0, b"")
-    if not path.exists():
+    if not log.exists():
         return history, tail
     is_of_rehearsal = Rehearsals()
-    for entry in read_ledger(str(path)):
+    for entry in read_ledger(log):
         if isinstance(entry, Tail):
             tail = entry
         elif bought_only and is_of_rehearsal(entry[1]):

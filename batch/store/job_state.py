@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -30,14 +29,6 @@ class FileState(IntEnum):
     WHOLE = 0
     ALTERED = 1
     MISSING = 2
-
-
-def file_state(path: str, size_bytes: int) -> FileState:
-    """Whether a file is there, with the size it had. Its content is not read: a run has millions of them."""
-    try:
-        return FileState.WHOLE if os.lstat(path).st_size == size_bytes else FileState.ALTERED
-    except OSError:
-        return FileState.MISSING
 
 
 class Standing(StrEnum):

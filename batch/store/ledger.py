@@ -13,15 +13,17 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from batch.core.errors import LedgerError, StorageError
-from batch.core.own_files import open_to_read, open_to_write, sync_folder
+from batch.core.errors import LedgerError, OutputError, StorageError
+from batch.core.own_files import in_the_way, open_to_read, open_to_write, sync_folder
+from batch.store.contracts import LogReader, Tail
 from batch.store.durable import create_anew, forget, replace_file, storage_errors, write_all
 
+NAME: Final = "ledger.jsonl"
 #: The version of most lines, and the newest this program reads. A line that an older reader must not pass over
 #: (a picture given to a job without a request, a person's decision) names the version that knows it.
 VERSION: Final = 1
@@ -105,14 +107,6 @@ class Published(msgspec.Struct, gc=False, omit_defaults=True):
     rows: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """Where the valid part of a ledger ends, and what follows it."""
-
-    good_bytes: int
-    torn: bytes
-
-
 def encode_line(record: dict[str, Any]) -> bytes:
     """One line: the record as ASCII JSON with its CRC. NaN and infinity are refused, since they are not JSON."""
     text = json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -135,11 +129,10 @@ def without_rest(line: bytes) -> bytes:
 _decoder = msgspec.json.Decoder(Line)
 
 
-def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes] | Tail]:
-    """Every whole line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+def _read_lines(path: str) -> Iterator[tuple[int, bytes] | Tail]:
     offset = good_bytes = 0
-    tail = _TornTail(os.fspath(path))
-    with open_to_read(os.fspath(path), buffering=_READ_BYTES) as file:
+    tail = _TornTail(path)
+    with open_to_read(path, buffering=_READ_BYTES) as file:
         for line in file:  # only \n ends a line
             whole = line if is_whole(line) else without_rest(line)
             if whole:
@@ -153,10 +146,10 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes] | Tai
     yield Tail(good_bytes, tail.ended())
 
 
-def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
+def read_ledger(log: LogReader) -> Iterator[tuple[int, Line] | Tail]:
     """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
     decode = _decoder.decode
-    for found in read_lines(path):
+    for found in log.lines():
         if isinstance(found, Tail):
             yield found
             return
@@ -164,10 +157,10 @@ def read_ledger(path: str) -> Iterator[tuple[int, Line] | Tail]:
         try:
             decoded = decode(line)
         except msgspec.MsgspecError:
-            decoded = _decoded_otherwise(path, offset, line)
+            decoded = _decoded_otherwise(log.name, offset, line)
         if decoded.v > NEWEST:
             newer = f"format {decoded.v}, this one reads {NEWEST}"
-            raise LedgerError(f"{path}: written by a newer version ({newer})")
+            raise LedgerError(f"{log.name}: written by a newer version ({newer})")
         yield offset, decoded
 
 
@@ -249,11 +242,46 @@ def _decoded_otherwise(path: str, offset: int, line: bytes) -> Line:
         raise LedgerError(f"{path}: the line at byte {offset} is not a ledger line: {error}") from error
 
 
+class LedgerView:
+    """The ledger as a `LogReader`. The file is opened when something is read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.name = os.fspath(path)
+        self._descriptor = -1
+
+    @property
+    def size_bytes(self) -> int:
+        try:
+            return os.stat(self.name).st_size
+        except OSError:
+            return 0
+
+    def exists(self) -> bool:
+        if os.path.isfile(self.name):
+            return True
+        if os.path.lexists(self.name):
+            raise OutputError(in_the_way(self.name) or f"{self.name} is no file")
+        return False
+
+    def lines(self) -> Iterator[tuple[int, bytes] | Tail]:
+        return _read_lines(self.name)
+
+    def line_at(self, offset: int) -> bytes:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
+        return _line_at(self._descriptor, offset, self.name)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 class LedgerFile:
-    """The ledger open for appending, by one writer. Not for several threads at once."""
+    """The ledger open for appending, as a `Log`."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.name = path
         with storage_errors("open the ledger"):
             self._descriptor = open_to_write(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
@@ -271,7 +299,7 @@ class LedgerFile:
         return self._size
 
     def mend(self, tail: Tail, keep_as: str) -> None:
-        """Make it end with a whole line: a torn end is saved beside it and cut off, and a lost newline put back."""
+        """A torn end is saved beside it, in the file `keep_as`; a lost newline is put back."""
         if tail.torn:
             self._cut(tail, keep_as)
         with storage_errors("end the ledger's last line"):
@@ -282,21 +310,20 @@ class LedgerFile:
 
     def _cut(self, tail: Tail, keep_as: str) -> None:
         with storage_errors("set the ledger's torn end aside"):
-            descriptor = os.open(keep_as, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            beside = os.path.join(os.path.dirname(self.name), keep_as)
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 write_all(descriptor, tail.torn)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            sync_folder(os.path.dirname(self._path))  # the copy must not be lost together with the original
+            sync_folder(os.path.dirname(self.name))  # the copy must not be lost together with the original
             os.ftruncate(self._descriptor, tail.good_bytes)
             os.fsync(self._descriptor)
         self._size = tail.good_bytes
 
     def append(self, lines: Sequence[bytes]) -> list[int]:
-        """Append lines and make them durable; returns each one's offset.
-
-        After an error the file is cut back to its last good byte and nothing more is accepted: a failed sync
+        """After an error the file is cut back to its last good byte and nothing more is accepted: a failed sync
         must not be tried again, for it would report success for bytes that are lost.
         """
         if self._broken is not None:
@@ -319,23 +346,21 @@ class LedgerFile:
         return offsets
 
     def line_at(self, offset: int) -> bytes:
-        """The whole line that starts at an offset. Raises `LedgerError` if there is none."""
-        return line_at(self._descriptor, offset, self._path)
+        return _line_at(self._descriptor, offset, self.name)
 
     def close(self) -> None:
-        """Once; what was appended is on the disk already."""
         with storage_errors("close the ledger"):
             os.close(self._descriptor)
 
     def _begin(self, data: bytes) -> None:
         """The first lines appear at once: a ledger with content and without a valid line is never a crash's work."""
-        hidden = os.path.join(os.path.dirname(self._path), BEGUN_NAME)
+        hidden = os.path.join(os.path.dirname(self.name), BEGUN_NAME)
         descriptor = create_anew(hidden)
         try:
             write_all(descriptor, data)
             os.fdatasync(descriptor)
-            replace_file(self._path, hidden)
-            begun = open_to_write(self._path, os.O_RDWR | os.O_APPEND)
+            replace_file(self.name, hidden)
+            begun = open_to_write(self.name, os.O_RDWR | os.O_APPEND)
         except OSError:
             forget(hidden)
             raise
@@ -357,7 +382,7 @@ def _close_synced(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def line_at(descriptor: int, offset: int, path: str) -> bytes:
+def _line_at(descriptor: int, offset: int, path: str) -> bytes:
     """The whole line of an open ledger that starts at an offset. Raises `LedgerError` if there is none."""
     size, read = _LOOK_BYTES, b""
     while b"\n" not in read:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batch.core.errors import LedgerError
-from batch.store.ledger import Tail, line_at, read_lines
+from batch.core.errors import LedgerError, OutputError
+from batch.store.contracts import LogReader, Tail
+from batch.store.places import log_of
 from batch.store.records import Asked, Record, read_record_line
 
 
 class LedgerReader:
-    """A ledger open for reading, also while a run appends to it. A context manager."""
+    """A log's records, also while a run appends to it. A context manager."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = os.fspath(path)
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, log: LogReader) -> None:
+        self._log = log
 
     def __enter__(self) -> Self:
         return self
@@ -30,11 +29,15 @@ class LedgerReader:
         self.close()
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._log.close()
+
+    def exists(self) -> bool:
+        """Whether there is a ledger. Raises `OutputError` if something else is in its place."""
+        return self._log.exists()
 
     def at(self, offset: int) -> Record:
         """The record whose line starts at an offset. Raises `LedgerError` if there is none."""
-        return record_of(line_at(self._descriptor, offset, self._path), self._path)
+        return record_of(self._log.line_at(offset), self._log.name)
 
     def asked_at(self, offset: int) -> Asked:
         """The record at an offset, which says what was asked."""
@@ -42,36 +45,45 @@ class LedgerReader:
         assert isinstance(record, Asked)
         return record
 
+    def records(self) -> Iterator[Record]:
+        """Every record, in order; kinds of later versions are passed over, and so is a torn end.
 
-def read_records(path: str | Path) -> Iterator[Record]:
-    """Every record, in order; kinds of later versions are passed over, and so is a torn end.
-
-    Raises `LedgerError` for any other damage.
-    """
-    for found in read_lines(path):
-        if not isinstance(found, Tail):
-            record = _read(found[1], os.fspath(path))
+        Raises `LedgerError` for any other damage.
+        """
+        for line in self._lines():
+            record = _read(line, self._log.name)
             if record is not None:
                 yield record
 
+    def raw_records(self) -> Iterator[dict[str, Any]]:
+        """Every whole line as it stands, for programs. Raises `LedgerError` as `records` does."""
+        return (json.loads(line) for line in self._lines())
 
-def raw_records(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Every whole line as it stands, for programs. Raises `LedgerError` as `read_records` does."""
-    for found in read_lines(path):
-        if not isinstance(found, Tail):
-            yield json.loads(found[1])
+    def _lines(self) -> Iterator[bytes]:
+        return (found[1] for found in self._log.lines() if not isinstance(found, Tail))
 
 
-def record_of(line: bytes, path: str) -> Record:
-    """A whole line's record, of a kind that this version knows."""
-    record = _read(line, path)
+def open_ledger(output: Path) -> LedgerReader:
+    """The ledger of an output, to read. There need not be one: `exists` says so."""
+    return LedgerReader(log_of(output))
+
+
+def require_ledger(output: Path) -> None:
+    """Raises `OutputError` if an output holds no ledger."""
+    if not open_ledger(output).exists():
+        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
+
+
+def record_of(line: bytes, name: str) -> Record:
+    """A whole line's record, of a kind that this version knows. `name`: the log's, for errors."""
+    record = _read(line, name)
     if record is None:
-        raise LedgerError(f"{path}: a line of a kind that this version does not know: {line[:80]!r}")
+        raise LedgerError(f"{name}: a line of a kind that this version does not know: {line[:80]!r}")
     return record
 
 
-def _read(line: bytes, path: str) -> Record | None:
+def _read(line: bytes, name: str) -> Record | None:
     try:
         return read_record_line(line)
     except ValueError as error:
-        raise LedgerError(f"{path}: a line is no ledger line: {error}") from error
+        raise LedgerError(f"{name}: a line is no ledger line: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import iter_unpack
@@ -10,9 +10,10 @@ from typing import Final
 
 from batch.core.key_index import KEY_BYTES
 from batch.store.history import History
-from batch.store.job_state import FileState, file_state
-from batch.store.ledger_reader import LedgerReader
-from batch.store.records import Pictured
+from batch.store.job_state import FileState
+from batch.store.ledger_reader import open_ledger
+from batch.store.places import shelf_of
+from batch.store.records import ImageRecord, Pictured
 
 #: So many are named of each kind; the counts say how many there are.
 MOST_NAMED: Final = 20
@@ -34,9 +35,10 @@ def lost_files(
 ) -> LostFiles:
     """Look at the files of the jobs of `order` (16-byte keys in a row), or of all that the ledger knows."""
     found: dict[FileState, list[str]] = {FileState.MISSING: [], FileState.ALTERED: []}
+    shelf = shelf_of(output)
     for record in lost_records(output, history, order):
         for image in record.images:
-            state = file_state(str(output / image.path), image.bytes)
+            state = shelf.state(image.path, image.bytes)
             if state is not FileState.WHOLE and len(found[state]) < most:
                 found[state].append(image.path)
         if all(len(names) == most for names in found.values()):
@@ -47,11 +49,17 @@ def lost_files(
 def lost_records(output: Path, history: History, order: bytes | bytearray | None = None) -> Iterator[Pictured]:
     """The record of every picture of which a file was gone or altered when the ledger was read."""
     rows = history.not_as_bought() if order is None else _rows(history, order)
-    with LedgerReader(output / "ledger.jsonl") as ledger:
+    with open_ledger(output) as ledger:
         for row in rows:
             record = ledger.at(history.at(row).bought_offset)
             assert isinstance(record, Pictured)
             yield record
+
+
+def worst_state(output: Path, images: Sequence[ImageRecord]) -> FileState:
+    """The worst that happened to any of these pictures, as they are now."""
+    shelf = shelf_of(output)
+    return max(shelf.state(image.path, image.bytes) for image in images)
 
 
 def _rows(history: History, order: bytes | bytearray) -> Iterator[int]:

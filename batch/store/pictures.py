@@ -1,26 +1,21 @@
-"""From an answer's pictures to files under images/: checked, synced, and only then named."""
+"""From an answer's pictures to pictures on the shelf: checked, put there durably, and named."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from batch.core.errors import Unusable
 from batch.core.image_models import REFERENCE_MIME_TYPES, size_warnings
 from batch.core.model import Image, Job
 from batch.core.picture_warnings import WarningKind, warning
 from batch.providers.base import Picture
-from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
+from batch.store.contracts import Shelf
+from batch.store.durable import storage_errors
+from batch.store.job_state import FileState
 from batch.store.likeness import same_as_reference
 from batch.store.picture_check import EXTENSIONS, BadPicture, PictureFacts, inspect_picture
 from batch.store.spool import AttemptSpool
-
-_MOST_NAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,7 @@ class _Checked:
 
 
 def store_pictures(
-    output: Path,
+    shelf: Shelf,
     job: Job,
     pictures: Sequence[Picture],
     spool: AttemptSpool,
@@ -43,17 +38,15 @@ def store_pictures(
 
     `version` counts the pictures already bought for this job: a later one gets a name of its own. `suspect`: warn of a
     result that is blank or one of the job's references. Afterwards
-    the files are durable, their names only once the folder is synced. Raises `Unusable` if the result is no
+    the pictures are durable, their names only once the shelf is synced. Raises `Unusable` if the result is no
     whole picture, `StorageError` if the disk fails. Runs in a thread.
     """
     checked, warnings = _check_all(pictures, spool, decode=decode)
     stem = _stem(job, version)
-    images = []
-    with storage_errors("store a picture"):
-        for number, picture in enumerate(checked, start=1):
-            file = _made_durable(picture.file)
-            last = number == len(checked)
-            images.append(_name(output, file, picture.facts, stem if last else f"{stem}~{number}"))
+    images = [
+        shelf.put(picture.file, _named(picture.facts, stem if number == len(checked) else f"{stem}~{number}"))
+        for number, picture in enumerate(checked, start=1)
+    ]
     result = checked[-1].facts
     warnings += size_warnings(job.aspect_ratio, job.image_size, result.width, result.height)
     if suspect:
@@ -71,26 +64,45 @@ def _suspicions(job: Job, result: _Checked) -> Iterator[str]:
 
 
 def adopt_picture(
-    output: Path, job: Job, source: Path, images: Sequence[Image], *, version: int, verify: bool
+    shelf: Shelf, job: Job, source: Shelf, images: Sequence[Image], *, version: int, verify: bool
 ) -> tuple[Image, ...]:
-    """Give pictures that were bought before (in the output folder `source`) this job's name; returns them as its own.
+    """Give pictures that were bought before (they lie on the shelf `source`) this job's name; returns them as its own.
 
-    The file is the same one under a second name, not a copy, where the file system can. `verify`: compare its
-    content with what was bought. Raises `BadPicture` if it is not there any more or is not that, `StorageError`.
+    `verify`: compare their content with what was bought. Raises `BadPicture` if one is not there any more or is not
+    that, `StorageError`.
     """
     stem = _stem(job, version)
-    taken = []
-    with storage_errors("take over a picture"):
-        for number, image in enumerate(images, start=1):
-            file = str(source / image.path)
-            try:
-                if os.path.getsize(file) != image.size_bytes or (verify and not _is_same(file, image)):
-                    raise BadPicture(f"{file} is not the picture that was bought")
-            except FileNotFoundError:
-                raise BadPicture(f"{file} is gone") from None
-            last = number == len(images)
-            taken.append(_name(output, file, image, stem if last else f"{stem}~{number}"))
-    return tuple(taken)
+    return tuple(
+        _adopted(shelf, source, image, stem if number == len(images) else f"{stem}~{number}", verify=verify)
+        for number, image in enumerate(images, start=1)
+    )
+
+
+def _adopted(shelf: Shelf, source: Shelf, image: Image, stem: str, *, verify: bool) -> Image:
+    file, state = source.local(image.path), source.look(image, content=verify)
+    if state is FileState.ALTERED:
+        raise BadPicture(f"{file} is not the picture that was bought")
+    taken = shelf.adopt(file, _named(image, stem)) if state is FileState.WHOLE else None
+    if taken is None:
+        raise BadPicture(f"{file} is gone")
+    return taken
+
+
+def picture_path(stem: str, extension: str) -> str:
+    """Where a picture lies, relative to its output."""
+    return f"images/{stem}.{extension}"
+
+
+def _named(facts: PictureFacts | Image, stem: str) -> Image:
+    """The picture as it is to be called."""
+    return Image(
+        path=picture_path(stem, EXTENSIONS[facts.mime]),
+        mime=facts.mime,
+        width=facts.width,
+        height=facts.height,
+        size_bytes=facts.size_bytes,
+        sha256=facts.sha256,
+    )
 
 
 def _stem(job: Job, version: int) -> str:
@@ -163,45 +175,3 @@ def _file_of(picture: Picture, spool: AttemptSpool) -> str:
     finally:
         writer.close()
     return writer.file
-
-
-def _made_durable(file: str) -> str:
-    """Sync the file; if that fails, write its bytes once more to a new one.
-
-    Syncing the same file again would report success for bytes that the kernel has given up.
-    """
-    try:
-        sync_file(file, mode=PUBLIC_MODE)
-        return file
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-    again = file + ".again"
-    copy_durably(file, again)
-    return again
-
-
-def _name(output: Path, file: str, facts: PictureFacts | Image, stem: str) -> Image:
-    """Give the file its name under images/. A name taken by other content is left alone and the next one used."""
-    extension = EXTENSIONS[facts.mime]
-    for number in range(1, _MOST_NAMES):
-        path = f"images/{stem}.{extension}" if number == 1 else f"images/{stem}~x{number}.{extension}"
-        target = str(output / path)
-        if give_name(file, target) or _is_same(target, facts):
-            return Image(
-                path=path,
-                mime=facts.mime,
-                width=facts.width,
-                height=facts.height,
-                size_bytes=facts.size_bytes,
-                sha256=facts.sha256,
-            )
-    raise OSError(None, f"no free name for {stem}")
-
-
-def _is_same(path: str, facts: PictureFacts | Image) -> bool:
-    """Whether a file already holds exactly this picture: an earlier run came this far and died."""
-    if os.path.islink(path) or os.path.getsize(path) != facts.size_bytes:
-        return False
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == facts.sha256

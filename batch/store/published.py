@@ -22,9 +22,10 @@ from batch.core.own_files import open_to_write
 from batch.core.picture_warnings import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import History
-from batch.store.job_state import FileState, JobHistory, Standing, file_state
+from batch.store.job_state import FileState, JobHistory, Standing
 from batch.store.ledger import Published
-from batch.store.ledger_reader import LedgerReader
+from batch.store.ledger_reader import open_ledger
+from batch.store.places import shelf_of
 from batch.store.records import ImageRecord, Pictured, Unsuccessful, terms_of
 
 NAME = "manifest.jsonl"
@@ -54,7 +55,7 @@ class PublishedManifest:
     def __init__(self, output: Path, simulated: Callable[[], bool] = lambda: False) -> None:
         self.keeps_rows = False
         self._simulated = simulated
-        self._output = str(output)
+        self._output = output
         self._path = str(output / NAME)
         self._live: int | None = None
         self._reading: _Ledger | None = None
@@ -157,10 +158,10 @@ def _write_buffered(descriptor: int, lines: Iterable[bytes]) -> int:
 class _Ledger:
     """The ledger of an output folder, open for reading lines by their offset."""
 
-    def __init__(self, output: str, *, simulated: bool) -> None:
-        self._output = output
+    def __init__(self, output: Path, *, simulated: bool) -> None:
+        self._shelf = shelf_of(output)
         self._simulated = simulated
-        self._reader = LedgerReader(f"{output}/ledger.jsonl")
+        self._reader = open_ledger(output)
 
     def close(self) -> None:
         self._reader.close()
@@ -209,7 +210,7 @@ class _Ledger:
 
     def _still_there(self, images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
         """Of a job whose loss was accepted: without the files that are gone, and those that were altered marked."""
-        states = [(image, file_state(f"{self._output}/{image.path}", image.bytes)) for image in images]
+        states = [(image, self._shelf.state(image.path, image.bytes)) for image in images]
         return [
             {**msgspec.to_builtins(image), **({"altered": True} if state is FileState.ALTERED else {})}
             for image, state in states

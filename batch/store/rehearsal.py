@@ -19,9 +19,12 @@ from typing import Final
 
 from batch.core.errors import LedgerError
 from batch.core.own_files import in_the_way, open_to_write, sync_folder
+from batch.store.contracts import LogReader, Tail
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
-from batch.store.ledger import GivenBy, Line, Tail, decode_line, read_ledger, without_rest
+from batch.store.ledger import NAME as _LEDGER
+from batch.store.ledger import GivenBy, LedgerView, Line, decode_line, read_ledger, without_rest
 from batch.store.ledger_reader import record_of
+from batch.store.places import log_of
 from batch.store.records import FailRecord, Pictured, UnknownRecord, read_record_line
 from batch.store.spool import attempt_stem
 
@@ -30,7 +33,6 @@ SIMULATOR: Final = "simulator"
 PICTURED: Final = ("done", "adopt", "reread")
 NAME: Final = "rehearsal"
 _UNFINISHED: Final = ".unfinished"
-_LEDGER: Final = "ledger.jsonl"
 _FOLDERS: Final = ("images", "rejected", "spool")
 _BUFFER_BYTES: Final = 1 << 20
 
@@ -112,11 +114,11 @@ class _Elsewhere:
 
 def holds_bought(output: Path) -> bool:
     """Whether anything in an output folder was asked for at a real endpoint."""
-    path = output / _LEDGER
-    if not path.is_file():
+    log = log_of(output)
+    if not log.exists():
         return False
     is_of_rehearsal = Rehearsals()
-    return any(not is_of_rehearsal(line) and line.job for _, line in _lines(path))
+    return any(not is_of_rehearsal(line) and line.job for _, line in _lines(log))
 
 
 def rehearsal_folder(output: Path) -> Path:
@@ -293,8 +295,8 @@ def _move_the_rest(output: Path, folder: Path, *, is_mixed: bool) -> None:
         os.replace(published, folder / "manifest.jsonl")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Line]]:
-    for entry in read_ledger(str(path)):
+def _lines(log: LogReader) -> Iterator[tuple[int, Line]]:
+    for entry in read_ledger(log):
         if not isinstance(entry, Tail):
             yield entry
 
@@ -302,7 +304,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Line]]:
 def _raw_lines(path: Path) -> Iterator[tuple[bytes, Line]]:
     """Every whole line with its bytes; the last one's newline is put back, if it was lost."""
     with path.open("rb") as stream:
-        for offset, line in _lines(path):
+        for offset, line in _lines(LedgerView(path)):
             stream.seek(offset)
             raw = stream.readline()
             yield raw if raw.endswith(b"\n") else without_rest(raw) + b"\n", line

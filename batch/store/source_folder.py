@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch.core.errors import OutputError
 from batch.core.model import Image
 from batch.store.history import replay
-from batch.store.ledger_reader import LedgerReader
+from batch.store.ledger_reader import open_ledger, require_ledger
 from batch.store.records import (
     Pictured,
     Record,
@@ -45,12 +44,11 @@ class SourceFolder:
     """Another output folder whose pictures may be taken. Only read, never locked: a run may be on there."""
 
     def __init__(self, path: Path, *, bought_only: bool = True) -> None:
-        if not (path / "ledger.jsonl").is_file():
-            raise OutputError(f"{path} holds no ledger.jsonl; name the output folder of a run that has begun")
+        require_ledger(path)
         self.path = path
         self.history, _ = replay(path, bought_only=bought_only)
 
     def bought(self, row: int) -> StoredPicture:
         """The picture of a row of that folder's history."""
-        with LedgerReader(self.path / "ledger.jsonl") as ledger:
+        with open_ledger(self.path) as ledger:
             return bought_picture(self.path, ledger.at(self.history.at(row).bought_offset))

@@ -21,18 +21,19 @@ import msgspec
 from batch.core.clock import Clock, timestamp
 from batch.core.errors import AttemptError, StorageError
 from batch.core.model import AttemptFacts, Done, Image, Job, Terms, job_key
-from batch.core.own_files import open_to_read
+from batch.core.own_files import open_to_read, sync_folder
 from batch.core.picture_warnings import WarningKind, warning
 from batch.core.results import Decided
 from batch.providers.base import Answer, Blob, Picture, Received
 from batch.store.commit import Committer
+from batch.store.contracts import Log, Shelf
 from batch.store.disk_reserve import DiskReserve
 from batch.store.durable import claim_name, set_aside, storage_errors, sync_file
 from batch.store.history import History
 from batch.store.job_state import JobHistory, State, UnsettledTry
-from batch.store.ledger import LedgerFile
 from batch.store.ledger_reader import record_of
 from batch.store.pictures import adopt_picture, store_pictures
+from batch.store.places import shelf_of
 from batch.store.published import PublishedManifest
 from batch.store.records import (
     DoneRecord,
@@ -77,14 +78,19 @@ class OpenAttempt:
 
 
 class Store:
-    """An output folder, locked and open for one run. Made by `OutputFolder.open`."""
+    """An output, owned and open for one run. Made by `OutputFolder.open`.
+
+    What was sent and bought goes through `log`, pictures through `shelf`. On their way, answers lie in `spool/`, and
+    those without a picture in `rejected/`: files of this machine, because they are received and read again in pieces.
+    """
 
     def __init__(
         self,
         output: Path,
         run_id: str,
         clock: Clock,
-        ledger: LedgerFile,
+        log: Log,
+        shelf: Shelf,
         history: History,
         disk_reserve: DiskReserve,
         *,
@@ -100,8 +106,9 @@ class Store:
         self._storing: dict[str, Job] = {}
         self._run = run_id
         self._clock = clock
-        self._ledger = ledger
-        self._committer = Committer(ledger, history)
+        self._log = log
+        self._shelf = shelf
+        self._committer = Committer(log, history)
         self._disk_reserve = disk_reserve
         self._spare_files = SpareFiles(str(output / "spool"))
         #: The first line that could not be written to manifest.jsonl after a decision or a find was recorded.
@@ -158,8 +165,9 @@ class Store:
         )
         warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
         with self._is_storing(job, images[-1]):
-            folders = (str(self.output / "images"),)
-            await self._committer.commit(record(images, warnings), folders=folders, after=attempt.spool.discard)
+            await self._committer.commit(
+                record(images, warnings), before=(self._shelf.sync,), after=attempt.spool.discard
+            )
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
     def _same_as_another(self, job: Job, image: Image) -> Iterator[str]:
@@ -195,15 +203,15 @@ class Store:
         record = fail_record(
             attempt.job, facts, error, again=again, kept=kept, run=self._run, at=timestamp(self._clock)
         )
-        folders = (str(self.output / "rejected"),) if kept else ()
-        await self._committer.commit(record, folders=folders, after=attempt.spool.discard)
+        before = (self._sync_rejected,) if kept else ()
+        await self._committer.commit(record, before=before, after=attempt.spool.discard)
 
     async def unknown(self, attempt: OpenAttempt, error: AttemptError, facts: AttemptFacts) -> None:
         """Record an attempt that was sent and got no usable answer; what came of one stays in rejected/."""
         kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._set_aside, attempt)
         record = unknown_record(attempt.job, facts, error, kept=kept, run=self._run, at=timestamp(self._clock))
-        folders = (str(self.output / "rejected"),) if kept else ()
-        await self._committer.commit(record, folders=folders, after=attempt.spool.discard)
+        before = (self._sync_rejected,) if kept else ()
+        await self._committer.commit(record, before=before, after=attempt.spool.discard)
 
     async def adopt(self, job: Job, picture: StoredPicture, *, why: str, saved_usd: float = 0.0) -> None:
         """Give the job a picture that was bought before; another would have cost `saved_usd`.
@@ -214,9 +222,9 @@ class Store:
         images = await asyncio.get_running_loop().run_in_executor(
             self._threads,
             lambda: adopt_picture(
-                self.output,
+                self._shelf,
                 job,
-                picture.folder,
+                self._shelf if picture.folder == self.output else shelf_of(picture.folder),
                 picture.images,
                 version=past.versions,
                 verify=picture.folder != self.output,
@@ -239,7 +247,7 @@ class Store:
             run=self._run,
             at=timestamp(self._clock),
         )
-        await self._committer.commit(record, folders=(str(self.output / "images"),))
+        await self._committer.commit(record, before=(self._shelf.sync,))
 
     async def share_failure(self, job: Job, other: JobHistory) -> None:
         """Record that the job fails because another one that asks for the same picture did."""
@@ -326,7 +334,7 @@ class Store:
     @property
     def ledger_bytes(self) -> int:
         """How long the ledger is; what is recorded from now on stands behind that."""
-        return self._ledger.size_bytes
+        return self._log.size_bytes
 
     async def note(self, record: RunRecord | EndRecord) -> None:
         """Record the run's start or end; its id and the time are put in here."""
@@ -362,7 +370,7 @@ class Store:
         return attempt, spool.load()
 
     def _record_at(self, offset: int) -> Record:
-        return record_of(self._ledger.line_at(offset), str(self.output / "ledger.jsonl"))
+        return record_of(self._log.line_at(offset), self._log.name)
 
     def _spool(self, job_id: str, number: int) -> AttemptSpool:
         stem = attempt_stem(job_id, number)
@@ -372,7 +380,7 @@ class Store:
         self, attempt: OpenAttempt, answer: Answer, version: int
     ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
         return store_pictures(
-            self.output,
+            self._shelf,
             attempt.job,
             answer.pictures,
             attempt.spool,
@@ -391,6 +399,10 @@ class Store:
                 _keep_rejected(file, str(self.output / "rejected" / name))
                 kept.append(name)
         return kept
+
+    def _sync_rejected(self) -> None:
+        with storage_errors("keep an unusable answer"):
+            sync_folder(str(self.output / "rejected"))
 
     async def aclose(self) -> None:
         """Raises `StorageError` for what could not be closed, or not be written to manifest.jsonl."""

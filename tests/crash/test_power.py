@@ -20,12 +20,12 @@ SEEDED = {
         "            os.fchmod(descriptor, mode)\n        os.fsync(descriptor)\n",
         "            os.fchmod(descriptor, mode)\n",
     ),
-    "no folder sync": ("batch/store/commit.py", "                sync_folder(folder)\n", "                pass\n"),
+    "no folder sync": ("batch/store/commit.py", "            make_durable()\n", "            pass\n"),
     "the ledger's line before the picture": (
         "batch/store/commit.py",
-        "        for folder in {folder for waiting in group for folder in waiting.folders}:\n",
-        "        offsets = self._ledger.append([waiting.line for waiting in group])\n"
-        "        for folder in {folder for waiting in group for folder in waiting.folders}:\n",
+        "        for make_durable in {each for waiting in group for each in waiting.before}:\n",
+        "        offsets = self._log.append([waiting.line for waiting in group])\n"
+        "        for make_durable in {each for waiting in group for each in waiting.before}:\n",
     ),
 }
 
@@ -95,7 +95,7 @@ def test_the_sweep_finds_a_fault_in_the_order_of_writing(tmp_path: Path, simulat
     shutil.copy(ROOT / "tests/__init__.py", copy / "tests")
     text = (copy / name).read_text("utf-8")
     if fault == "the ledger's line before the picture":
-        text = text.replace("        offsets = self._ledger.append([waiting.line for waiting in group])\n", "")
+        text = text.replace("        offsets = self._log.append([waiting.line for waiting in group])\n", "")
     assert right in text
     (copy / name).write_text(text.replace(right, wrong))
 

@@ -28,7 +28,7 @@ def line(kind: str, attempt: int = 1, *, run: str = "killed", day: str = TODAY, 
 def spent(folder: Path, *lines: dict[str, Any]) -> Spent:
     ledger = folder / "ledger.jsonl"
     ledger.write_bytes(b"".join(encode_line(each) for each in ({"t": "run", "run": "killed", "at": ""}, *lines)))
-    return spent_by_run_and_day(ledger, lambda _: OPEN_MICRO_USD, frozenset(["killed"]))
+    return spent_by_run_and_day(folder, lambda _: OPEN_MICRO_USD, frozenset(["killed"]))
 
 
 def put(book: SpendBook, *shares: Share) -> None:
@@ -105,7 +105,7 @@ def test_a_picture_found_later_is_added_to_what_else_its_day_cost(tmp_path: Path
 def test_a_run_is_known_by_its_first_line_only(tmp_path: Path) -> None:
     """A ledger of another folder's that holds an attempt of it says nothing of the rest of its money."""
     (tmp_path / "ledger.jsonl").write_bytes(encode_line(line("try")) + encode_line(line("done", usd=0.01)))
-    found = spent_by_run_and_day(tmp_path / "ledger.jsonl", lambda _: OPEN_MICRO_USD, frozenset(["killed"]))
+    found = spent_by_run_and_day(tmp_path, lambda _: OPEN_MICRO_USD, frozenset(["killed"]))
     assert found.known == frozenset()
 
 

@@ -18,6 +18,7 @@ from batch.report.summary import Interrupted, Spent, Totals, conclude, count_job
 from batch.report.text import last_line, summary_lines
 from batch.store.history import History
 from batch.store.ledger import Line, StoredFile
+from batch.store.places import shelf_of
 from tests.support.fakes import job
 
 ALL_DONE = Totals(done=9, failed=0, unknown=0, pending=0, missing=0, causes=Counter())
@@ -109,7 +110,7 @@ def test_counting_jobs(tmp_path: Path) -> None:
         "h": Line(n=1, t="fail", code="unavailable"),
         "not in the manifest": Line(n=1, t="done"),
     }
-    history = History(tmp_path)
+    history = History(shelf_of(tmp_path))
     for name, end in ends.items():
         history.apply(0, Line(n=1, t="try", job=name, spec="0" * 32, att=1))
         if end is not None:

@@ -191,7 +191,7 @@ async def test_a_picture_in_an_answer_taken_for_free_is_counted(bench: Bench) ->
     after, _ = replay(bench.output)
     assert after.usd == pytest.approx(before.usd + 0.045)
     runs = frozenset(line["run"] for line in bench.ledger() if line["t"] == "run")
-    spent = spent_by_run_and_day(bench.output / "ledger.jsonl", lambda _: 0, runs)
+    spent = spent_by_run_and_day(bench.output, lambda _: 0, runs)
     assert sum(spent.micro_usd.values()) == round(after.usd * 1_000_000)
 
 

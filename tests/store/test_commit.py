@@ -16,6 +16,7 @@ from batch.core.errors import StorageError
 from batch.store.commit import Committer
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, LedgerFile, encode_line
+from batch.store.places import shelf_of
 from batch.store.records import EndRecord, RunRecord, line_fields
 
 
@@ -80,13 +81,10 @@ async def test_a_record_is_applied_only_when_it_is_durable(bench: Bench, make: A
     assert bench.records()[0]["job"] == job.id
 
 
-async def test_folders_are_synced_before_the_line_is_written(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_folders_are_synced_before_the_line_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that the ledger speaks of must be durable before it."""
     order: list[str] = []
     append = bench.ledger.append
-    monkeypatch.setattr("batch.store.commit.sync_folder", lambda path: order.append(path))
 
     def watched(lines: list[bytes]) -> list[int]:
         order.append("append")
@@ -94,9 +92,9 @@ async def test_folders_are_synced_before_the_line_is_written(
 
     monkeypatch.setattr(bench.ledger, "append", watched)
 
-    await bench.committer.commit(RunRecord(), folders=("/images",))
+    await bench.committer.commit(RunRecord(), before=(lambda: order.append("names"),))
 
-    assert order == ["/images", "append"]
+    assert order == ["names", "append"]
 
 
 async def test_what_is_no_longer_needed_goes_after_the_line_is_durable(
@@ -164,10 +162,10 @@ async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
         for error in calls:
             raise error
 
-    monkeypatch.setattr("batch.store.commit.sync_folder", sync_once_badly)
+    monkeypatch.setattr("batch.store.picture_folder.sync_folder", sync_once_badly)
     for _ in range(2):
         with pytest.raises(StorageError, match=r"^cannot make the pictures durable"):
-            await bench.committer.commit(RunRecord(), folders=(str(tmp_path),))
+            await bench.committer.commit(RunRecord(), before=(shelf_of(tmp_path).sync,))
 
     assert bench.records() == []
 

@@ -16,6 +16,7 @@ from batch.core.picture_warnings import WarningKind
 from batch.store.history import History, replay
 from batch.store.job_state import NOTHING, Standing, State
 from batch.store.ledger import Published, decode_line
+from batch.store.places import shelf_of
 from batch.store.records import EndRecord, Record, RunRecord
 from tests.store.conftest import numbered
 
@@ -27,7 +28,7 @@ OFF = NotSent("no_connection", "could not connect")
 
 def told(*records: Record | dict[str, Any], output: Path | None = None) -> History:
     """A history that has heard these records."""
-    history, offset = History(output), 0
+    history, offset = History(None if output is None else shelf_of(output)), 0
     for number, record in enumerate(records, start=1):
         line = numbered(record, number)
         history.apply(offset, decode_line(line))
@@ -431,7 +432,7 @@ def test_all_that_is_known_passes_through_a_pipe(make: Any, tmp_path: Path) -> N
 
     history.send(pipe)
     pipe.seek(0)
-    received = History.receive(pipe, tmp_path)
+    received = History.receive(pipe, shelf_of(tmp_path))
 
     for number in range(len(records), len(later)):
         assert everything(received) == everything(history)
@@ -448,7 +449,7 @@ def test_what_is_known_of_an_empty_ledger_passes_through_a_pipe(tmp_path: Path) 
     pipe = io.BytesIO()
     History().send(pipe)
     pipe.seek(0)
-    received = History.receive(pipe, tmp_path)
+    received = History.receive(pipe, shelf_of(tmp_path))
     assert (len(received), received.published, received.rehearsed) == (0, None, set())
 
 
@@ -524,7 +525,7 @@ def test_a_pipe_that_breaks_off_is_an_error(make: Any, tmp_path: Path) -> None:
     whole = pipe.getvalue()
     for end in (0, 10, len(whole) - 1):
         with pytest.raises((ValueError, EOFError)):
-            History.receive(io.BytesIO(whole[:end]), tmp_path)
+            History.receive(io.BytesIO(whole[:end]), shelf_of(tmp_path))
 
 
 endings = st.sampled_from(["done", "unk", "text", "blocked", "off", "open"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import LedgerError, StorageError
+from batch.store.contracts import Tail
 from batch.store.folder import output_folder
 from batch.store.history import replay
 from batch.store.job_state import State
@@ -20,13 +21,13 @@ from batch.store.ledger import (
     LONGEST_LINE_BYTES,
     NEWEST,
     LedgerFile,
-    Tail,
+    LedgerView,
     decode_line,
     encode_line,
     is_whole,
     read_ledger,
 )
-from batch.store.ledger_reader import LedgerReader, read_records
+from batch.store.ledger_reader import LedgerReader, open_ledger
 from batch.store.records import DoneRecord, JobRecord, RunRecord, TryRecord
 
 #: As much as a group can be, and a line more would still be one.
@@ -34,7 +35,7 @@ A_GROUP_OF_JUNK = (b"x" * 1023 + b"\n") * (GROUP_BYTES >> 10)
 
 
 def tail_of(path: Path) -> Tail:
-    *_, tail = read_ledger(str(path))
+    *_, tail = read_ledger(LedgerView(path))
     assert isinstance(tail, Tail)
     return tail
 
@@ -55,13 +56,13 @@ def test_text_from_a_server_stays_on_its_line(tmp_path: Path, text: str) -> None
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(encode_line({"v": 1, "n": 1, "t": "done", "caption": text, "job": "a"}))
 
-    read, tail = list(read_ledger(str(path)))
+    read, tail = list(read_ledger(LedgerView(path)))
     assert isinstance(read, tuple)
     assert isinstance(tail, Tail)
     _, line = read
 
     assert (line.t, line.job, tail.torn) == ("done", "a", b"")
-    with LedgerReader(path) as ledger:
+    with LedgerReader(LedgerView(path)) as ledger:
         record = ledger.at(0)
     assert isinstance(record, DoneRecord)
     assert record.caption == text
@@ -125,10 +126,10 @@ def test_a_last_line_that_lost_only_its_newline_is_whole_and_gets_it_back(
     whole = ledger.write(make.tried(job), make.done(job))
     ledger.path.write_bytes(whole[:-1] + left)
 
-    assert [type(record) for record in read_records(ledger.path)] == [TryRecord, DoneRecord]
+    assert [type(record) for record in LedgerReader(LedgerView(ledger.path)).records()] == [TryRecord, DoneRecord]
     history, tail = replay(tmp_path)
     assert (history.of(job.key()).state, tail) == (State.DONE, Tail(len(whole) - 1, left))
-    with LedgerReader(ledger.path) as reader:
+    with LedgerReader(LedgerView(ledger.path)) as reader:
         assert isinstance(reader.at(history.of(job.key()).bought_offset), DoneRecord)
     file_open = LedgerFile(str(ledger.path))
     file_open.mend(tail, str(tmp_path / "torn"))
@@ -226,14 +227,14 @@ def last_line_edited(data: bytes) -> bytes:
         (lambda data: data + A_GROUP_OF_JUNK + b"\n\n", "(line 4)", "more than a crash can tear"),
     ],
 )
-@pytest.mark.parametrize("read", [read_ledger, read_records])
+@pytest.mark.parametrize("read", [read_ledger, lambda log: LedgerReader(log).records()])
 def test_what_no_crash_can_have_done_is_refused_with_its_place_and_a_way_out(
     ledger: Any,
     make: Any,
     change: Callable[[bytes], bytes],
     place: str,
     words: str,
-    read: Callable[[str], Iterator[object]],
+    read: Callable[[LedgerView], Iterator[object]],
 ) -> None:
     """P7: an editor's or a transfer's work on complete lines is damage, and no torn end, in a ledger of any size."""
     job = make.job()
@@ -241,7 +242,7 @@ def test_what_no_crash_can_have_done_is_refused_with_its_place_and_a_way_out(
     ledger.path.write_bytes(changed)
 
     with pytest.raises(LedgerError) as refused:
-        list(read(str(ledger.path)))
+        list(read(LedgerView(ledger.path)))
 
     assert f"{ledger.path}: damaged at byte" in str(refused.value)
     assert place in str(refused.value)
@@ -255,7 +256,7 @@ def test_records_are_read_without_a_torn_end(ledger: Any, make: Any) -> None:
     ledger.write(make.tried(make.job()), make.done(make.job()))
     ledger.path.write_bytes(ledger.path.read_bytes() + b'{"v":1,"n":3,"t":"try","job":"a"')
 
-    records = [*read_records(ledger.path)]
+    records = [*LedgerReader(LedgerView(ledger.path)).records()]
 
     assert [type(record) for record in records] == [TryRecord, DoneRecord]
     assert [record.job for record in records if isinstance(record, JobRecord)] == ["shirt", "shirt"]
@@ -266,7 +267,7 @@ def test_a_pipe_in_the_ledgers_place_is_an_error_and_no_wait(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "ledger.jsonl")
 
     with pytest.raises(OSError, match="is a FIFO; move it away"):
-        list(read_records(tmp_path / "ledger.jsonl"))
+        list(open_ledger(tmp_path).records())
 
 
 def test_damage_with_whole_lines_after_it_is_refused_and_nothing_is_changed(
@@ -359,7 +360,7 @@ def test_a_group_of_lines_is_written_as_it_is(tmp_path: Path) -> None:
 
     assert found == lines
     assert (tmp_path / "ledger.jsonl").read_bytes() == b"".join(lines)
-    read = [each[0] for each in read_ledger(str(tmp_path / "ledger.jsonl")) if isinstance(each, tuple)]
+    read = [each[0] for each in read_ledger(LedgerView(tmp_path / "ledger.jsonl")) if isinstance(each, tuple)]
     assert read == offsets
 
 

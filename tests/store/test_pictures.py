@@ -19,6 +19,7 @@ from batch.providers.base import Answer, Blob, Picture
 from batch.store.disk_reserve import DiskReserve
 from batch.store.picture_check import BadPicture
 from batch.store.pictures import adopt_picture, store_pictures
+from batch.store.places import shelf_of
 from batch.store.spool import AttemptSpool
 
 
@@ -34,7 +35,7 @@ def keep(tmp_path: Path, make: Any) -> Any:
         spool = AttemptSpool(str(tmp_path / "spool"), f"{job.id}~{next(numbers)}", DiskReserve(str(tmp_path)))
         if answer is None:
             _, answer = make.receive(spool, *pictures)
-        return store_pictures(tmp_path, job, answer.pictures, spool, version=version, decode=decode)
+        return store_pictures(shelf_of(tmp_path), job, answer.pictures, spool, version=version, decode=decode)
 
     return keep
 
@@ -287,9 +288,9 @@ def test_a_picture_is_taken_over_only_as_it_was_bought(
 
     if words:
         with pytest.raises(BadPicture, match=f"^{other}/images/x.png {words}$"):
-            adopt_picture(tmp_path, make.job(), other, [image], version=0, verify=verify)
+            adopt_picture(shelf_of(tmp_path), make.job(), shelf_of(other), [image], version=0, verify=verify)
         assert names(tmp_path) == []
     else:
-        (taken,) = adopt_picture(tmp_path, make.job(), other, [image], version=0, verify=verify)
+        (taken,) = adopt_picture(shelf_of(tmp_path), make.job(), shelf_of(other), [image], version=0, verify=verify)
         assert (tmp_path / taken.path).read_bytes() == data
         assert names(tmp_path) == ["shirt.png"]

@@ -10,7 +10,7 @@ import pytest
 
 from batch.core.errors import LedgerError
 from batch.store.ledger import encode_line
-from batch.store.ledger_reader import LedgerReader, read_records
+from batch.store.ledger_reader import open_ledger
 from batch.store.records import DoneRecord, RunRecord, TryRecord, line_fields, read_record_line
 
 #: Written by the version before records had types: every kind, two runs, a remake, a decision, an answer read again.
@@ -53,7 +53,7 @@ def test_an_unknown_field_is_passed_over_and_an_unknown_kind_too(tmp_path: Path)
     later = {"v": 1, "n": 1, "t": "done", "job": "a", "colour": "blue"}
     path.write_bytes(encode_line(later) + encode_line({"v": 1, "n": 2, "t": "review", "job": "a"}))
 
-    assert [type(record) for record in read_records(path)] == [DoneRecord]
+    assert [type(record) for record in open_ledger(tmp_path).records()] == [DoneRecord]
 
 
 def test_a_field_of_another_type_is_an_error_with_the_ledgers_name(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_field_of_another_type_is_an_error_with_the_ledgers_name(tmp_path: Pat
     path.write_bytes(encode_line({"v": 1, "n": 1, "t": "done", "job": "a", "usd": "much"}))
 
     with pytest.raises(LedgerError, match=r"ledger\.jsonl: a line is no ledger line: .*usd"):
-        list(read_records(path))
+        list(open_ledger(tmp_path).records())
 
 
 def test_a_line_that_changed_under_its_reader_is_an_error(tmp_path: Path) -> None:
@@ -70,5 +70,5 @@ def test_a_line_that_changed_under_its_reader_is_an_error(tmp_path: Path) -> Non
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(encode_line(line_fields(RunRecord(manifest="shop.yaml"), 1)).replace(b"shop", b"shoe"))
 
-    with LedgerReader(path) as ledger, pytest.raises(LedgerError, match="the line at byte 0 was changed"):
+    with open_ledger(tmp_path) as ledger, pytest.raises(LedgerError, match="the line at byte 0 was changed"):
         ledger.at(0)

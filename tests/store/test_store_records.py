@@ -27,7 +27,7 @@ from batch.core.results import Decided
 from batch.providers.base import Answer, Picture, Received
 from batch.store.folder import look_into, machine, output_folder
 from batch.store.job_state import State
-from batch.store.ledger_reader import read_records
+from batch.store.ledger_reader import open_ledger
 from batch.store.picture_check import BadPicture
 from batch.store.records import EndRecord, RunRecord, TryRecord
 from batch.store.source_folder import SourceFolder
@@ -41,7 +41,7 @@ def records(output: Path) -> list[dict[str, Any]]:
 
 
 def typed(output: Path) -> list[Any]:
-    return list(read_records(output / "ledger.jsonl"))
+    return list(open_ledger(output).records())
 
 
 def published(output: Path) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ import pytest
 from batch.core.errors import OutcomeUnknown, Unusable
 from batch.core.own_files import make_folders
 from batch.providers.base import Answer, Picture
+from batch.store.contracts import Tail
 from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.folder import output_folder
-from batch.store.ledger import LedgerFile, Tail, encode_line
-from batch.store.ledger_reader import read_records
+from batch.store.ledger import LedgerFile, encode_line
+from batch.store.ledger_reader import open_ledger
 from batch.store.records import FailRecord, RunRecord, TryRecord
 from tests.support.fakes import FakeClock
 
@@ -216,7 +217,7 @@ async def test_pictures_of_a_kept_answer_are_durable_before_their_line(
     attempt = await store.begin(make.job(), why="new")
     make.receive(attempt.spool, make.picture())
     await store.reject(attempt, Unusable("text_only", "words"), make.facts(), again=False)
-    tried, failed = read_records(tmp_path / "out/ledger.jsonl")
+    tried, failed = open_ledger(tmp_path / "out").records()
     assert isinstance(tried, TryRecord)
     assert isinstance(failed, FailRecord)
     attempt, received = store.rejected_answer(tried)
