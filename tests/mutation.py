@@ -56,7 +56,13 @@ TESTS: Final = {
     "limits.rate_pacer": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_spacing": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_trial": ["limits/test_quotas_held", "limits/test_admission"],
-    "money.spend_book": ["money/test_spend_book", "money/test_spend_book_held", "money/test_wallet"],
+    "money.book": ["money/test_book_contract", "money/test_spend_book", "money/test_wallet"],
+    "money.spend_book": [
+        "money/test_book_contract",
+        "money/test_spend_book",
+        "money/test_spend_book_held",
+        "money/test_wallet",
+    ],
     "money.wallet": ["money/test_wallet", "money/test_spend_book_held"],
     "runner.attempt": ["runner/test_attempt"],
     "store.background_replay": ["store/test_background_replay"],
@@ -87,6 +93,7 @@ TESTS: Final = {
         "runner/test_resolve",
     ],
     "store.ledger": [
+        "store/test_log_contract",
         "store/test_records",
         "store/test_commit",
         "store/test_ledger",
@@ -102,9 +109,10 @@ TESTS: Final = {
     ],
     "store.likeness": ["store/test_pictures"],
     "store.live_status": ["report/test_progress_reporter"],
-    "store.lock": ["store/test_lock"],
+    "store.lock": ["store/test_lock", "store/test_ownership_contract"],
     "store.lost_files": ["end_to_end/test_made_again", "report/test_status"],
     "store.picture_check": ["store/test_picture_check", "store/test_picture_formats"],
+    "store.picture_folder": ["store/test_shelf_contract", "store/test_pictures", "store/test_sync_order"],
     "store.pictures": [
         "store/test_pictures",
         "store/test_store_records",
@@ -120,7 +128,13 @@ TESTS: Final = {
     "store.rehearsal": ["store/test_in_the_way", "store/test_folder"],
     "store.source_folder": ["store/test_store_records", "runner/test_run"],
     "store.spool": ["store/test_spool", "store/test_disk_reserve"],
-    "store.store": ["store/test_store", "store/test_store_records", "store/test_sync_order", "runner/test_attempt"],
+    "store.store": [
+        "store/test_store",
+        "store/test_store_elsewhere",
+        "store/test_store_records",
+        "store/test_sync_order",
+        "runner/test_attempt",
+    ],
 }
 #: Tests of these files that take seconds each: left out, because every surviving mutant would wait for them.
 SLOW: Final = [

@@ -24,6 +24,7 @@ from stat import S_ISREG
 from batch.core.errors import OutputError, StorageError
 from batch.core.own_files import make_folders, sync_folder
 from batch.core.state_folders import state_home
+from batch.money.book import BookHeld, Share, Shares
 from batch.store.durable import storage_errors, write_all
 from batch.store.ledger_reader import open_ledger
 from batch.store.records import DoneRecord, Ended, JobRecord, RereadRecord, RunRecord, TryRecord
@@ -34,57 +35,8 @@ def spend_folder(environment: Mapping[str, str]) -> Path:
     return state_home(environment) / "spend"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """What one run has taken of one day's money (`day`: `2026-01-31`, UTC), under a tag or none (empty).
-
-    `is_open`: the run may still spend it; closed, it is what was spent.
-    """
-
-    run: str
-    day: str
-    tag: str
-    output: str
-    micro_usd: int
-    is_open: bool
-
-
-class Shares:
-    """All shares of a book; the last word on each counts."""
-
-    def __init__(self) -> None:
-        self._by_run_and_day: dict[tuple[str, str], Share] = {}
-
-    def put(self, share: Share) -> None:
-        self._by_run_and_day[share.run, share.day] = share
-
-    def left_open(self, output: str, but: str) -> list[Share]:
-        """Shares that runs in this output folder left open, except one run's."""
-        return [share for share in self if share.is_open and share.output == output and share.run != but]
-
-    def total(self, *, days: str = "", tag: str | None = None) -> int:
-        """The sum over days that begin so (`2026-01` is a month), of one tag or of all."""
-        return sum(
-            share.micro_usd for share in self if share.day.startswith(days) and (tag is None or share.tag == tag)
-        )
-
-    def __iter__(self) -> Iterator[Share]:
-        return iter(self._by_run_and_day.values())
-
-    def __contains__(self, share: Share) -> bool:
-        """Whether there is a word on that run and day, whatever it is."""
-        return (share.run, share.day) in self._by_run_and_day
-
-    def __len__(self) -> int:
-        return len(self._by_run_and_day)
-
-
-class BookHeld(Exception):
-    """Another process has the book's lock; the text says which book."""
-
-
 class SpendBook:
-    """The file of one account. Raises `OutputError` if it cannot be used and `StorageError` if writing fails."""
+    """The file of one account, as a `Book`."""
 
     def __init__(self, path: Path, former_path: Path | None = None) -> None:
         """`former_path`: where an earlier version kept this account; what stands there still counts."""
@@ -93,8 +45,12 @@ class SpendBook:
         self._shares = Shares()
         self._read_bytes = 0
 
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
     def look(self) -> Shares:
-        """What stands in it now. Makes nothing and takes no lock; a torn end is passed over."""
+        """Makes nothing and takes no lock; a torn end is passed over."""
         try:
             self._take_in(_read(self.path), Shares())
         except FileNotFoundError:
@@ -108,10 +64,6 @@ class SpendBook:
 
     @contextmanager
     def locked(self) -> Iterator[tuple[Shares, Writer]]:
-        """All shares, and a way to write; no other process can do either meanwhile.
-
-        Never waits for another process: raises `BookHeld`.
-        """
         descriptor = self._open()
         try:
             self._catch_up(descriptor)

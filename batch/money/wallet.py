@@ -24,11 +24,12 @@ from batch.core.clock import Clock
 from batch.core.errors import EndpointDown, ExitCode, MoneyWithdrawn, OutputError, StorageError
 from batch.core.model import Job
 from batch.core.settings import Budget
-from batch.money.spend_book import BookHeld, Share, Shares, SpendBook, Spent, Writer, spent_by_run_and_day
+from batch.money.book import Book, BookHeld, BookWriter, Share, Shares
+from batch.money.spend_book import Spent, spent_by_run_and_day
 from batch.store.records import TryRecord
 
 #: The spend books of a run, locked: what stands in each, and how to write in it.
-_OpenBooks: TypeAlias = list[tuple[Shares, Writer]]
+_OpenBooks: TypeAlias = list[tuple[Shares, BookWriter]]
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class Wallet:
         run_id: str = "",
         output: str = "",
         tag: str = "",
-        books: Sequence[SpendBook] = (),
+        books: Sequence[Book] = (),
         waiting: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         in_thread: InThread = asyncio.to_thread,
@@ -140,7 +141,7 @@ class Wallet:
         self._run = run_id
         self._output = output
         self._tag = tag
-        self._books = sorted(books, key=lambda book: book.path)  # in one order, or two runs wait for each other
+        self._books = sorted(books, key=lambda book: book.name)  # in one order, or two runs wait for each other
         self._waiting = waiting
         self._say = say
         self._in_thread = in_thread
@@ -360,7 +361,7 @@ class Wallet:
         return [self._as_share(day, amount, is_open=self._held[day] > 0) for day, amount in self._share.items()]
 
     async def _settle_book(
-        self, book: SpendBook, open_usd: Callable[[TryRecord], float], is_stopping: Callable[[], bool]
+        self, book: Book, open_usd: Callable[[TryRecord], float], is_stopping: Callable[[], bool]
     ) -> int:
         """As `settle_earlier_runs`; returns how much of it the ledger knows nothing of."""
         # Whether it can be written is to be known before anything is sent.
@@ -378,7 +379,7 @@ class Wallet:
     async def _with_books(
         self,
         decide: Callable[[_OpenBooks], Sequence[Share]],
-        books: Sequence[SpendBook],
+        books: Sequence[Book],
         patience_seconds: float,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -405,7 +406,7 @@ class Wallet:
             await self._clock.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    async def _once(self, decide: Callable[[_OpenBooks], Sequence[Share]], books: Sequence[SpendBook]) -> None:
+    async def _once(self, decide: Callable[[_OpenBooks], Sequence[Share]], books: Sequence[Book]) -> None:
         with ExitStack() as locks:
             try:
                 opened = await self._in_thread(lambda: _open(books, locks))
@@ -465,7 +466,7 @@ def _stays_held(held: BookHeld) -> EndpointDown:
     return EndpointDown("spend_book_held", words, exit_code=ExitCode.TEMPORARY)
 
 
-def _open(books: Sequence[SpendBook], locks: ExitStack) -> _OpenBooks:
+def _open(books: Sequence[Book], locks: ExitStack) -> _OpenBooks:
     """Lock all of them, or none: in the latter case `locks` gives back what was had."""
     return [locks.enter_context(book.locked()) for book in books]
 

@@ -49,7 +49,7 @@ class Committer:
         before: tuple[Callable[[], None], ...] = (),
         after: Callable[[], None] | None = None,
     ) -> None:
-        """Return when the record is durable. Raises `StorageError`, and `LockedError` if the log is another run's now.
+        """Return when the record is durable. Raises `StorageError`.
 
         `before` is called first, once for all records of a group that name the same, and makes durable what the record
         speaks of. `after` is called once the record is durable, and must not fail. Both in the writer's thread.

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from batch.core.errors import ExitCode, StorageError
 from batch.core.model import Image
 from batch.store.job_state import FileState
 
@@ -36,6 +37,15 @@ class Tail:
 
     good_bytes: int
     torn: bytes
+
+
+class FencedError(StorageError):
+    """Another owner has taken the output while a run was on. Nothing more is sent; what arrives stays in the spool.
+
+    The files' lock cannot be taken from a process that lives, so they never raise it.
+    """
+
+    exit_code = ExitCode.TEMPORARY
 
 
 class LogReader(Protocol):
@@ -105,10 +115,10 @@ class Log(Protocol):
         When it returns they outlive the process, the machine's power and whatever else the implementation promises. A
         request may be sent, and a picture called done, only after that.
 
-        Raises `StorageError` if they cannot be written and `LockedError` if another owner writes this log now. In
-        either case nothing is to be sent for them, and every later call raises as well: whether they are durable is
-        not known, and a second try must not make it look so. A `try` line that stands there all the same counts as
-        possibly paid.
+        Raises `StorageError` if they cannot be written, and `FencedError`, which is one, if another owner writes this
+        log now. In either case nothing is to be sent for them, and every later call raises as well: whether they are
+        durable is not known, and a second try must not make it look so. A `try` line that stands there all the same
+        counts as possibly paid.
         """
         ...
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from batch.core.errors import OutputError, StorageError
-from batch.money.spend_book import BookHeld, Share, SpendBook, Spent, spent_by_run_and_day
+from batch.money.book import BookHeld, Share
+from batch.money.spend_book import SpendBook, Spent, spent_by_run_and_day
 from batch.store.ledger import encode_line
 
 TODAY, TOMORROW = "2026-01-30", "2026-01-31"

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from batch.core.errors import EndpointDown, LedgerError, OutputError, StorageError
 from batch.core.settings import Budget
-from batch.money.spend_book import Share, SpendBook
+from batch.money.book import Share
+from batch.money.spend_book import SpendBook
 from batch.money.wallet import Cap, Wallet, micro
 from batch.runner.accounts import one_spelling
 from batch.store.ledger import encode_line
