@@ -72,7 +72,7 @@ class Book(Protocol):
     """The shares of one account, whatever machine or output they are taken for.
 
     A share is durable before a request that it pays for goes out, and never expires: what a killed run took counts as
-    spent until a ledger says what became of it. So the sum of all shares is never less than what was paid.
+    spent until a ledger says how it ended. So the sum of all shares is never less than what was paid.
 
     Called in threads, one call at a time. Raises `OutputError` if it cannot be used and `StorageError` if writing
     fails: without it nothing is sent.
@@ -84,7 +84,7 @@ class Book(Protocol):
         ...
 
     def look(self) -> Shares:
-        """What stands in it now. Makes nothing, waits for nobody and takes no lock."""
+        """What stands in it now. Makes nothing, waits for nothing and takes no lock."""
         ...
 
     def locked(self) -> AbstractContextManager[tuple[Shares, BookWriter]]:
