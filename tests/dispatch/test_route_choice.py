@@ -289,6 +289,6 @@ async def test_an_answer_that_took_less_than_was_set_aside_makes_room_at_once() 
 @pytest.mark.parametrize(("endpoints", "reason"), [(1, "too many requests"), (2, "a: too many requests")])
 def test_a_pause_names_the_endpoint_where_there_are_several(endpoints: int, reason: str) -> None:
     """The only one needs no name."""
-    bench = Bench(**dict.fromkeys("ab"[:endpoints], (1, 1.0)))
+    bench = Bench(a=(1, 1.0)) if endpoints == 1 else Bench(a=(1, 1.0), b=(1, 1.0))
     bench.router.routes[0].pause_for(30.0, "too many requests", told=True)
     assert bench.told.reasons == [reason]
