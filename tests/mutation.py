@@ -32,6 +32,7 @@ TESTS: Final = {
     "dispatch.failure_patterns": ["dispatch/test_failure_patterns"],
     "dispatch.job_route": ["dispatch/test_job_route"],
     "dispatch.recovery": [
+        "dispatch/test_recovery",
         "dispatch/test_job_route",
         "dispatch/test_scheduler",
         "dispatch/test_waste_breaker",
