@@ -41,3 +41,12 @@ def test_the_next_request_leaves_when_its_turn_comes_unless_another_clock_said_w
     limits = Limits(requests_per_second=1.0, adaptive=False)
     room = Counts(spaced_at=spaced_at).room(Need(), limits, DAY, 1000.0, NOON)
     assert max(room.seconds, 0.0) == pytest.approx(seconds)
+
+
+def test_what_a_request_takes_is_counted_as_it_is() -> None:
+    """In its quarter second, and in the day, with what was taken there before."""
+    counts = Counts()
+    for _ in range(2):
+        counts.take(Need(tokens=5, images=2), Limits(adaptive=False), DAY, 2.1, NOON)
+    assert counts.parts == {8: [2, 10, 4]}
+    assert [day[1:] for day in counts.days.values()] == [[2, 10, 4]]
