@@ -65,6 +65,7 @@ _MEANT: Final = {
     "dry-run": "imagebatch plan",
     "generate": "imagebatch run",
     "help": "imagebatch COMMAND --help",
+    "review": "imagebatch status",
     "redo": "imagebatch run MANIFEST --again ID",
     "regenerate": "imagebatch run MANIFEST --again ID",
     "resume": "imagebatch run",

@@ -57,6 +57,8 @@ def init(table: Path | None, manifest: Path | None, provider: str, photos: Path 
     except InputError as error:
         print_problems(error, "nothing was written")
         sys.exit(error.exit_code)
+    if starter.made_from is None and starter.columns:
+        print_error(starter.columns)  # of an export that is known they are no news
     for note in starter.notes:
         print_error(note)
     jobs = f"{starter.jobs:,} {'job' if starter.jobs == 1 else 'jobs'}"

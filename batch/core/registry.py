@@ -31,7 +31,7 @@ SHIPPED: Final[Mapping[str, str]] = {
 }
 #: It stands in the ledger, in lists and in names of files.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HOW: Final = "Others are packages to install (docs/providers.md)"
+_HOW: Final = "others are packages to install, or base_url with one of these formats"
 
 
 class ProviderError(ConfigError):

@@ -23,9 +23,10 @@ def open_regular(file: Path | str) -> BinaryIO:
         raise FileProblem(reason(error)) from error
     except ValueError as error:
         raise FileProblem("the name holds a NUL character") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise FileProblem("not a regular file")
+        raise FileProblem("is a folder; name a file in it" if stat.S_ISDIR(mode) else "not a regular file")
     return os.fdopen(descriptor, "rb")
 
 

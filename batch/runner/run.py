@@ -41,6 +41,7 @@ from batch.runner.preflight import (
 )
 from batch.runner.preparation import Planned, begun_again, prepare
 from batch.runner.session import RunSession, about_run, remake_wish
+from batch.runner.unused_proxy import unused_proxy
 from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
 
@@ -95,6 +96,9 @@ async def run(
             return replace(not_started(prepared, plan, folder.history, too_early), nothing_new=True)
         allow_open_files(settings.concurrency)
         control.opening()
+        ignored = unused_proxy(prepared.accounts, os.environ if environment is None else environment)
+        if ignored is not None:
+            listener.on_event(Message(ignored))
         if folder.torn_bytes:
             listener.on_event(
                 Message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")

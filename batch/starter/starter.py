@@ -30,13 +30,15 @@ from batch.starter.shops import SHOPS
 from batch.starter.sniff import DELIMITER_WORDS, SniffedTable, read_table
 from batch.starter.yaml_writer import joined, yaml_scalar
 
+_COLUMNS_NAMED: Final = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
     """What was written, and what to say about it.
 
     `made_from` is the kind of export the table is (`an Etsy export`), if it is known; `notes` are sentences on what was
-    found and left out; `next_commands` are whole lines to type.
+    found and left out, `columns` is one on their names; `next_commands` are whole lines to type.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Starter:
     next_commands: tuple[str, ...]
     made_from: str | None = None
     notes: tuple[str, ...] = ()
+    columns: str = ""
 
 
 def write_starter(
@@ -65,22 +68,37 @@ def write_starter(
         raise MissingInputError(
             [Problem(message="is not a folder; name the one with the photos", file=show_path(photos))]
         )
-    guess: Guess | None = None
+    guess, found = None, None
     if table is None:
         text = _example(manifest, provider)
         jobs = _checked(text, manifest)
     else:
-        guess, text, jobs = _for_table(read_table(table), table, manifest, provider, photos, variants=variants)
+        found = read_table(table)
+        guess, text, jobs = _for_table(found, table, manifest, provider, photos, variants=variants)
     try:
         with manifest.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise OutputError(f"{show_path(manifest)} cannot be written: {reason(error)}") from error
-    if guess is None:
+    if guess is None or found is None:
         return Starter(path=manifest, jobs=jobs, next_commands=_next_commands(manifest))
     notes = (*guess.notes, *guess.references.notes)
     shop = f"{'an' if guess.shop[0] in 'AEIOU' else 'a'} {guess.shop} export" if guess.shop else None
-    return Starter(path=manifest, jobs=jobs, next_commands=_next_commands(manifest), made_from=shop, notes=notes)
+    return Starter(
+        path=manifest,
+        jobs=jobs,
+        next_commands=_next_commands(manifest),
+        made_from=shop,
+        notes=notes,
+        columns=_columns_note(found),
+    )
+
+
+def _columns_note(table: SniffedTable) -> str:
+    """A first product taken for the columns' names would be lost without a word."""
+    named = ", ".join(show(name) for name in table.header[:_COLUMNS_NAMED])
+    more = f" and {len(table.header) - _COLUMNS_NAMED} more" if len(table.header) > _COLUMNS_NAMED else ""
+    return f"the columns are called {named}{more}"
 
 
 def _next_commands(manifest: Path) -> tuple[str, str]:

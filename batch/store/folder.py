@@ -161,7 +161,8 @@ def _check_folder(path: Path) -> None:
     """
     try:
         if not path.is_dir() and os.path.lexists(path):
-            raise OutputError(f"{path} is not a folder")
+            what = "is a file" if os.path.isfile(path) else "is not a folder"
+            raise OutputError(f"{path} {what}; name a folder, which is made if it is not there. Nothing was sent")
         found = [in_the_way(path / name, folder=True) for name in (*_FOLDERS, REHEARSAL)]
         found += [in_the_way(path / name) for name in _FILES]
         if words := next((each for each in found if each), None):

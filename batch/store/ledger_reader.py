@@ -71,7 +71,7 @@ def open_ledger(output: Path) -> LedgerReader:
 def require_ledger(output: Path) -> None:
     """Raises `OutputError` if an output holds no ledger."""
     if not open_ledger(output).exists():
-        raise OutputError(f"{output} holds no ledger.jsonl; name the output folder of a run that has begun")
+        raise OutputError(f"{output} holds no ledger: no run has begun there; name the output folder of one")
 
 
 def record_of(line: bytes, name: str) -> Record:

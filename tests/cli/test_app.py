@@ -178,12 +178,12 @@ def test_help(folder: Folder, words: list[str], says: list[str]) -> None:
         (["run", "m.yaml", "--limit", "1", "--sample", "1"], 2, "--limit and --sample exclude each other"),
         (["run", "m.yaml", "--retry", "cause is x"], 65, "`is` is no comparison here; write =="),
         (["run", "m.yaml", "--only", "nobody"], 65, "--only: no job is called nobody"),
-        (["run", "m.yaml", "--reuse", "absent"], 73, "absent holds no ledger.jsonl"),
+        (["run", "m.yaml", "--reuse", "absent"], 73, "absent holds no ledger"),
         (["why", "m.yaml", "job-9"], 65, "no job 'job-9'; did you mean job-"),
         (["run", "absent.yaml"], 66, "absent.yaml"),
         (["run", "."], 66, "error"),
         (["plan", "absent.yaml"], 66, "absent.yaml"),
-        (["status", "absent"], 73, "ledger.jsonl"),
+        (["status", "absent"], 73, "absent holds no ledger"),
     ],
 )
 def test_mistakes_on_the_command_line(folder: Folder, words: list[str], exit_code: int, says: str) -> None:

@@ -19,6 +19,19 @@ MANIFESTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "rows: p.csv\njobs:\n  - id: {{ Handle }}\n    prompt: x\n",
         ("m.yaml:3:9", 'put a template into quotes: "{{ Column }}"'),
     ),
+    "a-template-with-words-behind-it": (
+        "rows: p.csv\njobs:\n  - id: a\n    prompt: {{ Title }} on a table\n",
+        ("m.yaml:4:13", 'put the whole value into quotes: "{{ Title }} on a table"'),
+    ),
+    "a-quote-closed-by-the-next-one": (
+        'rows: p.csv\njobs:\n  - id: "{{ Handle }}\n    prompt: "{{ Title }} on a table"\n',
+        ("m.yaml:3:9", "the quote that begins here is not closed on its line"),
+    ),
+    "an-apostrophe": ("jobs:\n  - prompt: 'the king's hat'\n", ("m.yaml:2:13", "write an apostrophe as ''")),
+    "a-tab": ("jobs:\n  - id: a\n\tprompt: b\n", ("m.yaml:3", "indent with spaces")),
+    "jobs-as-texts": ("jobs: [a red kite]\n", ("m.yaml:1:8", "write - prompt: a red kite")),
+    "jobs-as-a-mapping": ("jobs: {kite: {prompt: a}}\n", ("m.yaml:1:7", 'begin every job with "- "')),
+    "a-number-compared": (ROWS + "where: Title > 10\n", ("m.yaml:5:8", "to compare numbers write Title | float")),
     "a-colon-in-a-flow-text": (
         "jobs: [{prompt: photo: of a mug}]\n",
         ("m.yaml:1:22", 'put text that holds ": " or "," into quotes'),
@@ -85,11 +98,12 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "a-bucket": (("run", "m.yaml", "-o", "s3://b/x"), "looks like an address"),
     "another-bucket": (("plan", "m.yaml", "-o", "gs://b/x"), "looks like an address"),
     "dry-run": (("run", "m.yaml", "--dry-run"), "`imagebatch plan` shows"),
+    "a-folder": (("run", "."), "is a folder; name a file in it"),
     "help": (("help", "run"), "imagebatch COMMAND --help"),
     "retry": (("retry", "m.yaml"), "imagebatch run MANIFEST --retry CAUSES"),
     "a-slip": (("stauts", "x"), "Did you mean `imagebatch status`?"),
     "a-number-in-words": (("run", "m.yaml", "--canary", "ten"), "'ten' is not a valid whole number"),
-    "status-too-early": (("status", "m.yaml"), "name the output folder of a run that has begun"),
+    "status-too-early": (("status", "m.yaml"), "no run has begun there"),
 }
 
 

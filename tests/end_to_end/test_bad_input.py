@@ -142,7 +142,12 @@ STEPS = f"{FILLED}: it takes more than 5,000,000 steps for one row; make its loo
 MANIFEST_FILE = [
     raw("I1", "missing", None, "m.yaml: does not exist", exit=66),
     raw(
-        "I1", "folder", None, "m.yaml: not a regular file", exit=66, prepare=lambda folder: (folder / "m.yaml").mkdir()
+        "I1",
+        "folder",
+        None,
+        "m.yaml: is a folder; name a file in it",
+        exit=66,
+        prepare=lambda folder: (folder / "m.yaml").mkdir(),
     ),
     raw("I1", "fifo", None, "m.yaml: not a regular file", exit=66, prepare=lambda folder: os.mkfifo(folder / "m.yaml")),
     raw(
@@ -180,13 +185,18 @@ MANIFEST_FILE = [
     table("I2", "header only", "{{ a }}", "a,b\n", "t.csv:1: has no rows; write at least one under the header"),
     raw("I3", "scalar", "hello", "1:1: the manifest must be a mapping (key: value); got hello"),
     raw("I3", "list", "- a\n- b\n", "1:1: the manifest must be a mapping (key: value); got a list"),
-    bad("I3", "jobs is text", "jobs: x", "1:7: jobs must be a list; got x"),
-    bad("I3", "jobs is a mapping", "jobs: {a: {prompt: x}}", "1:7: jobs must be a list; got a mapping"),
+    bad("I3", "jobs is text", "jobs: x", '1:7: jobs must be a list; begin every job with "- "; got x'),
+    bad(
+        "I3",
+        "jobs is a mapping",
+        "jobs: {a: {prompt: x}}",
+        '1:7: jobs must be a list; begin every job with "- "; got a mapping',
+    ),
     bad(
         "I3",
         "jobs are texts",
         "jobs: [x, [y]]",
-        "1:8: every job must be a mapping (key: value); got x",
+        "1:8: every job must be a mapping (key: value); write - prompt: x",
         "1:11: every job must be a mapping (key: value); got a list",
     ),
     field_case(
@@ -712,21 +722,25 @@ OUTPUT = [
         "{output}/images is a file; move it away, a folder of ours belongs there",
     ),
     in_output(
-        "I36", "output is a file", "output/m", lambda where, _: where.write_text("x"), "{output} is not a folder"
+        "I36",
+        "output is a file",
+        "output/m",
+        lambda where, _: where.write_text("x"),
+        "{output} is a file; name a folder, which is made if it is not there. Nothing was sent",
     ),
     in_output(
         "I36",
         "output is a link to nowhere",
         "output/m",
         lambda where, _: where.symlink_to("nowhere"),
-        "{output} is not a folder",
+        "{output} is not a folder; name a folder, which is made if it is not there. Nothing was sent",
     ),
     in_output(
         "I36",
         "output is a link to itself",
         "output/m",
         lambda where, _: where.symlink_to("m"),
-        "{output} is not a folder",
+        "{output} is not a folder; name a folder, which is made if it is not there. Nothing was sent",
     ),
     in_output(
         "I36",
@@ -1097,7 +1111,7 @@ POOLS = [
         "lane: fast\n",
         [
             "1:39: weight must be a number above 0 and up to 1,000; got 0",
-            "1:43: provider must be one of anyfast, google, simulator; did you mean google? Others are packages to install (docs/providers.md); got gogle",
+            "1:43: provider must be one of anyfast, google, simulator; did you mean google? others are packages to install, or base_url with one of these formats; got gogle",
             "2:7: lane must be one of standard, flex; got fast",
         ],
     ),

@@ -150,7 +150,7 @@ async def test_a_damaged_picture_is_not_reused_and_not_bought_in_silence(bench: 
 
 async def test_a_folder_without_a_ledger_cannot_be_reused(bench: Bench, tmp_path: Path) -> None:
     """A typing error is said before anything is sent."""
-    with pytest.raises(OutputError, match=r"holds no ledger\.jsonl"):
+    with pytest.raises(OutputError, match=r"holds no ledger"):
         await bench.run([entry("a", "red")], options=RunOptions(reuse=(tmp_path / "nowhere",)))
 
 

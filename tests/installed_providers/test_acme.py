@@ -233,7 +233,7 @@ def test_a_name_that_is_not_there_says_what_is_and_how_others_come(install: Inst
     install("acme = acme_images:ACME", {"acme_images/__init__.py": ""})
     assert problem(tmp_path, "acmee").endswith(
         "provider must be one of anyfast, google, simulator, acme; did you mean acme? "
-        "Others are packages to install (docs/providers.md); got acmee"
+        "others are packages to install, or base_url with one of these formats; got acmee"
     )
 
 

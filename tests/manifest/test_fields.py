@@ -90,7 +90,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "provider": (
         "provider: anyfst" + ONE_JOB,
-        "1:11: provider must be one of anyfast, google, simulator; did you mean anyfast? Others are packages to install (docs/providers.md); got anyfst",
+        "1:11: provider must be one of anyfast, google, simulator; did you mean anyfast? others are packages to install, or base_url with one of these formats; got anyfst",
     ),
     "no profile": (
         "provider: {auth: header}" + ONE_JOB,

@@ -199,12 +199,12 @@ IDS: dict[str, tuple[str, str, str]] = {
     "nothing left": (
         "🪁",
         "{{ Handle | slug }}",
-        "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column",
+        "id is empty: slug finds no letter or digit of ASCII in 🪁; write {{ Handle | as_id }} in the id",
     ),
     "nothing left beside other words": (
         "🪁",
         "{{ Handle | slug }}-x",
-        "id is empty: slug finds no letter or digit of ASCII in 🪁; use another column",
+        "id is empty: slug finds no letter or digit of ASCII in 🪁; write {{ Handle | as_id }} in the id",
     ),
     "long": (
         "a" * 150,

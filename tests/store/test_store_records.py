@@ -368,7 +368,7 @@ async def test_a_picture_is_found_by_its_row_and_by_its_job(open_store: Any, mak
 
 def test_a_folder_without_a_ledger_is_none_to_take_from(tmp_path: Path) -> None:
     """It may be a typing error."""
-    with pytest.raises(OutputError, match=r"holds no ledger\.jsonl; name the output folder of a run"):
+    with pytest.raises(OutputError, match=r"holds no ledger: no run has begun there"):
         SourceFolder(tmp_path)
 
 
@@ -473,7 +473,7 @@ async def test_looking_into_a_folder_takes_no_lock(open_store: Any, make: Any, o
     with look_into(out) as reading:
         assert reading.history().of(make.job().key()).state is State.DONE
     (out.parent / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="is not a folder"):
+    with pytest.raises(OutputError, match="is a file; name a folder"):
         look_into(out.parent / "file")
 
 

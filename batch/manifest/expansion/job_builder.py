@@ -139,7 +139,10 @@ class JobBuilder:
         if not str(row[index]).strip():
             wrong, advice = "id is empty", f'; fill the cell, or leave such rows out with where: {name} != ""'
         elif "slug" in entry_id.text and not slug(cell):
-            wrong, advice = f"id is empty: slug finds no letter or digit of ASCII in {cell}", "; use another column"
+            wrong, advice = (
+                f"id is empty: slug finds no letter or digit of ASCII in {cell}",
+                f"; write {{{{ {name} | as_id }}}} in the id",
+            )
         elif "/" in re.sub(r"{{.*?}}", "", entry_id.text):
             advice = "; the / stands in the id itself: write - there, an id names a file in one folder"
         elif "slug" not in entry_id.text:

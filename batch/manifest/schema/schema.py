@@ -392,6 +392,10 @@ class _Note:
             one = names[-1].removesuffix("s")
             return f"every {one} must be a text or a mapping; got {fields.said(detail['input'])}"
         given = fields.said(detail["input"])
+        if field == "every job" and isinstance(detail["input"], str):
+            return f"every job must be a mapping (key: value); write - prompt: {given}"
+        if path == ("jobs",):
+            return f'jobs must be a list; begin every job with "- "; got {given}'
         if path in _MEANT and isinstance(detail["input"], int | float):
             return f"{field} must be a mapping, such as {{{_MEANT[path]}: {given}}}; got {given}"
         wanted = _WANTED.get(path) or ("a list" if kind == "list_type" else "a mapping (key: value)")

@@ -162,7 +162,7 @@ def parse(data: bytes, file: str, problems: Problems) -> Document:
         problem = Problem(message=stop.message, file=file, line=stop.at.line, column=stop.at.column)
         raise InputError([problem]) from None
     except yaml.YAMLError as error:
-        raise InputError([_syntax_problem(error, file)]) from error
+        raise InputError([_syntax_problem(error, file, data)]) from error
     return Document(value, root)
 
 
@@ -232,25 +232,49 @@ def _other_encoding(data: bytes) -> str | None:
     return None
 
 
-def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, file: str, data: bytes) -> Problem:
     mark = getattr(error, "problem_mark", None)
     line, column = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
     cause = str(getattr(error, "problem", None) or "it cannot be read")
-    context = getattr(error, "context", None)
+    context, context_mark = getattr(error, "context", None), getattr(error, "context_mark", None)
     if "another document" in cause:
         message = f"second document at line {line}; a manifest is one document"
-    elif "cannot start any token" in cause:
-        message = "not valid YAML: a tab or a reserved character stands here; indent with spaces, quote text"
-    elif "mapping values are not allowed" in cause:
-        message = 'not valid YAML: a second ": " in one value; quote the text'
     elif "unexpected end of stream" in cause and "quoted scalar" in str(context):
         line, column = error.context_mark.line + 1, error.context_mark.column + 1  # type: ignore[attr-defined]
         message = "not valid YAML: the quote that begins here is not closed"
+    elif (slip := _slip_in(data, context_mark.line if context_mark else 0, mark.line if mark else 0)) is not None:
+        line, column, message = slip
+    elif "cannot start any token" in cause or "tab character" in cause:
+        message = "not valid YAML: a tab or a reserved character stands here; indent with spaces, quote text"
+    elif "mapping values are not allowed" in cause:
+        message = 'not valid YAML: a second ": " in one value; quote the text'
     elif "flow mapping" in str(context):
         message = 'not valid YAML: "," or "}" is expected here; put text that holds ": " or "," into quotes'
     else:
         message = f"not valid YAML: {show(cause)}" + (f" {show(context)}" if context else "")
     return Problem(message=message, file=file, line=line, column=column)
+
+
+_BARE_TEMPLATE: Final = re.compile(r"(?:^|[-:,\[{]\s+)(\{\{.*?\}\}[^\"'\n,\]}]*)")
+#: So many lines before the place that YAML names: further up, what looks like a slip need not be it.
+_SLIP_LINES: Final = 2
+_OPEN_QUOTE: Final = re.compile(r""".*?[-:,\[{]\s+(["'])""")
+
+
+def _slip_in(data: bytes, first: int, last: int) -> tuple[int, int, str] | None:
+    """Line, column and words of a slip with quotes on these lines, which YAML notices later and elsewhere."""
+    lines = data.decode("utf-8", "replace").splitlines()
+    for number in range(min(last, len(lines) - 1), max(first, last - _SLIP_LINES) - 1, -1):
+        text = lines[number]
+        bare = _BARE_TEMPLATE.search(text)
+        if bare is not None:
+            words = f'put the whole value into quotes: "{show(bare[1].strip())}"'
+            return number + 1, bare.start(1) + 1, f"not valid YAML: {words}"
+        opened = _OPEN_QUOTE.match(text)
+        if opened is not None and text.count(opened[1]) % 2:
+            remedy = "is not closed on its line" if opened[1] == '"' else "ends early; write an apostrophe as ''"
+            return number + 1, opened.end(1), f"not valid YAML: the quote that begins here {remedy}"
+    return None
 
 
 def _is_unquoted_template(node: MappingNode, key: Node) -> bool:

@@ -409,8 +409,18 @@ def _refuse_comparison(comparison: nodes.Compare) -> None:
     for side in sides:
         if isinstance(side, nodes.Const) and not isinstance(side.value, str):
             value = str(side.value).lower()
-            advice = "" if isinstance(side.value, bool) or side.value is None else ", or compare Column | float"
-            raise TemplateProblem(f'cells are text, which {value} is not; write "{value}"{advice}')
+            raise TemplateProblem(f"cells are text, which {value} is not; {_comparable(comparison, side, value)}")
+
+
+def _comparable(comparison: nodes.Compare, side: nodes.Const, value: str) -> str:
+    """How to write the comparison that was meant. As text, "9" is greater than "10": only numbers may be ordered."""
+    if isinstance(side.value, bool) or side.value is None:
+        return f'write "{value}"'
+    name = next((each.name for each in comparison.find_all(nodes.Name) if each.name != "row"), "Column")
+    number = f"{name} | float"
+    if any(operand.op not in ("eq", "ne") for operand in comparison.ops):
+        return f"to compare numbers write {number}"
+    return f'write "{value}", or {number} to compare numbers'
 
 
 def _is_cell(node: nodes.Node) -> bool:
