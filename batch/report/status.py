@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch.core.errors import ExitCode
+from batch.core.errors import ExitCode, LedgerError
 from batch.core.results import Spend
 from batch.core.settings import GIVEN_MANIFEST
 from batch.report.advice import retry_causes
@@ -20,7 +20,7 @@ from batch.report.money import spend_of
 from batch.report.warned import count_warnings
 from batch.store.history import History, replay
 from batch.store.job_state import Standing
-from batch.store.ledger_reader import open_ledger, require_ledger
+from batch.store.ledger_reader import open_ledger, require_ledger, what_is_left
 from batch.store.live_status import RunProgress, read_progress
 from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.records import EndRecord, RunRecord
@@ -78,7 +78,10 @@ class Status:
 def read_status(output: Path) -> Status:
     """Read the ledger of an output folder. Raises `OutputError` if there is none, `LedgerError` if it is damaged."""
     require_ledger(output)
-    history, tail = replay(output, bought_only=holds_bought(output))
+    try:
+        history, tail = replay(output, bought_only=holds_bought(output))
+    except LedgerError as error:
+        raise LedgerError(f"{error}. {what_is_left(output)}") from error
     counts, causes, missing, altered, accepted, failed_accepted = _count(history)
     lost = lost_files(output, history) if missing or altered else NONE_LOST
     not_as_asked, warnings = count_warnings(history)

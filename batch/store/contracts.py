@@ -48,6 +48,15 @@ class FencedError(StorageError):
     exit_code = ExitCode.TEMPORARY
 
 
+@dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """Bytes of a log that are no line of it: where they begin, how many, and on which line (from 1) they stand."""
+
+    offset: int
+    size_bytes: int
+    number: int
+
+
 class LogReader(Protocol):
     """A log as anyone may read it, without a lock and while a run appends to it.
 
@@ -73,6 +82,13 @@ class LogReader(Protocol):
 
         A torn end is what a crash leaves: it was never said to be durable, so nothing was sent or paid on the strength
         of it. Raises `LedgerError` for any other damage: what a lost line says may have been paid.
+        """
+        ...
+
+    def salvage(self) -> Iterator[tuple[int, bytes] | DamagedLine]:
+        """As `lines`, but damage is a value like any other and reading goes on behind it, to say what is left.
+
+        Nothing may be sent on the strength of it.
         """
         ...
 

@@ -20,7 +20,7 @@ import msgspec
 
 from batch.core.errors import LedgerError, OutputError, StorageError
 from batch.core.own_files import in_the_way, open_to_read, open_to_write, sync_folder
-from batch.store.contracts import LogReader, Tail
+from batch.store.contracts import DamagedLine, LogReader, Tail
 from batch.store.durable import create_anew, forget, replace_file, storage_errors, write_all
 
 NAME: Final = "ledger.jsonl"
@@ -265,6 +265,17 @@ class LedgerView:
 
     def lines(self) -> Iterator[tuple[int, bytes] | Tail]:
         return _read_lines(self.name)
+
+    def salvage(self) -> Iterator[tuple[int, bytes] | DamagedLine]:
+        offset = 0
+        with open_to_read(self.name, buffering=_READ_BYTES) as file:
+            for number, line in enumerate(file, 1):
+                whole = line if is_whole(line) else without_rest(line)
+                if whole:
+                    yield offset, whole
+                if len(whole) < len(line):
+                    yield DamagedLine(offset + len(whole), len(line) - len(whole), number)
+                offset += len(line)
 
     def line_at(self, offset: int) -> bytes:
         if self._descriptor < 0:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batch.core.errors import LedgerError, OutputError
-from batch.store.contracts import LogReader, Tail
+from batch.store.contracts import DamagedLine, LogReader, Tail
 from batch.store.places import log_of
 from batch.store.records import Asked, Record, read_record_line
 
@@ -55,6 +55,20 @@ class LedgerReader:
             if record is not None:
                 yield record
 
+    def salvaged(self) -> Iterator[Record | DamagedLine]:
+        """Every record that can be read, and what cannot, in order: for tools that look at a damaged ledger."""
+        for number, found in enumerate(self._log.salvage(), 1):
+            if isinstance(found, DamagedLine):
+                yield found
+                continue
+            try:
+                record = _read(found[1], self._log.name)
+            except LedgerError:
+                yield DamagedLine(found[0], len(found[1]), number)
+            else:
+                if record is not None:
+                    yield record
+
     def raw_records(self) -> Iterator[dict[str, Any]]:
         """Every whole line as it stands, for programs. Raises `LedgerError` as `records` does."""
         return (json.loads(line) for line in self._lines())
@@ -72,6 +86,22 @@ def require_ledger(output: Path) -> None:
     """Raises `OutputError` if an output holds no ledger."""
     if not open_ledger(output).exists():
         raise OutputError(f"{output} holds no ledger: no run has begun there; name the output folder of one")
+
+
+def what_is_left(output: Path) -> str:
+    """Of a damaged ledger, how much can be read, in a sentence."""
+    whole, damaged = 0, list[DamagedLine]()
+    with open_ledger(output) as ledger:
+        for found in ledger.salvaged():
+            if isinstance(found, DamagedLine):
+                damaged.append(found)
+            else:
+                whole += 1
+    if not damaged:
+        return f"each of its {whole:,} lines is whole by itself"
+    first = damaged[0]
+    where = f"the first at line {first.number:,}, byte {first.offset:,}"
+    return f"{whole:,} of its lines can be read, {len(damaged):,} cannot: {where}"
 
 
 def record_of(line: bytes, name: str) -> Record:

@@ -34,7 +34,7 @@ def expected_charge(name: str) -> bool:
     fault = FAULTS[name]
     if fault.billed is not None:
         return fault.billed
-    uncharged = {"redirect", "http_204", "http_304"}
+    uncharged = {"redirect", "http_204", "http_304", "late_401"}
     return name not in uncharged and not fault.section.startswith(NEVER_CHARGED_SECTIONS)
 
 

@@ -133,3 +133,12 @@ def test_after_a_group_that_failed_no_other_is_taken(place: Place, monkeypatch: 
 
     assert [*place.reader.lines()] == [(0, ONE), Tail(len(ONE), b"")]
     log.close()
+
+
+def test_damage_is_a_value_for_a_reader_that_salvages(place: Place) -> None:
+    """What is whole is handed out as `lines` does, and nothing is damaged in a log that nothing happened to."""
+    log = place.open()
+    log.append([ONE, TWO])
+    assert [*place.reader.salvage()] == [found for found in place.reader.lines() if not isinstance(found, Tail)]
+    log.close()
+    place.reader.close()

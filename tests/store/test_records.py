@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from batch.core.errors import LedgerError
+from batch.store.contracts import DamagedLine
 from batch.store.ledger import encode_line
-from batch.store.ledger_reader import open_ledger
+from batch.store.ledger_reader import open_ledger, what_is_left
 from batch.store.records import DoneRecord, RunRecord, TryRecord, line_fields, read_record_line
 
 #: Written by the version before records had types: every kind, two runs, a remake, a decision, an answer read again.
@@ -72,3 +73,24 @@ def test_a_line_that_changed_under_its_reader_is_an_error(tmp_path: Path) -> Non
 
     with open_ledger(tmp_path) as ledger, pytest.raises(LedgerError, match="the line at byte 0 was changed"):
         ledger.at(0)
+
+
+def test_a_damaged_ledger_is_read_leniently_for_what_is_left(tmp_path: Path) -> None:
+    """Damage is a value with its place, and the records behind it are read; the strict reader refuses it all."""
+    lines = RECORDED.read_bytes().splitlines(keepends=True)
+    flipped = bytes([lines[2][0] ^ 1]) + lines[2][1:]
+    not_ours = encode_line({"v": 1, "n": 9, "t": "done", "job": 7})
+    (tmp_path / "ledger.jsonl").write_bytes(b"".join([*lines[:2], flipped, *lines[3:5], not_ours, lines[5], b"to"]))
+
+    with pytest.raises(LedgerError):
+        list(open_ledger(tmp_path).records())
+    found = list(open_ledger(tmp_path).salvaged())
+
+    damaged = [each for each in found if isinstance(each, DamagedLine)]
+    start = len(lines[0]) + len(lines[1])
+    assert damaged[0] == DamagedLine(start, len(flipped), 3)
+    assert [each.number for each in damaged] == [3, 6, 8]
+    assert [each for each in found if not isinstance(each, DamagedLine)] == [
+        read_record_line(line) for line in (*lines[:2], *lines[3:6])
+    ]
+    assert what_is_left(tmp_path) == f"5 of its lines can be read, 3 cannot: the first at line 3, byte {start:,}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from batch.core.errors import LedgerError, LockedError, StorageError
 from batch.core.model import Image
 from batch.money.book import BookHeld, BookWriter, Share, Shares
-from batch.store.contracts import FencedError, Tail
+from batch.store.contracts import DamagedLine, FencedError, Tail
 from batch.store.job_state import FileState
 from batch.store.ledger import is_whole
 
@@ -47,6 +47,12 @@ class MemoryLog:
             yield offset, line
             offset += len(line)
         yield Tail(offset, self.torn)
+
+    def salvage(self) -> Iterator[tuple[int, bytes] | DamagedLine]:
+        offset = 0
+        for number, line in enumerate(self._data.splitlines(keepends=True), 1):
+            yield (offset, line) if is_whole(line) else DamagedLine(offset, len(line), number)
+            offset += len(line)
 
     def line_at(self, offset: int) -> bytes:
         line = self._data[offset:].partition(b"\n")[0] + b"\n"
