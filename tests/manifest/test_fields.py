@@ -17,7 +17,7 @@ BAD: dict[str, tuple[str, str]] = {
     "empty list": ("jobs: []", "1:7: no jobs; write at least one entry with a prompt"),
     "scalar": ("abc", "1:1: the manifest must be a mapping (key: value); got abc"),
     "list": ("- a", "1:1: the manifest must be a mapping (key: value); got a list"),
-    "jobs no list": ("jobs: x", "1:7: jobs must be a list; got x"),
+    "jobs no list": ("jobs: x", '1:7: jobs must be a list; begin every job with "- "; got x'),
     "job no mapping": ("jobs:\n - 3", "2:4: every job must be a mapping (key: value); got 3"),
     "prompt null": ("jobs: [{prompt: }]", "1:17: prompt must be text; quote it; got nothing"),
     "prompt number": ("jobs: [{prompt: 12}]", "1:17: prompt must be text; quote it; got 12"),

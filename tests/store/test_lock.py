@@ -106,7 +106,7 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     """Exit 73."""
     (tmp_path / "out").write_bytes(b"")
 
-    with pytest.raises(OutputError, match="is not a folder"), output_folder(tmp_path / "out"):
+    with pytest.raises(OutputError, match="is a file; name a folder"), output_folder(tmp_path / "out"):
         pass
 
 
