@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -26,10 +26,6 @@ from batch.cli.console import (
     print_problems,
 )
 from batch.core.errors import BatchError, ExitCode, InputError
-
-if TYPE_CHECKING:
-    pass
-
 
 _EXIT_CODES: Final = """\b
 Exit codes:

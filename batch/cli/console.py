@@ -11,16 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 import click
 
 from batch.cli.terminal import shown
 from batch.core.errors import ExitCode, InputError, Problem
-
-if TYPE_CHECKING:
-    pass
-
 
 _ERRORS_SHOWN: Final = 20
 #: A program reads one object, whatever happens after it.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batch.cli.console import io_words
 from batch.core.errors import BatchError, StorageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def carry_out(act: Coroutine[Any, Any, None]) -> StorageError | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from batch.cli.console import print_json, print_lines
 from batch.cli.options import NamedPath
 from batch.cli.partial import carry_out, end_with
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Look for pictures in answers that could not be read.")

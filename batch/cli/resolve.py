@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from batch.cli.console import print_json, print_lines, show_json, show_lines
 from batch.cli.options import NamedPath
 from batch.cli.partial import carry_out, end_with
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Decide on requests whose outcome is unknown.")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from batch.cli.console import show_lines
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Print the manifest's JSON Schema, for editors.")

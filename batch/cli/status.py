@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from batch.cli.console import show_json, show_lines
 from batch.cli.options import NamedPath
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(short_help="Show where an output folder stands.")
