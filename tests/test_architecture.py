@@ -60,6 +60,15 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "reports read what happened; they make nothing happen",
     ),
+    "album": (
+        (
+            "core",
+            "report.advice",
+            *(f"store.{name}" for name in ("contracts", "decisions", "history", "job_state", "ledger")),
+            *(f"store.{name}" for name in ("ledger_reader", "places", "published", "records", "rehearsal")),
+        ),
+        "an album reads what an output holds; it needs no manifest and no key, and writes nothing",
+    ),
     "runner": (
         ("core", "manifest", "providers", "store", "money", "limits", "plan", "dispatch", "report", "simulator"),
         "the runner joins the stages; nothing but the command line stands above it",

@@ -98,6 +98,12 @@ def advice_lines(codes: Collection[str], output: str, *, unknown: bool) -> Itera
         yield f"  advice     unknown: {_filled(about_unknown, output)}"
 
 
+def advice_for(code: str, output: str) -> str:
+    """What to do about one failure, in a sentence; empty where nothing is known."""
+    advice = _BY_CODE.get(code)
+    return "" if advice is None else _filled(advice, output)
+
+
 def retry_causes(codes: Collection[str]) -> str:
     """What to write after --retry to send jobs with these causes again."""
     return ",".join(codes) if len(codes) <= _MOST_CODES else "all"
