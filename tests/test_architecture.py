@@ -65,7 +65,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "core",
             "report.advice",
             *(f"store.{name}" for name in ("contracts", "decisions", "history", "job_state", "ledger")),
-            *(f"store.{name}" for name in ("ledger_reader", "places", "published", "records", "rehearsal")),
+            *(f"store.{name}" for name in ("ledger_reader", "listing", "places", "records", "rehearsal")),
         ),
         "an album reads what an output holds; it needs no manifest and no key, and writes nothing",
     ),
@@ -148,7 +148,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "jinja2": (("manifest.templating",), "a prompt is rendered once, when its job is made"),
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
-    "filelock": (("store.lock",), "one place knows how the folder is locked"),
+    "filelock": (("store.lock", "store.decisions"), "one place knows how the folder is locked"),
     "msgspec": (("store",), "nothing behind the store knows how a line of the ledger is read"),
 }
 

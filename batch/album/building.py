@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from batch.album.entry import Attempt, Entry, Failure, Picture, PictureState, Version
 from batch.core.decisions import Decisions
 from batch.core.picture_warnings import read_warning
@@ -88,7 +86,7 @@ class EntryBuilder:
             references=tuple(reference.name for reference in job.references),
             model=terms.model,
             endpoint=terms.endpoint,
-            parameters=_parameters(asked),
+            parameters=dict(job.parameters),
             row=place.row,
             versions=tuple(versions),
             attempts=tuple(told.attempts()),
@@ -115,7 +113,7 @@ class EntryBuilder:
             model=terms.model,
             endpoint=terms.endpoint,
             lane=str(terms.lane),
-            parameters=_parameters(asked),
+            parameters=dict(job_of(asked).parameters),
             cost_usd=record.usd,
             finished_at=record.at,
             adopted_from=record.giver.job if isinstance(record, AdoptRecord) else "",
@@ -214,10 +212,3 @@ def _paid(record: JobRecord) -> str:
         case TryRecord():
             return "maybe"
     return "no"
-
-
-def _parameters(asked: Asked) -> dict[str, Any]:
-    ask = asked.ask
-    if ask.parameters is not msgspec.UNSET:
-        return dict(ask.parameters)
-    return {"aspect_ratio": ask.aspect_ratio, "image_size": ask.image_size, "modalities": list(ask.modalities)}

@@ -14,7 +14,6 @@ from typing import Final
 
 from batch.album.building import EntryBuilder, Place
 from batch.album.entry import Entry
-from batch.album.listing import listed_jobs
 from batch.core.decisions import Decisions
 from batch.core.model import job_key
 from batch.store.contracts import Tail
@@ -22,6 +21,7 @@ from batch.store.decisions import DecisionFile
 from batch.store.history import History
 from batch.store.ledger import Line, read_ledger
 from batch.store.ledger_reader import LedgerReader, open_ledger, require_ledger
+from batch.store.listing import listed_jobs
 from batch.store.places import log_of, shelf_of
 from batch.store.records import JobRecord
 from batch.store.rehearsal import Rehearsals, holds_bought
