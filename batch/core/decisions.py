@@ -41,21 +41,23 @@ class Decision:
 
 
 class Decisions:
-    """The word that counts, by job and picture: a person's last one, or else the machine's."""
+    """The word that counts, by job and picture: a person's last one, or else the machine's.
 
-    def __init__(self, decisions: Iterable[Decision] = ()) -> None:
+    Looking at a picture judges nothing: `seen` stands only where its side has said nothing else, and a machine's
+    verdict counts until a person has judged. `unreadable` are the lines of their file that hold no decision that could
+    be read, counted from 1.
+    """
+
+    def __init__(self, decisions: Iterable[Decision] = (), unreadable: Iterable[int] = ()) -> None:
         self._last: dict[tuple[str, str, Side], Decision] = {}
         for decision in decisions:
             self.add(decision)
+        self.unreadable = tuple(unreadable)
 
     def __iter__(self) -> Iterator[Decision]:
         """Every decision that counts, in the order in which its picture was first decided on."""
-        seen: set[tuple[str, str]] = set()
-        for job, sha256, _ in self._last:
-            found = self.of(job, sha256)
-            if found is not None and (job, sha256) not in seen:
-                seen.add((job, sha256))
-                yield found
+        pictures = dict.fromkeys((job, sha256) for job, sha256, _ in self._last)
+        return (found for picture in pictures if (found := self.of(*picture)) is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -65,13 +67,14 @@ class Decisions:
         key = (decision.job, decision.sha256, decision.side)
         if decision.verdict is Verdict.UNDONE:
             self._last.pop(key, None)
-        else:
+        elif decision.verdict is not Verdict.SEEN or key not in self._last:
             self._last[key] = decision
 
     def of(self, job: str, sha256: str) -> Decision | None:
         """What counts for a picture of a job; None: nothing was said, or it was taken back."""
-        for side in Side:
-            found = self._last.get((job, sha256, side))
-            if found is not None:
-                return found
-        return None
+        said = [found for side in Side if (found := self._last.get((job, sha256, side))) is not None]
+        return next((each for each in said if each.verdict is not Verdict.SEEN), said[0] if said else None)
+
+    def is_seen(self, job: str, sha256: str) -> bool:
+        """Whether a person has looked at a picture, judged or not."""
+        return (job, sha256, Side.PERSON) in self._last

@@ -35,6 +35,7 @@ _FOLDERS: Final = ("images", "spool", "rejected")
 _FILES: Final = (
     *("ledger.jsonl", ".ledger.part", "manifest.jsonl", "manifest.jsonl.part", ".lock", ".lock-owner"),
     *(".lock-owner.part", ".now", ".now.part", ".reserve", "simulator-book.jsonl"),
+    *("decisions.jsonl", "decisions.torn", ".decisions.lock"),
 )
 
 

@@ -285,9 +285,15 @@ def _is(file: Path, size: int, digest: str) -> bool:
 
 
 def _move_the_rest(output: Path, folder: Path, *, is_mixed: bool) -> None:
-    """The simulator's books, and manifest.jsonl, which is made again from either ledger."""
+    """The simulator's books, what was said of its pictures, and manifest.jsonl, which is made again from either ledger.
+
+    Decisions go by picture: where both kinds are told apart, they may stay.
+    """
     for book in output.glob("simulator-book*.jsonl"):
         os.replace(book, folder / book.name)
+    for decided in ("decisions.jsonl", "decisions.torn"):
+        if not is_mixed and (output / decided).exists() and not (folder / decided).exists():
+            os.replace(output / decided, folder / decided)
     published = output / "manifest.jsonl"
     if is_mixed:
         forget(str(published))

@@ -53,6 +53,16 @@ async def test_what_was_rehearsed_is_bought(bench: Bench) -> None:
     balance(bench)
 
 
+async def test_what_was_said_of_drawings_goes_with_them(bench: Bench) -> None:
+    """Nothing that is bought is decided on before it is there."""
+    await rehearse(bench, 1)
+    said = b'{"at":"now","job":"job-0","sha256":"a1","verdict":"accepted"}\n'
+    (bench.output / "decisions.jsonl").write_bytes(said)
+    await bench.run(1)
+    assert (bench.output / "rehearsal/decisions.jsonl").read_bytes() == said
+    assert not (bench.output / "decisions.jsonl").exists()
+
+
 async def test_a_rehearsal_beside_bought_pictures_changes_nothing_of_theirs(bench: Bench) -> None:
     """It takes place in a folder of its own; what was bought stays done."""
     await bench.run(2)
