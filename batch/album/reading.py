@@ -60,6 +60,11 @@ class Album:
         return self._history.simulated
 
     @property
+    def history(self) -> History:
+        """What the ledger says of every job, in numbers."""
+        return self._history
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Every job's id, in order."""
         return tuple(self._order)

@@ -49,7 +49,10 @@ _PR_SET_DUMPABLE: Final = 4
 
 #: Each command is a file of its own, and loaded only when it is asked for: `--help` of one costs no other.
 _COMMANDS: Final = {
-    **{name: f"batch.cli.{name}" for name in ("init", "plan", "reread", "resolve", "run", "schema", "status", "why")},
+    **{
+        name: f"batch.cli.{name}"
+        for name in ("init", "plan", "report", "reread", "resolve", "run", "schema", "status", "why")
+    },
     "simulate": "batch.simulator.command",
 }
 
