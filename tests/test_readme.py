@@ -113,7 +113,9 @@ def test_its_exit_codes_mean_what_the_help_says() -> None:
 def test_the_page_about_running_names_real_options_and_words() -> None:
     """Every option it names is one of a command that it describes, and the plan it shows is in a real one's words."""
     page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
-    options = {option for each in (*run.params, *resolve.params, *reread.params, *report.params) for option in each.opts}
+    options = {
+        option for each in (*run.params, *resolve.params, *reread.params, *report.params) for option in each.opts
+    }
     assert set(re.findall(r"--[a-z][a-z-]+", page)) <= options
     shown = re.findall(r"^ +[\d,]+  (.+?), (?:cost |saves )?\$", page, re.MULTILINE)
     assert len(shown) == 6

@@ -15,13 +15,14 @@ from typing import Final
 from batch.album.building import EntryBuilder, Place
 from batch.album.entry import Entry
 from batch.core.decisions import Decisions
+from batch.core.errors import LedgerError
 from batch.core.model import job_key
 from batch.store.contracts import Tail
 from batch.store.decisions import DecisionFile
 from batch.store.history import History
 from batch.store.ledger import Line, read_ledger
 from batch.store.ledger_reader import LedgerReader, open_ledger, require_ledger
-from batch.store.listing import listed_jobs
+from batch.store.listing import Listing
 from batch.store.places import log_of, shelf_of
 from batch.store.records import JobRecord
 from batch.store.rehearsal import Rehearsals, holds_bought
@@ -30,29 +31,27 @@ _NONE: Final = -1
 
 
 class Album:
-    """The jobs of one output folder, in the manifest's order. Made by `open_album`."""
+    """The jobs of one output folder, in the manifest's order. Made by `open_album`; `refresh` reads on."""
 
-    def __init__(self, output: Path, decisions: Decisions) -> None:
+    def __init__(self, output: Path) -> None:
         self.output = output
-        self.decisions = decisions
+        self.decisions = Decisions()
         self._history = History(shelf_of(output))
         self._lines = _JobLines()
-        self._read_ledger()
-        self._listed = {listed.id: listed.row for listed in listed_jobs(output)}
-        known = (job for job in self._listed if job in self._lines)
-        unlisted = (job for job in self._lines if job not in self._listed)
-        self._order = [*known, *unlisted]
-        self._lists = bool(self._listed)
+        self._listing = Listing(output)
+        self._order: list[str] = []
+        self._positions: dict[str, int] = {}
+        self._is_of_rehearsal = Rehearsals()
+        self._bought_only = holds_bought(output)
+        self._read_bytes = 0
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Entry]:
         """Every job's entry, in order. Raises `LedgerError` if the ledger is damaged."""
-        with closing(open_ledger(self.output)) as ledger:
-            builder = self._builder()
-            for position, job in enumerate(self._order):
-                yield self._entry(builder, ledger, position, job)
+        return self.entries(0, len(self._order))
 
     @property
     def simulated(self) -> bool:
@@ -70,18 +69,33 @@ class Album:
         return tuple(self._order)
 
     def entries(self, first: int, last: int) -> Iterator[Entry]:
-        """The entries from one position up to, not with, another."""
+        """The entries from one position up to, not with, another. Raises `LedgerError` if the ledger is damaged."""
         with closing(open_ledger(self.output)) as ledger:
             builder = self._builder()
             for position in range(first, min(last, len(self._order))):
-                yield self._entry(builder, ledger, position, self._order[position])
+                yield self._entry(builder, ledger, self._order[position])
 
     def entry(self, job_id: str) -> Entry:
         """One job's entry. Raises `KeyError` if the ledger has no such job."""
-        if job_id not in self._lines:
+        if job_id not in self._positions:
             raise KeyError(job_id)
         with closing(open_ledger(self.output)) as ledger:
-            return self._entry(self._builder(), ledger, self._order.index(job_id), job_id)
+            return self._entry(self._builder(), ledger, job_id)
+
+    def refresh(self) -> frozenset[str]:
+        """Read what was written since, and the decisions; the ids of jobs the ledger says something new of.
+
+        New jobs come last. A ledger that got shorter is another one, of which `LedgerError` is raised: open it anew.
+        """
+        self.decisions = DecisionFile(self.output).read()
+        changed = self._read_ledger()
+        self._listing.update()
+        known = (job for job in self._listing if job in self._lines)
+        for job in (*known, *changed) if changed else ():
+            if job not in self._positions:
+                self._positions[job] = len(self._order)
+                self._order.append(job)
+        return frozenset(changed)
 
     def _builder(self) -> EntryBuilder:
         return EntryBuilder(
@@ -91,23 +105,31 @@ class Album:
             state_of=shelf_of(self.output).state,
         )
 
-    def _entry(self, builder: EntryBuilder, ledger: LedgerReader, position: int, job: str) -> Entry:
-        place = Place(position=position, row=self._listed.get(job), listed=not self._lists or job in self._listed)
+    def _entry(self, builder: EntryBuilder, ledger: LedgerReader, job: str) -> Entry:
+        place = Place(
+            position=self._positions[job],
+            row=self._listing.row(job),
+            listed=not self._listing or job in self._listing,
+        )
         return builder.build(_records(ledger, self._lines.of(job)), self._history.of(job_key(job)), place)
 
-    def _read_ledger(self) -> None:
-        is_of_rehearsal = Rehearsals()
-        bought_only = holds_bought(self.output)
+    def _read_ledger(self) -> dict[str, None]:
+        """Reads on; the jobs of the lines, in the order they come."""
+        changed: dict[str, None] = {}
         with closing(log_of(self.output)) as log:
-            for found in read_ledger(log):
+            if log.size_bytes < self._read_bytes:
+                raise LedgerError(f"{log.name} was replaced by a shorter one")
+            for found in read_ledger(log, self._read_bytes):
                 if isinstance(found, Tail):
-                    continue
-                offset, line = found
-                if bought_only and is_of_rehearsal(line):
-                    self._history.pass_over(line)
-                    continue
-                self._history.apply(offset, line)
-                self._lines.add(offset, line)
+                    self._read_bytes = found.good_bytes
+                elif self._bought_only and self._is_of_rehearsal(found[1]):
+                    self._history.pass_over(found[1])
+                else:
+                    self._history.apply(*found)
+                    self._lines.add(*found)
+                    if found[1].job:
+                        changed[found[1].job] = None
+        return changed
 
 
 class _JobLines:
@@ -144,7 +166,7 @@ class _JobLines:
 def open_album(output: Path) -> Album:
     """Read an output folder. Raises `OutputError` if it holds no ledger, `LedgerError` if that is damaged."""
     require_ledger(output)
-    return Album(output, DecisionFile(output).read())
+    return Album(output)
 
 
 def _records(ledger: LedgerReader, offsets: list[int]) -> Iterator[tuple[int, JobRecord]]:

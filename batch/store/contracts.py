@@ -77,8 +77,8 @@ class LogReader(Protocol):
         """Whether there is one. Raises `OutputError` if something else is in its place."""
         ...
 
-    def lines(self) -> Iterator[tuple[int, bytes] | Tail]:
-        """Every whole line with its offset, in the order of `append`, then a `Tail`.
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes] | Tail]:
+        """Every whole line with its offset, in the order of `append`, then a `Tail`; from the line at `start` on.
 
         A torn end is what a crash leaves: it was never said to be durable, so nothing was sent or paid on the strength
         of it. Raises `LedgerError` for any other damage: what a lost line says may have been paid.

@@ -129,10 +129,12 @@ def without_rest(line: bytes) -> bytes:
 _decoder = msgspec.json.Decoder(Line)
 
 
-def _read_lines(path: str) -> Iterator[tuple[int, bytes] | Tail]:
-    offset = good_bytes = 0
+def _read_lines(path: str, start: int = 0) -> Iterator[tuple[int, bytes] | Tail]:
+    offset = good_bytes = start
     tail = _TornTail(path)
+    tail.lines = 1 if start else 0
     with open_to_read(path, buffering=_READ_BYTES) as file:
+        file.seek(start)
         for line in file:  # only \n ends a line
             whole = line if is_whole(line) else without_rest(line)
             if whole:
@@ -146,10 +148,10 @@ def _read_lines(path: str) -> Iterator[tuple[int, bytes] | Tail]:
     yield Tail(good_bytes, tail.ended())
 
 
-def read_ledger(log: LogReader) -> Iterator[tuple[int, Line] | Tail]:
-    """Every line with its offset, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+def read_ledger(log: LogReader, start: int = 0) -> Iterator[tuple[int, Line] | Tail]:
+    """Every line with its offset, from one on, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
     decode = _decoder.decode
-    for found in log.lines():
+    for found in log.lines(start):
         if isinstance(found, Tail):
             yield found
             return
@@ -263,8 +265,8 @@ class LedgerView:
             raise OutputError(in_the_way(self.name) or f"{self.name} is no file")
         return False
 
-    def lines(self) -> Iterator[tuple[int, bytes] | Tail]:
-        return _read_lines(self.name)
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes] | Tail]:
+        return _read_lines(self.name, start)
 
     def salvage(self) -> Iterator[tuple[int, bytes] | DamagedLine]:
         offset = 0

@@ -217,6 +217,48 @@ def test_one_entry_is_as_it_comes_among_all(tmp_path: Path) -> None:
         album.entry("nobody")
 
 
+def test_an_album_reads_on_while_a_run_writes(tmp_path: Path) -> None:
+    """What changed is told; the rest stays in its place, and all is as if it were opened now."""
+    output = bought(tmp_path)
+    ledger, manifest = output / "ledger.jsonl", output / "manifest.jsonl"
+    whole, lines = ledger.read_bytes(), manifest.read_bytes().splitlines(keepends=True)
+    cut = whole.index(b'"job":"k"')
+    ledger.write_bytes(whole[:cut])
+    manifest.write_bytes(lines[0])
+    album = open_album(output)
+    before = album.ids
+    ledger.write_bytes(whole)
+    manifest.write_bytes(b"".join(lines))
+    changed = album.refresh()
+
+    assert set(before) < set(album.ids) == {"007", "k", "l"}
+    assert {"k", "l"} <= changed
+    assert {entry.id: entry for entry in album}["k"].failure == by_id(output)["k"].failure
+    assert album.entry("k").row == {"sku": "k", "name": "knife", "price": "2"}
+    assert album.refresh() == frozenset()
+
+
+def test_an_album_sees_new_decisions_when_it_reads_on(tmp_path: Path) -> None:
+    """They may come from another process."""
+    output = bought(tmp_path)
+    album = open_album(output)
+    decide(output, album.entry("007"), Verdict.REJECTED)
+    album.refresh()
+
+    assert album.entry("007").versions[0].is_rejected
+
+
+def test_a_ledger_that_was_replaced_is_not_read_on(tmp_path: Path) -> None:
+    """As when a rehearsal was moved away: the caller opens the album anew."""
+    output = bought(tmp_path)
+    album = open_album(output)
+    ledger = output / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+
+    with pytest.raises(LedgerError, match="replaced"):
+        album.refresh()
+
+
 def test_an_album_of_no_output_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     """As `status` refuses them."""
     with pytest.raises(OutputError):

@@ -73,6 +73,26 @@ def test_a_reader_sees_what_was_appended_at_its_offsets(place: Place) -> None:
     place.reader.close()
 
 
+def test_a_reader_goes_on_from_a_line_it_knows(place: Place) -> None:
+    """Offsets and the end are those of the whole log."""
+    log = place.open()
+    log.append([ONE, TWO])
+    log.append([THREE])
+    second, third = (len(ONE), TWO), (len(ONE + TWO), THREE)
+
+    assert list(place.reader.lines(len(ONE))) == [second, third, Tail(len(ONE + TWO + THREE), b"")]
+    assert list(place.reader.lines(len(ONE + TWO + THREE))) == [Tail(len(ONE + TWO + THREE), b"")]
+
+
+def test_a_torn_end_right_where_reading_goes_on_is_no_damage(place: Place) -> None:
+    """What was read before is whole, so a crash can have left it."""
+    log = place.open()
+    log.append([ONE])
+    place.tear()
+
+    assert list(place.reader.lines(len(ONE))) == [Tail(len(ONE), TORN)]
+
+
 def test_the_next_writer_goes_on_where_the_last_one_ended(place: Place) -> None:
     """No line moves."""
     first = place.open()

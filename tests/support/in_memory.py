@@ -39,9 +39,9 @@ class MemoryLog:
     def exists(self) -> bool:
         return self.there
 
-    def lines(self) -> Iterator[tuple[int, bytes] | Tail]:
-        offset = 0
-        for line in self._data.splitlines(keepends=True):
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes] | Tail]:
+        offset = start
+        for line in self._data[start:].splitlines(keepends=True):
             if not is_whole(line):
                 raise LedgerError(f"memory: damaged at byte {offset}")
             yield offset, line
