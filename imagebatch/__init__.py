@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batch.core.decisions import Decision, Decisions, JudgedPicture, Side, Verdict
     from batch.core.errors import (
         BatchError,
         ConfigError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from batch.runner.inspection import plan, status, why
     from batch.runner.options import RunOptions
     from batch.runner.preparation import Planned
+    from batch.runner.reviewing import accept, decisions, reject
     from batch.runner.run import run, run_sync
 
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "ChangedPolicy",
     "ConfigError",
     "Decided",
+    "Decision",
+    "Decisions",
     "Declined",
     "Done",
     "Event",
@@ -74,6 +78,7 @@ __all__ = [
     "Job",
     "JobEnded",
     "JobSpec",
+    "JudgedPicture",
     "LedgerError",
     "Listener",
     "LockedError",
@@ -90,6 +95,7 @@ __all__ = [
     "RunOptions",
     "RunStarted",
     "Selection",
+    "Side",
     "Spend",
     "Status",
     "Stopping",
@@ -97,9 +103,13 @@ __all__ = [
     "Summary",
     "Unknown",
     "UnknownAttempt",
+    "Verdict",
     "WaitChanged",
     "Why",
+    "accept",
+    "decisions",
     "plan",
+    "reject",
     "run",
     "run_sync",
     "status",
@@ -107,6 +117,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "core.decisions": "Decision Decisions JudgedPicture Side Verdict",
     "core.errors": (
         "BatchError ConfigError Declined ExitCode InputError LedgerError LockedError MissingInputError OutputError "
         "Problem StorageError"
@@ -126,6 +137,7 @@ _MODULES = {
     "runner.inspection": "plan status why",
     "runner.options": "RunOptions",
     "runner.preparation": "Planned",
+    "runner.reviewing": "accept decisions reject",
     "runner.run": "run run_sync",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -74,7 +74,19 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         "figures are gathered from the album and the ledger; nothing is sent and no manifest is read",
     ),
     "runner": (
-        ("core", "manifest", "providers", "store", "money", "limits", "plan", "dispatch", "report", "simulator"),
+        (
+            "core",
+            "manifest",
+            "providers",
+            "store",
+            "money",
+            "limits",
+            "plan",
+            "dispatch",
+            "report",
+            "album",
+            "simulator",
+        ),
         "the runner joins the stages; nothing but the command line stands above it",
     ),
     "simulator": ((), "the simulator judges the rest, so it shares no code with it; they meet over HTTP"),
@@ -121,6 +133,11 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
     "runner.resolve": (
         ("core", "store"),
         "a person's decision is a line of the ledger; nothing is planned or sent for it",
+    ),
+    "runner.named_pictures": (("core", "album"), "pictures are named by what an album has; nothing is written here"),
+    "runner.reviewing": (
+        ("core", "album", "runner.named_pictures", "store.decisions", "store.ledger_reader"),
+        "a verdict is a line beside the ledger; nothing is planned or sent for it, and no run is stopped",
     ),
     "runner.options": (("core", "plan"), "options are values"),
     "runner.bottleneck": (("core",), "what limits this machine needs no knowledge of what it is used for"),

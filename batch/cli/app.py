@@ -53,18 +53,20 @@ _COMMANDS: Final = {
         name: f"batch.cli.{name}"
         for name in ("init", "plan", "report", "reread", "resolve", "run", "schema", "status", "why")
     },
+    "accept": "batch.cli.accept",
+    "reject": "batch.cli.accept",
     "simulate": "batch.simulator.command",
 }
 
 
 #: Commands of similar programs, and what does the same here.
 _MEANT: Final = {
-    "accept": "imagebatch resolve DIRECTORY ID --as accepted",
     "check": "imagebatch plan",
     "dry-run": "imagebatch plan",
     "generate": "imagebatch run",
     "help": "imagebatch COMMAND --help",
     "review": "imagebatch status",
+    "approve": "imagebatch accept",
     "redo": "imagebatch run MANIFEST --again ID",
     "regenerate": "imagebatch run MANIFEST --again ID",
     "resume": "imagebatch run",

@@ -22,15 +22,19 @@ def status(directory: Path, *, as_json: bool) -> None:
     from batch.report.status import read_status
     from batch.report.text import status_lines
 
-    found = read_status(_folder_of(directory) if directory.is_file() else directory)
+    found = read_status(folder_of(directory))
     if as_json:
         show_json(asdict(found))
     else:
         show_lines(status_lines(found))
 
 
-def _folder_of(manifest: Path) -> Path:
+def folder_of(given: Path) -> Path:
+    """The output folder itself, or the one that a manifest's runs write to."""
+    if not given.is_file():
+        return given
+
     from batch.runner.options import RunOptions
     from batch.runner.preparation import prepare
 
-    return prepare(manifest, None, RunOptions()).output
+    return prepare(given, None, RunOptions()).output

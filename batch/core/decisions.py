@@ -40,6 +40,18 @@ class Decision:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedPicture:
+    """A picture that was just decided on. `path` is relative to the output folder."""
+
+    job: str
+    path: str
+    sha256: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    note: str = ""
+
+
 class Decisions:
     """The word that counts, by job and picture: a person's last one, or else the machine's.
 

@@ -142,3 +142,20 @@ def test_many_rows_with_one_mistake_are_one_line(folder: Folder) -> None:
     said = [line for line in result.stderr.splitlines() if line.startswith("error")]
     assert len(said) == 1, result.stderr
     assert "8 places: lines 2, 3, 4, 5, 6 and 3 more" in said[0]
+
+
+def test_pictures_are_judged_on_the_command_line(folder: Folder) -> None:
+    """What was decided is printed, for people or as JSON; the manifest may stand for its folder."""
+    folder.call("run", "m.yaml")
+    rejected = folder.call("reject", "output/m", "job-1", "--reason", "hands", "--note", "six fingers")
+    assert (rejected.returncode, rejected.stderr) == (0, "")
+    assert "1 picture rejected" in rejected.stdout
+    assert "(hands; six fingers)" in rejected.stdout
+    told = json.loads(folder.call("accept", "m.yaml", "job-*", "--json").stdout)
+    assert (told["verdict"], [each["job"] for each in told["pictures"]]) == ("accepted", ["job-0", "job-1", "job-2"])
+    names = folder.call("reject", "output/m", "--from", "-", "--undo", input="job-0\njob-1\n")
+    assert "2 pictures undecided again" in names.stdout
+    wrong = folder.call("reject", "output/m", "jub-1", "--json")
+    assert (wrong.returncode, json.loads(wrong.stdout)["reason"]) == (2, "option")
+    assert "did you mean job-1?" in wrong.stderr
+    assert folder.call("reject", "output/m").returncode == 2
