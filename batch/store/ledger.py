@@ -149,7 +149,7 @@ def _read_lines(path: str, start: int = 0) -> Iterator[tuple[int, bytes] | Tail]
 
 
 def read_ledger(log: LogReader, start: int = 0) -> Iterator[tuple[int, Line] | Tail]:
-    """Every line with its offset, from one on, then a `Tail`. Raises `LedgerError` for damage that is not a torn tail."""
+    """Every line from `start` on with its offset, then a `Tail`. Raises `LedgerError` for damage but a torn tail."""
     decode = _decoder.decode
     for found in log.lines(start):
         if isinstance(found, Tail):
