@@ -73,6 +73,10 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("core", "album", "report", "store.durable", "store.job_state", "store.ledger_reader", "store.records"),
         "figures are gathered from the album and the ledger; nothing is sent and no manifest is read",
     ),
+    "review": (
+        ("core", "album", "store.decisions", "store.live_status"),
+        "a review looks and writes decisions; runs obey them, and it starts none",
+    ),
     "runner": (
         (
             "core",
@@ -172,7 +176,10 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
 #: Libraries that one place knows, and why only there.
 LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "httpx": (("providers.http",), "one place decides whether a request was sent"),
-    "aiohttp": (("providers.http", "simulator"), "one place decides whether a request was sent"),
+    "aiohttp": (
+        ("providers.http", "simulator", "review"),
+        "one place decides whether a request was sent; the others are servers",
+    ),
     "tenacity": (("dispatch.retry",), "exactly one layer retries; a second would pay twice"),
     "yaml": (("manifest", "simulator.command"), "nothing behind the manifest knows how it was written"),
     "pydantic": (("manifest",), "inner code gets checked values, not shapes to check"),
@@ -180,7 +187,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
     "filelock": (("store.lock", "store.decisions"), "one place knows how the folder is locked"),
-    "msgspec": (("store",), "nothing behind the store knows how a line of the ledger is read"),
+    "msgspec": (("store", "review.wire"), "nothing behind the store knows how a line of the ledger is read"),
 }
 
 

@@ -44,10 +44,14 @@ class Album:
         self._is_of_rehearsal = Rehearsals()
         self._bought_only = holds_bought(output)
         self._read_bytes = 0
+        self._paths: dict[str, str] | None = None
         self.refresh()
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._positions
 
     def __iter__(self) -> Iterator[Entry]:
         """Every job's entry, in order. Raises `LedgerError` if the ledger is damaged."""
@@ -82,6 +86,19 @@ class Album:
         with closing(open_ledger(self.output)) as ledger:
             return self._entry(self._builder(), ledger, job_id)
 
+    def picture_path(self, sha256: str) -> str | None:
+        """The path of a picture by its hash, relative to the output; None if there is none.
+
+        The first call reads the ledger once more.
+        """
+        if self._paths is None:
+            self._paths = {}
+            with closing(log_of(self.output)) as log:
+                for found in read_ledger(log):
+                    if not isinstance(found, Tail):
+                        self._note_pictures(found[1])
+        return self._paths.get(sha256)
+
     def refresh(self) -> frozenset[str]:
         """Read what was written since, and the decisions; the ids of jobs the ledger says something new of.
 
@@ -96,6 +113,10 @@ class Album:
                 self._positions[job] = len(self._order)
                 self._order.append(job)
         return frozenset(changed)
+
+    def _note_pictures(self, line: Line) -> None:
+        if self._paths is not None:
+            self._paths.update((image.sha256, image.path) for image in line.images or ())
 
     def _builder(self) -> EntryBuilder:
         return EntryBuilder(
@@ -127,6 +148,7 @@ class Album:
                 else:
                     self._history.apply(*found)
                     self._lines.add(*found)
+                    self._note_pictures(found[1])
                     if found[1].job:
                         changed[found[1].job] = None
         return changed

@@ -87,6 +87,11 @@ class Decisions:
         said = [found for side in Side if (found := self._last.get((job, sha256, side))) is not None]
         return next((each for each in said if each.verdict is not Verdict.SEEN), said[0] if said else None)
 
+    def jobs_with_others(self, before: Decisions) -> frozenset[str]:
+        """The jobs of whose pictures something else is said than in `before`."""
+        changed = self._last.items() ^ before._last.items()
+        return frozenset(job for (job, _, _), _ in changed)
+
     def is_seen(self, job: str, sha256: str) -> bool:
         """Whether a person has looked at a picture, judged or not."""
         return (job, sha256, Side.PERSON) in self._last
