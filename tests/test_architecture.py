@@ -77,6 +77,10 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("core", "album", "store.decisions", "store.live_status"),
         "a review looks and writes decisions; runs obey them, and it starts none",
     ),
+    "gallery": (
+        ("core", "pictures", "album", "report.advice", "providers.references.cache"),
+        "pages show an album, and references where their files are kept; nothing is planned, sent or decided there",
+    ),
     "runner": (
         (
             "core",
@@ -105,6 +109,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "store.history",
             "manifest.schema.json_schema",
             "analysis",
+            "gallery",
         ),
         "the command line parses, calls the runner and prints",
     ),
@@ -183,7 +188,10 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], str]] = {
     "tenacity": (("dispatch.retry",), "exactly one layer retries; a second would pay twice"),
     "yaml": (("manifest", "simulator.command"), "nothing behind the manifest knows how it was written"),
     "pydantic": (("manifest",), "inner code gets checked values, not shapes to check"),
-    "jinja2": (("manifest.templating", "analysis.page"), "a prompt is rendered once, when its job is made; pages are"),
+    "jinja2": (
+        ("manifest.templating", "analysis.page", "gallery.pages"),
+        "a prompt is rendered once, when its job is made; pages are",
+    ),
     "tqdm": (("report.progress",), "the core never prints; showing progress is a listener"),
     "click": (("cli", "simulator.command"), "inner code sees values, not command lines"),
     "filelock": (("store.lock", "store.decisions"), "one place knows how the folder is locked"),

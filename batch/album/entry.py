@@ -49,6 +49,8 @@ class Version:
     warnings: tuple[Warned, ...]
     prompt: str
     references: tuple[str, ...]
+    #: SHA-256 (hex) of the references' content, in the same order.
+    reference_sha256s: tuple[str, ...]
     model: str
     endpoint: str
     lane: str
@@ -116,6 +118,8 @@ class Entry:
     standing: Standing
     prompt: str
     references: tuple[str, ...]
+    #: SHA-256 (hex) of the references' content, in the same order.
+    reference_sha256s: tuple[str, ...]
     model: str
     endpoint: str
     parameters: Mapping[str, Any]

@@ -24,7 +24,7 @@ from batch.store.ledger import Line, read_ledger
 from batch.store.ledger_reader import LedgerReader, open_ledger, require_ledger
 from batch.store.listing import Listing
 from batch.store.places import log_of, shelf_of
-from batch.store.records import JobRecord
+from batch.store.records import JobRecord, RunRecord
 from batch.store.rehearsal import Rehearsals, holds_bought
 
 _NONE: Final = -1
@@ -38,6 +38,7 @@ class Album:
         self.decisions = Decisions()
         self._history = History(shelf_of(output))
         self._lines = _JobLines()
+        self._last_run = _NONE
         self._listing = Listing(output)
         self._order: list[str] = []
         self._positions: dict[str, int] = {}
@@ -66,6 +67,15 @@ class Album:
     def history(self) -> History:
         """What the ledger says of every job, in numbers."""
         return self._history
+
+    @property
+    def manifest(self) -> str:
+        """The manifest of the last run, as its path was given; empty if the ledger names none."""
+        if self._last_run == _NONE:
+            return ""
+        with closing(open_ledger(self.output)) as ledger:
+            record = ledger.at(self._last_run)
+        return record.manifest if isinstance(record, RunRecord) else ""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -146,6 +156,8 @@ class Album:
                 elif self._bought_only and self._is_of_rehearsal(found[1]):
                     self._history.pass_over(found[1])
                 else:
+                    if found[1].t == "run":
+                        self._last_run = found[0]
                     self._history.apply(*found)
                     self._lines.add(*found)
                     self._note_pictures(found[1])

@@ -51,7 +51,7 @@ _PR_SET_DUMPABLE: Final = 4
 _COMMANDS: Final = {
     **{
         name: f"batch.cli.{name}"
-        for name in ("init", "plan", "report", "reread", "resolve", "run", "schema", "status", "why")
+        for name in ("gallery", "init", "plan", "report", "reread", "resolve", "run", "schema", "status", "why")
     },
     "accept": "batch.cli.accept",
     "reject": "batch.cli.accept",

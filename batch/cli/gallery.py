@@ -1,0 +1,46 @@
+"""`imagebatch gallery`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batch.cli.console import is_terminal, show_lines
+from batch.cli.options import NamedPath
+
+
+@click.command(short_help="Make pages that show an output folder.")
+@click.argument("directory", type=NamedPath(file_okay=False))
+@click.option(
+    "--to",
+    type=NamedPath(file_okay=False),
+    help="Folder for the pages, complete in itself: pictures get second names there.  [default: DIRECTORY/gallery]",
+)
+@click.option(
+    "--references",
+    type=NamedPath(file_okay=False),
+    multiple=True,
+    help="Folder in which reference pictures are looked for first. May be repeated.",
+)
+@click.option("--no-thumbnails", is_flag=True, help="Leave out thumbnails that are not made yet.")
+def gallery(directory: Path, to: Path | None, references: tuple[Path, ...], *, no_thumbnails: bool) -> None:
+    """Make static pages that show what the output folder DIRECTORY holds.
+
+    Open gallery/index.html in a browser, from disk or from any web server. A second time, only what changed is made.
+    """
+    from batch.gallery import build_gallery
+
+    told = _Progress() if is_terminal() else lambda _made, _of: None
+    built = build_gallery(directory, to, thumbnails=not no_thumbnails, references=references, told=told)
+    words = [f"{built.entries:,} jobs, {built.thumbnails:,} new thumbnails"]
+    if built.unreadable:
+        words.append(f"{built.unreadable:,} pictures could not be read and have none")
+    show_lines([*words, f"open {built.index}"])
+
+
+class _Progress:
+    """One line on a terminal, written over and over."""
+
+    def __call__(self, made: int, of: int) -> None:
+        click.echo(f"\r{made:,} of {of:,} thumbnails ", nl=made >= of, err=True)
