@@ -42,7 +42,9 @@ async def test_opens_from_disk_and_shows_every_job(opened: Opened, tmp_path: Pat
     page = await opened.gallery(a_shop(tmp_path))
     assert await shown_ids(page) == ["mug", "vase", "bowl", "knife", "jug"]
     assert await page.text_content("#count") == "5 jobs"
-    await until(page, "[...document.querySelectorAll('.frame img')].filter((each) => each.naturalWidth > 0).length === 3")
+    await until(
+        page, "[...document.querySelectorAll('.frame img')].filter((each) => each.naturalWidth > 0).length === 3"
+    )
     assert all(address.startswith((tmp_path.as_uri(), "data:")) for address in opened.requests)
     assert opened.errors == []
 
