@@ -1,10 +1,10 @@
 """Static pages that show an output folder: to open from disk, from a bucket or from any web server.
 
-They need no network, no framework and no server. The same pages serve `imagebatch review`.
+They need no network, no framework and no server. `imagebatch review` serves them with a page that takes decisions.
 """
 
-from batch.gallery.build import Built, build_gallery
-from batch.gallery.pages import render_page
+from batch.gallery.build import Built, build_gallery, gallery_folder
+from batch.gallery.for_review import copy_maker, review_page
 from batch.gallery.rows import live_row
 
-__all__ = ["Built", "build_gallery", "live_row", "render_page"]
+__all__ = ["Built", "build_gallery", "copy_maker", "gallery_folder", "live_row", "review_page"]

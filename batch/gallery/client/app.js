@@ -108,6 +108,17 @@
     $("chosen").replaceChildren(...this.filters.chips(this.state.filters));
   };
 
+  /* Rows that match and are not shown yet come to the end; what is shown stays where it is. */
+  App.prototype.addNew = function () {
+    const known = new Set(this.rows);
+    const fresh = imagebatch.find(this.table, this.state).filter((row) => !known.has(row));
+    if (!fresh.length) return;
+    this.rows = this.rows.concat(fresh);
+    $("empty").hidden = true;
+    this.grid.show(this.rows.length, true);
+    this.tell();
+  };
+
   App.prototype.drawFilters = function () {
     this.filters.draw(this.table, this.state.filters);
   };
@@ -172,14 +183,15 @@
     cell.image.alt = "";
     cell.image.hidden = !sha;
     if (sha && withPicture) cell.image.src = imagebatch.smallCopy("thumbs", sha);
-    cell.marks.replaceChildren(...marksOf(get));
-    cell.link.setAttribute("aria-current", this.isChosen && this.isChosen(row) ? "true" : "false");
+    const [verdict, isSaving] = imagebatch.review ? imagebatch.review.verdictOf(row) : [get("verdict"), false];
+    cell.marks.replaceChildren(...marksOf(get, verdict, isSaving));
+    cell.link.setAttribute("aria-current", String(Boolean(imagebatch.review && imagebatch.review.isChosen(row))));
   };
 
-  function marksOf(get) {
+  function marksOf(get, verdict, isSaving) {
     const marks = [];
-    const verdict = get("verdict");
-    if (verdict === "accepted" || verdict === "rejected") marks.push(el("span", { class: "mark " + verdict }, said("review", verdict)));
+    if (isSaving) marks.push(el("span", { class: "mark" }, "Saving…"));
+    else if (verdict === "accepted" || verdict === "rejected") marks.push(el("span", { class: "mark " + verdict }, said("review", verdict)));
     const state = get("state");
     if (get("sha") && state !== "done") marks.push(el("span", { class: "mark " + state }, said("state", state)));
     const warnings = String(get("warnings")).split(",").filter(Boolean);
