@@ -38,6 +38,8 @@ class Desk:
         #: What pages were told of so far: the decisions, and the jobs that the ledger has said more of since.
         self._told = self._album.decisions
         self._untold: set[str] = set()
+        #: The jobs that are other than the pages' files say.
+        self._since_built: set[str] = set()
 
     def decide(self, words: Sequence[Word]) -> None:
         """Write decisions; when this returns they are durable.
@@ -60,19 +62,38 @@ class Desk:
                 changed = self._album.refresh()
             except LedgerError:
                 self._album = open_album(self.output)
-                self._told, self._untold = self._album.decisions, set()
+                self._told, self._untold, self._since_built = self._album.decisions, set(), set()
                 return News(progress=progress, replaced=True)
             decisions = self._album.decisions
             jobs = {*self._untold, *changed, *decisions.jobs_with_others(self._told)}
             self._told, self._untold = decisions, set()
-            entries = (self._album.entry(job) for job in jobs if job in self._album)
-            return News(entries=tuple(sorted(entries, key=lambda entry: entry.position)), progress=progress)
+            self._since_built |= jobs
+            return News(entries=self._entries(jobs), progress=progress)
+
+    def changed_since_built(self) -> int:
+        """How many jobs are other than when the pages' files were written."""
+        with self._lock:
+            return len(self._since_built)
+
+    def catch_up(self) -> tuple[Entry, ...]:
+        """The entries that a page just loaded does not know from its files."""
+        with self._lock:
+            return self._entries(self._since_built)
+
+    def built(self) -> None:
+        """The pages' files are about to be written anew."""
+        with self._lock:
+            self._since_built = set()
 
     def picture_path(self, sha256: str) -> Path | None:
         """Where a picture lies, by its hash; None if the output has no such picture."""
         with self._lock:
             path = self._album.picture_path(sha256)
         return None if path is None else self.output / path
+
+    def _entries(self, jobs: set[str]) -> tuple[Entry, ...]:
+        entries = (self._album.entry(job) for job in jobs if job in self._album)
+        return tuple(sorted(entries, key=lambda entry: entry.position))
 
     def _refuse_stranger(self, word: Word) -> None:
         if word.job not in self._album:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from batch.album import Entry
 from batch.core.errors import BatchError, OutputError
-from batch.review.broadcast import Broadcast
+from batch.review.broadcast import Broadcast, event
 from batch.review.desk import Desk
 from batch.review.guard import add_headers, guarded
 from batch.review.wire import MOST_BODY_BYTES, RefusedError, read_words
@@ -28,6 +28,9 @@ _HOST: Final = "127.0.0.1"
 _TOKEN_BYTES: Final = 24
 _IMMUTABLE: Final = "private, max-age=31536000, immutable"
 _SHUTDOWN_SECONDS: Final = 0.5
+#: More changes than this are told to a page that is loaded by writing its files anew, not one by one.
+_MOST_TOLD: Final = 2_000
+_ENTRIES_AT_ONCE: Final = 200
 #: Files of ours carry their content's hash in their names.
 _HASHED: Final = re.compile(r"\.[0-9a-f]{12}\.(?:js|css)\Z")
 _TYPES: Final[Mapping[str, str]] = {
@@ -49,13 +52,15 @@ class Site:
     """What is served: the gallery's folder, its page for reviews, and what the two need from the gallery.
 
     `encode` makes an entry what the pages expect. `make_copy` makes the small copy at a path of the gallery's folder if
-    it can be made, and says whether it is there.
+    it can be made, and says whether it is there. `rebuild` writes the page's files anew; without it they stay as they
+    are, and pages are told of everything since.
     """
 
     gallery: Path
     page: bytes
     encode: Callable[[Entry], Mapping[str, Any]]
     make_copy: Callable[[str], bool]
+    rebuild: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +73,12 @@ class Review:
 
 @asynccontextmanager
 async def serve_review(
-    desk: Desk, site: Site, *, port: int = 0, look_seconds: float = 1.0, token: str = ""
+    desk: Desk, site: Site, *, port: int = 0, look_seconds: float = 1.0, token: str = "", most_told: int = _MOST_TOLD
 ) -> AsyncIterator[Review]:
-    """Serve until the block is left. `port` 0: any free one. Raises `OutputError` if the port cannot be had."""
+    """Serve until the block is left. `port` 0: any free one. After more than `most_told` changes the pages' files are
+    written anew for the next page that is loaded. Raises `OutputError` if the port cannot be had."""
     token = token or secrets.token_urlsafe(_TOKEN_BYTES)
-    server = _Server(desk, site, token)
+    server = _Server(desk, site, token, most_told)
     runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
     await runner.setup()
     try:
@@ -96,12 +102,15 @@ async def serve_review(
 
 
 class _Server:
-    def __init__(self, desk: Desk, site: Site, token: str) -> None:
+    def __init__(self, desk: Desk, site: Site, token: str, most_told: int) -> None:
         self.port = 0
         self._desk = desk
         self._site = site
         self._broadcast = Broadcast()
         self._news = asyncio.Event()
+        self._html = site.page
+        self._building = asyncio.Lock()
+        self._most_told = most_told
         self.app = web.Application(middlewares=[guarded(token, lambda: self.port)], client_max_size=MOST_BODY_BYTES)
         self.app.on_response_prepare.append(add_headers)
         self.app.router.add_get("/{token}/gallery/", self._page)
@@ -134,7 +143,11 @@ class _Server:
         self._broadcast.send("progress", None if news.progress is None else asdict(news.progress))
 
     async def _page(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._site.page, content_type="text/html", charset="utf-8")
+        async with self._building:
+            if self._site.rebuild is not None and self._desk.changed_since_built() > self._most_told:
+                self._desk.built()
+                self._html = await asyncio.to_thread(self._site.rebuild)
+        return web.Response(body=self._html, content_type="text/html", charset="utf-8")
 
     async def _decide(self, request: web.Request) -> web.Response:
         try:
@@ -152,8 +165,14 @@ class _Server:
         await response.prepare(request)
         self._news.set()
         with suppress(ConnectionError):
-            async for event in self._broadcast.listen():
-                await response.write(event)
+            stream = self._broadcast.listen()
+            await response.write(await anext(stream))
+            entries = await asyncio.to_thread(self._desk.catch_up)
+            for first in range(0, len(entries), _ENTRIES_AT_ONCE):
+                told = [self._site.encode(entry) for entry in entries[first : first + _ENTRIES_AT_ONCE]]
+                await response.write(event("entries", told))
+            async for each in stream:
+                await response.write(each)
         return response
 
     async def _gallery_file(self, request: web.Request) -> web.StreamResponse:

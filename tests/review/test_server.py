@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,9 @@ async def next_event(stream: aiohttp.StreamReader, name: str) -> Any:
 
 
 @asynccontextmanager
-async def opened(output: Path, by: str = "", **options: Any) -> AsyncIterator[Page]:
+async def opened(
+    output: Path, by: str = "", *, rebuild: Callable[[], bytes] | None = None, **options: Any
+) -> AsyncIterator[Page]:
     gallery = output / "gallery"
     (gallery / "assets").mkdir(parents=True, exist_ok=True)
     (gallery / "assets" / "app.0123456789ab.js").write_text("1")
@@ -105,7 +107,7 @@ async def opened(output: Path, by: str = "", **options: Any) -> AsyncIterator[Pa
             (gallery / name).write_bytes(b"RIFF")
         return name == "thumbs/made.webp"
 
-    site = Site(gallery=gallery, page=PAGE, encode=encode, make_copy=make_copy)
+    site = Site(gallery=gallery, page=PAGE, encode=encode, make_copy=make_copy, rebuild=rebuild)
     desk = Desk(output, SystemClock(), by)
     async with serve_review(desk, site, look_seconds=0.05, **options) as review, aiohttp.ClientSession() as http:
         yield Page(review, http, output)
@@ -300,6 +302,33 @@ async def test_pages_hear_of_new_pictures(output: Path) -> None:
         entries: dict[str, Any] = {}
         while entries.get("a", {}).get("versions") != 2 or entries.get("d", {}).get("versions") != 1:
             entries |= {each["id"]: each for each in await next_event(heard, "entries")}
+
+
+async def test_a_page_loaded_later_hears_what_its_files_do_not_say(output: Path) -> None:
+    """Decisions and pictures since they were written."""
+    async with opened(output) as page:
+        async with page.events() as first:
+            await page.decide(page.word("b", "rejected"))
+            await next_event(first, "entries")
+        async with page.events() as second:
+            assert await next_event(second, "entries") == [{"id": "b", "verdicts": ["rejected"], "versions": 1}]
+
+
+async def test_after_many_changes_the_files_are_written_anew(output: Path) -> None:
+    """Then a page that is loaded hears of nothing that they say."""
+    built: list[bytes] = []
+
+    def rebuild() -> bytes:
+        built.append(b"anew")
+        return b"anew"
+
+    async with opened(output, rebuild=rebuild, most_told=2) as page:
+        assert await page.get("") == (200, PAGE)
+        async with page.events() as stream:
+            await page.decide(*(page.word(job) for job in "abc"))
+            await next_event(stream, "entries")
+        assert await page.get("") == await page.get("") == (200, b"anew")
+    assert built == [b"anew"]
 
 
 async def test_an_output_that_was_replaced_makes_pages_load_anew(output: Path) -> None:
