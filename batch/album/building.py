@@ -82,7 +82,7 @@ class EntryBuilder:
             id=asked.job,
             position=place.position,
             standing=past.standing,
-            prompt=job.prompt,
+            prompt=asked.ask.prompt,
             references=tuple(reference.name for reference in job.references),
             reference_sha256s=tuple(reference.sha256 for reference in job.references),
             model=terms.model,

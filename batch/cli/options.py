@@ -73,6 +73,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "max_cost",
         "finish_by",
         "again",
+        "rejected",
     )
 
     @functools.wraps(function)
@@ -134,6 +135,12 @@ _RUN_OPTIONS: Final = (
         "file is gone) or @FILE with ids, one a line. May be repeated. Charged again; asks first, or needs --yes.",
     ),
     click.option(
+        "--rejected",
+        is_flag=True,
+        help="Make rejected pictures again, beside the old ones; on_reject in the manifest says how notes change the "
+        "prompt. Charged again; asks first, or needs --yes.",
+    ),
+    click.option(
         "--on-changed",
         type=click.Choice(["ask", "refuse", "keep", "rerun"]),
         default="ask",
@@ -190,6 +197,7 @@ def _options_of(
     max_cost: float | None,
     finish_by: datetime | None,
     again: tuple[str, ...],
+    rejected: bool,
     canary: int | None,
     ignore_not_before: bool,
     yes: bool,
@@ -212,6 +220,7 @@ def _options_of(
         max_cost=max_cost,
         finish_by=finish_by,
         again=again,
+        rejected=rejected,
         yes=yes,
         resend_unknown=resend == "unknown",
         ignore_not_before=ignore_not_before,

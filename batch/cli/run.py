@@ -40,7 +40,7 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
 @click.option(
     "--ignore-not-before", is_flag=True, help="Start although the last run said that a day's quota is used up."
 )
-@click.option("--yes", is_flag=True, help="Do not ask about what --again costs (for cron).")
+@click.option("--yes", is_flag=True, help="Do not ask about what --again and --rejected cost (for cron).")
 @click.option("--dry-run", is_flag=True, expose_value=False, is_eager=True, hidden=True, callback=_means_plan)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something new went wrong (for cron).")

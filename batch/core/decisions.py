@@ -41,6 +41,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a job's current picture (its SHA-256) was rejected."""
+
+    sha256: str
+    reasons: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPicture:
     """A picture that was just decided on. `path` is relative to the output folder."""
 

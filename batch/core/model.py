@@ -63,9 +63,19 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A picture to be made in a rejected one's place. `prompt` is what is asked for instead of the job's own, and may
+    be the same; `instead_of` the rejected picture's SHA-256."""
+
+    prompt: str
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One picture to buy.
 
+    `prompt` is the manifest's; in place of a rejected picture another one may be asked for (`replaces`, `as_asked`).
     `parameters` are what its provider takes beside these. `sample` counts from 1 and tells apart the jobs that
     `samples` makes of one entry.
     """
@@ -77,12 +87,18 @@ class Job:
     parameters: Parameters = common_parameters()  # noqa: RUF009  (frozen, as all of it)
     sample: int = 1
     place: Place | None = None
+    replaces: Replacement | None = None
+
+    @property
+    def as_asked(self) -> Job:
+        """The job with the prompt that is really sent."""
+        return self if self.replaces is None else replace(self, prompt=self.replaces.prompt, replaces=None)
 
     def spec_hash(self) -> str:
-        """Hash (32 hex digits) of everything that decides what is bought.
+        """Hash (32 hex digits) of everything in the manifest that decides what is bought.
 
         Where the job stands, what it is called and how its references are named do not count: moving a row
-        or a file buys nothing again.
+        or a file buys nothing again. Nor does what a rejection adds to the prompt: the picture is still this job's.
         """
         return self.spec().hex()
 
@@ -157,8 +173,9 @@ class Terms:
     provider: str = ""
 
     def of(self, job: Job) -> Job:
-        """What is really asked for: the job, made by this model."""
-        return job if job.model == self.model else replace(job, model=self.model)
+        """What is really asked for: the job's prompt as it is sent, by this model."""
+        asked = job.as_asked
+        return asked if asked.model == self.model else replace(asked, model=self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

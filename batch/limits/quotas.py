@@ -47,7 +47,7 @@ class Need:
 
 def need_of(job: Job) -> Need:
     """What an attempt at `job` is estimated to take, before the provider has counted it."""
-    prompt = math.ceil(len(job.prompt.encode("utf-8")) / _BYTES_PER_TOKEN)
+    prompt = math.ceil(len(job.as_asked.prompt.encode("utf-8")) / _BYTES_PER_TOKEN)
     picture = _PICTURE_TOKENS.get(job.image_size, max(_PICTURE_TOKENS.values()))
     return Need(tokens=prompt + REFERENCE_TOKENS * len(job.references) + picture)
 

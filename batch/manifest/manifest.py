@@ -48,6 +48,8 @@ from batch.manifest.schema.yaml_text import At, Document, parse
 from batch.manifest.tables.rows import kind_of
 from batch.manifest.tables.table_finder import PipedRows, TableFinder
 from batch.manifest.tables.table_set import TableSet
+from batch.manifest.templating.on_reject import OnReject
+from batch.manifest.templating.templates import TemplateProblem
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -61,6 +63,8 @@ class Manifest:
     sha256: str
     settings: Settings
     output: Path | None
+    #: How a rejection changes the prompt; None: not at all.
+    on_reject: OnReject | None = None
     _expansion: Expansion = field(repr=False, compare=False)
 
     @property
@@ -177,6 +181,7 @@ def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) ->
         sha256=hashlib.sha256(data).hexdigest(),
         settings=reader.settings(fallback),
         output=None if shape.output is None else path.parent / shape.output,
+        on_reject=reader.on_reject(),
         _expansion=Expansion(
             file=file,
             entries=entries,
@@ -284,6 +289,17 @@ class _TopReader:
             else:
                 self.add(wrong, self.document.at("fallback", "models", number))
         return Fallback(models=tuple(models), on=tuple(map(FallbackOn, dict.fromkeys(given.on))))
+
+    def on_reject(self) -> OnReject | None:
+        """How what is said of a rejected picture gets into the prompt."""
+        text = self.shape.on_reject
+        if text is None:
+            return None
+        try:
+            return OnReject(text)
+        except TemplateProblem as problem:
+            self.add(f"on_reject: {problem}", self.document.at("on_reject"))
+            return None
 
     def tables(self, piped: PipedRows) -> TableSet | None:
         if self.shape.rows is None:

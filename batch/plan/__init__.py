@@ -1,23 +1,26 @@
 """What is left to do, and why. Pure: from jobs and their history to decisions; nothing is read or written here.
 
-`decide` looks at one job and its past; `make` goes through all of them; `again` names what is made again; `choice`
-narrows what is sent to what the user selected; `adoption` finds pictures that need not be bought again; `forecast`
-looks ahead; `retry_filter` reads `--retry`.
+`decide` looks at one job and its past; `make` goes through all of them; `remakes` names what is made again,
+`rejections` says what is asked for in place of rejected pictures; `selection` narrows what is sent to what the user
+selected; `adoption` finds pictures that need not be bought again; `forecast` looks ahead; `retry_filter` reads
+`--retry`.
 """
 
 from batch.plan.adoption import Source, sources_of_copies
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
+from batch.plan.rejections import RejectedPictures, RejectedPolicy, as_it_was
 from batch.plan.remakes import AgainWish, Remakes
 from batch.plan.retry_filter import RetryFilter, RetryFilterProblem
-from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REMAKE, SET_ASIDE, Selection
+from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REJECTED, REMAKE, SET_ASIDE, Selection
 
 __all__ = [
     "DECISIONS",
     "LEFT_OUT",
     "MAY_SEND",
     "OPEN",
+    "REJECTED",
     "REMAKE",
     "SET_ASIDE",
     "Adopt",
@@ -28,6 +31,8 @@ __all__ = [
     "Group",
     "Plan",
     "Policies",
+    "RejectedPictures",
+    "RejectedPolicy",
     "Remakes",
     "RetryFilter",
     "RetryFilterProblem",
@@ -35,6 +40,7 @@ __all__ = [
     "Skip",
     "Source",
     "ToDo",
+    "as_it_was",
     "changes",
     "decide",
     "forecast",

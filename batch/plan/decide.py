@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from batch.core.decisions import Rejection
 from batch.core.model import Job, Reference
 from batch.core.parameters import COMMON, canonical_json
 from batch.core.settings import ChangedPolicy, UnknownPolicy
+from batch.plan.rejections import RejectedPolicy
 from batch.plan.remakes import Remakes
 from batch.store.job_state import JobHistory, State
 
@@ -16,7 +18,8 @@ from batch.store.job_state import JobHistory, State
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToDo:
     """This job will be sent. `because`: `new`, `again` (failed before), `resend` (outcome unknown), `changed`,
-    `remake` (a person wants another picture, by `--again`), `missing` (the same, for its file is gone).
+    `remake` (a person wants another picture, by `--again`), `missing` (the same, for its file is gone), `rejected` (its
+    picture was rejected).
 
     `asked_for`: a person named its cause in `--retry`, or the job in `--again`, so no budget of the program's own
     stands before it.
@@ -62,7 +65,8 @@ class Policies:
     `retry` says of a failed or unknown job whether it is wanted again although it would not be sent by itself. A
     job that ended `set_aside_after` runs in the same way waits until it is. `resend_unknown`: all jobs whose outcome
     is unknown are wanted, but for those that a person found to be charged. `dedupe`: jobs that ask for exactly
-    the same picture share one. `again`: jobs that a person wants made again.
+    the same picture share one. `again`: jobs that a person wants made again; `rejected`: what to do about those whose
+    picture was rejected.
     """
 
     unknown: UnknownPolicy = UnknownPolicy.RESEND
@@ -72,6 +76,7 @@ class Policies:
     set_aside_after: int = 5
     dedupe: bool = False
     again: Remakes = field(default_factory=Remakes)
+    rejected: RejectedPolicy = field(default_factory=RejectedPolicy)
 
     def wants(self, past: JobHistory) -> bool:
         """Whether a person asked for this job again."""
@@ -88,6 +93,7 @@ DECISIONS: Final = (
     "to do: changed",
     "to do: remake",
     "to do: missing",
+    "to do: rejected",
     "skip: open",
     "adopt: renamed",
     "adopt: same",
@@ -112,23 +118,32 @@ def name_of(decision: Decision) -> str:
 
 def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
     """Whether a job is to be sent, by its own history alone."""
-    named = policies.again.names(job.id)
-    kind, _, because = judge(job.spec_hash(), past, policies, named=named).partition(": ")
+    named, spec = policies.again.names(job.id), job.spec_hash()
+    rejection = policies.rejected.of(job.key(), past)
+    kind, _, because = judge(spec, past, policies, named=named, rejection=rejection).partition(": ")
     if kind == "to do":
         asked_for = because in ("again", "resend") and (named or policies.wants(past))
-        return ToDo(job=job, because=because, asked_for=asked_for)
+        return ToDo(job=policies.rejected.in_place(job, past, rejection), because=because, asked_for=asked_for)
     return Skip(job=job, because=because)
 
 
-def judge(spec: str, past: JobHistory, policies: Policies, *, named: bool = False) -> str:
-    """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand. `named`: in `--again`."""
+def judge(
+    spec: str, past: JobHistory, policies: Policies, *, named: bool = False, rejection: Rejection | None = None
+) -> str:
+    """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand.
+
+    `named`: in `--again`; `rejection`: of the picture it has.
+    """
+    remake = rejection is not None and policies.rejected.remake
     if past.state is State.SENT:
         return "skip: open"
     if past.versions and past.bought_spec == spec:
         # Asked for once more, it is not settled by the picture it had.
         if past.state is State.DONE or past.spec != spec:
-            return _with_its_picture(past, policies, named=named)
-    elif past.versions and policies.changed is not ChangedPolicy.RERUN and not named:
+            return "to do: rejected" if remake else _with_its_picture(past, policies, named=named)
+        if remake and past.state is State.FAILED:
+            return "to do: again"
+    elif past.versions and policies.changed is not ChangedPolicy.RERUN and not (named or remake):
         return "skip: changed"
     if past.spec != spec:
         # What was asked before was another picture: its failures say nothing about this one.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from struct import iter_unpack
 from typing import Final
 
+from batch.core.decisions import Rejection
 from batch.core.errors import InputError, Problem
 from batch.core.model import Job
 from batch.plan.adoption import COPY, Matches, Source, match
@@ -25,7 +26,7 @@ _NEW: Final = _CODES["to do: new"]
 _DONE: Final = _CODES["skip: done"]
 _OPEN: Final = _CODES["skip: open"]
 _CHANGED: Final = _CODES["skip: changed"]
-_REMADE: Final = ("to do: remake", "to do: missing")
+_REMADE: Final = ("to do: remake", "to do: missing", "to do: rejected")
 _WITH_CAUSES: Final = ("skip: failed", "skip: held", "skip: set aside")
 
 
@@ -54,7 +55,8 @@ class Plan:
     the part of them that was bought and not taken over by a renamed job. `named`: how many jobs have an id
     that the selection names, None if it names none. `rehearsed`: how many of the jobs to send have a picture of the
     simulator, which does not count. `reopened`: of the jobs that a run left open, those that are sent once more if no
-    answer had arrived. `rows_digest` names what manifest.jsonl is to show of the jobs' rows, empty if nothing.
+    answer had arrived. `rejected`: jobs whose picture was rejected, whatever is done about it. `rows_digest` names
+    what manifest.jsonl is to show of the jobs' rows, empty if nothing.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -70,6 +72,7 @@ class Plan:
     named: int | None = None
     rehearsed: int = 0
     reopened: Group = field(default_factory=Group)
+    rejected: Group = field(default_factory=Group)
     matches: Matches = field(default_factory=Matches)
     rows_digest: str = ""
 
@@ -270,6 +273,8 @@ def _decide(plan: Plan, asked: _Asked, history: History, policies: Policies) -> 
     decisions = plan.decisions
     done_usd = 0.0
     again = asked.again or bytes(len(asked.prices))
+    rejected = policies.rejected.pictures
+    may_be_rejected = bool(rejected)
     columns = iter_unpack("16s", asked.keys), iter_unpack("16s", asked.specs), again
     for (key,), (spec,), is_again in zip(*columns, strict=True):
         row = history.row_of(key)
@@ -278,21 +283,34 @@ def _decide(plan: Plan, asked: _Asked, history: History, policies: Policies) -> 
             continue
         seen[row] = 1
         is_again = is_again and not policies.again.is_made(history.at(row).bought_offset)
-        if not is_again and history.is_done(row, spec):
+        rejection = policies.rejected.of(key, history.at(row)) if may_be_rejected and key in rejected else None
+        if not is_again and rejection is None and history.is_done(row, spec):
             decisions.append(_DONE)
             done_usd += history.usd_at(row)
         else:
-            _decide_by_past(plan, asked, spec.hex(), history.at(row), policies, named=bool(is_again))
+            past = history.at(row)
+            _decide_by_past(plan, asked, spec.hex(), past, policies, named=bool(is_again), rejection=rejection)
     done = plan.groups["skip: done"]
     done.count = decisions.count(_DONE)
     done.spent_usd += done_usd
     return seen
 
 
-def _decide_by_past(plan: Plan, asked: _Asked, spec: str, past: JobHistory, policies: Policies, *, named: bool) -> None:
-    name = judge(spec, past, policies, named=named)
+def _decide_by_past(
+    plan: Plan,
+    asked: _Asked,
+    spec: str,
+    past: JobHistory,
+    policies: Policies,
+    *,
+    named: bool,
+    rejection: Rejection | None,
+) -> None:
+    name = judge(spec, past, policies, named=named, rejection=rejection)
     usd = asked.usd(plan.jobs)
     plan.decisions.append(_CODES[name])
+    if rejection is not None:
+        plan.rejected.add(usd, past.usd)
     if _CODES[name] >= SENDING:
         plan.groups[name].add(usd, past.usd)
     if name in _WITH_CAUSES:

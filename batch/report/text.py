@@ -24,6 +24,7 @@ PLAN_WORDS: Final = {
     "to do: changed": ("changed, to be bought again", "buy"),
     "to do: remake": ("made again with --again; the old picture stays", "buy"),
     "to do: missing": ("made again, because their file is gone", "buy"),
+    "to do: rejected": ("made again, because their picture was rejected", "buy"),
     "adopt: renamed": ("renamed; the picture bought before is taken over", "saved"),
     "adopt: same": ("same request as another job; its picture is shared", "saved"),
     "adopt: reused": ("bought in another output folder; taken over from there", "saved"),
@@ -126,6 +127,8 @@ def plan_lines(
             yield f"             ({causes(plan.causes_of(name))}; --retry with a cause sends them again)"
         if name == "skip: open" and plan.reopened.count:
             yield f"             (up to {plan.reopened.count:,} are sent once more, {usd(plan.reopened.price_usd)})"
+    if still := plan.rejected.count - plan.count("to do: rejected"):
+        yield f"  {still:>9,}  rejected (run --rejected makes them again)"
     yield from _lost_lines(plan.count("skip: missing"), lost.missing, plan.count("skip: altered"), lost.altered)
     if plan.rehearsed:
         yield f"             ({plan.rehearsed:,} rehearsed, not bought: pictures of the simulator do not count)"
@@ -141,7 +144,7 @@ def plan_lines(
     if budget_ends is not None:
         yield f"the budget ends after about {budget_ends[0]:,} of {count(plan.to_do, 'job')}: {budget_ends[1]}"
     for example in plan.examples:
-        yield f"  {example.because:<8} {example.job.id}: {printable(example.job.prompt, 100)}"
+        yield f"  {example.because:<8} {example.job.id}: {printable(example.job.as_asked.prompt, 100)}"
     if plan.to_do > len(plan.examples):
         yield f"  ... and {plan.to_do - len(plan.examples):,} more"
 
@@ -166,6 +169,7 @@ def plan_as_json(
         "open_to_do": _sums(plan.reopened),
         "missing_files": list(lost.missing),
         "altered_files": list(lost.altered),
+        "rejected": _sums(plan.rejected),
         "removed": _sums(plan.removed),
         "same_as_another": _sums(plan.twins),
         "changed": [job.id for job in plan.changed],
@@ -174,7 +178,9 @@ def plan_as_json(
         "budget_ends_after": None if budget_ends is None else budget_ends[0],
         "least_seconds": forecast.least_seconds or None,
         "most_seconds": forecast.most_seconds or None,
-        "examples": [{"id": each.job.id, "because": each.because, "prompt": each.job.prompt} for each in plan.examples],
+        "examples": [
+            {"id": each.job.id, "because": each.because, "prompt": each.job.as_asked.prompt} for each in plan.examples
+        ],
     }
 
 

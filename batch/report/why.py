@@ -41,6 +41,7 @@ _REASONS: Final = {
     "skip: altered": "will not be sent: it was bought, but its file was altered; --again with its id buys it once more",
     "to do: remake": "will be bought once more, as --again asks; the old picture stays",
     "to do: missing": "will be bought once more, because its file is gone",
+    "to do: rejected": "will be made again, because its picture was rejected; the old one stays",
     "adopt: renamed": "gets the picture bought under another id, which is no longer in the manifest; nothing is sent",
     "adopt: same": "gets the picture of another job that asked for exactly this; nothing is sent",
     "adopt: reused": "gets the picture bought in another output folder; nothing is sent",

@@ -22,8 +22,8 @@ class RunOptions:
     asks again whether reference pictures at web addresses have changed. `max_cost` (US dollars) is a cap for this run
     beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
     pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
-    price of that. `finish_by` is the deadline of the whole run: from some time before it on the cheap
-    lane is too slow.
+    price of that. `rejected` makes the pictures again that were rejected; it asks as `again` does. `finish_by` is the
+    deadline of the whole run: from some time before it on the cheap lane is too slow.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -39,6 +39,7 @@ class RunOptions:
     finish_by: datetime | None = None
     again: tuple[str, ...] = ()
     yes: bool = False
+    rejected: bool = False
 
 
 def options_of(options: RunOptions | None, wishes: RunOptions | None) -> RunOptions:

@@ -24,7 +24,9 @@ from batch.core.settings import ChangedPolicy
 from batch.manifest.references.references import picture_kind
 from batch.plan import (
     MAY_SEND,
+    REJECTED,
     Plan,
+    decide,
     name_examples,
 )
 from batch.providers.references.cache import ReferenceCache, cache_folder
@@ -67,7 +69,8 @@ async def agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunContro
     if not question:
         return
     if control.ask is None:
-        raise OptionError([Problem(message=f"--again: {question}; add --yes to send them")])
+        option = "--again" if prepared.options.again else "--rejected"
+        raise OptionError([Problem(message=f"{option}: {question}; add --yes to send them")])
     if not await control.ask(f"{question}. Send them?"):
         raise Declined("you said no; nothing was sent")
 
@@ -75,7 +78,7 @@ async def agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunContro
 def _remakes_to_ask_for(prepared: PreparedRun, plan: Plan) -> str:
     """The question to put before pictures are bought again, or "" if there is none to ask."""
     named = [plan.remade]
-    if prepared.options.again and prepared.policies.changed is not ChangedPolicy.RERUN:
+    if (prepared.options.again or prepared.options.rejected) and prepared.policies.changed is not ChangedPolicy.RERUN:
         named += [group for name, group in plan.groups.items() if name == "to do: changed"]
     jobs = sum(group.count for group in named)
     if not jobs or prepared.options.yes:
@@ -191,6 +194,15 @@ async def fetch_references(prepared: PreparedRun, clock: Clock, listener: Listen
         fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
         await fetched.fetch(manifest.wanted_addresses(), lambda text: listener.on_event(Message(text)))
         manifest.use_fetched(fetched)
+
+
+def refuse_unfit_notes(plan: Plan, prepared: PreparedRun, history: History) -> None:
+    """What was said of rejected pictures becomes part of prompts: raises `InputError` where it cannot."""
+    if not plan.count("to do: rejected"):
+        return
+    for job, code in plan.pairs(prepared.manifest.jobs()):
+        if code == REJECTED:
+            decide(job, history.of(job.key()), prepared.policies)
 
 
 def refuse_what_is_in_the_way(plan: Plan, prepared: PreparedRun, folder: OutputFolder) -> None:

@@ -30,10 +30,12 @@ from batch.plan import (
     Forecast,
     Plan,
     Policies,
+    RejectedPolicy,
     Remakes,
     RetryFilter,
     RetryFilterProblem,
     Skip,
+    as_it_was,
     decide,
     forecast,
     make_plan,
@@ -46,6 +48,7 @@ from batch.store.job_state import JobHistory
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
+from batch.store.rejected_pictures import RejectedPictures
 from batch.store.source_folder import SourceFolder
 
 #: Looking for a similar id among a million takes longer than a person waits.
@@ -216,9 +219,10 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
     accounts = accounts_of(settings, manifest.path)
     simulated = all(account.endpoint.simulated for account in accounts)
     chosen = output_path(manifest, output)
+    results = rehearsal_folder(chosen) if simulated else chosen
     return PreparedRun(
         manifest=manifest,
-        output=rehearsal_folder(chosen) if simulated else chosen,
+        output=results,
         accounts=accounts,
         policies=Policies(
             unknown=settings.retry.unknown,
@@ -228,6 +232,7 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
             again=_again(options.again),
+            rejected=_rejected(manifest, results, remake=options.rejected),
         ),
         options=options,
         reuse=tuple(SourceFolder(folder, bought_only=not simulated) for folder in options.reuse),
@@ -254,6 +259,12 @@ def _wish(text: str) -> RetryFilter | None:
         return RetryFilter(text, FactExpression) if text else None
     except RetryFilterProblem as problem:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
+
+
+def _rejected(manifest: Manifest, output: Path, *, remake: bool) -> RejectedPolicy:
+    pictures = RejectedPictures(output)
+    amend = None if manifest.on_reject is None else manifest.on_reject.prompt
+    return RejectedPolicy(pictures=pictures, amend=amend or as_it_was, remake=remake)
 
 
 def _again(words: Sequence[str]) -> Remakes:

@@ -36,6 +36,7 @@ from batch.runner.preflight import (
     disabled_endpoints,
     fetch_references,
     not_started,
+    refuse_unfit_notes,
     refuse_what_is_in_the_way,
     why_too_early,
 )
@@ -88,6 +89,7 @@ async def run(
         if prepared.policies.again:
             prepared = prepared.going_on(begun_again(before))
         prepared, plan = agreed_plan(prepared, lambda: folder.history, control)
+        refuse_unfit_notes(plan, prepared, folder.history)
         await agree_to_remakes(prepared, plan, control)
         refuse_what_is_in_the_way(plan, prepared, folder)
         left_out = disabled_endpoints(prepared, accounts, folder, clock) if plan.to_do else []

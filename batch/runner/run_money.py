@@ -34,6 +34,7 @@ class RunMoney:
 
     def max_usd(self, job: Job) -> float:
         """The most that one attempt at it can cost: at any endpoint, and by any model that may be asked."""
+        job = job.as_asked
         models = {job.model, *self.settings.fallback.models}
         asked = [job if model == job.model else replace(job, model=model) for model in models]
         return max(account.prices.max_usd(each) for account in self.accounts for each in asked)

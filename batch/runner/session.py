@@ -30,6 +30,7 @@ from batch.plan import (
     LEFT_OUT,
     MAY_SEND,
     OPEN,
+    REJECTED,
     REMAKE,
     AgainWish,
     Group,
@@ -340,7 +341,7 @@ class RunSession:
             adopted=self._adopter.adopted,
             endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
-            remakes_left=self._not_made_again(REMAKE),
+            remakes_left=self._not_made_again(REMAKE) + self._still_rejected(),
             lost=self._lost_files() if totals.missing or totals.altered else NONE_LOST,
         )
         return conclude(
@@ -365,10 +366,21 @@ class RunSession:
             index = self.plan.decisions.find(code, index + 1)
         return left
 
-    def _wish_left(self, summary: Summary) -> AgainWish | None:
+    def _still_rejected(self) -> int:
+        """Of the rejected jobs to be made again, how many are not, and have not failed either."""
+        order, history, rejected, left = self.plan.order, self.store.history, self.prepared.policies.rejected, 0
+        index = self.plan.decisions.find(REJECTED)
+        while index >= 0:
+            key = bytes(order[KEY_BYTES * index : KEY_BYTES * (index + 1)])
+            past = history.of(key)
+            left += past.state is State.DONE and rejected.of(key, past) is not None
+            index = self.plan.decisions.find(REJECTED, index + 1)
+        return left
+
+    def _wish_left(self) -> AgainWish | None:
         """The `--again` that a later run may go on with: it is made only in part, or was not this run's."""
         is_own = self.prepared.policies.again.names_jobs
-        return self.wish if summary.remakes_left or not is_own or self._not_made_again(LEFT_OUT) else None
+        return self.wish if self._not_made_again(REMAKE) or not is_own or self._not_made_again(LEFT_OUT) else None
 
     def _lost_files(self) -> LostFiles:
         try:
@@ -411,7 +423,7 @@ class RunSession:
             maybe_cost_usd=summary.maybe_cost_usd,
             spend=asdict(summary.spend),
             stopped=scheduler.stopped_by is not None,
-            remake=remake_record(self._wish_left(summary)),
+            remake=remake_record(self._wish_left()),
             published=published,
         )
         await self.store.note(end)

@@ -43,7 +43,11 @@ class FileShelf:
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """What is known when an answer is made. `key` is there for the one fault that echoes it."""
+    """What is known when an answer is made. `key` is there for the one fault that echoes it.
+
+    `take` counts the client's attempts at the job, as far as its request id ends with that: a model does not draw the
+    same picture twice.
+    """
 
     ask: Ask
     n: int
@@ -54,10 +58,12 @@ class Scene:
     painter: Painter
     files: FileShelf
     key: str = field(default="", repr=False)
+    take: int = 1
     params: Mapping[str, Any] = field(default_factory=dict)
 
     async def picture(self, **wishes: Any) -> Picture:
-        return await self.painter.paint(self.ask, **wishes)
+        again = {"note": f"take {self.take}"} if self.take > 1 else {}
+        return await self.painter.paint(self.ask, **{**again, **wishes})
 
     async def parts(self) -> list[dict[str, Any]]:
         """The parts of a good answer: a caption when text was asked for, then the picture."""

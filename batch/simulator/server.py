@@ -334,6 +334,7 @@ class _Handler:
             painter=self._painter,
             files=self._files,
             key=_key_of(visit.request),
+            take=_take_of(visit.entry.client_request_id or ""),
         )
 
     # ---- everything else ----------------------------------------------------------------------------------
@@ -404,6 +405,12 @@ def _note_ask(entry: Entry, ask: Ask) -> None:
 def _rule_in_header(request: web.BaseRequest) -> FaultRule | None:
     words = request.headers.get("X-Simulate")
     return rule_from_words(words) if words else None
+
+
+def _take_of(client_request_id: str) -> int:
+    """The number at its end, 1 if there is none that could count attempts."""
+    number = client_request_id.rpartition(".")[2]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 1
 
 
 def _key_of(request: web.BaseRequest) -> str:

@@ -113,6 +113,44 @@ class DecisionFile:
             os.close(torn)
 
 
+class FollowedDecisions:
+    """What counts for each picture, kept up with a file that others append to. `decisions` is as of `catch_up`."""
+
+    def __init__(self, output: Path) -> None:
+        self._path = output / NAME
+        self._forget()
+
+    def catch_up(self) -> list[Decision]:
+        """Read what was added, and return it. Raises `OutputError` if the file cannot be read."""
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+            if (found.st_ino, found.st_size) == (self._file, self._end):
+                return []
+            if found.st_ino != self._file or found.st_size < self._end:
+                self._forget()
+            return self._read(found.st_ino)
+        except FileNotFoundError:
+            self._forget()
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot read {self._path}: {error.strerror or error}") from error
+
+    def _forget(self) -> None:
+        self.decisions = Decisions()
+        self._file = self._end = 0
+
+    def _read(self, file: int) -> list[Decision]:
+        with open_to_read(self._path) as stream:
+            stream.seek(self._end)
+            data = stream.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        added = [found for line in whole.split(b"\n") if isinstance(found := _decision_of(line), Decision)]
+        for decision in added:
+            self.decisions.add(decision)
+        self._file, self._end = file, self._end + len(whole)
+        return added
+
+
 def _last_line(descriptor: int, size: int) -> tuple[int, bytes]:
     """Where a last line without its end begins, and its bytes; empty if every line has its end."""
     start, line = size, b""

@@ -154,6 +154,7 @@ class History:
             same_ends=self._same_ends(row),
             altered=facts.altered,
             accepted=facts.accepted,
+            made=facts.made,
         )
 
     def facts_at(self, row: int) -> JobFacts:

@@ -74,6 +74,8 @@ class JobHistory:
     bought_try_offset: int
     same_ends: int = 0
     altered: bool = False
+    #: How many of the versions were made since the job was last edited.
+    made: int = 0
     #: A person said that it counts as done although its files are gone or altered or a newer picture failed, or that it
     #: has failed and that is all right.
     accepted: bool = False
@@ -121,6 +123,8 @@ class JobFacts(NamedTuple):
     code: str = ""
     altered: bool = False
     accepted: bool = False
+    #: How many of the versions were made since the job was last edited.
+    made: int = 0
     #: Kinds of warnings about the picture that stands.
     warned: tuple[WarningKind, ...] = ()
 
@@ -129,17 +133,18 @@ class JobFacts(NamedTuple):
         return _standing(self.state, self.versions)
 
     def after_try(self, attempt: int, why: str) -> JobFacts:
-        rejected, resends = (0, 0) if why in ("remake", "missing") else (self.rejected, self.resends)
+        rejected, resends = (0, 0) if why in ("remake", "missing", "rejected") else (self.rejected, self.resends)
         return self._replace(state=State.SENT, attempts=attempt, rejected=rejected, resends=resends + (why == "resend"))
 
     def after_edited_try(self, attempt: int, why: str) -> JobFacts:
         """Another picture is asked for: what the earlier one cost without a picture does not count against it."""
-        return self._replace(rejected=0, resends=0).after_try(attempt, why)
+        return self._replace(rejected=0, resends=0, made=0).after_try(attempt, why)
 
     def after_done(self, files: FileState, warned: tuple[WarningKind, ...]) -> JobFacts:
         return self._replace(
             state=State.DONE,
             versions=self.versions + 1,
+            made=self.made + 1,
             missing=files is FileState.MISSING,
             altered=files is FileState.ALTERED,
             accepted=False,

@@ -15,7 +15,7 @@ import msgspec
 
 from batch.core.errors import AttemptError, EndpointDown, RateLimited
 from batch.core.lane import Lane
-from batch.core.model import AttemptFacts, Image, Job, Reference, Terms
+from batch.core.model import AttemptFacts, Image, Job, Reference, Replacement, Terms
 from batch.core.parameters import Parameters, common_parameters
 from batch.core.results import Decided
 from batch.store.ledger import (
@@ -56,6 +56,9 @@ class Ask(msgspec.Struct, frozen=True):
     sample: int = 1
     #: All of them, where they are others than the three above.
     parameters: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    #: In place of a rejected picture: that picture's SHA-256, and the prompt as the manifest has it, if it is another.
+    instead_of: str | msgspec.UnsetType = msgspec.UNSET
+    manifest_prompt: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Destination(msgspec.Struct, frozen=True, gc=False):
@@ -480,11 +483,14 @@ def images_of(record: Pictured) -> tuple[Image, ...]:
 
 
 def job_of(record: Asked) -> Job:
-    """The job as it was asked. Its references have names and hashes, but no files."""
+    """The job as it was asked: `as_asked` has the prompt that was sent. Its references have names and hashes, but no
+    files."""
     ask = record.ask
+    instead_of = "" if ask.instead_of is msgspec.UNSET else ask.instead_of
     return Job(
         id=record.job,
-        prompt=ask.prompt,
+        prompt=ask.prompt if ask.manifest_prompt is msgspec.UNSET else ask.manifest_prompt,
+        replaces=Replacement(prompt=ask.prompt, instead_of=instead_of) if instead_of else None,
         model=ask.model,
         references=tuple(
             Reference(name=ref.name, file=Path(ref.name), sha256=ref.sha256, mime="", size_bytes=0)
@@ -507,8 +513,9 @@ def terms_of(record: Asked) -> Terms:
 
 
 def _ask(job: Job) -> Ask:
+    asked = job.as_asked.prompt
     return Ask(
-        prompt=job.prompt,
+        prompt=asked,
         references=tuple(ReferenceRecord(ref.name, ref.sha256) for ref in job.references),
         model=job.model,
         aspect_ratio=job.aspect_ratio,
@@ -516,6 +523,8 @@ def _ask(job: Job) -> Ask:
         modalities=job.modalities,
         sample=job.sample,
         parameters=msgspec.UNSET if job.parameters.is_common else dict(job.parameters),
+        instead_of=msgspec.UNSET if job.replaces is None else job.replaces.instead_of,
+        manifest_prompt=msgspec.UNSET if asked == job.prompt else job.prompt,
     )
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from batch.core.decisions import Rejection
 from batch.core.model import Reference
 from batch.core.parameters import common_parameters
 from batch.core.settings import ChangedPolicy, UnknownPolicy
 from batch.manifest.templating.facts import FactExpression
-from batch.plan import DECISIONS, Policies, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
+from batch.plan import DECISIONS, Policies, RejectedPolicy, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
 from batch.store.job_state import NOTHING, JobHistory, State
 from tests.support.fakes import job
 
@@ -155,3 +156,59 @@ def test_changes_name_what_decides_the_picture_and_nothing_else() -> None:
 
 def reference(name: str, sha256: str) -> Reference:
     return Reference(name=name, file=Path(name), sha256=sha256, mime="image/png", size_bytes=1)
+
+
+class Rejected:
+    """The cup's picture was rejected."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, key: bytes) -> bool:
+        return key == CUP.key()
+
+    def of(self, _key: bytes, _past: JobHistory) -> Rejection | None:
+        return Rejection(sha256="a1", note="blue")
+
+
+def about_rejected(*, remake: bool, **rest: Any) -> Policies:
+    def amend(prompt: str, rejection: Rejection) -> str:
+        return f"{prompt}, {rejection.note}"
+
+    return Policies(rejected=RejectedPolicy(pictures=Rejected(), amend=amend, remake=remake), **rest)
+
+
+@pytest.mark.parametrize(
+    ("history", "quiet", "asked"),
+    [
+        (bought(), "skip: done", "to do: rejected"),
+        (bought(missing=True), "skip: missing", "to do: rejected"),
+        (bought(altered=True), "skip: altered", "to do: rejected"),
+        (bought(OTHER), "skip: changed", "to do: changed"),
+        (bought(state=State.SENT), "skip: open", "skip: open"),
+        (bought(state=State.FAILED), "skip: failed", "to do: again"),
+        (bought(state=State.RETRYABLE), "to do: again", "to do: again"),
+        (bought(state=State.UNKNOWN), "to do: resend", "to do: resend"),
+        # who asks for the rejected ones has not said that what may be paid is sent again
+        (bought(state=State.UNKNOWN, resends=1), "skip: held", "skip: held"),
+        (bought(SAME, State.FAILED, last_spec=OTHER), "skip: done", "to do: rejected"),
+    ],
+)
+def test_a_rejected_picture_is_made_again_if_that_is_asked_for(history: JobHistory, quiet: str, asked: str) -> None:
+    """And what was said of it is part of every request for another one, but for an edited job's."""
+    decisions = [decide(CUP, history, about_rejected(remake=remake)) for remake in (False, True)]
+    assert [name_of(each) for each in decisions] == [quiet, asked]
+    sent = [each.job.as_asked.prompt for each in decisions if isinstance(each, ToDo)]
+    assert set(sent) <= {CUP.prompt if history.bought_spec == OTHER else f"{CUP.prompt}, blue"}
+    assert {each.job.spec_hash() for each in decisions} == {SAME}
+
+
+def test_a_named_remake_of_a_rejected_picture_asks_for_what_was_said() -> None:
+    """`--again` is another way to have it made again."""
+    decision = decide(CUP, bought(), about_rejected(remake=False, again=Remakes(["cup"])))
+    assert (name_of(decision), decision.job.as_asked.prompt) == ("to do: remake", f"{CUP.prompt}, blue")
+
+
+def test_another_job_is_no_concern_of_a_rejection() -> None:
+    """It goes by the job's id, although the picture may be the same."""
+    assert name_of(decide(replace(CUP, id="pot"), bought(), about_rejected(remake=True))) == "skip: done"

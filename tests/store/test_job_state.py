@@ -26,18 +26,18 @@ BEFORE = JobFacts(
 )
 
 
-@pytest.mark.parametrize("why", ["new", "again", "remake", "missing", "resend"])
+@pytest.mark.parametrize("why", ["new", "again", "remake", "missing", "rejected", "resend"])
 def test_a_try_keeps_the_counts_unless_a_new_picture_is_wanted(why: str) -> None:
     """A remake has a budget of its own for charged failures and for resends."""
     known = BEFORE.after_try(6, why)
-    counts = {"remake": (0, 0), "missing": (0, 0), "resend": (2, 4)}
+    counts = {"remake": (0, 0), "missing": (0, 0), "rejected": (0, 0), "resend": (2, 4)}
     rejected, resends = counts.get(why, (2, 3))
     assert known == BEFORE._replace(state=State.SENT, attempts=6, rejected=rejected, resends=resends)
 
 
 def test_an_edited_try_that_is_a_resend_is_counted_as_one() -> None:
-    """From zero."""
-    known = BEFORE.after_edited_try(6, "resend")
+    """From zero, and so are the pictures that were made."""
+    known = BEFORE._replace(made=1).after_edited_try(6, "resend")
     assert known == BEFORE._replace(state=State.SENT, attempts=6, rejected=0, resends=1)
 
 
@@ -50,6 +50,7 @@ def test_a_picture_leaves_nothing_of_the_failure_before_it(files: FileState) -> 
         rejected=2,
         resends=3,
         versions=2,
+        made=1,
         missing=files is FileState.MISSING,
         altered=files is FileState.ALTERED,
     )
@@ -60,7 +61,7 @@ def test_a_kept_answer_that_holds_a_picture_was_not_rejected(paid: str, rejected
     """It is taken off the count if it was on it, and never below zero."""
     known = BEFORE._replace(rejected=rejected).after_reread(FileState.ALTERED, BLANK, paid)
     assert known == BEFORE._replace(
-        state=State.DONE, rejected=left, versions=2, missing=False, altered=True, accepted=False, code=""
+        state=State.DONE, rejected=left, versions=2, made=1, missing=False, altered=True, accepted=False, code=""
     )
 
 

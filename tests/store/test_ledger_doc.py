@@ -15,7 +15,9 @@ import pytest
 from batch.core.clock import SystemClock
 from batch.core.results import Decided
 from batch.runner.connections import read_again
+from batch.runner.options import RunOptions
 from batch.runner.resolve import resolve
+from batch.runner.reviewing import reject
 from batch.runner.run import run
 from batch.store.ledger import REREAD_VERSION, RESOLVE_VERSION, TAKEOVER_VERSION, VERSION, is_whole
 from tests.runner.test_reread import HOLDING, hold
@@ -118,10 +120,26 @@ def test_no_kind_of_line_is_left_out(written: dict[str, Any]) -> None:
 
 
 def test_the_page_names_every_file_of_the_folder(output: Path) -> None:
-    """And four that a good run does not leave: a torn end, the reserve, what limits it now, and a rehearsal."""
+    """And those that a good run does not leave: a torn end, the reserve, what limits it now, a rehearsal, decisions."""
     table = {name.rstrip("/") for name in named_in(DOC[: DOC.index("## A line")])}
 
-    assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now", "rehearsal"}
+    decided = {"decisions.jsonl", "decisions.torn", ".decisions.lock"}
+    assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now", "rehearsal"} | decided
+
+
+def test_the_page_names_the_fields_that_only_a_rejection_writes(output: Path, tmp_path: Path) -> None:
+    """`ask.instead_of` and `ask.manifest_prompt` are there in place of a rejected picture, and only then."""
+    copied = shutil.copytree(output, tmp_path / "out")
+    manifest = output.parent / "doc.yaml"
+    (tmp_path / "doc.yaml").write_text(manifest.read_text() + 'on_reject: "{{ prompt }} {{ note }}"\n')
+    shutil.copy(output.parent / "mug.png", tmp_path)
+    reject(copied, "mug", note="blue")
+    asyncio.run(run(tmp_path / "doc.yaml", output=copied, options=RunOptions(rejected=True, yes=True)))
+
+    tries = [json.loads(line) for line in (copied / "ledger.jsonl").read_bytes().splitlines() if b'"t":"try"' in line]
+
+    assert paths(tries[-1]) == documented("try") | {"ask.instead_of", "ask.manifest_prompt"}
+    assert all(f"`ask.{name}`" in section("try") for name in ("instead_of", "manifest_prompt"))
 
 
 def test_the_page_names_the_field_that_only_kept_rows_write(tmp_path: Path) -> None:

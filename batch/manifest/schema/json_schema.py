@@ -142,6 +142,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "warning. Default: true.",
         "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
         "canary": "Number of jobs to send first, alone; the rest only if few of them failed. A mapping says how few.",
+        "on_reject": "The prompt that is asked for in place of a rejected picture: a template over {{ prompt }}, "
+        "{{ note }} and the list reasons. Default: the prompt as it was.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
         "unique": "A column: of the rows with one value in it only that is taken which has most of what the jobs use "

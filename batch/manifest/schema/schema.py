@@ -194,6 +194,7 @@ class ManifestShape(_Shape):
     check_content: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
+    on_reject: Annotated[str | None, PlainValidator(fields.filled)] = None
     defaults: ParametersShape = ParametersShape()
     rows: Annotated[RowsShape | None, fields.short_form("file", (str, list))] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
