@@ -108,7 +108,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "simulator",
             "store.history",
             "manifest.schema.json_schema",
-            "analysis",
+            "analysis", "review",
             "gallery",
         ),
         "the command line parses, calls the runner and prints",

@@ -51,7 +51,19 @@ _PR_SET_DUMPABLE: Final = 4
 _COMMANDS: Final = {
     **{
         name: f"batch.cli.{name}"
-        for name in ("gallery", "init", "plan", "report", "reread", "resolve", "run", "schema", "status", "why")
+        for name in (
+            "gallery",
+            "init",
+            "plan",
+            "report",
+            "reread",
+            "resolve",
+            "review",
+            "run",
+            "schema",
+            "status",
+            "why",
+        )
     },
     "accept": "batch.cli.accept",
     "reject": "batch.cli.accept",
@@ -65,7 +77,6 @@ _MEANT: Final = {
     "dry-run": "imagebatch plan",
     "generate": "imagebatch run",
     "help": "imagebatch COMMAND --help",
-    "review": "imagebatch status",
     "approve": "imagebatch accept",
     "redo": "imagebatch run MANIFEST --again ID",
     "regenerate": "imagebatch run MANIFEST --again ID",

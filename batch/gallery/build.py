@@ -31,7 +31,8 @@ REFERENCES: Final = "references"
 class Built:
     """A finished build. `page` is what index.html was rendered from; `review_script` what review loads besides.
 
-    `written` counts files of the pages, `thumbnails` small copies that were made, `unreadable` pictures that got none.
+    `written` counts files of the pages, `thumbnails` small copies that were made, `unreadable` pictures that got none,
+    and `left` has those that were not to be made.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Built:
     written: int
     thumbnails: int
     unreadable: int
+    left: tuple[SmallCopy, ...] = ()
 
     @property
     def index(self) -> Path:
@@ -66,11 +68,13 @@ def build_gallery(
     workers: int | None = None,
     references: Sequence[Path] = (),
     told: Callable[[int, int], None] = lambda _made, _of: None,
+    keep_old: bool = False,
 ) -> Built:
     """Build or renew the gallery of an output, in `to` or in its folder `gallery`.
 
     `references` are folders in which reference pictures are looked for first. `told` hears how many small copies of how
     many are made. In a folder elsewhere the originals get second names, so that it can be uploaded as a whole.
+    `keep_old`: what earlier pages name stays, because some of them are open.
 
     Raises `OutputError` if the output holds no ledger or the folder cannot be used, `LedgerError` if the ledger is
     damaged, `StorageError` if something cannot be written.
@@ -92,8 +96,11 @@ def build_gallery(
     if not is_inside:
         pass_over.link_originals()
     files.put_if_other("index.html", render_page(page))
-    files.sweep()
-    copies = [copy for copy in dict.fromkeys(pass_over.small_copies()) if not is_made(copy)] if thumbnails else []
+    if not keep_old:
+        files.sweep()
+    copies = [copy for copy in dict.fromkeys(pass_over.small_copies()) if not is_made(copy)]
+    left = [] if thumbnails else copies
+    copies = copies if thumbnails else []
     unreadable = _make(copies, workers, told)
     return Built(
         folder=folder,
@@ -103,6 +110,7 @@ def build_gallery(
         written=files.written,
         thumbnails=len(copies) - unreadable,
         unreadable=unreadable,
+        left=tuple(left),
     )
 
 

@@ -28,7 +28,7 @@ _HEADERS: Final = {
 
 
 def guarded(token: str, port: Callable[[], int]) -> Middleware:
-    """The middleware that lets nobody else in. `port` is the server's own, known once it listens."""
+    """The middleware that refuses all others. `port` is the server's own, known once it listens."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
