@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+#: Google's day quotas start anew at midnight there; the one zone that is always known.
+QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 
 
 class Clock(Protocol):
@@ -49,6 +52,20 @@ def timestamp(clock: Clock) -> str:
     return clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def time_zone(name: str) -> tzinfo:
+    """A time zone by its name. Raises `ZoneInfoNotFoundError`.
+
+    The zone of the quota day is there on a machine without time zone data too: as winter time, in summer an hour late,
+    so that nothing is sent too early.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        if name == QUOTA_DAY_ZONE:
+            return timezone(timedelta(hours=-8))
+        raise ZoneInfoNotFoundError(name) from None
+
+
 class DayStartProblem(ValueError):
     """A text that does not say when a day begins; the message follows the field's name."""
 
@@ -60,7 +77,7 @@ class DayStart:
     text: str
     hour: int
     minute: int
-    zone: ZoneInfo
+    zone: tzinfo
 
     @classmethod
     def read(cls, text: str) -> DayStart:
@@ -69,8 +86,8 @@ class DayStart:
         if found is None:
             raise DayStartProblem("must be a time and a zone, such as 00:00 America/Los_Angeles")
         try:
-            zone = ZoneInfo(found[3])
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+            zone = time_zone(found[3])
+        except ZoneInfoNotFoundError:
             raise DayStartProblem(
                 f"names no time zone that this machine knows ({found[3]}); if it is spelled rightly, install tzdata"
             ) from None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 from stat import S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 
 def sync_folder(path: str) -> None:
@@ -30,6 +31,15 @@ def make_folders(folder: Path, mode: int = 0o700) -> None:
     folder.mkdir(mode=mode, parents=True, exist_ok=True)
     for each in reversed(missing):
         sync_folder(str(each.parent))
+
+
+def nameless_file() -> BinaryIO:
+    """A temporary file that is gone when it is closed. Raises `OSError`, which says what to set if it has no place."""
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile(prefix="imagebatch-"))
+    except FileNotFoundError:
+        words = "there is no folder for temporary files; set TMPDIR to one that can be written"
+        raise OSError(errno.EROFS, words) from None
 
 
 def open_to_read(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:

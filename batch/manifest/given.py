@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from batch.core.errors import InputError, Problem
+from batch.core.own_files import nameless_file
 from batch.core.settings import GIVEN_MANIFEST
 
 #: What messages call its rows.
@@ -72,7 +72,7 @@ def _are_records(rows: object) -> bool:
 
 
 def _spooled(rows: Iterable[object]) -> BinaryIO:
-    file = tempfile.TemporaryFile(prefix="imagebatch-")  # noqa: SIM115  (closed by its reader)
+    file = nameless_file()
     try:
         for number, row in enumerate(rows, 1):
             if not isinstance(row, Mapping):
@@ -82,7 +82,7 @@ def _spooled(rows: Iterable[object]) -> BinaryIO:
         file.close()
         raise
     file.seek(0, os.SEEK_SET)
-    return cast("BinaryIO", file)
+    return file
 
 
 def _keys_of(job: object) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
 from batch.runner.control import RunControl
-from batch.runner.open_files import allow_open_files
+from batch.runner.open_files import fit_open_files
 from batch.runner.options import RunOptions, options_of
 from batch.runner.preflight import (
     agree_to_remakes,
@@ -81,6 +81,8 @@ async def run(
     listener = Listeners([ProgressReporter(clock, now.write), *([listener] if listener is not None else [])])
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    fitting, fewer_at_once = fit_open_files(prepared.accounts)
+    prepared = replace(prepared, accounts=fitting)
     accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
     await fetch_references(prepared, clock, listener)
 
@@ -96,15 +98,18 @@ async def run(
         too_early = why_too_early(prepared, plan, left_out)
         if too_early is not None:
             return replace(not_started(prepared, plan, folder.history, too_early), nothing_new=True)
-        allow_open_files(settings.concurrency)
         control.opening()
         ignored = unused_proxy(prepared.accounts, os.environ if environment is None else environment)
         if ignored is not None:
             listener.on_event(Message(ignored))
+        if fewer_at_once is not None:
+            listener.on_event(Message(fewer_at_once))
         if folder.torn_bytes:
             listener.on_event(
                 Message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
             )
+        keys = {account.name: account.key.reveal() for account in accounts}
+        wallet = prepared.money.wallet(keys, clock, run_id, listener, waits_at_cap=control.waits_at_cap)
         summary: Summary | None = None
         opened: RunSession | None = None
         try:
@@ -124,8 +129,6 @@ async def run(
                     listener.on_event(
                         Message("--again goes on where a run before it stopped; what that made is left as it is")
                     )
-                keys = {account.name: account.key.reveal() for account in accounts}
-                wallet = prepared.money.wallet(keys, clock, run_id, listener, waits_at_cap=control.waits_at_cap)
                 attempts = AttemptRunner(
                     providers,
                     store,

@@ -265,7 +265,7 @@ class RunSession:
             jobs=self.plan.jobs,
             done=self.plan.jobs - self._to_do,
             to_do=self._to_do,
-            concurrency=settings.concurrency,
+            concurrency=sum(account.limits.concurrency for account in self.prepared.accounts),
             expected_usd=self.plan.usd + self._reopened.price_usd,
             simulated=self.prepared.is_rehearsal,
         )

@@ -21,8 +21,7 @@ from batch.core.errors import (
     Unavailable,
     Unusable,
 )
-from batch.providers.answers import classify
-from batch.providers.answers.classify import classify_error, next_quota_day, parse_retry_after
+from batch.providers.answers.classify import classify_error, parse_retry_after
 from batch.providers.answers.told import parse_duration
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
@@ -349,13 +348,6 @@ def test_a_day_quota_with_a_delay_of_seconds_may_be_tried_once_more() -> None:
     assert error.wait_seconds == 22
     assert error.if_repeated is not None
     assert error.if_repeated.code == "daily_quota"
-
-
-def test_a_machine_without_time_zone_data_is_at_most_an_hour_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer may be late, never early, and never an error of its own."""
-    monkeypatch.setattr(classify, "QUOTA_DAY_ZONE", "Nowhere/At_All")
-    assert next_quota_day(datetime(2026, 7, 1, 6, 0, tzinfo=UTC)) == datetime(2026, 7, 1, 8, 0, tzinfo=UTC)
-    assert next_quota_day(NOW) == datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
 def test_the_message_is_one_bounded_line_of_words() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 import weakref
 from typing import BinaryIO, Final, cast
+
+from batch.core.own_files import nameless_file
 
 #: What messages call it.
 SHOWN: Final = "standard input"
@@ -20,7 +21,7 @@ class PrivateCopy:
     """All bytes of a stream, to be read as often as wanted. Raises OSError if there is no room for them."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        with tempfile.TemporaryFile(prefix="imagebatch-") as file:
+        with nameless_file() as file:
             shutil.copyfileobj(stream, file, 1 << 20)
             file.flush()
             self._descriptor = os.dup(file.fileno())

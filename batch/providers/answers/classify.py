@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, time, timedelta, timezone, tzinfo
+from datetime import datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from batch.core.clock import QUOTA_DAY_ZONE, time_zone
 from batch.core.errors import (
     AttemptError,
     EndpointDown,
@@ -30,8 +30,6 @@ from batch.core.errors import (
 from batch.core.settings import LONGEST_SERVER_WAIT_SECONDS
 from batch.providers.answers.told import ErrorBody, parse_duration, read_error_body
 
-#: Google's day quotas start anew at midnight there.
-QUOTA_DAY_ZONE: Final = "America/Los_Angeles"
 _MESSAGE_CHARACTERS: Final = 500
 _BUSY: Final = 503
 
@@ -180,16 +178,9 @@ def _limit_kind(told: float | None, ids: Mapping[str, Any]) -> Kind:
 
 def next_quota_day(now: datetime) -> datetime:
     """The next midnight in Google's quota zone, as UTC."""
-    zone = _quota_zone()
+    zone = time_zone(QUOTA_DAY_ZONE)
     tomorrow = now.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), tzinfo=zone).astimezone(now.tzinfo)
-
-
-def _quota_zone() -> tzinfo:
-    try:
-        return ZoneInfo(QUOTA_DAY_ZONE)
-    except ZoneInfoNotFoundError:  # a machine without time zone data: winter time, in summer one hour too late
-        return timezone(timedelta(hours=-8))
 
 
 def parse_retry_after(value: str, date: str | None) -> float | None:

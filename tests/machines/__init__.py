@@ -1,0 +1,1 @@
+"""Whole runs on machines and disks that lack something."""
