@@ -25,8 +25,16 @@ class ReferencePlaces:
         if "://" in name:
             found = self._fetched.file(sha256) if self._fetched is not None else None
             return found if found is not None and found.is_file() else None
-        candidates = (folder / Path(name).expanduser() for folder in self._folders)
-        return next((path for path in candidates if path.is_file()), None)
+        return next(filter(None, (_file(folder, name) for folder in self._folders)), None)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The file of a name, in a folder unless the name says otherwise. A name may be anything that was ever written."""
+    try:
+        path = folder / Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def places_of(manifest: str, more: Sequence[Path], environment: Mapping[str, str] = os.environ) -> ReferencePlaces:

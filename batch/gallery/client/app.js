@@ -9,7 +9,7 @@
   function App(facts) {
     this.table = new imagebatch.Table(facts);
     this.base = facts.base;
-    this.state = { search: "", filters: {}, sort: "order", part: 0, job: "" };
+    this.state = { search: "", filters: Object.create(null), sort: "order", part: 0, job: "" };
     this.rows = [];
     this.grid = new imagebatch.Grid($("scroller"), $("grid"), {
       make: makeCell,
@@ -149,7 +149,7 @@
 
   App.prototype.clear = function () {
     this.state.search = $("search").value = "";
-    this.state.filters = {};
+    this.state.filters = Object.create(null);
     this.refresh();
     this.drawFilters();
     this.writeFragment();
@@ -285,7 +285,7 @@
 
   App.prototype.readFragment = function () {
     const words = new URLSearchParams(location.hash.slice(1));
-    const filters = {};
+    const filters = Object.create(null);
     for (const [name, value] of words) {
       if (name.startsWith("f.")) (filters[name.slice(2)] = filters[name.slice(2)] || []).push(value);
     }
