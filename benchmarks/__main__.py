@@ -1,4 +1,4 @@
-"""`python -m benchmarks {compare,quotas,pace,finished,rows,reading,photographs,profile}`; each has --help."""
+"""`python -m benchmarks {compare,quotas,pace,finished,rows,gallery,reading,photographs,profile}`; each has --help."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import compare, finished, pace, photographs, profile_run, quotas, reading, results, rows
+from benchmarks import compare, finished, gallery, pace, photographs, profile_run, quotas, reading, results, rows
 from benchmarks.contestants import contestants, sdk_environment
 from benchmarks.measure import CommandFailed
 
@@ -90,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     more.add_argument("--values", type=int, nargs="+", choices=[1, 2], default=[1, 2], help="jobs made of each row")
     more.add_argument("--page", type=Path, help="put the table into this page, between its marks")
     more.set_defaults(run=_rows)
+
+    seen = commands.add_parser("gallery", parents=[common], help="pages of many jobs: their build, and in chromium")
+    seen.add_argument("--rows", type=int, nargs="+", default=[100_000], help="default: 100000")
+    seen.add_argument("--page", type=Path, help="put the table into this page, between its marks")
+    seen.set_defaults(run=_gallery)
 
     answer = commands.add_parser("reading", parents=[common], help="one answer, from its bytes to a checked picture")
     answer.add_argument("--rounds", type=int, default=5, help="default: 5")
@@ -195,6 +201,19 @@ def _rows(options: argparse.Namespace) -> None:
     (options.workdir / "rows.json").write_text(json.dumps([asdict(one) for one in found], indent=1))
     if options.page:
         results.put_into_page(options.page, table, "rows")
+    print(table)
+
+
+def _gallery(options: argparse.Namespace) -> None:
+    found: list[gallery.Measured] = []
+    for one in gallery.measure_gallery(options.rows, options.workdir, options.timeout):
+        gallery.tell(one)
+        found.append(one)
+    with tempfile.TemporaryDirectory(dir=options.workdir) as folder:
+        table = gallery.as_markdown(found, gallery.thumbnail_ms(Path(folder)))
+    (options.workdir / "gallery.json").write_text(json.dumps([asdict(one) for one in found], indent=1))
+    if options.page:
+        results.put_into_page(options.page, table, "gallery")
     print(table)
 
 

@@ -129,6 +129,7 @@ class _Pass:
 
     def write(self, *, base: str) -> str:
         """Write all rows; returns the path of the script that names the files. `base` leads to the output folder."""
+        name = _name_of(self.album.output)
         rows, details = [], []
         for number, entries in enumerate(batched(self.album, ROWS)):
             made = [row_of(entry) for entry in entries]
@@ -136,7 +137,7 @@ class _Pass:
             self._note(entries, made)
             first = number * (ROWS // DETAILS)
             for place, group in enumerate(batched(entries, DETAILS), first):
-                told = [details_of(entry, _name_of(self.album.output)) for entry in group]
+                told = [details_of(entry, name) for entry in group]
                 details.append(self.files.add("data", f"details-{place:05}", ".js", script("details", place, told)))
         facts = {**self._facts(), "base": base, "chunks": rows, "details": details}
         return self.files.add("data", "index", ".js", script("index", 0, facts))
@@ -159,9 +160,11 @@ class _Pass:
             link_original(self.album.output, path, self.files.folder)
 
     def _note(self, entries: Sequence[Entry], rows: Sequence[dict[str, Any]]) -> None:
-        self.names.update(dict.fromkeys(name for row in rows for name in row if name.startswith((CELL, PARAMETER))))
+        for row in rows:
+            self.names.update(dict.fromkeys(row))
         for version in (version for entry in entries for version in entry.versions):
-            self.references.update(zip(version.reference_sha256s, version.references, strict=True))
+            if version.references:
+                self.references.update(zip(version.reference_sha256s, version.references, strict=True))
             for picture in version.pictures:
                 if picture.state is not PictureState.MISSING:
                     self.pictures[picture.path] = picture.sha256
@@ -172,7 +175,7 @@ class _Pass:
             "total": len(self.album),
             "rowsPerChunk": ROWS,
             "rowsPerDetails": DETAILS,
-            "columns": [*self.names],
+            "columns": [name for name in self.names if name.startswith((CELL, PARAMETER))],
             "simulated": self.album.simulated,
         }
 

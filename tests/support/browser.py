@@ -32,12 +32,12 @@ def missing() -> str:
 
 
 @asynccontextmanager
-async def a_browser() -> AsyncIterator[Browser]:
-    """Chromium, without a window. It updates and synchronises nothing."""
+async def a_browser(*more: str) -> AsyncIterator[Browser]:
+    """Chromium, without a window, with `more` of its own options. It updates and synchronises nothing."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_QUIET))
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_QUIET, *more])
         try:
             yield browser
         finally:

@@ -90,7 +90,8 @@
     const idle = window.requestIdleCallback || ((work) => setTimeout(work, 20));
     const chunks = [];
     this.table.eachChunk((chunk, first, length, place) => chunks.push([chunk, length, place]));
-    if (from >= chunks.length) return;
+    this.prepared = from >= chunks.length;
+    if (this.prepared) return;
     idle(() => {
       const [chunk, length, place] = chunks[from];
       imagebatch.textsOf(this.table, chunk, length, place);
