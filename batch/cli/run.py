@@ -12,6 +12,7 @@ import click
 
 from batch.cli.console import is_terminal, print_error, print_failure, print_json, start_log, typed_again
 from batch.cli.options import Count, Manifest, NamedPath, output_option, run_options
+from batch.cli.run_gallery import make_gallery, with_thumbnails
 from batch.cli.signals import die_by, run_until_signal
 from batch.cli.terminal import paint_words, takes_colour
 from batch.core.errors import ExitCode
@@ -42,6 +43,12 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
 )
 @click.option("--yes", is_flag=True, help="Do not ask about what --again and --rejected cost (for cron).")
 @click.option("--dry-run", is_flag=True, expose_value=False, is_eager=True, hidden=True, callback=_means_plan)
+@click.option(
+    "--gallery/--no-gallery",
+    "gallery",
+    default=False,
+    help="Make pages to look at the pictures when the run ends; thumbnails in spare time.  [default: no]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something new went wrong (for cron).")
 @click.option("--log-file", type=NamedPath(dir_okay=False), help="Append the story of the run to this file.")
@@ -64,6 +71,7 @@ def run(
     output: Path | None,
     options: RunOptions,
     *,
+    gallery: bool,
     as_json: bool,
     quiet: bool,
     log_file: Path | None,
@@ -80,6 +88,8 @@ def run(
 
     start_log(log_file, log_level, log_format)
     listener = _logged(listener_for(quiet=quiet)) if log_file else listener_for(quiet=quiet)
+    if gallery:
+        listener = with_thumbnails(listener)
     try:
         summary = run_until_signal(manifest, listener, asks=not quiet and is_terminal(), output=output, options=options)
     except LockedError as error:
@@ -89,6 +99,8 @@ def run(
         sys.exit(error.exit_code)
     plan_words = ["imagebatch", "plan", str(manifest), *([] if output is None else ["-o", str(output)])]
     _report_run(summary, typed_again(), shlex.join(plan_words), as_json=as_json, quiet=quiet)
+    if gallery:
+        make_gallery(summary, quiet=quiet)
     if summary.exit > 128:
         die_by(summary.exit - 128)
     sys.exit(summary.exit)
