@@ -60,6 +60,8 @@ class Version:
     finished_at: str
     adopted_from: str
     simulated: bool
+    #: The output that it is of, by name, where two are compared.
+    source: str = ""
 
     @property
     def is_accepted(self) -> bool:

@@ -59,6 +59,11 @@ class Album:
         return self.entries(0, len(self._order))
 
     @property
+    def name(self) -> str:
+        """What people call the output: its folder's name."""
+        return self.output.resolve().name
+
+    @property
     def simulated(self) -> bool:
         """Whether its pictures are the simulator's, and its money what they would have cost."""
         return self._history.simulated
@@ -76,6 +81,11 @@ class Album:
         with closing(open_ledger(self.output)) as ledger:
             record = ledger.at(self._last_run)
         return record.manifest if isinstance(record, RunRecord) else ""
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The output folder, as the only one."""
+        return (self.output,)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -108,6 +118,18 @@ class Album:
                     if not isinstance(found, Tail):
                         self._note_pictures(found[1])
         return self._paths.get(sha256)
+
+    def file_of(self, path: str) -> Path:
+        """Where a picture lies, by its path in the entries."""
+        return self.output / path
+
+    def keepers_of(self, job_id: str, sha256: str) -> tuple[Path, ...]:
+        """The outputs whose job has this picture, and whose decisions it belongs to: this one, or none."""
+        if job_id not in self:
+            return ()
+        versions = self.entry(job_id).versions
+        has_it = any(picture.sha256 == sha256 for version in versions for picture in version.pictures)
+        return (self.output,) if has_it else ()
 
     def refresh(self) -> frozenset[str]:
         """Read what was written since, and the decisions; the ids of jobs the ledger says something new of.

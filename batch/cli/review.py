@@ -43,10 +43,11 @@ def review(directory: Path, port: int, by: str | None, references: tuple[Path, .
     """
     import asyncio
 
+    from batch.album import open_album
     from batch.core.clock import SystemClock
     from batch.review.desk import Desk
 
-    desk = Desk(directory, SystemClock(), _user_name() if by is None else by)
+    desk = Desk(lambda: open_album(directory), SystemClock(), _user_name() if by is None else by)
     site, built = _site(directory, desk, references)
     with _small_copies_made(built):
         asyncio.run(_serve(desk, site, port, opens_browser=not no_browser))
@@ -84,7 +85,7 @@ async def _serve(desk: Desk, site: Site, port: int, *, opens_browser: bool) -> N
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with serve_review(desk, site, port=port) as review:
-        show_lines([f"reviewing {desk.output} at", f"  {review.address}", "Ctrl-C ends it"])
+        show_lines([f"reviewing {desk.name} at", f"  {review.address}", "Ctrl-C ends it"])
         with leading_page(review.address) as page:
             if opens_browser:
                 await asyncio.to_thread(webbrowser.open, page)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from batch.album import Entry, open_album
+from batch.album import AlbumView, Entry
 from batch.core.clock import Clock, timestamp
 from batch.core.decisions import Decision
 from batch.core.errors import LedgerError
@@ -26,15 +26,14 @@ class News:
 
 
 class Desk:
-    """One output under review. `by` names the reviewer in the decisions."""
+    """What is under review: `opened` opens it. `by` names the reviewer in the decisions."""
 
-    def __init__(self, output: Path, clock: Clock, by: str = "") -> None:
-        self.output = output
+    def __init__(self, opened: Callable[[], AlbumView], clock: Clock, by: str = "") -> None:
+        self._open = opened
         self._by = by
         self._clock = clock
         self._lock = Lock()
-        self._album = open_album(output)
-        self._file = DecisionFile(output)
+        self._album = opened()
         #: What pages were told of so far: the decisions, and the jobs that the ledger has said more of since.
         self._told = self._album.decisions
         self._untold: set[str] = set()
@@ -49,19 +48,22 @@ class Desk:
         """
         with self._lock:
             self._untold |= self._album.refresh()
-            for word in words:
-                self._refuse_stranger(word)
             at = timestamp(self._clock)
-            self._file.append(self._decision(word, at) for word in words)
+            belonging: dict[Path, list[Decision]] = {}
+            for word in words:
+                for output in self._keepers_of(word):
+                    belonging.setdefault(output, []).append(self._decision(word, at))
+            for output, decisions in belonging.items():
+                DecisionFile(output).append(decisions)
 
     def look(self) -> News:
         """What a run or a reviewer has added since. Raises `LedgerError` if the ledger is damaged."""
         with self._lock:
-            progress = read_progress(self.output)
+            progress = self._progress()
             try:
                 changed = self._album.refresh()
             except LedgerError:
-                self._album = open_album(self.output)
+                self._album = self._open()
                 self._told, self._untold, self._since_built = self._album.decisions, set(), set()
                 return News(progress=progress, replaced=True)
             decisions = self._album.decisions
@@ -89,18 +91,38 @@ class Desk:
         """Where a picture lies, by its hash; None if the output has no such picture."""
         with self._lock:
             path = self._album.picture_path(sha256)
-        return None if path is None else self.output / path
+        return None if path is None else self._album.file_of(path)
+
+    def file_of(self, path: str) -> tuple[Path, Path] | None:
+        """The output that a picture of this path would lie in, and where; None if there is no such output."""
+        try:
+            found = self._album.file_of(path)
+        except ValueError:
+            return None
+        output = next((each for each in self._album.outputs if found.is_relative_to(each)), None)
+        return None if output is None else (output, found)
+
+    @property
+    def name(self) -> str:
+        """What is under review."""
+        return self._album.name
+
+    def _progress(self) -> RunProgress | None:
+        """Of the first output in which a run is on."""
+        found = (read_progress(output) for output in self._album.outputs)
+        return next((progress for progress in found if progress is not None), None)
 
     def _entries(self, jobs: set[str]) -> tuple[Entry, ...]:
         entries = (self._album.entry(job) for job in jobs if job in self._album)
         return tuple(sorted(entries, key=lambda entry: entry.position))
 
-    def _refuse_stranger(self, word: Word) -> None:
+    def _keepers_of(self, word: Word) -> tuple[Path, ...]:
         if word.job not in self._album:
             raise RefusedError(f"there is no job {word.job}; load the page anew")
-        versions = self._album.entry(word.job).versions
-        if not any(picture.sha256 == word.sha256 for version in versions for picture in version.pictures):
+        keepers = self._album.keepers_of(word.job, word.sha256)
+        if not keepers:
             raise RefusedError(f"{word.job} has no such picture; load the page anew")
+        return keepers
 
     def _decision(self, word: Word, at: str) -> Decision:
         return Decision(

@@ -117,7 +117,7 @@ class _Server:
         self.app.router.add_get("/{token}/gallery/api/events", self._events)
         self.app.router.add_post("/{token}/gallery/api/decisions", self._decide)
         self.app.router.add_get("/{token}/gallery/{path:.+}", self._gallery_file)
-        self.app.router.add_get("/{token}/{path:images/.+}", self._picture)
+        self.app.router.add_get(r"/{token}/{path:(?:\w/)?images/.+}", self._picture)
         self.app.router.add_route("*", "/{token}{rest:.*}", self._nothing)
 
     async def watch(self, look_seconds: float) -> None:
@@ -183,7 +183,11 @@ class _Server:
         return _file(path, is_immutable=bool(_HASHED.search(name)))
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
-        return _file(_inside(self._desk.output, request.match_info["path"]), is_immutable=False)
+        found = self._desk.file_of(request.match_info["path"])
+        if found is None:
+            raise web.HTTPNotFound(text="no such file\n")
+        output, path = found
+        return _file(_inside(output / "images", str(path.relative_to(output / "images"))), is_immutable=False)
 
     async def _nothing(self, _request: web.Request) -> web.Response:
         raise web.HTTPNotFound(text="there is nothing here\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batch.album import open_album
 from batch.core.clock import SystemClock
 from batch.core.decisions import Decision, Verdict
 from batch.gallery import build_gallery, copy_maker, live_row, review_page
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @asynccontextmanager
 async def a_review(output: Path) -> AsyncIterator[Review]:
     built = build_gallery(output, thumbnails=False, workers=0)
-    desk = Desk(output, SystemClock())
+    desk = Desk(lambda: open_album(output), SystemClock())
     site = Site(
         gallery=built.folder,
         page=review_page(built),

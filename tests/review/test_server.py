@@ -108,7 +108,7 @@ async def opened(
         return name == "thumbs/made.webp"
 
     site = Site(gallery=gallery, page=PAGE, encode=encode, make_copy=make_copy, rebuild=rebuild)
-    desk = Desk(output, SystemClock(), by)
+    desk = Desk(lambda: open_album(output), SystemClock(), by)
     async with serve_review(desk, site, look_seconds=0.05, **options) as review, aiohttp.ClientSession() as http:
         yield Page(review, http, output)
 
