@@ -57,6 +57,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "store.lost_files",
             "store.records",
             "store.rehearsal",
+            "store.rejected_pictures",
         ),
         "reports read what happened; they make nothing happen",
     ),

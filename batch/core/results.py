@@ -58,6 +58,22 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What was said of the pictures of an output folder, by jobs.
+
+    `accepted`: one of its pictures was; `rejected`: of the others, its current picture was; `seen`: a person has looked
+    at that picture. `usd_per_accepted`: all that was certainly charged, by the accepted; None if there is none.
+    `unreadable_lines` of decisions.jsonl may have held more.
+    """
+
+    seen: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    usd_per_accepted: float | None = None
+    unreadable_lines: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """How a run ended, in numbers. The first four count jobs of the manifest, `requests` this run's attempts.
 
@@ -112,3 +128,5 @@ class Summary:
     failed_accepted: int = 0
     #: The run sent nothing and ended for the same reason as the one before it.
     nothing_new: bool = False
+    #: What was said of the pictures; None: nothing yet.
+    review: Review | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.core.errors import ExitCode, LedgerError
-from batch.core.results import Spend
+from batch.core.results import Review, Spend
 from batch.core.settings import GIVEN_MANIFEST
 from batch.report.advice import retry_causes
 from batch.report.formatting import path
@@ -26,6 +26,7 @@ from batch.store.lost_files import NONE_LOST, lost_files
 from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import NAME as REHEARSAL
 from batch.store.rehearsal import holds_bought
+from batch.store.rejected_pictures import RejectedPictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class Status:
     jobs: int | None = None
     #: How far the run that is on has come, with its rate and the time left.
     progress: RunProgress | None = None
+    #: What was said of the pictures; None: nothing yet.
+    review: Review | None = None
 
 
 def read_status(output: Path) -> Status:
@@ -88,6 +91,7 @@ def read_status(output: Path) -> Status:
     run, end = _last_run(output, history)
     running = _running(output)
     progress = read_progress(output) if running else None
+    review = RejectedPictures(output).review(history)
     return Status(
         output=str(output),
         done=counts[Standing.DONE],
@@ -105,7 +109,7 @@ def read_status(output: Path) -> Status:
         last_end=_last_end(run, end, is_running=running is not None),
         last_exit=end.exit if end is not None else None,
         not_before=end.not_before if end is not None else None,
-        next_command=None if running else _next_command(output, run, end, counts, causes, failed_accepted),
+        next_command=None if running else _next_command(output, run, end, counts, causes, failed_accepted, review),
         failures_by_cause=dict(causes.most_common()),
         spend=spend_of(history),
         not_as_asked=not_as_asked,
@@ -120,6 +124,7 @@ def read_status(output: Path) -> Status:
         failed_accepted=failed_accepted,
         jobs=_jobs(progress, end),
         progress=progress,
+        review=review,
     )
 
 
@@ -204,6 +209,7 @@ def _next_command(
     counts: Counter[Standing],
     causes: Counter[str],
     failed_accepted: int,
+    review: Review | None,
 ) -> str | None:
     manifest = run.manifest if run is not None else "MANIFEST"
     if manifest == GIVEN_MANIFEST:
@@ -218,6 +224,8 @@ def _next_command(
         words += [word for said in wish.said for word in ("--again", shlex.quote(said))]
     if end is None or wish or end.exit == ExitCode.TEMPORARY or end.pending or left:
         return f"imagebatch run {' '.join(words)}"
+    if review is not None and review.rejected:
+        return f"imagebatch run {' '.join(words)} --rejected"
     if counts[Standing.FAILED] <= failed_accepted:
         return None
     return f"imagebatch plan {' '.join(words)} --retry {retry_causes([code for code, _ in causes.most_common()])}"

@@ -10,7 +10,7 @@ from typing import Final
 from batch.core.errors import BatchError, CanaryFailed, EndpointDown, ExitCode
 from batch.core.model import Job
 from batch.core.picture_warnings import is_not_as_asked
-from batch.core.results import Summary
+from batch.core.results import Review, Summary
 from batch.plan import LEFT_OUT, SET_ASIDE, Plan
 from batch.report.money import spend_of
 from batch.store.history import History
@@ -117,6 +117,7 @@ class Spent:
     simulated: bool = False
     lost: LostFiles = NONE_LOST
     remakes_left: int = 0
+    review: Review | None = None
 
 
 def conclude(
@@ -164,6 +165,7 @@ def conclude(
         missing_files=spent.lost.missing,
         altered_files=spent.lost.altered,
         remakes_left=spent.remakes_left,
+        review=spent.review,
         failed_accepted=totals.failed_accepted,
     )
 

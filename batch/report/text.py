@@ -10,6 +10,7 @@ from batch.plan import Forecast, Group, Plan
 from batch.report.advice import advice_lines, retry_causes
 from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
 from batch.report.money import spend_lines
+from batch.report.review import review_lines
 from batch.report.status import Status
 from batch.report.warned import warning_lines
 from batch.store.live_status import RunProgress
@@ -80,6 +81,7 @@ def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatc
         yield f"  left out   {count(summary.left_out, 'job')} not selected this time"
     yield from _lost_lines(summary.missing, summary.missing_files, summary.altered, summary.altered_files)
     yield from warning_lines(summary.not_as_asked, summary.warnings)
+    yield from review_lines(summary.review)
     if summary.done:
         yield f"  pictures   {path(summary.output)}/images/"
     if summary.done or summary.failed:
@@ -92,6 +94,9 @@ def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatc
     yield from advice_lines(summary.failures_by_cause, summary.output, unknown=summary.unknown > 0)
     if again:
         yield f"  next       {command}   (goes on with {count(again, 'job')})"
+    elif summary.review is not None and summary.review.rejected:
+        run_command = plan_command.replace("imagebatch plan", "imagebatch run", 1)
+        yield f"  next       {run_command} --rejected   (makes {count(summary.review.rejected, 'picture')} again)"
     elif summary.failed > summary.failed_accepted:
         yield f"  next       {plan_command} --retry {retry_causes(summary.failures_by_cause)}"
 
@@ -266,6 +271,7 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.rehearsal:
         yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
     yield from warning_lines(status.not_as_asked, status.warnings)
+    yield from review_lines(status.review)
     if status.running:
         yield f"  now        {status.running}{_progress_words(status.progress)}"
         if status.limits_now:

@@ -164,7 +164,14 @@ def why_too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[Disabled
 
 def not_started(prepared: PreparedRun, plan: Plan, history: History, why: EndpointDown) -> Summary:
     """The summary of a run that did nothing, which is written nowhere."""
-    spent = Spent(usd_before=history.usd, maybe_usd_before=history.maybe_usd, requests=0, resent=(), seconds=0.0)
+    spent = Spent(
+        usd_before=history.usd,
+        maybe_usd_before=history.maybe_usd,
+        requests=0,
+        resent=(),
+        seconds=0.0,
+        review=prepared.review(history),
+    )
     return conclude(
         prepared.manifest.settings.name,
         str(prepared.output),

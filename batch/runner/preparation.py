@@ -18,6 +18,7 @@ from batch.core.clock import SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
 from batch.core.events import Listener
 from batch.core.model import Job
+from batch.core.results import Review
 from batch.core.settings import ChangedPolicy
 from batch.manifest import Manifest, RowsDigest, given_manifest, load_manifest
 from batch.manifest.templating.facts import FactExpression
@@ -68,6 +69,11 @@ class PreparedRun:
     policies: Policies
     options: RunOptions
     reuse: tuple[SourceFolder, ...]
+    rejected: RejectedPictures
+
+    def review(self, history: History) -> Review | None:
+        """What was said of the pictures; None if that is nothing. Raises `OutputError` if it cannot be read."""
+        return self.rejected.review(history)
 
     def with_changed(self, policy: ChangedPolicy) -> PreparedRun:
         """The same, with another policy for edited jobs."""
@@ -220,6 +226,7 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
     simulated = all(account.endpoint.simulated for account in accounts)
     chosen = output_path(manifest, output)
     results = rehearsal_folder(chosen) if simulated else chosen
+    rejected = RejectedPictures(results)
     return PreparedRun(
         manifest=manifest,
         output=results,
@@ -232,9 +239,10 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
             again=_again(options.again),
-            rejected=_rejected(manifest, results, remake=options.rejected),
+            rejected=_rejected(manifest, rejected, remake=options.rejected),
         ),
         options=options,
+        rejected=rejected,
         reuse=tuple(SourceFolder(folder, bought_only=not simulated) for folder in options.reuse),
     )
 
@@ -261,8 +269,7 @@ def _wish(text: str) -> RetryFilter | None:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
 
 
-def _rejected(manifest: Manifest, output: Path, *, remake: bool) -> RejectedPolicy:
-    pictures = RejectedPictures(output)
+def _rejected(manifest: Manifest, pictures: RejectedPictures, *, remake: bool) -> RejectedPolicy:
     amend = None if manifest.on_reject is None else manifest.on_reject.prompt
     return RejectedPolicy(pictures=pictures, amend=amend or as_it_was, remake=remake)
 

@@ -24,6 +24,7 @@ from batch.plan import (
     name_examples,
 )
 from batch.report.progress_reporter import ProgressReporter
+from batch.report.review import unreadable_words
 from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
@@ -104,6 +105,8 @@ async def run(
             listener.on_event(Message(ignored))
         if fewer_at_once is not None:
             listener.on_event(Message(fewer_at_once))
+        if prepared.rejected.unreadable_lines:
+            listener.on_event(Message(f"{unreadable_words(prepared.rejected.unreadable_lines)}; see docs/review.md"))
         if folder.torn_bytes:
             listener.on_event(
                 Message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")

@@ -22,7 +22,7 @@ from batch.core.errors import (
 from batch.core.events import JobEnded, Listener, Message, RunStart, RunStarted
 from batch.core.key_index import KEY_BYTES
 from batch.core.model import Job, Outcome, Pending
-from batch.core.results import Summary
+from batch.core.results import Review, Summary
 from batch.dispatch.base import DispatchConfig, Past, Ports
 from batch.dispatch.scheduler import Scheduler
 from batch.money.wallet import Wallet
@@ -342,6 +342,7 @@ class RunSession:
             endpoints_out=_out_of_use(scheduler),
             simulated=self.prepared.is_rehearsal,
             remakes_left=self._not_made_again(REMAKE) + self._still_rejected(),
+            review=self._review(),
             lost=self._lost_files() if totals.missing or totals.altered else NONE_LOST,
         )
         return conclude(
@@ -387,6 +388,12 @@ class RunSession:
             return lost_files(self.store.output, self.store.history, self.plan.order)
         except OSError:  # the counts are known without the disk, the names are not
             return NONE_LOST
+
+    def _review(self) -> Review | None:
+        try:
+            return self.prepared.review(self.store.history)
+        except (OSError, BatchError):  # what was said of pictures does not keep a run from its end
+            return None
 
     def _left_out(self, scheduler: Scheduler) -> Iterator[LeftOutRecord]:
         """Which accounts make no sense to ask before some time, as the provider said: the next run goes by it."""

@@ -114,7 +114,8 @@ class DecisionFile:
 
 
 class FollowedDecisions:
-    """What counts for each picture, kept up with a file that others append to. `decisions` is as of `catch_up`."""
+    """What counts for each picture, kept up with a file that others append to. `decisions` is as of `catch_up`, and
+    so is `unreadable`, the numbers of lines that hold none that could be read."""
 
     def __init__(self, output: Path) -> None:
         self._path = output / NAME
@@ -137,16 +138,23 @@ class FollowedDecisions:
 
     def _forget(self) -> None:
         self.decisions = Decisions()
-        self._file = self._end = 0
+        self.unreadable: list[int] = []
+        self._file = self._end = self._lines = 0
 
     def _read(self, file: int) -> list[Decision]:
         with open_to_read(self._path) as stream:
             stream.seek(self._end)
             data = stream.read()
         whole = data[: data.rfind(b"\n") + 1]
-        added = [found for line in whole.split(b"\n") if isinstance(found := _decision_of(line), Decision)]
-        for decision in added:
-            self.decisions.add(decision)
+        added = []
+        for line in whole.split(b"\n")[:-1]:
+            self._lines += 1
+            found = _decision_of(line)
+            if isinstance(found, Decision):
+                self.decisions.add(found)
+                added.append(found)
+            elif found is not None:
+                self.unreadable.append(self._lines)
         self._file, self._end = file, self._end + len(whole)
         return added
 

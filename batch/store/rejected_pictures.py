@@ -5,13 +5,17 @@ Decisions are followed while a run is on: a person may accept what is about to b
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from batch.core.decisions import Decision, Decisions, Rejection, Verdict
 from batch.core.model import job_key
+from batch.core.results import Review
 from batch.store.decisions import FollowedDecisions
+from batch.store.history import History
 from batch.store.job_state import JobHistory
-from batch.store.ledger_reader import open_ledger
+from batch.store.ledger_reader import LedgerReader, open_ledger
 from batch.store.records import Pictured, TryRecord
 
 
@@ -29,6 +33,11 @@ class RejectedPictures:
     def decisions(self) -> Decisions:
         """What counts for each picture, as of the last look."""
         return self._followed.decisions
+
+    @property
+    def unreadable_lines(self) -> tuple[int, ...]:
+        """The numbers of lines that hold no decision that could be read."""
+        return tuple(self._followed.unreadable)
 
     def __bool__(self) -> bool:
         return bool(self._said)
@@ -51,6 +60,40 @@ class RejectedPictures:
             return None
         rejected = {word.sha256: word for word in words if word.verdict is Verdict.REJECTED}
         return self._of_its_picture(rejected, past) if rejected else None
+
+    def review(self, history: History) -> Review | None:
+        """What was said of the pictures that the jobs of a history have; None if that is nothing."""
+        self._catch_up()
+        if not self._said and not self.unreadable_lines:
+            return None
+        counts: Counter[str] = Counter()
+        with open_ledger(self._output) as ledger:
+            for key, (job, pictures) in self._said.items():
+                past = history.of(key)
+                if past.bought_offset >= 0:
+                    counts.update(self._standing(job, pictures, past, ledger))
+        accepted = counts["accepted"]
+        return Review(
+            seen=counts["seen"],
+            accepted=accepted,
+            rejected=counts["rejected"],
+            usd_per_accepted=round(history.usd / accepted, 6) if accepted else None,
+            unreadable_lines=self.unreadable_lines,
+        )
+
+    def _standing(self, job: str, pictures: Iterable[str], past: JobHistory, ledger: LedgerReader) -> Iterator[str]:
+        verdicts = {sha256: word.verdict for sha256 in pictures if (word := self.decisions.of(job, sha256)) is not None}
+        shown = {sha256 for sha256, verdict in verdicts.items() if verdict is Verdict.ACCEPTED}
+        if shown:
+            yield "accepted"
+        else:
+            bought = ledger.at(past.bought_offset)
+            assert isinstance(bought, Pictured)
+            shown = {image.sha256 for image in bought.images}
+            if any(verdicts.get(sha256) is Verdict.REJECTED for sha256 in shown):
+                yield "rejected"
+        if any(self.decisions.is_seen(job, sha256) for sha256 in shown):
+            yield "seen"
 
     def _of_its_picture(self, rejected: dict[str, Decision], past: JobHistory) -> Rejection | None:
         with open_ledger(self._output) as ledger:

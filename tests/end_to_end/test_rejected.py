@@ -18,8 +18,11 @@ from batch.album import open_album
 from batch.core.decisions import Decision, Side, Verdict
 from batch.core.errors import Declined, InputError, OptionError
 from batch.core.events import AttemptStarted, Event, Listener
+from batch.core.results import Review
 from batch.core.settings import ChangedPolicy
 from batch.plan import Selection
+from batch.report.status import read_status
+from batch.report.text import status_lines, summary_lines
 from batch.report.why import explain
 from batch.runner.control import RunControl
 from batch.runner.options import RunOptions
@@ -27,6 +30,7 @@ from batch.runner.reviewing import accept, reject
 from batch.runner.run import plan_only
 from batch.store.decisions import DecisionFile
 from tests.support.bench import KEY, Bench, a_bench, balance, faults
+from tests.support.fakes import Recorder
 
 ON_REJECT = "{{ prompt }}{% if reasons %} Avoid: {{ reasons | join(', ') }}.{% endif %} {{ note }}"
 REJECTED = RunOptions(rejected=True, yes=True)
@@ -355,3 +359,46 @@ async def test_the_ledger_of_a_remake_is_read_as_it_was_written(bench: Bench) ->
     done = [line for line in bench.ledger() if line["t"] == "done"]
     assert done[0]["spec"] == done[1]["spec"]
     assert tries(bench, "job-0")[1]["ask"]["instead_of"] == done[0]["images"][-1]["sha256"]
+
+
+async def test_seen_accepted_and_rejected_are_counted(bench: Bench) -> None:
+    """By job, in the run's summary and in `status`, with what an accepted picture cost and the next command."""
+    first = await bench.run(4)
+    assert (first.review, read_status(bench.output).review) == (None, None)
+    accept(bench.output, "job-0", "job-1")
+    reject(bench.output, "job-2")
+    seen = open_album(bench.output).entry("job-3").versions[0].pictures[0].sha256
+    DecisionFile(bench.output).append([Decision(at="now", job="job-3", sha256=seen, verdict=Verdict.SEEN)])
+    status = read_status(bench.output)
+    review = Review(seen=4, accepted=2, rejected=1, usd_per_accepted=round(first.cost_usd / 2, 6))
+    assert (status.review, status.next_command) == (review, f"{run_command(bench)} --rejected")
+    assert any("4 seen, 2 accepted, 1 rejected; $0.0" in line for line in status_lines(status))
+    second = await bench.run(4)
+    assert second.review == review
+    words = [*summary_lines(second, "imagebatch run m.yaml", "imagebatch plan m.yaml")]
+    assert words[-1] == "  next       imagebatch run m.yaml --rejected   (makes 1 picture again)"
+    third = await bench.run(4, options=REJECTED)
+    assert third.review == Review(
+        seen=3, accepted=2, rejected=0, usd_per_accepted=round((first.cost_usd + third.cost_usd) / 2, 6)
+    )
+    assert read_status(bench.output).next_command is None
+
+
+def run_command(bench: Bench) -> str:
+    return f"imagebatch run {bench.path / 'm.yaml'} -o {bench.output}"
+
+
+async def test_a_damaged_line_of_decisions_is_told(bench: Bench) -> None:
+    """It may hold a person's word: a run and `status` name it, and go by the others."""
+    await bench.run(2)
+    reject(bench.output, "job-0")
+    with (bench.output / "decisions.jsonl").open("ab") as stream:
+        stream.write(b"damaged\n")
+    reject(bench.output, "job-1")
+    recorder = bench.options["listener"] = Recorder()
+    summary = await bench.run(2, options=REJECTED)
+    assert summary.requests == 2
+    assert summary.review is not None
+    assert summary.review.unreadable_lines == (2,)
+    assert any("1 line of decisions.jsonl cannot be read (2)" in text for _, text in recorder.named("message"))
+    assert any("cannot be read (2)" in line for line in status_lines(read_status(bench.output)))
