@@ -70,6 +70,16 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "an album reads what an output holds; it needs no manifest and no key, and writes nothing",
     ),
+    "export": (
+        (
+            "core",
+            "pictures",
+            "manifest",
+            "album",
+            *(f"store.{name}" for name in ("durable", "job_state", "picture_check", "places")),
+        ),
+        "an export reads an output and its manifest; it sends nothing, needs no key, and changes no original",
+    ),
     "analysis": (
         ("core", "album", "report", "store.durable", "store.job_state", "store.ledger_reader", "store.records"),
         "figures are gathered from the album and the ledger; nothing is sent and no manifest is read",
@@ -112,6 +122,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "analysis",
             "review",
             "gallery",
+            "export",
         ),
         "the command line parses, calls the runner and prints",
     ),

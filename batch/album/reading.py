@@ -68,6 +68,14 @@ class Album:
         """Whether its pictures are the simulator's, and its money what they would have cost."""
         return self._history.simulated
 
+    def last_run(self) -> RunRecord | None:
+        """What the newest run said when it began; None in a ledger without one."""
+        if self._history.run_offset < 0:
+            return None
+        with closing(open_ledger(self.output)) as ledger:
+            record = ledger.at(self._history.run_offset)
+        return record if isinstance(record, RunRecord) else None
+
     @property
     def history(self) -> History:
         """What the ledger says of every job, in numbers."""

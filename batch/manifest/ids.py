@@ -16,6 +16,8 @@ from typing import Final
 from batch.manifest.problems import show
 
 MAX_ID_BYTES: Final = 100
+#: In each other, around a picture.
+MAX_FOLDERS: Final = 5
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Most ids, of which nothing else needs to be asked: no dot, not as short as a device's name, and room for a sample.
 _ORDINARY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{4,79}")
@@ -45,6 +47,22 @@ def id_problem(text: str, *, samples: int = 1) -> str | None:
         return f"id ends with a dot, which Windows drops; got {show(text)}"
     if text.partition(".")[0].lower() in _RESERVED:
         return f"id {show(text)} is a device name on Windows; choose another"
+    return None
+
+
+def path_problem(text: str) -> str | None:
+    """Why this cannot be a picture's name with folders, as `Acme/kite`, as a sentence; None if it can.
+
+    Each part is as limited as an id, for the same reasons.
+    """
+    parts = text.split("/")
+    if len(parts) > MAX_FOLDERS + 1:
+        return f"the name has {len(parts) - 1} folders; at most {MAX_FOLDERS} are allowed; got {show(text)}"
+    for part in parts:
+        wrong = id_problem(part)
+        if wrong is not None:
+            where = "the name" if len(parts) == 1 else f"a part of the name {show(text)}"
+            return f"{where} {wrong.removeprefix('id ')}".replace("write a name or leave the id out", "fill it in")
     return None
 
 

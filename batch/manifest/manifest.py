@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -38,14 +38,14 @@ from batch.manifest.expansion.row_selection import RowSelection, Sort
 from batch.manifest.files import FileProblem, open_regular, reason
 from batch.manifest.given import GIVEN_ROWS, write_down
 from batch.manifest.ids import name_problem
-from batch.manifest.problems import Problems, show, show_path
+from batch.manifest.problems import Problems, Report, show, show_path
 from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
 from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
-from batch.manifest.tables.rows import kind_of
+from batch.manifest.tables.rows import Table, kind_of
 from batch.manifest.tables.table_finder import PipedRows, TableFinder
 from batch.manifest.tables.table_set import TableSet
 from batch.manifest.templating.on_reject import OnReject
@@ -106,6 +106,18 @@ class Manifest:
     def jobs_with_rows(self) -> Iterator[RowJob]:
         """`jobs`, each with the row it was made of."""
         return self._expansion.jobs()
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """The tables that its rows come from, in order; none in a manifest without any."""
+        return self._expansion.tables.tables if self._expansion.tables is not None else ()
+
+    def named_jobs(self, report: Report) -> Iterator[RowJob]:
+        """The jobs with their rows, in order, for what needs neither references nor a run.
+
+        `report` hears of what is wrong with rows that make none; nothing is raised for them.
+        """
+        return self._expansion.by_name_alone().whatever_is_right(report)
 
     @property
     def keeps_rows(self) -> bool:

@@ -22,7 +22,7 @@ from batch.manifest.expansion.row_job import RowJob, TableRow
 from batch.manifest.expansion.row_selection import RowSelection, RowSelector
 from batch.manifest.ids import id_key
 from batch.manifest.problems import Problems, Report, show
-from batch.manifest.references.references import References
+from batch.manifest.references.references import NamedReferences, References
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.tables.table_set import TableSet
 from batch.manifest.templating.templates import Columns, Condition, RowProblem, TemplateProblem
@@ -62,6 +62,19 @@ class Expansion:
     def jobs(self) -> Iterator[RowJob]:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
         return self._expand(_changed_meanwhile)
+
+    def by_name_alone(self) -> Expansion:
+        """The same, for a pass that needs the jobs' names and prompts only: no reference is looked at.
+
+        Unless jobs are named after their references, so that these must be found.
+        """
+        if any(entry.id is None for entry in self.entries):
+            return self
+        return replace(self, references=NamedReferences())
+
+    def whatever_is_right(self, report: Report) -> Iterator[RowJob]:
+        """Every good job; `report` hears of what is wrong with the others."""
+        return self._expand(report)
 
     def wanted_addresses(self) -> Iterator[str]:
         """The web addresses of the pictures that jobs need, one after the other and some more than once.

@@ -52,6 +52,17 @@ class CsvReader(HeadedReader):
         self._reader: Any = None
         self._short_cells = 0
 
+    @property
+    def delimiter(self) -> str:
+        """What separates the cells. To be asked after the header was read."""
+        found: str = self._reader.dialect.delimiter
+        return found
+
+    @property
+    def encoding(self) -> str:
+        """The encoding it is read in."""
+        return self._encoding
+
     def _lines(self) -> Iterator[str]:
         while line := self._text.readline(MAX_LINE_CHARACTERS):
             if len(line) >= MAX_LINE_CHARACTERS:

@@ -34,6 +34,8 @@ class HeadedReader(TableReader):
         super().__init__(stream, shown)
         self._header_row = header_row
         self._data_row = data_row
+        #: The line that the names stand on.
+        self.header_line = 0
         #: Rows that were read to judge the header, and what went wrong in reading them.
         self._ahead: list[Record] = []
         self._problems_ahead: list[Problem] = []
@@ -60,6 +62,7 @@ class HeadedReader(TableReader):
     def read_header(self, report: Report) -> bool:
         """Read the column names; False (and a problem) if there are none to work with."""
         number, line, header = self._header(report)
+        self.header_line = line
         self.columns = tuple(_AROUND_NAMES.sub("", name) for name in header)
         if not any(self.columns):
             missing = "has no header line; the first line names the columns"

@@ -36,6 +36,11 @@ class JsonlReader(TableReader):
         self._text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
         self._known = known
 
+    @property
+    def encoding(self) -> str:
+        """The encoding it is read in."""
+        return self._encoding
+
     def read_header(self, report: Report) -> bool:
         """Collect the keys of all lines; False (and a problem) if there are none to work with."""
         if not self._known:
