@@ -10,19 +10,33 @@ import os
 import tempfile
 from pathlib import Path
 from stat import S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
+
+#: What a file system answers to what it cannot do; other errors are failures.
+UNSUPPORTED: Final = frozenset((errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY))
 
 
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable. File systems that cannot sync folders are left alone."""
+def sync_folder(path: str) -> bool:
+    """Make the names in a folder durable; False if its file system cannot sync folders."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+        if error.errno not in UNSUPPORTED:
             raise
+        return False
     finally:
         os.close(descriptor)
+    return True
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Set a file's permissions, where its file system has any of its own: shares and memory sticks refuse."""
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def make_folders(folder: Path, mode: int = 0o700) -> None:

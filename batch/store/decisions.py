@@ -34,7 +34,7 @@ class DecisionFile:
     def __init__(self, output: Path) -> None:
         self._output = output
         self._path = output / NAME
-        self._lock = FileLock(output / LOCK, timeout=_LOCK_SECONDS)
+        self._lock = FileLock(output / LOCK, timeout=_LOCK_SECONDS, fallback_to_soft=False)
         self._is_folder_synced = False
 
     def append(self, decisions: Iterable[Decision]) -> None:

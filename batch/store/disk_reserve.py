@@ -9,7 +9,8 @@ import os
 from typing import Final
 
 from batch.core.errors import StorageError
-from batch.store.durable import create_file, forget, storage_errors
+from batch.core.own_files import UNSUPPORTED
+from batch.store.durable import create_file, forget, storage_errors, write_all
 
 NAME: Final = ".reserve"
 #: A dozen answers of ordinary size, or a few of the largest.
@@ -31,7 +32,7 @@ class DiskReserve:
             descriptor = create_file(self._path)
             self._is_held = True
             try:
-                os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
+                _take(descriptor)
             except OSError:
                 forget(self._path)
                 raise
@@ -60,3 +61,14 @@ class DiskReserve:
             self._is_held = False
             with storage_errors("give back the space kept free"):
                 forget(self._path)
+
+
+def _take(descriptor: int) -> None:
+    """Where space cannot be asked for it is written: a C library may do that by itself, or not."""
+    try:
+        os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        for _ in range(BALLAST_BYTES >> 20):
+            write_all(descriptor, bytes(1 << 20))

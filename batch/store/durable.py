@@ -15,7 +15,8 @@ from itertools import count
 from typing import Final
 
 from batch.core.errors import StorageError
-from batch.core.own_files import sync_folder
+from batch.core.own_files import UNSUPPORTED, set_mode, sync_folder
+from batch.store.rename import hidden_name, is_placeholder, rename_onto_nothing
 
 
 def _umask() -> int:
@@ -28,7 +29,7 @@ def _umask() -> int:
 #: setting it, which is not for a time when threads create files.
 PUBLIC_MODE: Final = 0o666 & ~_umask()
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_NO_LINKS: Final = UNSUPPORTED | {errno.EMLINK, errno.EXDEV}
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def sync_file(path: str, mode: int | None = None) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if mode is not None:
-            os.fchmod(descriptor, mode)
+            set_mode(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -91,8 +92,8 @@ def create_anew(path: str, *, make_room: Callable[[], bool] = lambda: False) -> 
 def give_name(source: str, target: str) -> bool:
     """Let a finished file appear under a second name, at once and whole; False if the name is taken.
 
-    A hard link does this without a window and can never overwrite. File systems without links get a copy
-    under a hidden name that is then renamed; there the check for a taken name comes just before.
+    A hard link does this without a window and can never overwrite. File systems without links get a copy under a
+    hidden name that is then renamed: `rename.rename_onto_nothing`. The source stays.
     """
     try:
         os.link(source, target, follow_symlinks=False)
@@ -102,16 +103,24 @@ def give_name(source: str, target: str) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-    if os.path.lexists(target):
+    return _give_name_of_a_copy(source, target)
+
+
+def _give_name_of_a_copy(source: str, target: str) -> bool:
+    hidden = hidden_name(target)
+    is_ours = is_placeholder(target, hidden)
+    if os.path.lexists(target) and not is_ours:
         return False
-    hidden = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.part")
     try:
-        copy_durably(source, hidden)
-        os.rename(hidden, target)
+        if not is_ours or not filecmp.cmp(source, hidden, shallow=False):
+            copy_durably(source, hidden)
+        if is_ours:
+            os.rename(hidden, target)
+            return True
+        return rename_onto_nothing(hidden, target)
     except OSError:
         forget(hidden)
         raise
-    return True
 
 
 def claim_name(source: str, target: str) -> None:
@@ -146,7 +155,7 @@ def copy_durably(source: str, target: str) -> None:
         with open(source, "rb") as file:
             while block := file.read(1 << 20):
                 write_all(descriptor, block)
-            os.fchmod(descriptor, os.fstat(file.fileno()).st_mode & 0o777)
+            set_mode(descriptor, os.fstat(file.fileno()).st_mode & 0o777)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -163,7 +172,7 @@ def put_in_place(path: str, data: bytes, mode: int = 0o600) -> None:
     hidden = path + ".part"
     descriptor = create_anew(hidden)
     try:
-        os.fchmod(descriptor, mode)
+        set_mode(descriptor, mode)
         write_all(descriptor, data)
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ from batch.core.clock import Clock
 from batch.core.errors import LockedError, OutputError
 from batch.core.model import Job
 from batch.core.own_files import in_the_way, sync_folder
+from batch.store.abilities import Abilities, abilities_of
 from batch.store.background_replay import BackgroundReplay
 from batch.store.contracts import Ownership
 from batch.store.disk_reserve import DiskReserve
@@ -48,6 +49,8 @@ class OutputFolder:
         self.bought_only = bought_only
         #: Where opening it for writing moved a rehearsal to, if there was one.
         self.rehearsal_moved_to: Path | None = None
+        #: What of the promises its file system cannot keep, found when it is opened for writing.
+        self.weaker: str | None = None
         self._is_move_unfinished = is_unfinished(path)
         self.path = path
         self._ownership = ownership
@@ -96,6 +99,7 @@ class OutputFolder:
         Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
         """
         _make_folders(self.path)
+        self.weaker = _abilities(self.path).weaker(str(self.path))
         if self._ownership.acquire() and log_of(self.path).exists():
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._ownership.write_owner(run_id)
@@ -184,6 +188,13 @@ def _make_folders(output: Path) -> None:
             sync_folder(str(folder))
         if not os.access(output / "spool", os.W_OK | os.X_OK):
             raise OutputError(f"{output} cannot be written")
+    except OSError as error:
+        raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
+
+
+def _abilities(output: Path) -> Abilities:
+    try:
+        return abilities_of(str(output / "spool"), str(output))
     except OSError as error:
         raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from batch.core.errors import LockedError, OutputError
-from batch.core.own_files import open_to_read
+from batch.core.own_files import UNSUPPORTED, open_to_read
 from batch.store.durable import PUBLIC_MODE, put_in_place, storage_errors
+
+_NO_LOCKS: Final = UNSUPPORTED | {errno.ENOLCK}
 
 
 class OutputLock:
@@ -18,7 +22,7 @@ class OutputLock:
 
     def __init__(self, output: str) -> None:
         self._output = output
-        self._lock = FileLock(os.path.join(output, ".lock"), timeout=0)
+        self._lock = FileLock(os.path.join(output, ".lock"), timeout=0, fallback_to_soft=False)
         self._owner = os.path.join(output, ".lock-owner")
 
     def acquire(self) -> bool:
@@ -32,7 +36,7 @@ class OutputLock:
                 f"another run is working on {self._output} ({self._holder()}); nothing was sent"
             ) from None
         except OSError as error:
-            raise OutputError(f"cannot lock {self._output}: {error.strerror or error}") from error
+            raise OutputError(_cannot_lock(self._output, error)) from error
         return True
 
     def write_owner(self, run_id: str) -> None:
@@ -51,3 +55,13 @@ class OutputLock:
             return f"process {holder['pid']} on {holder['host']}"
         except (OSError, ValueError, LookupError, TypeError):
             return "its process is not known"
+
+
+def _cannot_lock(output: str, error: OSError) -> str:
+    words = error.strerror or str(error)
+    if error.errno not in _NO_LOCKS:
+        return f"cannot lock {output}: {words}"
+    return (
+        f"{output} is on a file system without locks (flock: {words}), so two runs could pay for the same pictures; "
+        "name a folder on another one. Nothing was sent"
+    )

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from batch.core.own_files import open_to_write
+from batch.core.own_files import open_to_write, set_mode
 from batch.core.picture_warnings import warning_fields
 from batch.store.durable import PUBLIC_MODE, create_file, forget, replace_file, storage_errors, write_all
 from batch.store.history import History
@@ -108,7 +108,7 @@ class PublishedManifest:
             descriptor = create_file(hidden)
             try:
                 size = _write_buffered(descriptor, self._lines(ledger.records(order, history), rows))
-                os.fchmod(descriptor, PUBLIC_MODE)
+                set_mode(descriptor, PUBLIC_MODE)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
