@@ -120,6 +120,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "store.history",
             "manifest.schema.json_schema",
             "analysis",
+            "album",
             "review",
             "gallery",
             "export",
