@@ -66,6 +66,12 @@ def latency_rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "the longest", duration(latency.longest)
 
 
+def rate_rows(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Pictures a minute while runs were on."""
+    if figures.throughput is not None:
+        yield "pictures a minute", f"{figures.throughput.per_minute:,.1f}"
+
+
 def throughput_words(figures: Figures) -> str:
     """How fast pictures came while runs were on; empty if none did."""
     throughput = figures.throughput

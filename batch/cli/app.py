@@ -52,6 +52,7 @@ _COMMANDS: Final = {
     **{
         name: f"batch.cli.{name}"
         for name in (
+            "compare",
             "export",
             "gallery",
             "init",

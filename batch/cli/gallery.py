@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from batch.cli.console import is_terminal, show_lines
-from batch.cli.options import NamedPath
+from batch.cli.options import NamedPath, references_option
 
 
 @click.command(short_help="Make pages that show an output folder.")
@@ -17,12 +17,7 @@ from batch.cli.options import NamedPath
     type=NamedPath(file_okay=False),
     help="Folder for the pages, complete in itself: pictures get second names there.  [default: DIRECTORY/gallery]",
 )
-@click.option(
-    "--references",
-    type=NamedPath(file_okay=False),
-    multiple=True,
-    help="Folder in which reference pictures are looked for first. May be repeated.",
-)
+@references_option
 @click.option("--no-thumbnails", is_flag=True, help="Leave out thumbnails that are not made yet.")
 def gallery(directory: Path, to: Path | None, references: tuple[Path, ...], *, no_thumbnails: bool) -> None:
     """Make static pages that show what the output folder DIRECTORY holds.

@@ -47,6 +47,25 @@ class _Dollars(click.FloatRange):
 Manifest = NamedPath()
 
 
+references_option = click.option(
+    "--references",
+    type=NamedPath(file_okay=False),
+    multiple=True,
+    help="Folder in which reference pictures are looked for first. May be repeated.",
+)
+
+
+def review_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that serves pages which take decisions."""
+    for option in (
+        click.option("--by", metavar="NAME", help="The reviewer's name in the decisions.  [default: your user name]"),
+        click.option("--no-browser", is_flag=True, help="Only print the address."),
+        click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free one]"),
+    ):
+        function = option(function)
+    return function
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "-o",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from batch.album import Album, Entry, PictureState, open_album
+from batch.album import AlbumView, Entry, PictureState, open_album
 from batch.core.errors import StorageError
 from batch.gallery.chunks import DETAILS, ROWS, batched, in_columns, script
 from batch.gallery.files import GalleryFiles
@@ -56,8 +56,12 @@ def gallery_folder(output: Path) -> Path:
 
 def thumbnail_of(gallery: Path, output: Path, path: str, sha256: str) -> SmallCopy:
     """The thumbnail of a picture of an output; `path` is relative to that."""
+    return _thumbnail(gallery, output / path, sha256)
+
+
+def _thumbnail(gallery: Path, picture: Path, sha256: str) -> SmallCopy:
     target = gallery / THUMBNAILS / small_copy_name(sha256)
-    return SmallCopy(source=str(output / path), sha256=sha256, target=str(target))
+    return SmallCopy(source=str(picture), sha256=sha256, target=str(target))
 
 
 def build_gallery(
@@ -79,21 +83,47 @@ def build_gallery(
     Raises `OutputError` if the output holds no ledger or the folder cannot be used, `LedgerError` if the ledger is
     damaged, `StorageError` if something cannot be written.
     """
-    album = open_album(output)
     folder = to or gallery_folder(output)
     is_inside = to is None or folder.resolve() == gallery_folder(output).resolve()
+    return build_pages(
+        open_album(output),
+        folder,
+        is_complete=not is_inside,
+        thumbnails=thumbnails,
+        workers=workers,
+        references=references,
+        told=told,
+        keep_old=keep_old,
+    )
+
+
+def build_pages(
+    album: AlbumView,
+    folder: Path,
+    *,
+    is_complete: bool,
+    thumbnails: bool = True,
+    workers: int | None = None,
+    references: Sequence[Path] = (),
+    told: Callable[[int, int], None] = lambda _made, _of: None,
+    keep_old: bool = False,
+) -> Built:
+    """Build or renew the pages of an album in a folder, as `build_gallery`.
+
+    `is_complete`: the originals get second names in the folder; otherwise they are looked for in the folder above it.
+    """
     files = GalleryFiles(folder)
     pass_over = _Pass(album, files, places_of(album.manifest, references))
-    index = pass_over.write(base="../" if is_inside else "")
+    index = pass_over.write(base="" if is_complete else "../")
     page = Page(
-        title=_name_of(output),
+        title=album.name,
         style=files.add("assets", STYLE.removesuffix(".css"), ".css", asset(STYLE)),
         scripts=tuple(files.add("assets", name.removesuffix(".js"), ".js", asset(name)) for name in SCRIPTS),
         index=index,
         simulated=album.simulated,
     )
     review_script = files.add("assets", REVIEW.removesuffix(".js"), ".js", asset(REVIEW))
-    if not is_inside:
+    if is_complete:
         pass_over.link_originals()
     files.put_if_other("index.html", render_page(page))
     if not keep_old:
@@ -118,7 +148,7 @@ def build_gallery(
 class _Pass:
     """One pass over an album: writes rows and details, and notes which pictures there are."""
 
-    album: Album
+    album: AlbumView
     files: GalleryFiles
     places: ReferencePlaces
     #: SHA-256 by path, of pictures whose file is there.
@@ -129,7 +159,7 @@ class _Pass:
 
     def write(self, *, base: str) -> str:
         """Write all rows; returns the path of the script that names the files. `base` leads to the output folder."""
-        name = _name_of(self.album.output)
+        name = self.album.name
         rows, details = [], []
         for number, entries in enumerate(batched(self.album, ROWS)):
             made = [row_of(entry) for entry in entries]
@@ -145,7 +175,7 @@ class _Pass:
     def small_copies(self) -> Iterator[SmallCopy]:
         """Every thumbnail, and every reference whose file is found."""
         for path, sha256 in self.pictures.items():
-            yield thumbnail_of(self.files.folder, self.album.output, path, sha256)
+            yield _thumbnail(self.files.folder, self.album.file_of(path), sha256)
         for sha256, name in self.references.items():
             target = str(self.files.folder / REFERENCES / small_copy_name(sha256))
             source = None if os.path.exists(target) else self.places.find(name, sha256)
@@ -157,7 +187,7 @@ class _Pass:
     def link_originals(self) -> None:
         """Give every picture a second name in the gallery's folder."""
         for path in self.pictures:
-            link_original(self.album.output, path, self.files.folder)
+            link_original(self.album.file_of(path), self.files.folder / path)
 
     def _note(self, entries: Sequence[Entry], rows: Sequence[dict[str, Any]]) -> None:
         for row in rows:
@@ -171,17 +201,13 @@ class _Pass:
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "name": _name_of(self.album.output),
+            "name": self.album.name,
             "total": len(self.album),
             "rowsPerChunk": ROWS,
             "rowsPerDetails": DETAILS,
             "columns": [name for name in self.names if name.startswith((CELL, PARAMETER))],
             "simulated": self.album.simulated,
         }
-
-
-def _name_of(output: Path) -> str:
-    return output.resolve().name
 
 
 def _make(copies: list[SmallCopy], workers: int | None, told: Callable[[int, int], None]) -> int:

@@ -10,9 +10,8 @@ from pathlib import Path
 from batch.core.errors import StorageError
 
 
-def link_original(output: Path, path: str, gallery: Path) -> None:
+def link_original(source: Path, target: Path) -> None:
     """A hard link, or a copy where none can be made. A file of that name is left alone. Raises `StorageError`."""
-    source, target = output / path, gallery / path
     if os.path.lexists(target):
         return
     try:

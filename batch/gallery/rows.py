@@ -111,6 +111,7 @@ def _version(version: Version) -> dict[str, Any]:
         "at": version.finished_at,
         "adopted": version.adopted_from,
         "simulated": version.simulated,
+        "source": version.source,
     }
 
 

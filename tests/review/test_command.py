@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -36,10 +36,14 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def reviewing(output: Path, *options: str) -> AbstractContextManager[tuple[subprocess.Popen[str], str]]:
+    return serving("review", str(output), *options)
+
+
 @contextmanager
-def reviewing(output: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process, and the address that it printed."""
-    command = [sys.executable, "-P", "-m", "batch", "review", str(output), "--no-browser", *options]
+def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process of a command that serves pages, and the address that it printed."""
+    command = [sys.executable, "-P", "-m", "batch", *words, "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None

@@ -108,7 +108,7 @@
     });
     const versions = this.details ? this.details.versions : [];
     versions.forEach((version, index) => {
-      if (index !== this.version) options.push(el("option", { value: "v" + index }, "Version " + version.number));
+      if (index !== this.version) options.push(el("option", { value: "v" + index }, versionName(version)));
     });
     const wanted = this.with.value;
     this.with.replaceChildren(...options);
@@ -123,7 +123,7 @@
   Detail.prototype.showPictures = function () {
     const picture = this.shownPicture();
     const version = this.shownVersion();
-    const label = version ? (this.details.versions.length > 1 ? "Version " + version.number : "Result") : "No picture";
+    const label = version ? (this.details.versions.length > 1 ? versionName(version) : "Result") : "No picture";
     const id = this.page.table.get(this.row, "id");
     const failed = this.details && this.details.failure ? said("cause", this.details.failure.code) : "There is no picture.";
     const result = picture
@@ -150,7 +150,7 @@
     const other = kind === "v" && this.details.versions[index];
     if (!other || !other.pictures.length) return null;
     const picture = other.pictures[other.pictures.length - 1];
-    const label = "Version " + other.number;
+    const label = versionName(other);
     return { src: imagebatch.address(this.page.base, picture.path), alt: label, label };
   };
 
@@ -160,7 +160,7 @@
     versions.forEach((version, index) => {
       version.pictures.forEach((picture, sample) => {
         const isLast = sample === version.pictures.length - 1;
-        const words = "Version " + version.number + (isLast ? "" : ", picture " + (sample + 1));
+        const words = versionName(version) + (isLast ? "" : ", picture " + (sample + 1));
         const chosen = index === this.version && picture === this.shownPicture();
         const image = el("img", { src: imagebatch.smallCopy("thumbs", picture.sha), alt: "", loading: "lazy" });
         const mark = picture.verdict ? el("span", { class: "mark " + picture.verdict }, said("review", picture.verdict)) : null;
@@ -320,7 +320,13 @@
     return imagebatch.load(file, () => then(table.details[row] || null));
   }
 
+  /* Where two outputs are compared, a version is named by its output. */
+  function versionName(version) {
+    return version.source || "Version " + version.number;
+  }
+
   imagebatch.withDetails = withDetails;
+  imagebatch.versionName = versionName;
   imagebatch.isTyping = isTyping;
   imagebatch.Detail = Detail;
 })();

@@ -342,7 +342,7 @@
     if (pictures.length < 2) return say("There is one picture only.");
     const dialog = document.getElementById("board");
     const items = pictures.map(({ row, version, picture }) => {
-      const words = app.table.get(row, "id") + (pictures.some((other) => other.row === row && other.version !== version) ? ", version " + version.number : "");
+      const words = app.table.get(row, "id") + (pictures.some((other) => other.row === row && other.version !== version) ? ", " + (version.source || "version " + version.number) : "");
       const image = el("img", { src: imagebatch.address(app.base, picture.path), alt: "" });
       const mark = picture.verdict ? el("span", { class: "mark " + picture.verdict }, said("review", picture.verdict)) : null;
       return el("button", { type: "button", class: "pick", onclick: () => pick(row, version, picture, pictures, dialog) }, image, el("span", { class: "name" }, imagebatch.text("span", words), mark));
