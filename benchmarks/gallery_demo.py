@@ -30,14 +30,16 @@ def write_demo(folder: Path, *, endpoint: str = "anyfast") -> Path:
     chance = random.Random(7)
     output = WrittenOutput(folder / "pottery", endpoint=endpoint, manifest=str(folder / "pottery.yaml"))
     decisions = []
-    for number, (glaze, shape) in enumerate(product(GLAZES, SHAPES)):
+    kinds = [*product(GLAZES, SHAPES)]
+    chance.shuffle(kinds)
+    for number, (glaze, shape) in enumerate(kinds):
         setting = chance.choice(_SETTINGS)
         job = f"{shape}-{glaze}"
         row = {
             "Title": f"{glaze.title()} {shape}", "Vendor": chance.choice(_VENDORS), "Type": shape.title(),
             "Price": f"{chance.randint(18, 140)}.00",
         }  # fmt: skip
-        prompt = f"Product photo of a {glaze} {shape} on a table {_LIGHT[setting]}, nothing cut off, no text."
+        prompt = f"Product photo of {_called(glaze)} {shape} on a table {_LIGHT[setting]}, nothing cut off, no text."
         reference = _reference(folder / "photos", job, draw(shape, glaze, "plain", seed=number, size=(640, 640)))
         asked = {"prompt": prompt, "row": row, "references": [reference], "aspect_ratio": "1:1"}
         if number % 17 == 8:
@@ -56,7 +58,7 @@ def write_demo(folder: Path, *, endpoint: str = "anyfast") -> Path:
             is_wide = number % 13 == 5
             size = (800, 600) if is_wide else (768, 768)
             warnings = ["another_shape: asked for 1:1, got 4:3"] if is_wide else []
-            caption = f"A {glaze} {shape} on a table {_LIGHT[setting]}."
+            caption = f"{_called(glaze).capitalize()} {shape} on a table {_LIGHT[setting]}."
             data = _png(draw(shape, glaze, setting, seed=number + 100 * version, size=size))
             image = output.done(job, **asked, data=data, size=size, caption=caption, warnings=warnings)
             if version < times - 1:
@@ -68,6 +70,10 @@ def write_demo(folder: Path, *, endpoint: str = "anyfast") -> Path:
     made = output.finish()
     DecisionFile(made).append(decisions)
     return made
+
+
+def _called(glaze: str) -> str:
+    return f"{'an' if glaze[0] in 'aeiou' else 'a'} {glaze}"
 
 
 def _decided(job: str, sha256: str, verdict: Verdict, reasons: tuple[str, ...] = (), note: str = "") -> Decision:
