@@ -44,7 +44,7 @@ _GALLERY: Final = (
     Shot(name="gallery-compared", size=_WIDE, fragment="#job=vase-clay"),
     Shot(name="gallery-phone", size=_PHONE, scheme="dark"),
 )
-_REVIEW: Final = (Shot(name="review", size=_WIDE, scheme="dark", fragment="#job=vase-ink", keys=("ArrowRight", "7")),)
+_REVIEW: Final = (Shot(name="review", size=_WIDE, scheme="dark", fragment="#job=mug-sage", keys=("7",)),)
 
 
 async def _take(folder: Path) -> None:

@@ -117,7 +117,7 @@
     const isFirst = this.filled !== this.row;
     this.filled = this.row;
     if (!isFirst && hasWanted) this.with.value = wanted;
-    else this.with.value = options.length > 1 && this.shownPicture() && options[1].value === "r0" ? "r0" : "";
+    else this.with.value = options.length > 1 && options[1].value === "r0" ? "r0" : "";
   };
 
   Detail.prototype.showPictures = function () {
@@ -276,7 +276,8 @@
     const of = (name) => (version ? version[name] : table.get(this.row, name));
     const facts = [["Model", of("model")], ["Endpoint", of("endpoint")]];
     if (version && version.lane && version.lane !== "standard") facts.push(["Lane", version.lane]);
-    if (version) facts.push(...version.parameters.map(([name, value]) => [name.replace(/_/g, " "), value]));
+    const asked = table.facts.columns.filter((name) => name.startsWith("p.")).map((name) => [name.slice(2), table.get(this.row, name)]);
+    facts.push(...(version ? version.parameters : asked).map(([name, value]) => [name.replace(/_/g, " "), value]));
     if (picture) facts.push(["Picture", picture.width + " × " + picture.height + ", " + size(picture.bytes)], ["File", picture.path]);
     if (version) facts.push(["Made", moment(version.at)]);
     if (version && version.adopted) facts.push(["Taken over from", version.adopted]);

@@ -42,6 +42,7 @@
   }
 
   function money(usd) {
+    if (!usd) return "$0";
     return "$" + Number(usd).toFixed(usd && usd < 0.01 ? 4 : usd < 100 ? 3 : 2);
   }
 
