@@ -52,18 +52,18 @@ def test_a_second_build_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_build_writes_what_has_changed_and_sweeps_what_was_replaced(tmp_path: Path) -> None:
-    """Of 4,001 jobs the last one is made again: its rows and details are written anew, the other files stay."""
+    """Of 2,001 jobs the last one is made again: its rows and details are written anew, the other files stay."""
     writing = WrittenOutput(tmp_path / "out")
-    for number in range(4_001):
+    for number in range(2_001):
         writing.failed(f"job-{number:05}")
     writing.finish()
     build_gallery(tmp_path / "out", workers=0)
     before = files_of(tmp_path / "out/gallery")
-    writing.done("job-04000")
+    writing.done("job-02000")
     build_gallery(writing.finish(), workers=0)
     after = files_of(tmp_path / "out/gallery")
     new = sorted(name.split(".")[0] for name, _ in after.items() - before.items())
-    assert new[:4] == ["data/00002", "data/details-00020", "data/index", "index"]
+    assert new[:4] == ["data/00001", "data/details-00010", "data/index", "index"]
     assert new[4].startswith("thumbs/")
     assert len(after) == len(before) + 1  # the thumbnail; what was replaced is gone
 

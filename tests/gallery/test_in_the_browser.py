@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from batch.store.records import ReferenceRecord
 from tests.gallery.conftest import Opened
 from tests.support.browser import until, violations
 from tests.support.written_output import WrittenOutput, picture_bytes
@@ -171,3 +173,46 @@ async def test_no_accessibility_rule_is_broken(opened: Opened, tmp_path: Path, s
     await page.set_viewport_size({"width": 390, "height": 844})
     await page.click("#open-filters")
     assert await violations(page) == []
+
+
+async def test_a_reference_stands_beside_its_result(opened: Opened, tmp_path: Path) -> None:
+    """Side by side at first; the slider hides a part of the result, T shows one at a time; gone files are told."""
+    photo = picture_bytes("orange", (300, 300))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cup.png").write_bytes(photo)
+    output = WrittenOutput(tmp_path / "out", manifest=str(tmp_path / "m.yaml"))
+    known = ReferenceRecord("photos/cup.png", hashlib.sha256(photo).hexdigest())
+    output.done("cup", references=[known, ReferenceRecord("photos/gone.png", "0" * 64)])
+    page = await opened.gallery(output.finish(), "#job=cup")
+    await until(page, "document.querySelectorAll('#compare-with option').length === 3")
+    images = "[...document.querySelectorAll('.pane:not([hidden]) img:not([hidden])')]"
+    await until(page, images + ".filter((each) => each.naturalWidth > 0).length === 2")
+    await page.click("[data-mode=slider]")
+    await page.fill("input[type=range]", "80")
+    clipped = "document.querySelector('.pane + .pane .box').style.clipPath"
+    assert "80%" in await page.evaluate(clipped)
+    caption = "[...document.querySelectorAll('.pane:not([hidden]) figcaption')].map((each) => each.textContent)"
+    await page.focus(".facts")
+    await page.keyboard.press("t")
+    assert await page.evaluate(caption) == ["Reference: photos/cup.png"]
+    await page.keyboard.press("t")
+    assert await page.evaluate(caption) == ["Result"]
+    await page.select_option("#compare-with", "r1")
+    await page.click("[data-mode=side]")
+    await until(page, "document.querySelector('.pane .gone').textContent.includes('not here any more')")
+    await until(page, "!document.querySelector('.pane .gone').hidden")
+
+
+async def test_a_phone_shows_pictures_and_filters(opened: Opened, tmp_path: Path) -> None:
+    """Two columns fit; filters open as a sheet, narrow the list, and close again; nothing sticks out."""
+    await opened.page.set_viewport_size({"width": 390, "height": 800})
+    page = await opened.gallery(a_shop(tmp_path))
+    assert await page.evaluate("imagebatch.app.grid.columns") == 2
+    assert not await page.is_visible("#filters")
+    await page.click("#open-filters")
+    await page.get_by_label("Failed").check()
+    await page.click("#open-filters")
+    assert await shown_ids(page) == ["knife"]
+    await page.click(".item .cell")
+    await until(page, "document.querySelector('.failure') !== null")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
