@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from batch.core.image_models import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, ModelFacts
 from batch.core.lane import Lane
 from batch.core.prices import ChargedBy, ModelPrices, shipped_prices
+from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Auth
 
 
@@ -68,6 +70,10 @@ class Profile:
         """What a `try` line names, so that the right provider reads its answer; empty for all that speak Gemini."""
         return "" if self.provider == _GEMINI else self.name
 
+    def without_path(self, base_url: str) -> str:
+        """A user's own address without what is put behind it anyway: half of all documentation gives it with that."""
+        return base_url if self.ledger_name else _GEMINI_PATH.sub("", base_url)
+
     @property
     def default_model(self) -> str:
         return next(iter(self.models))
@@ -78,6 +84,10 @@ class Profile:
 
 
 _GEMINI: Final = "batch.providers.gemini:GeminiProvider"
+#: The version and what follows it: `/v1beta`, `/v1/models`, `/v1beta/models/gemini-x:generateContent`.
+_GEMINI_PATH: Final = re.compile(
+    r"(?<![:/])/+(?:v1(?:beta\d*|alpha)?(?:/+models(?:/[^/]*)?)?|models/[^/]*:[^/]*)?/*$", re.IGNORECASE
+)
 
 #: Relays of the new-api kind drop fields they do not know, so that a lane asked for there would be forgotten without a
 #: word. The page of AnyFast's model names five ratios only.
@@ -129,6 +139,7 @@ class Endpoint:
     auth: Auth
     key_env: str | None
     reference_limits: ReferenceLimits
+    network: Network = DIRECT
 
     @property
     def name(self) -> str:

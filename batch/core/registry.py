@@ -55,9 +55,10 @@ def find_profile(name: str) -> Profile:
 def resolve_endpoint(settings: ProviderSettings) -> Endpoint:
     """The endpoint that the settings mean. Raises `ProviderError` as `find_profile` does."""
     profile = find_profile(settings.profile)
+    own_url = settings.base_url
     return Endpoint(
         profile=profile,
-        base_url=settings.base_url or profile.base_url,
+        base_url=(profile.without_path(own_url) if own_url else None) or profile.base_url,
         auth=settings.auth or profile.auth,
         key_env=settings.key_env or profile.key_env,
         # What stands at another address is not known to take as much.

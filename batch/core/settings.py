@@ -85,12 +85,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """A proxy of the manifest's; an empty `url` means none, whatever the environment says.
+
+    Its user and password, as `user:password`, are in the environment variable `login_env` or in `login_file`.
+    """
+
+    url: str
+    login_env: str | None = None
+    login_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """Which endpoint to speak to. None means the profile's own value; `simulator` options go to the simulator.
 
     `name` is what the ledger and messages call it, unique in a manifest. Of several, each gets requests by its
     `weight`; `limits` None means those of the manifest, which then hold for this endpoint alone; `prices` (USD per
-    picture by size) take the place of the manifest's.
+    picture by size) take the place of the manifest's. `proxy` None: what the environment says.
     """
 
     profile: str
@@ -102,6 +114,7 @@ class ProviderSettings:
     auth: Auth | None = None
     key_env: str | None = None
     simulator: Mapping[str, Any] = field(default_factory=dict)
+    proxy: ProxySettings | None = None
 
 
 class FallbackOn(StrEnum):

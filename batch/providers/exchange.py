@@ -39,8 +39,8 @@ class Exchange:
         self._clock = clock
         self._base_url = base_url
         self.redactor = Redactor(key if endpoint.key_env is not None else None)
-        self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts)
-        self._downloads = DownloadClient(trusted_origin=base_url, timeouts=timeouts)
+        self._client = PaidClient(base_url, auth=endpoint.auth, key=key, timeouts=timeouts, network=endpoint.network)
+        self._downloads = DownloadClient(trusted_origin=base_url, timeouts=timeouts, network=endpoint.network)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Unusable
@@ -42,6 +43,7 @@ class GeminiProvider:
         self._lanes = endpoint.lanes
         self._timeouts = {lane: _patience(timeouts, lane) for lane in Lane}
         self._clock = clock
+        self._base_path = urlsplit(base_url).path.rstrip("/")
         self._references = ReferenceEncoder(endpoint.reference_limits)
         self._exchange = Exchange(endpoint, base_url, key, timeouts, clock)
         self._redactor = self._exchange.redactor
@@ -60,7 +62,11 @@ class GeminiProvider:
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
         headers, timeouts = {ATTEMPT_HEADER: attempt_id}, self._timeouts[request.lane]
-        return await self._exchange.send(request, headers, spool, timeouts, self._meaning)
+
+        def meaning(received: Received, status: int) -> AttemptError:
+            return self._meaning(received, status, path=self._base_path + request.path)
+
+        return await self._exchange.send(request, headers, spool, timeouts, meaning)
 
     def unpacked(self, received: Received, spool: Spool) -> Received:
         return self._exchange.unpacked(received, spool)
@@ -122,7 +128,7 @@ class GeminiProvider:
             request_id=meant.request_id,
         )
 
-    def _meaning(self, received: Received, status: int) -> AttemptError:
+    def _meaning(self, received: Received, status: int, *, path: str = "") -> AttemptError:
         return classify_error(
             status,
             received.headers,
@@ -130,6 +136,7 @@ class GeminiProvider:
             now=self._clock.now(),
             request_id=request_id_of(received),
             redact=self._redactor.text,
+            path=path,
         )
 
 

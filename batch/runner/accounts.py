@@ -18,7 +18,7 @@ from batch.core.model import Job
 from batch.core.prices import ChargedBy, PriceTable, load_prices
 from batch.core.profiles import Endpoint
 from batch.core.registry import resolve_endpoint
-from batch.core.settings import Limits, ProviderSettings, Settings
+from batch.core.settings import Limits, ProviderSettings, ProxySettings, Settings
 from batch.money.spend_book import SpendBook, spend_folder
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Account:
     weight: float
     prices: PriceTable
     simulator: SimulatorSettings | None
+    proxy: ProxySettings | None = None
 
     def picture_usd(self, job: Job, lane: Lane) -> float:
         """The list price of a picture in that lane, or in the ordinary one if there is no such lane here."""
@@ -91,6 +92,7 @@ def _account(provider: ProviderSettings, settings: Settings, manifest: Path) -> 
         weight=provider.weight,
         prices=_prices(provider, settings, endpoint, simulator, manifest),
         simulator=simulator,
+        proxy=provider.proxy,
     )
 
 

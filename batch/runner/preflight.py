@@ -19,6 +19,7 @@ from batch.core.errors import (
     Problem,
 )
 from batch.core.events import Listener, Message
+from batch.core.proxies import Network
 from batch.core.results import Summary
 from batch.core.settings import ChangedPolicy
 from batch.manifest.references.references import picture_kind
@@ -29,6 +30,7 @@ from batch.plan import (
     decide,
     name_examples,
 )
+from batch.providers.http.authorities import trusted_authorities
 from batch.providers.references.cache import ReferenceCache, cache_folder
 from batch.providers.references.fetched import FetchedReferences
 from batch.report.summary import Spent, conclude, count_jobs
@@ -198,7 +200,10 @@ async def fetch_references(prepared: PreparedRun, clock: Clock, listener: Listen
     if manifest.reference_hosts:
         cache = ReferenceCache(cache_folder(os.environ))
         refresh = prepared.options.refresh_references
-        fetched = FetchedReferences(cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh)
+        network = Network(authorities=trusted_authorities(os.environ))
+        fetched = FetchedReferences(
+            cache, picture_kind, manifest.reference_hosts.allows, clock, refresh=refresh, network=network
+        )
         await fetched.fetch(manifest.wanted_addresses(), lambda text: listener.on_event(Message(text)))
         manifest.use_fetched(fetched)
 

@@ -29,6 +29,7 @@ from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
 from batch.runner.connections import connect, read_keys
 from batch.runner.control import RunControl
+from batch.runner.network import reached
 from batch.runner.open_files import fit_open_files
 from batch.runner.options import RunOptions, options_of
 from batch.runner.preflight import (
@@ -43,7 +44,6 @@ from batch.runner.preflight import (
 )
 from batch.runner.preparation import Planned, begun_again, prepare
 from batch.runner.session import RunSession, about_run, remake_wish
-from batch.runner.unused_proxy import unused_proxy
 from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
 
@@ -83,8 +83,10 @@ async def run(
     settings = prepared.manifest.settings
     run_id = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     fitting, fewer_at_once = fit_open_files(prepared.accounts)
-    prepared = replace(prepared, accounts=fitting)
-    accounts = read_keys(prepared.accounts, os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    reachable, proxies = reached(fitting, environment)
+    prepared = replace(prepared, accounts=reachable)
+    accounts = read_keys(prepared.accounts, environment)
     await fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
@@ -100,9 +102,8 @@ async def run(
         if too_early is not None:
             return replace(not_started(prepared, plan, folder.history, too_early), nothing_new=True)
         control.opening()
-        ignored = unused_proxy(prepared.accounts, os.environ if environment is None else environment)
-        if ignored is not None:
-            listener.on_event(Message(ignored))
+        for proxy in proxies:
+            listener.on_event(Message(proxy))
         if fewer_at_once is not None:
             listener.on_event(Message(fewer_at_once))
         if prepared.rejected.unreadable_lines:
@@ -122,6 +123,8 @@ async def run(
                 ) as store,
                 connect(accounts, prepared.output, settings.timeouts, clock) as providers,
             ):
+                if folder.weaker is not None:
+                    listener.on_event(Message(folder.weaker))
                 if folder.rehearsal_moved_to is not None:
                     listener.on_event(
                         Message(f"what was rehearsed with the simulator is now in {folder.rehearsal_moved_to}")

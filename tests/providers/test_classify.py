@@ -365,3 +365,20 @@ def test_the_key_is_taken_out_of_words_and_addresses() -> None:
     moved = classify_error(307, {"location": "https://x/?key=KEY"}, b"", now=NOW, **hide)  # type: ignore[arg-type]
     assert "KEY" not in words.message + moved.message
     assert "https://x/?key=***" in moved.message
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"detail": "Not Found"}', True),
+        (PAGE, True),
+        ("", True),
+        (google(404, "NOT_FOUND", "models/gemini-x is not found for API version v1beta"), False),
+    ],
+)
+def test_a_404_that_names_no_model_says_what_was_asked_for(body: Any, told: bool) -> None:
+    """It says as much about the address as about the model."""
+    path = "/relay/v1beta/models/gemini-x:generateContent"
+    data = body if isinstance(body, str) else json.dumps(body)
+    error = classify_error(404, {}, data.encode(), now=NOW, path=path)
+    assert (f"asked for {path}: check base_url and model" in error.message) is told

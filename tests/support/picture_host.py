@@ -15,6 +15,7 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 from PIL import Image
 
+from batch.core.proxies import Network
 from batch.providers.http.web_reader import WebReader
 
 #: Bytes to send back, or a function that does something else with the connection.
@@ -52,7 +53,7 @@ class PictureHost:
 
     def reader(self, **options: Any) -> WebReader:
         """A reader for which the names lead here, and that trusts this host's certificate."""
-        return WebReader(resolver=_Names(self), tls=self.trust, **options)
+        return WebReader(resolver=_Names(self), network=Network(authorities=self.trust), **options)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

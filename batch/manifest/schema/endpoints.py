@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from batch.core.lane import Lane
 from batch.core.registry import SHIPPED, find_profile
-from batch.core.settings import Auth, Limits, ProviderSettings
+from batch.core.settings import Auth, Limits, ProviderSettings, ProxySettings
 from batch.manifest.problems import Problems
 from batch.manifest.schema import fields
 from batch.manifest.schema.schema import BURST_NEEDS_A_RATE, LimitsShape, ManifestShape, ProviderShape
@@ -40,6 +40,7 @@ class EndpointsReader:
         if len(self.providers) > fields.MOST_PROVIDERS:
             self._note(f"{len(self.providers)} providers; at most {fields.MOST_PROVIDERS} are allowed", self._at())
         self._check_keys(known)
+        self._check_proxies(known)
         self._check_rehearsal(known)
         self._check_concurrency(endpoints)
         self._check_lane(known)
@@ -57,6 +58,7 @@ class EndpointsReader:
             auth=None if provider.auth is None else Auth(provider.auth),
             key_env=provider.key_env,
             simulator=provider.simulator,
+            proxy=_proxy(provider),
         )
 
     def _limits(self, own: LimitsShape) -> Limits | None:
@@ -104,6 +106,12 @@ class EndpointsReader:
                 message = f"same {what} as the provider on line {self._at(other).line}, so its quota would count twice"
                 self._note(f"{message}; name another key in key_env, or remove one", self._at(index))
 
+    def _check_proxies(self, known: Sequence[_Read]) -> None:
+        for index, provider in known:
+            if not provider.proxy and (provider.proxy_login_env or provider.proxy_login_file):
+                field = "proxy_login_env" if provider.proxy_login_env else "proxy_login_file"
+                self._note(f"{field} needs the proxy beside it; write proxy", self._at(index, field))
+
     def _check_rehearsal(self, known: Sequence[_Read]) -> None:
         """The simulator's pictures would stand among those that were paid for."""
         drawn = [index for index, provider in known if provider.profile == "simulator"]
@@ -147,6 +155,12 @@ class EndpointsReader:
 
     def _note(self, message: str, at: At) -> None:
         self.problems.add_once_at(message, at.line, at.column)
+
+
+def _proxy(provider: ProviderShape) -> ProxySettings | None:
+    if provider.proxy is None:
+        return None
+    return ProxySettings(url=provider.proxy, login_env=provider.proxy_login_env, login_file=provider.proxy_login_file)
 
 
 def _account(provider: ProviderShape) -> tuple[str, str | None]:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from batch.core.clock import DayStart, DayStartProblem
 from batch.core.image_models import IMAGE_SIZES, MODALITIES
+from batch.core.proxies import ProxyProblem, read_proxy
 from batch.core.registry import ProviderError, find_profile, provider_names
 from batch.core.usage import TOKEN_KINDS
 from batch.manifest.ids import name_problem
@@ -266,6 +267,20 @@ def base_url(value: object) -> str:
     if parts.scheme == "http" and _LOOPBACK.fullmatch(host) is None:
         raise _wrong("must begin with https://; only this machine may be spoken to over http")
     return text.rstrip("/")
+
+
+def proxy(value: object) -> str:
+    """A proxy's address, or "" for `none`. It is never repeated in a message: it may hold a password."""
+    text = one_line(value)
+    if text == "none":
+        return ""
+    try:
+        found = read_proxy(text)
+    except ProxyProblem as problem:
+        raise _wrong(str(problem)) from None
+    if "@" in text:
+        raise _wrong("must not hold a user or password; name proxy_login_env or proxy_login_file beside it")
+    return found.url
 
 
 def key_env(value: object) -> str:

@@ -65,6 +65,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     "endpoint_name": {"type": "string", "pattern": f"^{fields.ENDPOINT_NAME}$"},
     "base_url": {"type": "string", "pattern": r"^https?://[^\s\\?#@]+$"},
     "key_env": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"},
+    "proxy": {"anyOf": [{"enum": ["none"]}, {"type": "string", "pattern": r"^(https?://)?[^\s\\?#@/]+/?$"}]},
     "encoding": {"anyOf": [{"enum": list(fields.ENCODINGS)}, {"type": "string", "pattern": r"^[\w.: -]+$"}]},
     "day_start": {"type": "string", "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]{0,63}$"},
     "delimiter": {
@@ -193,6 +194,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "auth": "How the key travels: in the address, in a header of its own, or as a bearer token. "
         "Default: the profile's own way.",
         "key_env": "The NAME of the environment variable that holds the key; never the key itself.",
+        "proxy": "The proxy for requests to it, such as http://proxy.example.com:3128, or none. Default: as "
+        "HTTPS_PROXY and NO_PROXY say.",
+        "proxy_login_env": "The NAME of the environment variable that holds the proxy's user:password.",
+        "proxy_login_file": "A file that holds the proxy's user:password.",
         "limits": "Limits of this provider alone; what is not given here is as in the manifest's limits.",
         "prices": "US dollars per picture by size at this provider. Default: the manifest's prices.",
         "simulator": "Options of the built-in simulator, such as faults and latency_seconds "

@@ -74,15 +74,17 @@ def classify_error(
     now: datetime,
     request_id: str | None = None,
     redact: Callable[[str], str] = str,
+    path: str = "",
 ) -> AttemptError:
     """The error class for an answer that is no picture.
 
-    `now` (UTC) is only used to say when a day quota ends; `redact` takes the key out of the answer's words.
+    `now` (UTC) is only used to say when a day quota ends; `redact` takes the key out of the answer's words. `path` is
+    what was asked for, if that is known.
     """
     error = read_error_body(body)
     told = _told_wait_seconds(headers, error)
     ids: dict[str, Any] = {"http_status": status, "request_id": request_id}
-    text = redact(_sentence(status, error))
+    text = redact(_sentence(status, error)) + (_asked_for(path) if status == 404 and not _names_model(error) else "")
 
     stopper = _run_stopper(status, error, text, ids)
     if stopper is not None:
@@ -230,6 +232,15 @@ def _sentence(status: int, error: ErrorBody) -> str:
     label = error.status or (error.code if not error.code.isdigit() else "")
     message = error.message[:_MESSAGE_CHARACTERS] or "no explanation"
     return f"HTTP {status}{' ' + label if label else ''}: {message}"
+
+
+def _names_model(error: ErrorBody) -> bool:
+    return "model" in error.message.lower()
+
+
+def _asked_for(path: str) -> str:
+    """What to look at when something is not found, and the answer does not say what."""
+    return f"; asked for {path}: check base_url and model" if path else ""
 
 
 def _iso(moment: datetime) -> str:

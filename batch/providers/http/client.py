@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from batch.core.errors import ConfigError
+from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Auth, Timeouts
 from batch.providers.http.bare_client import OWN_HEADERS, Client, head_of, parse_problem
 from batch.providers.http.contract import Head, PaidConsumer
@@ -34,13 +35,17 @@ class PaidClient:
     to another origin. Redirects are not followed.
     """
 
-    def __init__(self, base_url: str, *, auth: Auth, key: ApiKey, timeouts: Timeouts) -> None:
+    def __init__(
+        self, base_url: str, *, auth: Auth, key: ApiKey, timeouts: Timeouts, network: Network = DIRECT
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeouts = timeouts
         if parse_problem(self.base_url) == "not a URL":
             raise ConfigError(f"the endpoint's address is not a URL: {self.base_url}")
         self._client = Client(
-            transport=KeyTransport(AiohttpTransport(), self.base_url, auth, key),
+            transport=KeyTransport(
+                AiohttpTransport(tls=network.authorities, proxy=network.proxy), self.base_url, auth, key
+            ),
             follow_redirects=False,
             timeout=None,  # Deadline watches every phase and the total; httpx knows no total
         )

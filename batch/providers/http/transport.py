@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import socket
 import ssl
@@ -15,10 +16,11 @@ import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
+from batch.core.proxies import Proxy
 from batch.core.settings import Auth
 from batch.providers.addresses import is_public_address, origin
 from batch.providers.http.heads import MAX_HEAD_BYTES, OddHead, mended
-from batch.providers.http.sending import NotPublic, TlsRefused
+from batch.providers.http.sending import NotPublic, ProxyRefused, TlsRefused
 from batch.providers.secrets import ApiKey
 
 #: An answer may take a quarter of an hour, and routers forget connections on which nothing moves for some minutes: a
@@ -121,27 +123,45 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Carries httpx requests over aiohttp: one fresh connection each, no proxy from the environment, no cookies."""
+    """Carries httpx requests over aiohttp: one fresh connection each, no proxy from the environment, no cookies.
 
-    def __init__(self, resolver: AbstractResolver | None = None, tls: ssl.SSLContext | None = None) -> None:
+    Through a `proxy` go https requests only, in a tunnel. Nothing of a request is handed over before the tunnel stands
+    and the endpoint has shown its certificate.
+    """
+
+    def __init__(
+        self, resolver: AbstractResolver | None = None, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None
+    ) -> None:
         self._resolver = resolver
+        self._proxy = proxy
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with _foreign_errors():
+        with _foreign_errors(self._proxy):
             response = await self._session_().request(
                 request.method,
                 yarl.URL(str(request.url), encoded=True),
                 headers=request.headers.multi_items(),
                 data=request.stream if request.method == "POST" else None,
                 allow_redirects=False,
+                **self._tunnel(request.url),
             )
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
             stream=_AiohttpBody(response),
         )
+
+    def _tunnel(self, url: httpx.URL) -> dict[str, Any]:
+        if self._proxy is None or url.scheme != "https":
+            return {}
+        login = f"{self._proxy.user}:{self._proxy.password}"
+        basic = base64.b64encode(login.encode()).decode("ascii")
+        return {
+            "proxy": yarl.URL(self._proxy.url),
+            "proxy_headers": {} if login == ":" else {"Proxy-Authorization": f"Basic {basic}"},
+        }
 
     def _session_(self) -> aiohttp.ClientSession:
         if self._session is None:  # here, not in __init__: aiohttp wants a running loop
@@ -193,6 +213,9 @@ class _AiohttpBody(httpx.AsyncByteStream):
 class _foreign_errors:  # noqa: N801  (reads as a statement)
     """Turns aiohttp's errors into httpx's. Their text stays, their objects (which hold the URL) do not."""
 
+    def __init__(self, proxy: Proxy | None = None) -> None:
+        self._proxy = proxy
+
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -200,8 +223,20 @@ class _foreign_errors:  # noqa: N801  (reads as a statement)
             return
         if isinstance(error, TimeoutError) or not isinstance(error, Exception):
             return
+        if isinstance(error, aiohttp.ClientHttpProxyError) and self._proxy is not None:
+            raise _no_tunnel(self._proxy, error.status) from None
         # Whatever else it is: what it means for the money depends on how far the request was, not on its class.
         raise (TlsRefused if _is_tls(error) else httpx.TransportError)(_reason(error)) from None
+
+
+def _no_tunnel(proxy: Proxy, status: int) -> httpx.ProxyError:
+    """What a proxy means that answers a CONNECT with another status than 200."""
+    if status == 407:
+        wanted = "refused its user and password" if proxy.user or proxy.password else "wants a user and a password"
+        return ProxyRefused(f"the proxy {proxy.place} {wanted} (407); nothing was sent")
+    if 400 <= status < 500 and status not in (408, 429):
+        return ProxyRefused(f"the proxy {proxy.place} does not allow this host ({status}); nothing was sent")
+    return httpx.ProxyError(f"the proxy {proxy.place} could not reach it ({status})")
 
 
 def _is_tls(error: Exception) -> bool:
@@ -213,6 +248,8 @@ def _is_tls(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """A foreign error in words that hold no URL."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"cannot connect to the proxy {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     if isinstance(error, _OddAnswer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -11,6 +10,7 @@ import httpx
 from aiohttp.abc import AbstractResolver
 
 from batch.core.errors import Undelivered, Unusable
+from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Timeouts
 from batch.providers.addresses import host_may_be_public, origin, url_problem
 from batch.providers.http.bare_client import OWN_HEADERS, Client, head_of, parse_problem
@@ -45,11 +45,14 @@ class FetchFailed(Exception):  # its text follows a host's name, or "it" in a se
 
 
 class WebReader:
-    """Reads what a stranger's URL leads to: https and public hosts only, without key, cookies or proxy.
+    """Reads what a stranger's URL leads to: https and public hosts only, without key and cookies.
+
+    Never through a proxy, which resolves a name where nothing shows whether its address is public; but for the trusted
+    origin, which is reached as the endpoint is.
 
     A few redirects are followed, each checked like the first address. `may_open` says what else stands against an
     address, or None. `trusted_origin` (scheme, host, port) is read from as it is, so that a gateway on loopback can
-    serve its own pictures. `resolver` and `tls` are for tests.
+    serve its own pictures. `resolver` is for tests.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class WebReader:
         trusted_origin: str | None = None,
         may_open: Callable[[str], str | None] = lambda _: None,
         resolver: AbstractResolver | None = None,
-        tls: ssl.SSLContext | None = None,
+        network: Network = DIRECT,
     ) -> None:
         self._trusted_origin = None if trusted_origin is None else origin(trusted_origin)
         self._timeouts = timeouts
@@ -71,8 +74,10 @@ class WebReader:
             "timeout": None,
             "headers": {**OWN_HEADERS, "Accept": _ACCEPT},
         }
-        self._trusted = Client(transport=AiohttpTransport(), **options)
-        self._public = Client(transport=AiohttpTransport(resolver or PublicResolver(), tls), **options)
+        trusted = AiohttpTransport(tls=network.authorities, proxy=network.proxy)
+        self._trusted = Client(transport=trusted, **options)
+        public = AiohttpTransport(resolver or PublicResolver(), network.authorities)
+        self._public = Client(transport=public, **options)
 
     async def aclose(self) -> None:
         await self._trusted.aclose()
@@ -141,8 +146,8 @@ def _not_there(status: int, host: str | None) -> FetchFailed:
 class DownloadClient:
     """Fetches pictures that an answer names by URL. Such a picture is paid for, whether or not the download works."""
 
-    def __init__(self, *, trusted_origin: str, timeouts: Timeouts) -> None:
-        self._reader = WebReader(trusted_origin=trusted_origin, timeouts=timeouts)
+    def __init__(self, *, trusted_origin: str, timeouts: Timeouts, network: Network = DIRECT) -> None:
+        self._reader = WebReader(trusted_origin=trusted_origin, timeouts=timeouts, network=network)
 
     async def aclose(self) -> None:
         await self._reader.aclose()

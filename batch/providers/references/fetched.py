@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
 from batch.core.model import FetchedPicture
+from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Timeouts
 from batch.providers.http.web_reader import FetchFailed, WebReader
 from batch.providers.references.cache import KeptPicture, ReferenceCache
@@ -49,8 +50,16 @@ class FetchedReferences:
     """
 
     def __init__(
-        self, cache: ReferenceCache, examine: Examine, allows: Callable[[str], bool], clock: Clock, *, refresh: bool
+        self,
+        cache: ReferenceCache,
+        examine: Examine,
+        allows: Callable[[str], bool],
+        clock: Clock,
+        *,
+        refresh: bool,
+        network: Network = DIRECT,
     ) -> None:
+        self._network = network
         self._cache = cache
         self._examine = examine
         self._allows = allows
@@ -78,7 +87,7 @@ class FetchedReferences:
 
     async def fetch(self, urls: Iterable[str], tell: Callable[[str], None]) -> None:
         """Fetch what is not there yet, several at a time. Raises `OutputError` if the cache cannot be written."""
-        async with _reader(self._may_open) as reader:
+        async with _reader(self._may_open, self._network) as reader:
             waiting = iter(urls)
             tasks = [asyncio.create_task(self._work(waiting, reader, tell)) for _ in range(_AT_ONCE)]
             try:
@@ -182,8 +191,8 @@ class _Body:
 
 
 @asynccontextmanager
-async def _reader(may_open: Callable[[str], str | None]) -> AsyncIterator[WebReader]:
-    reader = WebReader(timeouts=_TIMEOUTS, most_bytes=MAX_BYTES, may_open=may_open)
+async def _reader(may_open: Callable[[str], str | None], network: Network = DIRECT) -> AsyncIterator[WebReader]:
+    reader = WebReader(timeouts=_TIMEOUTS, most_bytes=MAX_BYTES, may_open=may_open, network=network)
     try:
         yield reader
     finally:
