@@ -41,7 +41,7 @@ class CountedBody:
 
 
 async def _hear_of_a_cut() -> None:
-    """Let a connection that was cut say so: then whoever asks for the last piece is cancelled in here.
+    """Let a connection that was cut say so: the task that asks for the last piece is then cancelled in here.
 
     A TLS transport takes all that is written to a lost connection without a word, until the event loop had its turn.
     """
