@@ -53,7 +53,7 @@ class PictureHost:
 
     def reader(self, **options: Any) -> WebReader:
         """A reader for which the names lead here, and that trusts this host's certificate."""
-        return WebReader(resolver=_Names(self), network=Network(authorities=self.trust), **options)
+        return WebReader(**{**options, "resolver": _Names(self), "network": Network(authorities=self.trust)})
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
