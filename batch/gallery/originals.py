@@ -11,8 +11,9 @@ from batch.core.errors import StorageError
 
 
 def link_original(source: Path, target: Path) -> None:
-    """A hard link, or a copy where none can be made. A file of that name is left alone. Raises `StorageError`."""
-    if os.path.lexists(target):
+    """A hard link, or a copy where none can be made. A file of that name is left alone, and a link leads to no
+    picture of ours. Raises `StorageError`."""
+    if os.path.lexists(target) or os.path.islink(source) or not os.path.isfile(source):
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

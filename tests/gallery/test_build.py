@@ -136,6 +136,16 @@ def test_a_folder_elsewhere_is_complete_and_originals_stay(tmp_path: Path) -> No
     assert again.written == 0
 
 
+def test_a_folder_elsewhere_gets_no_links(tmp_path: Path) -> None:
+    """What has been put in a picture's place and leads elsewhere is not handed on."""
+    writing = an_output(tmp_path)
+    output = writing.finish()
+    (output / "images/job-00001.png").unlink()
+    (output / "images/job-00001.png").symlink_to("/etc/hostname")
+    built = build_gallery(output, tmp_path / "shown", workers=0)
+    assert sorted(file.name for file in (built.folder / "images").iterdir()) == ["job-00000.png", "job-00002.png"]
+
+
 def test_a_reference_is_shown_while_it_is_what_was_sent(tmp_path: Path) -> None:
     """A copy is made of a file with the recorded hash, not of one that has changed or is gone; no page has its path."""
     output = WrittenOutput(tmp_path / "out", manifest=str(tmp_path / "m.yaml"))

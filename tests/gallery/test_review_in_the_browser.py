@@ -19,6 +19,7 @@ from batch.review.server import Site
 from batch.store.decisions import DecisionFile
 from tests.gallery.conftest import Opened
 from tests.support.browser import until, violations
+from tests.support.hostile_text import HOSTILE
 from tests.support.written_output import WrittenOutput, picture_bytes
 
 if TYPE_CHECKING:
@@ -245,3 +246,54 @@ async def test_no_accessibility_rule_is_broken(opened: Opened, tmp_path: Path, s
         assert await violations(page) == []
         await page.keyboard.press("n")
         assert await violations(page) == []
+
+
+async def test_hostile_text_is_text_under_review_too(opened: Opened, tmp_path: Path) -> None:
+    """Ids, notes and prompts with markup and scripts are shown, noted, picked and undone as text."""
+    texts = [text for text in HOSTILE if 0 < len(text) < 80]
+    output = WrittenOutput(tmp_path / "out")
+    for number, text in enumerate(texts):
+        for version in range(2):
+            output.done(f"{number} {text}", text, data=picture_bytes((number, version, 90)), name=f"{number}-{version}")
+    async with a_review(output.finish()) as review:
+        page = await opened.open(review.address)
+        for number in (0, 2, 5, len(texts) - 1):
+            await page.evaluate("(job) => imagebatch.app.openJob(job)", f"{number} {texts[number]}")
+            await until(page, "document.querySelector('.verdicts') !== null")
+            await page.keyboard.press("n")
+            await page.fill("#note-text", texts[number])
+            await page.keyboard.press("Enter")
+            await page.keyboard.press("c")
+            await until(page, "document.getElementById('board').open")
+            await page.keyboard.press("Escape")
+            await until(page, "!document.getElementById('board').open")
+        await saved(page)
+        assert {note for note in (each.note for each in DecisionFile(tmp_path / "out").lines()) if note} == {
+            texts[number] for number in (0, 2, 5, len(texts) - 1)
+        }
+        assert (
+            await page.evaluate(
+                "document.querySelectorAll('main script, main svg, iframe, object, dialog script').length"
+            )
+            == 0
+        )
+        assert opened.dialogs == []
+        assert opened.errors == []
+        assert all(each.startswith((review.address.rsplit("/gallery/", 1)[0], "data:,")) for each in opened.requests)
+
+
+async def test_decisions_do_not_make_pictures_blink(opened: Opened, tmp_path: Path) -> None:
+    """A decision changes the mark of a cell; the pictures around it stay loaded."""
+    output = an_output(tmp_path).finish()
+    async with a_review(output) as review:
+        page = await opened.open(review.address)
+        images = "[...document.querySelectorAll('.frame img:not([hidden])')]"
+        await until(page, images + ".filter((each) => each.naturalWidth > 0).length === 5")
+        await page.evaluate("imagebatch.app.grid.moveTo(0)")
+        before = len(opened.requests)
+        await page.evaluate(images + ".forEach((each) => each.addEventListener('load', () => (window.blinked = true)))")
+        await page.keyboard.press("a")
+        await saved(page)
+        await until(page, "document.getElementById('counters').textContent.includes('1 accepted')")
+        assert [each for each in opened.requests[before:] if each.endswith(".webp")] == []
+        assert await page.evaluate("window.blinked === undefined")

@@ -180,10 +180,11 @@
     cell.line.textContent = state === "failed" ? said("cause", get("cause")) : get("caption") || get("prompt");
     cell.frame.className = "frame " + state;
     cell.words.textContent = sha ? "" : said("state", state);
-    cell.image.removeAttribute("src");
-    cell.image.alt = "";
     cell.image.hidden = !sha;
-    if (sha && withPicture) cell.image.src = imagebatch.smallCopy("thumbs", sha);
+    const picture = sha && withPicture ? imagebatch.smallCopy("thumbs", sha) : "";
+    /* The old picture would stand there until the new one has come; the same one need not come again. */
+    if (cell.image.getAttribute("src") !== picture) cell.image.removeAttribute("src");
+    if (picture && !cell.image.hasAttribute("src")) cell.image.src = picture;
     const [verdict, isSaving] = imagebatch.review ? imagebatch.review.verdictOf(row) : [get("verdict"), false];
     cell.marks.replaceChildren(...marksOf(get, verdict, isSaving));
     cell.link.setAttribute("aria-current", String(Boolean(imagebatch.review && imagebatch.review.isChosen(row))));
