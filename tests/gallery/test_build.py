@@ -157,7 +157,7 @@ def test_a_reference_is_shown_while_it_is_what_was_sent(tmp_path: Path) -> None:
         output.done(name, data=picture_bytes(name), references=[reference])
     absolute = ReferenceRecord(str(tmp_path / "photos/red.png"), hashlib.sha256(sent["red"]).hexdigest())
     output.done("absolute", references=[absolute])
-    (tmp_path / "photos/green.png").write_bytes(b"another one")
+    (tmp_path / "photos/green.png").write_bytes(picture_bytes("pink"))
     (tmp_path / "photos/blue.png").unlink()
     built = build_gallery(output.finish(), workers=0)
     [copy] = built.folder.glob("references/*/*.webp")
