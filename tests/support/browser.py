@@ -55,10 +55,17 @@ async def until(page: Page, condition: str, *arguments: Any) -> Any:
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong with the page as it is: rule and elements."""
-    script = importlib.util.find_spec("axe_playwright_python")
-    assert script is not None
-    assert script.origin is not None
-    await page.evaluate((Path(script.origin).parent / "axe.min.js").read_text("utf-8"))
+    """What axe finds wrong with the page as it is, and with its contrasts in the dark: rule and elements."""
+    if not await page.evaluate("Boolean(window.axe)"):
+        script = importlib.util.find_spec("axe_playwright_python")
+        assert script is not None
+        assert script.origin is not None
+        await page.evaluate((Path(script.origin).parent / "axe.min.js").read_text("utf-8"))
     found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']][:3]}" for each in found["violations"]]
+    await page.emulate_media(color_scheme="dark")
+    dark = await page.evaluate("axe.run(document, {resultTypes: ['violations'], runOnly: ['color-contrast']})")
+    await page.emulate_media(color_scheme="light")
+    return [
+        f"{each['id']}: {[node['html'][:160] for node in each['nodes']][:3]}"
+        for each in (*found["violations"], *dark["violations"])
+    ]
