@@ -4,7 +4,7 @@ The package's rooms: docs/architecture.md. Programs import `imagebatch`, which h
 those that stood here first still do. Names are loaded when first used, so that importing the package is cheap.
 """
 
-from __future__ import annotations
+from batch import ctrl_c  # noqa: F401, I001  (before what takes time to load)
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

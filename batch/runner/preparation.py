@@ -55,8 +55,12 @@ from batch.store.source_folder import SourceFolder
 #: Looking for a similar id among a million takes longer than a person waits.
 _NAMES_COMPARED: Final = 20_000
 _NAMED: Final = 5
-#: `s3://bucket/x`, of which a path keeps one slash.
-_ADDRESS: Final = re.compile(r"(?:.*/)?[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+#: `s3://bucket/x`, of which a path keeps one slash; and with the schemes of stores, `gs:bucket` too.
+_ADDRESS: Final = re.compile(
+    r"(?:.*/)?(?:[a-z][a-z0-9+.-]+:/"
+    r"|(?:s3[an]?|gs|gcs|az|azure|abfss?|wasbs?|adl|b2|r2|oss|cos|swift|hdfs|webdavs?|smb|nfs|s?ftps?|ssh|https?|file):)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

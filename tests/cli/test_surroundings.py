@@ -8,7 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
+
+import batch
+from batch.cli.app import cli
+from batch.core.errors import InputError, OutputError
 
 PICTURES = "provider: {profile: simulator, simulator: {latency_seconds: 0}}\njobs: [{id: a, prompt: cup}]\n"
 
@@ -104,3 +110,67 @@ def test_no_core_is_dumped_unless_it_is_allowed(allowed: str) -> None:
         check=False,
     )
     assert ended.stderr.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *("s3://b/x", "s3:/b/x", "s3:b", "gs://b", "gs:b", "az://c/x", "az:c", "abfss://c@a.example/x", "S3://B"),
+        *("hdfs://n/x", "sftp://h/x", "https://h/x", "file:///x", "memory://x", "r2:b"),
+    ],
+)
+@pytest.mark.parametrize("where", ["option", "manifest"])
+def test_an_address_is_no_output_folder(tmp_path: Path, output: str, where: str) -> None:
+    """Pictures would lie in a local folder of that name; exit 73, and none is made."""
+    (tmp_path / "m.yaml").write_text(PICTURES + (f'output: "{output}"\n' if where == "manifest" else ""))
+    with pytest.raises(OutputError, match="looks like an address") as caught:
+        batch.run_sync(tmp_path / "m.yaml", output=output if where == "option" else None)
+    assert caught.value.exit_code == 73
+    assert [file.name for file in tmp_path.iterdir()] == ["m.yaml"]
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e999", "nan"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *(
+            "limits: {concurrency: X}",
+            "limits: {requests_per_second: X}",
+            "limits: {tokens_per_minute: X}",
+            "canary: X",
+        ),
+        *("timeouts: {connect_seconds: X}", "timeouts: {total_seconds: X}", "retry: {max_outage_minutes: X}"),
+        *("retry: {unusable_retries: X}", "prices: {1K: X}", "budget: {per_run: X}", "budget: {tags: {a: X}}"),
+        *("canary: {jobs: 3, max_failed: X}", "limit: X", "defaults: {samples: X}"),
+        *("provider: {profile: anyfast, weight: X}", "provider: {profile: anyfast, prices: {1K: X}}"),
+        "provider: {profile: simulator, simulator: {latency_seconds: X}}",
+        "provider: {profile: simulator, simulator: {faults: [{fault: http_503, share: X}]}}",
+    ],
+)
+def test_what_is_no_number_is_a_problem_of_the_manifest(tmp_path: Path, field: str, number: str) -> None:
+    """NaN passes every comparison: each field says no, before anything is written."""
+    (tmp_path / "m.yaml").write_text(f"{field.replace('X', number)}\njobs: [{{id: a, prompt: cup}}]\n")
+    with pytest.raises(InputError):
+        batch.run_sync(tmp_path / "m.yaml", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _number_options() -> list[tuple[str, str]]:
+    """Every option of every command that takes a number."""
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    return [
+        (name, option.opts[0])
+        for name, command in commands.items()
+        if command is not None
+        for option in command.params
+        if isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
+    ]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(("command", "option"), _number_options())
+def test_what_is_no_number_is_a_wrong_command_line(command: str, option: str, number: str) -> None:
+    """Exit 2 for every option that takes one."""
+    ended = CliRunner().invoke(cli, [command, f"{option}={number}"])
+    assert ended.exit_code == 2
