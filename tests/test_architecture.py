@@ -127,7 +127,8 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "the command line parses, calls the runner and prints",
     ),
-    "__init__": (("core", "runner", "plan"), "the front door names what callers use"),
+    "__init__": (("core", "runner", "plan", "ctrl_c"), "the front door names what callers use"),
+    "ctrl_c": ((), "it is loaded before everything else"),
     "__main__": (("cli",), "`python -m batch` is the command"),
 }
 
