@@ -64,11 +64,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
-    """A picture to be made in a rejected one's place. `prompt` is what is asked for instead of the job's own, and may
-    be the same; `instead_of` the rejected picture's SHA-256."""
+    """A picture to be made in a rejected one's place.
+
+    `prompt` is what is asked for instead of the job's own, and may be the same; `instead_of` the rejected picture's
+    SHA-256. No attempt, at `attempt_usd`, may bring what the job cost above `cap_usd`.
+    """
 
     prompt: str
     instead_of: str
+    cap_usd: float | None = None
+    attempt_usd: float = 0.0
+
+    def has_room(self, spent_usd: float) -> bool:
+        """Whether another attempt may be paid, after so much."""
+        return self.cap_usd is None or spent_usd + self.attempt_usd <= self.cap_usd + 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

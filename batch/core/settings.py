@@ -206,6 +206,19 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """How far a run makes rejected pictures again by itself, for each job.
+
+    `attempts` pictures at most since the job was last edited, the first one too, and `max_cost` US dollars in all its
+    life (None: no cap). Of several samples `accepted` are enough (None: all of them).
+    """
+
+    attempts: int = 3
+    max_cost: float | None = None
+    accepted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything about a run that is not a job.
 
@@ -229,6 +242,7 @@ class Settings:
     dedupe: bool = False
     lane: Lane = Lane.STANDARD
     fallback: Fallback = Fallback()
+    until: Until | None = None
 
     @property
     def concurrency(self) -> int:

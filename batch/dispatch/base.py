@@ -7,7 +7,7 @@ it says what is allowed and wished, and never changes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from batch.core.lane import Lane
 from batch.core.model import Done, Job, Outcome, Terms
 from batch.core.settings import Fallback, Limits, RetryPolicy
 from batch.limits.quota_store import QuotaStore
+from batch.plan import ToDo
 
 # ---- ports
 
@@ -36,6 +37,8 @@ class Past(NamedTuple):
 
     rejected: int
     resends: int
+    #: What it cost so far, in US dollars.
+    usd: float = 0.0
 
 
 class JobPast(Protocol):
@@ -68,6 +71,21 @@ class CanaryJudge(Protocol):
         ...
 
 
+class FollowUp(Protocol):
+    """Knows what is still to be made when all jobs have ended."""
+
+    async def more(self) -> Iterator[ToDo | None] | None:
+        """The next jobs, as at the start; None if there are none. Waits for whatever decides on it."""
+        ...
+
+
+class NothingMore:
+    """Jobs end once."""
+
+    async def more(self) -> Iterator[ToDo | None] | None:
+        return None
+
+
 class RunEnd(Protocol):
     """Ends the run. The one way by which a breaker, a route or a job does."""
 
@@ -90,6 +108,7 @@ class Ports:
     money: SpendGate
     load: LoadProbe
     canary: CanaryJudge
+    follow_up: FollowUp = field(default_factory=NothingMore)
 
 
 # ---- configuration

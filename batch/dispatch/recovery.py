@@ -65,6 +65,9 @@ class RecoveryPolicy:
         cause = permit.route.patterns.attempt_failed(error)
         if cause is not None and not self._end(permit, cause):
             return None
+        replaces = running.job.replaces
+        if replaces is not None and not replaces.has_room(self._past.past(running.job).usd):
+            return None
         if running.route.shed(error):
             return 0.0
         wait_seconds = self._repeat(running, error, permit)
@@ -110,14 +113,14 @@ class RecoveryPolicy:
 
     def _repeat(self, running: RunningJob, error: AttemptError, permit: Permit) -> float | None:
         """By the policy, within the budgets."""
-        job, (rejected, resends) = running.job, self._past.past(running.job)
+        job, past = running.job, self._past.past(running.job)
 
         def may_resend() -> bool:
-            allowed = self._policy.unknown is UnknownPolicy.RESEND and resends == 0
+            allowed = self._policy.unknown is UnknownPolicy.RESEND and past.resends == 0
             return allowed and self._repeats.pays(job.id, error) and self._resends.take()
 
         wait_seconds = decide_retry(
-            error, running.failures, self._policy, self._random, rejected_before=rejected, may_resend=may_resend
+            error, running.failures, self._policy, self._random, rejected_before=past.rejected, may_resend=may_resend
         )
         if wait_seconds is None or permit.breaker.is_open or isinstance(error, OutcomeUnknown):
             return wait_seconds

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from batch.core.clock import Clock
 from batch.core.errors import (
@@ -38,6 +38,7 @@ from batch.dispatch.router import Router, RouterStatistics
 from batch.dispatch.running_job import RunningJob
 from batch.plan import ToDo
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Jobs alive per slot: those beyond the slots wait for a retry, the gate or a slot.
@@ -56,7 +57,9 @@ class Scheduler:
         self._canary = ports.canary
         #: Jobs of the canary that have not been judged; 0 when the others may go.
         self._canary_jobs = config.canary_jobs
-        self._judging: asyncio.Future[BaseException | None] | None = None
+        self._follow_up = ports.follow_up
+        #: What is waited for beside the jobs: the canary's judgement, or what is to follow. A stop lets it go.
+        self._waiting: asyncio.Future[Any] | None = None
         self._started = 0
         self._ends: Counter[type[Outcome]] = Counter()
         by = config.finish_by
@@ -141,8 +144,8 @@ class Scheduler:
     def _let_waiting_go(self) -> None:
         # A job that stops the run is on its way to its own outcome; it must not be cancelled over it.
         spared = {*self._loop.in_flight, _this_task()}
-        if self._judging is not None:
-            self._judging.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
         for task in self._jobs:
             if task not in spared:
                 task.cancel()
@@ -150,15 +153,36 @@ class Scheduler:
     async def _next_outcomes(self) -> AsyncIterator[Outcome]:
         while (outcome := await self._outcomes.get()) is not None:
             yield outcome
+            self._outcomes.task_done()
 
     async def _run(self, todo: Iterator[ToDo | None]) -> None:
-        try:
-            await self._feed(todo)
-        except Exception as error:  # noqa: BLE001  (the plan's own error: stop, and let the run report it)
-            self.stop(error, str(error))
+        more: Iterator[ToDo | None] | None = todo
+        while more is not None:
+            try:
+                await self._feed(more)
+                while self._jobs:
+                    await asyncio.wait(self._jobs)
+                more = await self._let_go(self._more())
+            except Exception as error:  # noqa: BLE001  (the plan's own error: stop, and let the run report it)
+                self.stop(error, str(error))
+                break
         while self._jobs:
             await asyncio.wait(self._jobs)
         self._outcomes.put_nowait(None)
+
+    async def _more(self) -> Iterator[ToDo | None] | None:
+        """What follows, once the last of the outcomes has been taken in."""
+        await self._outcomes.join()
+        return await self._follow_up.more()
+
+    async def _let_go(self, waited_for: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for something that a stop lets go; None if it did."""
+        if self.is_stopping:
+            waited_for.close()
+            return None
+        self._waiting = asyncio.ensure_future(waited_for)
+        await asyncio.wait([self._waiting])
+        return None if self._waiting.cancelled() else self._waiting.result()
 
     async def _feed(self, todo: Iterator[ToDo | None]) -> None:
         """Take jobs from the plan only as room appears, so that a long plan costs no memory."""
@@ -185,9 +209,7 @@ class Scheduler:
         self._canary_jobs = 0
         if self.is_stopping:
             return
-        self._judging = asyncio.ensure_future(self._canary.judge(self._ends))
-        await asyncio.wait([self._judging])
-        reason = None if self._judging.cancelled() else self._judging.result()
+        reason = await self._let_go(self._canary.judge(self._ends))
         if reason is not None:
             self.stop(reason, str(reason))
 

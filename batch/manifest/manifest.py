@@ -26,6 +26,7 @@ from batch.core.settings import (
     Settings,
     Timeouts,
     UnknownPolicy,
+    Until,
 )
 from batch.manifest.expansion.entries import EntryReader, Text
 from batch.manifest.expansion.expand import Expansion, Mark
@@ -283,6 +284,7 @@ class _TopReader:
             dedupe=shape.dedupe,
             lane=Lane(shape.lane),
             fallback=fallback,
+            until=None if shape.until is None else Until(**shape.until.model_dump()),
         )
 
     def fallback(self) -> Fallback:

@@ -13,7 +13,7 @@ from batch.plan.make import Group, Plan, make_plan, name_examples
 from batch.plan.rejections import RejectedPictures, RejectedPolicy, as_it_was
 from batch.plan.remakes import AgainWish, Remakes
 from batch.plan.retry_filter import RetryFilter, RetryFilterProblem
-from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REJECTED, REMAKE, SET_ASIDE, Selection
+from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REJECTED, REMAKE, SET_ASIDE, USED_UP, Selection
 
 __all__ = [
     "DECISIONS",
@@ -23,6 +23,7 @@ __all__ = [
     "REJECTED",
     "REMAKE",
     "SET_ASIDE",
+    "USED_UP",
     "Adopt",
     "AgainWish",
     "Change",

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from batch.core.decisions import Rejection
 from batch.core.model import Job, Reference
 from batch.core.parameters import COMMON, canonical_json
 from batch.core.settings import ChangedPolicy, UnknownPolicy
-from batch.plan.rejections import RejectedPolicy
+from batch.plan.rejections import Answer, RejectedPolicy
 from batch.plan.remakes import Remakes
 from batch.store.job_state import JobHistory, State
 
@@ -45,8 +44,8 @@ class Skip:
     """This job will not be sent.
 
     `because`: `done`, `failed`, `held` (unknown), `changed`, `missing` (bought, but its file is gone), `altered`
-    (bought, but its file has another size), `set aside`
-    (failed in the same way run after run), `copy` (waits for the job that asks for the same picture), `left out`
+    (bought, but its file has another size), `set aside` (failed in the same way run after run), `rejected` (its picture
+    was, and what `until` allows is used up), `copy` (waits for the job that asks for the same picture), `left out`
     (not selected this time), `open` (an earlier run sent it and did not come to an end; the next run settles that
     first, from what arrived).
     """
@@ -105,6 +104,7 @@ DECISIONS: Final = (
     "skip: missing",
     "skip: altered",
     "skip: set aside",
+    "skip: rejected",
     "skip: copy",
     "skip: left out",
 )
@@ -119,31 +119,33 @@ def name_of(decision: Decision) -> str:
 def decide(job: Job, past: JobHistory, policies: Policies) -> Decision:
     """Whether a job is to be sent, by its own history alone."""
     named, spec = policies.again.names(job.id), job.spec_hash()
-    rejection = policies.rejected.of(job.key(), past)
-    kind, _, because = judge(spec, past, policies, named=named, rejection=rejection).partition(": ")
+    rejected = policies.rejected
+    rejection = rejected.of(job.key(), past)
+    answer = rejected.answer(job.key(), past, rejection, rejected.price_usd(job))
+    kind, _, because = judge(spec, past, policies, named=named, answer=answer).partition(": ")
     if kind == "to do":
         asked_for = because in ("again", "resend") and (named or policies.wants(past))
-        return ToDo(job=policies.rejected.in_place(job, past, rejection), because=because, asked_for=asked_for)
+        return ToDo(job=rejected.in_place(job, past, rejection), because=because, asked_for=asked_for)
     return Skip(job=job, because=because)
 
 
-def judge(
-    spec: str, past: JobHistory, policies: Policies, *, named: bool = False, rejection: Rejection | None = None
-) -> str:
+def judge(spec: str, past: JobHistory, policies: Policies, *, named: bool = False, answer: Answer = Answer.NONE) -> str:
     """The same as one of `DECISIONS`, for a job of which only the spec hash is at hand.
 
-    `named`: in `--again`; `rejection`: of the picture it has.
+    `named`: in `--again`; `answer`: to the rejection of its picture.
     """
-    remake = rejection is not None and policies.rejected.remake
+    requested = answer is Answer.REQUESTED
     if past.state is State.SENT:
         return "skip: open"
     if past.versions and past.bought_spec == spec:
         # Asked for once more, it is not settled by the picture it had.
         if past.state is State.DONE or past.spec != spec:
-            return "to do: rejected" if remake else _with_its_picture(past, policies, named=named)
-        if remake and past.state is State.FAILED:
+            return _with_its_picture(past, policies, named=named, answer=answer)
+        if requested and past.state is State.FAILED:
             return "to do: again"
-    elif past.versions and policies.changed is not ChangedPolicy.RERUN and not (named or remake):
+        if answer is Answer.USED_UP and past.state is not State.FAILED and not (named or policies.wants(past)):
+            return "skip: rejected"
+    elif past.versions and policies.changed is not ChangedPolicy.RERUN and not (named or requested):
         return "skip: changed"
     if past.spec != spec:
         # What was asked before was another picture: its failures say nothing about this one.
@@ -151,8 +153,12 @@ def judge(
     return _after_an_end(past, policies, wanted=named or policies.wants(past))
 
 
-def _with_its_picture(past: JobHistory, policies: Policies, *, named: bool) -> str:
+def _with_its_picture(past: JobHistory, policies: Policies, *, named: bool, answer: Answer) -> str:
     """Just this was bought."""
+    if answer in (Answer.REQUESTED, Answer.UNTIL):
+        return "to do: rejected"
+    if answer is Answer.USED_UP and not named:
+        return "skip: rejected"
     if past.missing:
         return "to do: missing" if named or policies.again.missing else "skip: missing"
     if named:

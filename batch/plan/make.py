@@ -306,8 +306,10 @@ def _decide_by_past(
     named: bool,
     rejection: Rejection | None,
 ) -> None:
-    name = judge(spec, past, policies, named=named, rejection=rejection)
     usd = asked.usd(plan.jobs)
+    key = bytes(asked.keys[16 * plan.jobs : 16 * plan.jobs + 16])
+    answer = policies.rejected.answer(key, past, rejection, usd)
+    name = judge(spec, past, policies, named=named, answer=answer)
     plan.decisions.append(_CODES[name])
     if rejection is not None:
         plan.rejected.add(usd, past.usd)

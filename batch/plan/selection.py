@@ -15,6 +15,7 @@ LEFT_OUT: Final = DECISIONS.index("skip: left out")
 OPEN: Final = DECISIONS.index("skip: open")
 REMAKE: Final = DECISIONS.index("to do: remake")
 REJECTED: Final = DECISIONS.index("to do: rejected")
+USED_UP: Final = DECISIONS.index("skip: rejected")
 SET_ASIDE: Final = DECISIONS.index("skip: set aside")
 #: The decisions that send a request come first, then the one that may have to, then those that get a picture
 #: without a request: codes below these.

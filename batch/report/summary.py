@@ -11,7 +11,7 @@ from batch.core.errors import BatchError, CanaryFailed, EndpointDown, ExitCode
 from batch.core.model import Job
 from batch.core.picture_warnings import is_not_as_asked
 from batch.core.results import Review, Summary
-from batch.plan import LEFT_OUT, SET_ASIDE, Plan
+from batch.plan import LEFT_OUT, SET_ASIDE, USED_UP, Plan
 from batch.report.money import spend_of
 from batch.store.history import History
 from batch.store.job_state import Standing, State
@@ -80,7 +80,7 @@ def count_jobs(plan: Plan, history: History) -> Totals:
             causes[facts.code] += count
             failed_accepted += count * facts.accepted
             set_aside += count * (code == SET_ASIDE)
-            worth_retrying += count * (facts.state is State.RETRYABLE and code != SET_ASIDE)
+            worth_retrying += count * (facts.state is State.RETRYABLE and code not in (SET_ASIDE, USED_UP))
         elif standing is Standing.DONE:
             missing += count * facts.missing
             altered += count * facts.altered

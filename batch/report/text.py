@@ -34,6 +34,7 @@ PLAN_WORDS: Final = {
     "skip: done": ("done", "spent"),
     "skip: failed": ("failed for good, not sent again", "again"),
     "skip: set aside": ("failed the same way run after run, set aside", "again"),
+    "skip: rejected": ("rejected, and what until allows is used up (run --rejected makes them again)", "spent"),
     "skip: held": ("outcome unknown, held back", "again"),
     "skip: changed": ("changed since bought, old picture kept", "again"),
     "skip: open": ("left in flight by a run that was cut off; its answers are looked for first", ""),
@@ -132,7 +133,7 @@ def plan_lines(
             yield f"             ({causes(plan.causes_of(name))}; --retry with a cause sends them again)"
         if name == "skip: open" and plan.reopened.count:
             yield f"             (up to {plan.reopened.count:,} are sent once more, {usd(plan.reopened.price_usd)})"
-    if still := plan.rejected.count - plan.count("to do: rejected"):
+    if still := plan.rejected.count - plan.count("to do: rejected") - plan.count("skip: rejected"):
         yield f"  {still:>9,}  rejected (run --rejected makes them again)"
     yield from _lost_lines(plan.count("skip: missing"), lost.missing, plan.count("skip: altered"), lost.altered)
     if plan.rehearsed:

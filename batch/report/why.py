@@ -48,6 +48,7 @@ _REASONS: Final = {
     "skip: copy": "waits for another job that asks for exactly the same picture, and shares it",
     "skip: left out": "would be sent, but is not selected this time",
     "skip: set aside": "will not be sent: it failed the same way run after run; --retry with its cause sends it",
+    "skip: rejected": "will not be sent: its picture was rejected and until allows no more; --rejected sends it",
     "skip: open": "was left in flight by a run that was cut off; the next run looks for its answer first",
 }
 

@@ -79,11 +79,15 @@ async def agree_to_remakes(prepared: PreparedRun, plan: Plan, control: RunContro
 
 def _remakes_to_ask_for(prepared: PreparedRun, plan: Plan) -> str:
     """The question to put before pictures are bought again, or "" if there is none to ask."""
-    named = [plan.remade]
-    if (prepared.options.again or prepared.options.rejected) and prepared.policies.changed is not ChangedPolicy.RERUN:
-        named += [group for name, group in plan.groups.items() if name == "to do: changed"]
+    options = prepared.options
+    asked = {"to do: remake", "to do: missing"}
+    if options.rejected:  # the manifest's `until` asks nobody
+        asked.add("to do: rejected")
+    if (options.again or options.rejected) and prepared.policies.changed is not ChangedPolicy.RERUN:
+        asked.add("to do: changed")
+    named = [group for name, group in plan.groups.items() if name in asked]
     jobs = sum(group.count for group in named)
-    if not jobs or prepared.options.yes:
+    if not jobs or options.yes:
         return ""
     price = sum(group.price_usd for group in named)
     return f"{jobs:,} {'picture is' if jobs == 1 else 'pictures are'} made again, for ${price:,.3f} at list price"

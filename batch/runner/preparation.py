@@ -231,6 +231,7 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
     chosen = output_path(manifest, output)
     results = rehearsal_folder(chosen) if simulated else chosen
     rejected = RejectedPictures(results)
+    money = RunMoney(accounts=accounts, settings=settings, budget=settings.budget, output=results)
     return PreparedRun(
         manifest=manifest,
         output=results,
@@ -243,7 +244,7 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
             set_aside_after=settings.retry.set_aside_after,
             dedupe=settings.dedupe,
             again=_again(options.again),
-            rejected=_rejected(manifest, rejected, remake=options.rejected),
+            rejected=_rejected(manifest, rejected, money.picture_usd, remake=options.rejected),
         ),
         options=options,
         rejected=rejected,
@@ -273,9 +274,16 @@ def _wish(text: str) -> RetryFilter | None:
         raise InputError([Problem(message=f"--retry: {problem}")]) from problem
 
 
-def _rejected(manifest: Manifest, pictures: RejectedPictures, *, remake: bool) -> RejectedPolicy:
-    amend = None if manifest.on_reject is None else manifest.on_reject.prompt
-    return RejectedPolicy(pictures=pictures, amend=amend or as_it_was, remake=remake)
+def _rejected(
+    manifest: Manifest, pictures: RejectedPictures, price_usd: Callable[[Job], float], *, remake: bool
+) -> RejectedPolicy:
+    return RejectedPolicy(
+        pictures=pictures,
+        amend=as_it_was if manifest.on_reject is None else manifest.on_reject.prompt,
+        remake=remake,
+        until=manifest.settings.until,
+        price_usd=price_usd,
+    )
 
 
 def _again(words: Sequence[str]) -> Remakes:

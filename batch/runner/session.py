@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -35,6 +35,7 @@ from batch.plan import (
     AgainWish,
     Group,
     Plan,
+    Policies,
     ToDo,
     decide,
     resend_places,
@@ -110,7 +111,7 @@ class _HistoryPast:
 
     def past(self, job: Job) -> Past:
         known = self._history.of(job.key())
-        return Past(known.rejected, known.resends)
+        return Past(known.rejected, known.resends, known.usd)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +134,8 @@ class RunSession:
     _usd_before: float = field(init=False)
     _maybe_usd_before: float = field(init=False)
     _requests_before: int = field(init=False)
+    _ledger_start: int = field(init=False)
+    _looked_at: set[int] = field(init=False, default_factory=set)
     _rows: KeptRows = field(init=False)
     _adopter: Adopter = field(init=False)
     _leftovers: Leftovers = field(init=False)
@@ -144,6 +147,7 @@ class RunSession:
         self._usd_before = self.store.history.usd
         self._maybe_usd_before = self.store.history.maybe_usd
         self._requests_before = self.store.history.requests
+        self._ledger_start = self.store.ledger_bytes
         self._rows = KeptRows(self.prepared.manifest)
         self.store.published.keeps_rows = bool(self._rows)
         self._adopter = Adopter(
@@ -283,6 +287,29 @@ class RunSession:
             else:
                 yield None
 
+    async def more(self) -> Iterator[ToDo | None] | None:
+        """Pictures of this run that were rejected meanwhile, as far as the manifest's `until` makes them again."""
+        policies = replace(self.prepared.policies, rejected=self.prepared.policies.rejected.by_itself())
+        keys = {key for key in self.prepared.rejected if self._is_to_follow(key, policies)}
+        self._looked_at |= {self.store.history.of(key).bought_offset for key in keys}
+        return self._following(keys, policies) if keys else None
+
+    def _is_to_follow(self, key: bytes, policies: Policies) -> bool:
+        """Each picture is looked at once: what may not be made again now, may not be later either."""
+        past = self.store.history.of(key)
+        if past.bought_offset < self._ledger_start or past.bought_offset in self._looked_at:
+            return False
+        if past.state is not State.DONE or policies.rejected.until is None:
+            return False
+        return policies.rejected.of(key, past) is not None
+
+    def _following(self, keys: Set[bytes], policies: Policies) -> Iterator[ToDo | None]:
+        for job, _ in self.plan.pairs(self._rows.jobs()):
+            decision = decide(job, self.store.history.of(job.key()), policies) if job.key() in keys else None
+            if isinstance(decision, ToDo):
+                self._rows.hold(job)
+            yield decision if isinstance(decision, ToDo) else None
+
     def _scheduler(self, random: Random) -> Scheduler:
         settings, history = self.prepared.manifest.settings, self.store.history
         canary_jobs = self._canary_jobs()
@@ -293,6 +320,7 @@ class RunSession:
             money=self.wallet,
             load=Bottleneck(self.clock, time.process_time, lambda: self.attempts.recording),
             canary=judge,
+            follow_up=self,
         )
         config = DispatchConfig(
             routes=[account.route(self.prepared.output, self.clock, self.listener) for account in self.accounts],
@@ -374,7 +402,8 @@ class RunSession:
         while index >= 0:
             key = bytes(order[KEY_BYTES * index : KEY_BYTES * (index + 1)])
             past = history.of(key)
-            left += past.state is State.DONE and rejected.of(key, past) is not None
+            is_old = past.state is State.DONE and past.bought_offset < self._ledger_start
+            left += is_old and rejected.of(key, past) is not None
             index = self.plan.decisions.find(REJECTED, index + 1)
         return left
 

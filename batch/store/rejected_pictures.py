@@ -30,9 +30,19 @@ class RejectedPictures:
         self._catch_up()
 
     @property
+    def _accepted(self) -> Iterator[str]:
+        return (each.job for each in self.decisions if each.verdict is Verdict.ACCEPTED)
+
+    @property
     def decisions(self) -> Decisions:
         """What counts for each picture, as of the last look."""
         return self._followed.decisions
+
+    def accepted_beside(self, key: bytes) -> int:
+        """How many of the samples of a job's entry are accepted: jobs called as it is but for the number at the end."""
+        said = self._said.get(key)
+        product = "" if said is None else said[0].rpartition(".")[0]
+        return sum(job.rpartition(".")[0] == product for job in self._accepted) if product else 0
 
     @property
     def unreadable_lines(self) -> tuple[int, ...]:
@@ -41,6 +51,11 @@ class RejectedPictures:
 
     def __bool__(self) -> bool:
         return bool(self._said)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The keys of all jobs of whose pictures something was said, by now."""
+        self._catch_up()
+        return iter([*self._said])
 
     def __contains__(self, key: bytes) -> bool:
         """Whether anything was said of a job's pictures."""

@@ -11,7 +11,7 @@ import pytest
 from batch.core.decisions import Rejection
 from batch.core.model import Reference
 from batch.core.parameters import common_parameters
-from batch.core.settings import ChangedPolicy, UnknownPolicy
+from batch.core.settings import ChangedPolicy, UnknownPolicy, Until
 from batch.manifest.templating.facts import FactExpression
 from batch.plan import DECISIONS, Policies, RejectedPolicy, Remakes, RetryFilter, Skip, ToDo, changes, decide, name_of
 from batch.store.job_state import NOTHING, JobHistory, State
@@ -170,6 +170,9 @@ class Rejected:
     def of(self, _key: bytes, _past: JobHistory) -> Rejection | None:
         return Rejection(sha256="a1", note="blue")
 
+    def accepted_beside(self, _key: bytes) -> int:
+        return 1
+
 
 def about_rejected(*, remake: bool, **rest: Any) -> Policies:
     def amend(prompt: str, rejection: Rejection) -> str:
@@ -201,6 +204,40 @@ def test_a_rejected_picture_is_made_again_if_that_is_asked_for(history: JobHisto
     sent = [each.job.as_asked.prompt for each in decisions if isinstance(each, ToDo)]
     assert set(sent) <= {CUP.prompt if history.bought_spec == OTHER else f"{CUP.prompt}, blue"}
     assert {each.job.spec_hash() for each in decisions} == {SAME}
+
+
+@pytest.mark.parametrize(
+    ("until", "history", "expected"),
+    [
+        (Until(attempts=3), bought(made=2), "to do: rejected"),
+        (Until(attempts=3), bought(made=3), "skip: rejected"),
+        (Until(attempts=3, accepted=2), bought(made=1), "to do: rejected"),
+        (Until(attempts=3, accepted=1), bought(made=1), "skip: done"),
+        (Until(max_cost=0.5), bought(made=1, usd=0.4), "to do: rejected"),
+        (Until(max_cost=0.5), bought(made=1, usd=0.41), "skip: rejected"),
+        # failures are what they always were, as long as there is room
+        (Until(max_cost=0.5), bought(state=State.RETRYABLE, made=1, usd=0.1), "to do: again"),
+        (Until(max_cost=0.5), bought(state=State.RETRYABLE, made=1, usd=0.45), "skip: rejected"),
+        (Until(max_cost=0.5), bought(state=State.FAILED, made=1, usd=0.1), "skip: failed"),
+        (Until(max_cost=0.5), bought(state=State.UNKNOWN, made=1, usd=0.3), "to do: resend"),
+        (Until(max_cost=0.5), bought(state=State.UNKNOWN, made=1, usd=0.35), "skip: rejected"),
+        # an edit is decided on by a person
+        (Until(), bought(OTHER, made=1), "skip: changed"),
+        (Until(attempts=3), bought(state=State.SENT, made=3), "skip: open"),
+    ],
+)
+def test_until_makes_rejected_pictures_again_by_itself(until: Until, history: JobHistory, expected: str) -> None:
+    """Up to so many pictures and so much money of one job, at ten cents here; a person may always ask for more."""
+    policies = about_rejected(remake=False)
+    rejected = replace(policies.rejected, until=until, price_usd=lambda _: 0.1)
+    decision = decide(CUP, history, replace(policies, rejected=rejected))
+    assert name_of(decision) == expected
+    if isinstance(decision, ToDo):
+        assert decision.job.replaces is not None
+        assert decision.job.replaces.has_room(0.4)
+        assert decision.job.replaces.has_room(0.41) == (until.max_cost is None)
+    asked = decide(CUP, history, replace(policies, rejected=replace(rejected, remake=True)))
+    assert name_of(asked) != "skip: rejected"
 
 
 def test_a_named_remake_of_a_rejected_picture_asks_for_what_was_said() -> None:

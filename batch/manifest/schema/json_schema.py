@@ -145,6 +145,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "canary": "Number of jobs to send first, alone; the rest only if few of them failed. A mapping says how few.",
         "on_reject": "The prompt that is asked for in place of a rejected picture: a template over {{ prompt }}, "
         "{{ note }} and the list reasons. Default: the prompt as it was.",
+        "until": "How far rejected pictures are made again by themselves. Default: only by run --rejected.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
         "unique": "A column: of the rows with one value in it only that is taken which has most of what the jobs use "
@@ -248,6 +249,11 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Canary": {
         "jobs": "How many are sent first.",
         "max_failed": "The run goes on if at most this share of them, 0 to 1, got no picture. Default: 0.2.",
+    },
+    "Until": {
+        "attempts": "Pictures of a job at most, since it was last edited, the first one too. Default: 3.",
+        "max_cost": "US dollars that a job may cost in all. Default: no cap.",
+        "accepted": "Of the samples of one entry, how many accepted ones are enough. Default: all of them.",
     },
     "Rows": {
         "file": "The table, relative to this file; or several, or a name with wildcards such as data/*.csv. - reads "

@@ -108,6 +108,14 @@ class CanaryShape(_Shape):
     max_failed: Annotated[float, fields.number(0, 1)] = 0.2
 
 
+class UntilShape(_Shape):
+    """How far rejected pictures are made again by themselves."""
+
+    accepted: Annotated[int | None, fields.whole(1, fields.MAX_SAMPLES)] = None
+    attempts: Annotated[int, fields.whole(1, 100)] = 3
+    max_cost: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
+
+
 class BudgetShape(_Shape):
     """The most that may be spent, in US dollars."""
 
@@ -198,6 +206,7 @@ class ManifestShape(_Shape):
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     on_reject: Annotated[str | None, PlainValidator(fields.filled)] = None
+    until: UntilShape | None = None
     defaults: ParametersShape = ParametersShape()
     rows: Annotated[RowsShape | None, fields.short_form("file", (str, list))] = None
     where: Annotated[str | None, PlainValidator(fields.filled)] = None
@@ -224,6 +233,7 @@ SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("retry",): RetryShape,
     ("budget",): BudgetShape,
     ("canary",): CanaryShape,
+    ("until",): UntilShape,
     ("defaults",): ParametersShape,
     ("defaults", "references"): ReferenceShape,
     ("rows",): RowsShape,
