@@ -138,6 +138,9 @@ class AdmissionController:
                 return self._not_lent()
             self._busy_seconds = _BUSY_SECONDS
             self._pay(state)
+            # Read the clock again: other runs may have counted until we had the lock, and what lies ahead of our time
+            # would be taken for another clock's and dropped.
+            now = self._clock.monotonic()
             room = state.counts.room(need, self._limits, self._day, now, self._clock.now())
             if room.next_day is not None:
                 raise self._day_used_up(room)

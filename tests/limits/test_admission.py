@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +24,7 @@ from batch.core.usage import Usage
 from batch.dispatch.turnstile import Turnstile
 from batch.limits.admission import AdmissionController
 from batch.limits.gate import Reservation
-from batch.limits.quota_store import FileQuotaStore, QuotaStore, quotas_folder
+from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore, QuotaState, QuotaStore, quotas_folder
 from batch.limits.quotas import PER_MINUTE, Need, need_of
 from batch.limits.rate_pacer import Found
 from batch.limits.wait import Wait
@@ -442,6 +444,37 @@ async def test_two_runs_share_minute_day_and_what_was_found(tmp_path: Path) -> N
         await second.come(4)
     mode = stat.S_IMODE((tmp_path / "quotas/key.quota").stat().st_mode)
     assert (mode, stat.S_IMODE((tmp_path / "quotas").stat().st_mode)) == (0o600, 0o700)
+
+
+class HeldUp(MemoryQuotaStore):
+    """The process that asks is held up before it has the lock, as on a busy machine; `meanwhile` happens then."""
+
+    def __init__(self, state: QuotaState, meanwhile: Callable[[], object]) -> None:
+        super().__init__(state)
+        self._meanwhile = meanwhile
+
+    @contextmanager
+    def transaction(self) -> Iterator[QuotaState | None]:
+        self._meanwhile()
+        with super().transaction() as state:
+            yield state
+
+
+def test_what_others_took_until_we_had_the_lock_counts() -> None:
+    """A run that is held up for seconds between asking and the lock drops none of what others took by then."""
+    clock, state, limits = FakeClock(), QuotaState(), Limits(concurrency=99, requests_per_minute=10, adaptive=False)
+    other = AdmissionController(limits, clock, Recorder(), MemoryQuotaStore(state))
+
+    def take_all() -> None:
+        clock.time += 3.0
+        while isinstance(other.take(Need(), "m"), Reservation):
+            pass
+
+    held_up = AdmissionController(limits, clock, Recorder(), HeldUp(state, take_all))
+    found = held_up.take(Need(), "m")
+    assert isinstance(found, Wait)
+    assert found.seconds > 59
+    assert sum(taken[0] for taken in state.counts.parts.values()) == 10
 
 
 async def test_the_two_copies_stand_where_every_version_looks_for_them(tmp_path: Path) -> None:
