@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from batch.album import Attempt, Entry, Failure, Picture, PictureState, Version
 from batch.core.decisions import Verdict
+from batch.core.lane import Lane
 from batch.report.advice import advice_for
 
 #: Prefixes of columns that come from a job's parameters, and from its row.
@@ -52,19 +53,26 @@ def row_of(entry: Entry) -> dict[str, Any]:
 
 
 def details_of(entry: Entry, output_name: str) -> dict[str, Any]:
-    """What only the view of one entry shows. `output_name` stands for the output folder in advice."""
-    return {
-        "versions": [_version(version) for version in entry.versions],
-        "chosen": _index(entry),
-        "prompt": entry.prompt,
-        "references": [*_references(entry)],
-        "attempts": [_attempt(attempt) for attempt in entry.attempts],
-        "failure": _failure(entry.failure, output_name),
-        "cost": round(entry.cost_usd, 6),
-        "maybe": round(entry.maybe_cost_usd, 6),
-        "listed": entry.listed,
-        "settled": entry.settled_by_person,
-    }
+    """What only the view of one entry shows. `output_name` stands for the output folder in advice.
+
+    What is empty is left out, and so are prompt and caption where the entry's row has the same.
+    """
+    shown = entry.chosen
+    return _lean(
+        {
+            "versions": [
+                _version(version, (shown or entry).prompt, is_shown=version is shown) for version in entry.versions
+            ],
+            "chosen": _index(entry),
+            "references": [] if entry.versions else [*_references(entry)],
+            "attempts": [_attempt(attempt) for attempt in entry.attempts],
+            "failure": _failure(entry.failure, output_name),
+            "cost": round(entry.cost_usd, 6),
+            "maybe": round(entry.maybe_cost_usd, 6),
+            "unlisted": not entry.listed,
+            "settled": entry.settled_by_person,
+        }
+    )
 
 
 def live_row(entry: Entry, output_name: str) -> dict[str, Any]:
@@ -95,38 +103,43 @@ def _index(entry: Entry) -> int:
     return next((index for index, version in enumerate(entry.versions) if version is entry.chosen), -1)
 
 
-def _version(version: Version) -> dict[str, Any]:
-    return {
-        "number": version.number,
-        "pictures": [_picture(picture) for picture in version.pictures],
-        "caption": version.caption or "",
-        "warnings": [[str(warned.kind), warned.message] for warned in version.warnings],
-        "prompt": version.prompt,
-        "references": [*_references(version)],
-        "model": version.model,
-        "endpoint": version.endpoint,
-        "lane": version.lane,
-        "parameters": [[name, _text(value)] for name, value in version.parameters.items()],
-        "cost": version.cost_usd,
-        "at": version.finished_at,
-        "adopted": version.adopted_from,
-        "simulated": version.simulated,
-        "source": version.source,
-    }
+def _version(version: Version, known_prompt: str, *, is_shown: bool) -> dict[str, Any]:
+    return _lean(
+        {
+            "number": version.number,
+            "pictures": [_picture(picture) for picture in version.pictures],
+            "caption": "" if is_shown else version.caption,
+            "warnings": [[str(warned.kind), warned.message] for warned in version.warnings],
+            "prompt": "" if version.prompt == known_prompt else version.prompt,
+            "references": [*_references(version)],
+            "model": version.model,
+            "endpoint": version.endpoint,
+            "lane": "" if version.lane == Lane.STANDARD else version.lane,
+            "parameters": [[name, _text(value)] for name, value in version.parameters.items()],
+            "at": version.finished_at,
+            "adopted": version.adopted_from,
+            "simulated": version.simulated,
+            "source": version.source,
+        }
+    )
 
 
 def _picture(picture: Picture) -> dict[str, Any]:
-    return {
-        "path": picture.path,
-        "sha": picture.sha256,
-        "mime": picture.mime,
-        "width": picture.width,
-        "height": picture.height,
-        "bytes": picture.size_bytes,
-        "state": str(picture.state),
-        **_decided(picture),
-        "by": picture.decision.by if picture.decision is not None else "",
-    }
+    return _lean(
+        {
+            "path": picture.path,
+            "sha": picture.sha256,
+            "width": picture.width,
+            "height": picture.height,
+            "bytes": picture.size_bytes,
+            **_decided(picture),
+            "by": picture.decision.by if picture.decision is not None else "",
+        }
+    )
+
+
+def _lean(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
 
 
 def _references(source: Version | Entry) -> Iterator[dict[str, str]]:
@@ -144,20 +157,17 @@ def shown_name(name: str) -> str:
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "at": attempt.started_at,
-        "outcome": attempt.outcome,
-        "why": attempt.why,
-        "code": attempt.code,
-        "message": attempt.message,
-        "status": attempt.http_status or 0,
-        "paid": attempt.paid,
-        "cost": attempt.cost_usd,
-        "seconds": round(attempt.seconds, 1),
-        "endpoint": attempt.endpoint,
-        "model": attempt.model,
-    }
+    return _lean(
+        {
+            "at": attempt.started_at,
+            "outcome": attempt.outcome,
+            "code": attempt.code,
+            "message": attempt.message,
+            "paid": attempt.paid if attempt.paid == "maybe" else "",
+            "cost": attempt.cost_usd,
+            "seconds": round(attempt.seconds, 1),
+        }
+    )
 
 
 def _failure(failure: Failure | None, output_name: str) -> dict[str, Any] | None:

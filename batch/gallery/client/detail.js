@@ -232,8 +232,10 @@
     const source = version || details || {};
     const picture = this.shownPicture();
     const parts = [this.badges(version, picture), this.failure()];
-    parts.push(section("Prompt", source.prompt ? text("p", source.prompt, "prompt") : null));
-    parts.push(section("Caption", version && version.caption ? text("p", version.caption, "prompt") : null));
+    parts.push(section("Prompt", text("p", source.prompt || table.get(this.row, "prompt"), "prompt")));
+    const isChosen = details && this.version === details.chosen;
+    const caption = version && (isChosen ? table.get(this.row, "caption") : version.caption);
+    parts.push(section("Caption", caption ? text("p", caption, "prompt") : null));
     const cells = table.facts.columns.filter((name) => name.startsWith("c.")).map((name) => [imagebatch.columnLabel(name), table.get(this.row, name)]);
     parts.push(section("Row", pairs(cells)));
     parts.push(section("Made with", pairs(this.settings(version))));
@@ -248,6 +250,9 @@
     const badges = [el("span", { class: "badge " + state }, said("state", state))];
     if (picture && picture.verdict) badges.push(el("span", { class: "badge " + picture.verdict }, said("review", picture.verdict) + (picture.side === "machine" ? " by a machine" : "")));
     if (version && version.simulated) badges.push(el("span", { class: "badge simulated" }, "Drawn by the simulator"));
+    const details = this.details || {};
+    if (details.unlisted) badges.push(el("span", { class: "badge pending" }, "Not in the manifest any more"));
+    if (details.settled) badges.push(el("span", { class: "badge pending" }, "Accepted as it is by a person"));
     const notes = [];
     if (picture && picture.reasons) notes.push(text("p", "Reasons: " + picture.reasons.split(",").join(", "), "note"));
     if (picture && picture.note) notes.push(text("p", picture.note, "note"));
@@ -275,7 +280,7 @@
     const picture = this.shownPicture();
     const of = (name) => (version ? version[name] : table.get(this.row, name));
     const facts = [["Model", of("model")], ["Endpoint", of("endpoint")]];
-    if (version && version.lane && version.lane !== "standard") facts.push(["Lane", version.lane]);
+    if (version && version.lane) facts.push(["Lane", version.lane]);
     const asked = table.facts.columns.filter((name) => name.startsWith("p.")).map((name) => [name.slice(2), table.get(this.row, name)]);
     facts.push(...(version ? version.parameters : asked).map(([name, value]) => [name.replace(/_/g, " "), value]));
     if (picture) facts.push(["Picture", picture.width + " × " + picture.height + ", " + size(picture.bytes)], ["File", picture.path]);

@@ -397,7 +397,7 @@
   function takeEntries(entries) {
     for (const { row, details } of entries) {
       const place = app.table.put(row, details);
-      if (app.detail.dialog.open && app.detail.row === place) app.detail.fill(details);
+      if (app.detail.dialog.open && app.detail.row === place) app.detail.fill(app.table.details[place]);
     }
     clearTimeout(newsTimer);
     newsTimer = setTimeout(() => app.addNew(), NEWS_MS);

@@ -62,7 +62,7 @@
   Table.prototype.takeDetails = function (number, list) {
     const first = number * this.facts.rowsPerDetails;
     list.forEach((details, index) => {
-      if (!(first + index in this.details)) this.details[first + index] = details;
+      if (!(first + index in this.details)) this.details[first + index] = whole(details);
     });
   };
 
@@ -100,7 +100,7 @@
     this.total = Math.max(this.total, at + 1);
     const names = new Set([...Object.keys(this.chunks[number] || {}), ...Object.keys(row)]);
     names.forEach((name) => this.set(at, name, name in row ? row[name] : ""));
-    this.details[at] = details;
+    this.details[at] = whole(details);
     delete this.texts[number];
     if (this.rowsById) this.rowsById.set(row.id, at);
     return at;
@@ -124,6 +124,20 @@
       if (chunk) use(chunk, number * size, Math.min(size, this.total - number * size), number);
     });
   };
+
+  /* Details leave out what is empty. */
+  const DETAILS = { versions: [], chosen: 0, references: [], attempts: [], failure: null, cost: 0, maybe: 0 };
+  const VERSION = { caption: "", warnings: [], prompt: "", references: [], lane: "", parameters: [], adopted: "", source: "" };
+  const PICTURE = { width: 0, height: 0, bytes: 0, verdict: "", side: "", reasons: "", note: "", by: "" };
+
+  function whole(told) {
+    const details = Object.assign({}, DETAILS, told);
+    details.versions = details.versions.map((version) => {
+      const pictures = (version.pictures || []).map((picture) => Object.assign({}, PICTURE, picture));
+      return Object.assign({}, VERSION, version, { pictures });
+    });
+    return details;
+  }
 
   function valueOf(column, index) {
     if (column === undefined) return "";
