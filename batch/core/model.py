@@ -86,7 +86,7 @@ class Job:
 
     `prompt` is the manifest's; in place of a rejected picture another one may be asked for (`replaces`, `as_asked`).
     `parameters` are what its provider takes beside these. `sample` counts from 1 and tells apart the jobs that
-    `samples` makes of one entry.
+    `samples` makes of one entry. `name` is what its picture is called, with folders, without an ending; empty: its id.
     """
 
     id: str
@@ -96,7 +96,13 @@ class Job:
     parameters: Parameters = common_parameters()  # noqa: RUF009  (frozen, as all of it)
     sample: int = 1
     place: Place | None = None
+    name: str = ""
     replaces: Replacement | None = None
+
+    @property
+    def picture_name(self) -> str:
+        """What its picture is called, without an ending; `/` stands between folders."""
+        return self.name or self.id
 
     @property
     def as_asked(self) -> Job:

@@ -18,6 +18,8 @@ from batch.manifest.problems import show
 MAX_ID_BYTES: Final = 100
 #: In each other, around a picture.
 MAX_FOLDERS: Final = 5
+#: A folder so called could be in the way of a picture.
+_PICTURE_ENDING: Final = re.compile(r"(?i)\.[a-z]{2,4}$")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Most ids, of which nothing else needs to be asked: no dot, not as short as a device's name, and room for a sample.
 _ORDINARY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{4,79}")
@@ -58,6 +60,8 @@ def path_problem(text: str) -> str | None:
     parts = text.split("/")
     if len(parts) > MAX_FOLDERS + 1:
         return f"the name has {len(parts) - 1} folders; at most {MAX_FOLDERS} are allowed; got {show(text)}"
+    if any(_PICTURE_ENDING.search(folder) for folder in parts[:-1]):
+        return f"a folder must not end like a picture's name; got {show(text)}"
     for part in parts:
         wrong = id_problem(part)
         if wrong is not None:

@@ -20,6 +20,9 @@ from batch.store.history import History
 from batch.store.job_state import JobHistory, State
 
 _EXAMPLES: Final = 5
+#: Of more jobs the pictures lie in numbered folders, so many of them in each. File managers show that many at once.
+_MOST_IN_ONE_FOLDER: Final = 10_000
+_JOBS_IN_A_FOLDER: Final = 1000
 _NAMED_JOBS: Final = 20
 _CODES: Final[Mapping[str, int]] = {name: code for code, name in enumerate(DECISIONS)}
 _NEW: Final = _CODES["to do: new"]
@@ -56,7 +59,8 @@ class Plan:
     that the selection names, None if it names none. `rehearsed`: how many of the jobs to send have a picture of the
     simulator, which does not count. `reopened`: of the jobs that a run left open, those that are sent once more if no
     answer had arrived. `rejected`: jobs whose picture was rejected, whatever is done about it. `rows_digest` names
-    what manifest.jsonl is to show of the jobs' rows, empty if nothing.
+    what manifest.jsonl is to show of the jobs' rows, empty if nothing. `in_folders`: the output gets more pictures than
+    a folder should hold, so new ones lie in numbered folders, unless the manifest names them.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -75,6 +79,7 @@ class Plan:
     rejected: Group = field(default_factory=Group)
     matches: Matches = field(default_factory=Matches)
     rows_digest: str = ""
+    in_folders: bool = False
 
     @property
     def jobs(self) -> int:
@@ -123,8 +128,12 @@ class Plan:
                 raise InputError([_rows_are_missing(last)])
             if (code < GETTING or code == COPY) and not self._is_planned(job, index):
                 raise InputError([_edited_meanwhile(job)])
-            yield job, code
+            yield self._placed(job, index) if self.in_folders and code < GETTING else job, code
             last = job
+
+    def _placed(self, job: Job, index: int) -> Job:
+        """The job with a folder for its picture: so many jobs share one, in the manifest's order."""
+        return job if job.name else replace(job, name=f"{index // _JOBS_IN_A_FOLDER + 1:03d}/{job.id}")
 
     def _is_planned(self, job: Job, index: int) -> bool:
         place = slice(16 * index, 16 * index + 16)
@@ -205,6 +214,7 @@ def make_plan(
     _count_reopened(plan, asked, history, policies)
     _count_removed(plan, history, seen)
     plan.rehearsed = _count_rehearsed(plan, history)
+    plan.in_folders = plan.jobs + plan.removed.count > _MOST_IN_ONE_FOLDER
     return plan
 
 

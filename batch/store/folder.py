@@ -66,8 +66,17 @@ class OutputFolder:
         if job.key() in self.history or job.key() in self.history.rehearsed or self._is_move_unfinished:
             return None  # ours, or told apart by its content when the time comes
         shelf = shelf_of(self.path)
-        paths = (picture_path(job.id, extension) for extension in EXTENSIONS.values())
-        return next((path for path in paths if shelf.taken(path)), None)
+        paths = (picture_path(job.picture_name, extension) for extension in EXTENSIONS.values())
+        return self._folder_in_the_way(job) or next((path for path in paths if shelf.taken(path)), None)
+
+    def _folder_in_the_way(self, job: Job) -> str | None:
+        """What is no folder and has the name of one that the picture is to lie in."""
+        folder = "images"
+        for name in job.picture_name.split("/")[:-1]:
+            folder = f"{folder}/{name}"
+            if in_the_way(self.path / folder, folder=True):
+                return folder
+        return None
 
     def last_end(self) -> EndRecord | None:
         """The `end` record of the last run, if that came to its end."""

@@ -1,6 +1,7 @@
 """The folder `images/` of an output: the shelf that pictures lie on.
 
-A picture gets its name by a hard link to the finished, synced file, so a name never stands for half a picture.
+A picture gets its name by a hard link to the finished, synced file, so a name never stands for half a picture. Names
+may have folders, which are durable before the first picture lies in them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Final
 
 from batch.core.model import Image
-from batch.core.own_files import sync_folder
+from batch.core.own_files import in_the_way, sync_folder
 from batch.store.durable import PUBLIC_MODE, copy_durably, give_name, storage_errors, sync_file
 from batch.store.job_state import FileState
 
 NAME: Final = "images"
 _MOST_NAMES: Final = 1000
+_FOLDER_MODE: Final = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class PictureFolder:
     """A `Shelf` of files, in the output folder `name`. It need not be there to be looked at."""
 
     name: str
+    _folders: _SubFolders = field(default_factory=lambda: _SubFolders(), init=False, repr=False, compare=False)
 
     def put(self, file: str, picture: Image) -> Image:
         with storage_errors("store a picture"):
@@ -42,6 +46,7 @@ class PictureFolder:
     def sync(self) -> None:
         with storage_errors("make the pictures durable"):
             sync_folder(self.local(NAME))
+            self._folders.sync()
 
     def local(self, path: str) -> str:
         return f"{self.name}/{path}"
@@ -65,11 +70,55 @@ class PictureFolder:
         return os.path.lexists(self.local(path))
 
     def _named(self, file: str, picture: Image) -> Image:
+        if picture.path.count("/") > 1:
+            self._folders.use(self.name, picture.path.split("/")[:-1])
         for path in _names(picture.path):
             target = self.local(path)
             if give_name(file, target) or _is_same(target, picture):
                 return replace(picture, path=path)
         raise OSError(None, f"no free name for {picture.path}")
+
+
+class _SubFolders:
+    """The folders below `images/` that pictures were put into. Used in several threads."""
+
+    def __init__(self) -> None:
+        self._durable: set[str] = set()
+        self._unsynced: set[str] = set()
+        self._lock = Lock()
+        self._syncing = Lock()
+
+    def use(self, output: str, names: list[str]) -> None:
+        """Make a folder, unless it is there, and note that a name is given in it.
+
+        Also of a folder that is there the name is synced once: who made it may have been killed before doing so.
+        """
+        with self._lock:
+            folder = f"{output}/{names[0]}"
+            for name in names[1:]:
+                above, folder = folder, f"{folder}/{name}"
+                if folder not in self._durable:
+                    self._make(folder)
+                    sync_folder(above)
+                    self._durable.add(folder)
+            self._unsynced.add(folder)
+
+    @staticmethod
+    def _make(folder: str) -> None:
+        try:
+            os.mkdir(folder, _FOLDER_MODE)
+        except FileExistsError:
+            words = in_the_way(folder, folder=True)  # a link would lead out of the output
+            if words is not None:
+                raise FileExistsError(errno.EEXIST, words) from None
+
+    def sync(self) -> None:
+        """Make the names durable that were given so far; when it returns they are, whoever synced them."""
+        with self._syncing:
+            with self._lock:
+                folders, self._unsynced = self._unsynced, set()
+            for folder in sorted(folders):
+                sync_folder(folder)
 
 
 def _names(path: str) -> Iterator[str]:

@@ -107,7 +107,7 @@ def _named(facts: PictureFacts | Image, stem: str) -> Image:
 
 def _stem(job: Job, version: int) -> str:
     """A picture's name without its extension; later pictures of a job have names of their own."""
-    return job.id if version == 0 else f"{job.id}~v{version + 1}"
+    return job.picture_name if version == 0 else f"{job.picture_name}~v{version + 1}"
 
 
 def _check_all(pictures: Sequence[Picture], spool: AttemptSpool, *, decode: bool) -> tuple[list[_Checked], list[str]]:

@@ -146,6 +146,8 @@ class TryRecord(_JobRecord, frozen=True, kw_only=True, tag="try"):
     rid: str = ""
     to: Destination | None = None
     ask: Ask = msgspec.field(default_factory=Ask)
+    #: What its picture is called, if that is not the job's id.
+    name: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DoneRecord(_EndedAttempt, frozen=True, kw_only=True, tag="done"):
@@ -314,7 +316,8 @@ def read_record_line(line: bytes) -> Record | None:
 def try_record(job: Job, number: int, terms: Terms, *, why: str, attempt_id: str, run: str, at: str) -> TryRecord:
     """Before a request goes out."""
     to = Destination(terms.endpoint, terms.model, str(terms.lane), terms.provider or msgspec.UNSET)
-    return TryRecord(**_about(job, number, run, at), why=why, rid=attempt_id, to=to, ask=_ask(job))
+    about = _about(job, number, run, at)
+    return TryRecord(**about, why=why, rid=attempt_id, to=to, ask=_ask(job), name=job.name or msgspec.UNSET)
 
 
 def adopt_record(
@@ -500,6 +503,7 @@ def job_of(record: Asked) -> Job:
         if ask.parameters is msgspec.UNSET
         else Parameters(ask.parameters),
         sample=ask.sample,
+        name=(isinstance(record, TryRecord) and record.name) or "",
     )
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from batch.core.errors import LedgerError
-from batch.core.own_files import in_the_way, open_to_write, sync_folder
+from batch.core.own_files import in_the_way, make_folders, open_to_write, sync_folder
 from batch.store.contracts import LogReader, Tail
 from batch.store.durable import claim_name, create_anew, forget, storage_errors, write_all
 from batch.store.ledger import NAME as _LEDGER
@@ -156,10 +156,12 @@ def move_away(output: Path) -> Path:
         _make(folder)
         found = _split(output, folder)
         files = [*_files(output, folder, found)]
+        for parent in _folders_of(target for _, target in files):
+            make_folders(Path(parent), 0o755)
         for source, target in files:
             claim_name(source, target)
-        for name in _FOLDERS:
-            sync_folder(str(folder / name))
+        for parent in {*_folders_of(target for _, target in files), *(str(folder / name) for name in _FOLDERS)}:
+            sync_folder(parent)
         if found.is_mixed and not found.is_parted:
             claim_name(str(output / _LEDGER), str(folder / "ledger.whole.jsonl"))
         os.replace(folder / f"{_LEDGER}.part", folder / _LEDGER)
@@ -169,8 +171,8 @@ def move_away(output: Path) -> Path:
         for source, _ in files:
             forget(source)
         _move_the_rest(output, folder, is_mixed=found.is_mixed)
-        for name in _FOLDERS:
-            sync_folder(str(output / name))
+        for parent in {*_folders_of(source for source, _ in files), *(str(output / name) for name in _FOLDERS)}:
+            sync_folder(parent)
         forget(str(folder / _UNFINISHED))
         sync_folder(str(folder))
     return folder
@@ -275,6 +277,10 @@ def _files(output: Path, folder: Path, found: _Found) -> Iterator[tuple[str, str
     for file in sorted((output / "spool").glob("*")) if stems else ():
         if file.name.startswith(stems) and file.is_file():
             yield str(file), str(folder / "spool" / file.name)
+
+
+def _folders_of(files: Iterable[str]) -> set[str]:
+    return {os.path.dirname(file) for file in files}
 
 
 def _is(file: Path, size: int, digest: str) -> bool:

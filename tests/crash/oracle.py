@@ -98,8 +98,8 @@ class State:
 
     def image_hashes(self) -> dict[str, str]:
         folder = self.output / "images"
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def after_crash(state: State, said: list[str], concurrency: int) -> list[str]:
@@ -175,7 +175,9 @@ def kept_answers(state: State) -> list[str]:
 def whole_pictures(state: State) -> list[str]:
     """P2: every file with a final name under images/ is a whole picture."""
     wrong = []
-    for path in (state.output / "images").glob("[!.]*"):
+    for path in (state.output / "images").rglob("[!.]*"):
+        if path.is_dir():
+            continue
         try:
             data = path.read_bytes()
             with Image.open(io.BytesIO(data)) as picture:

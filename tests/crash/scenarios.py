@@ -50,13 +50,15 @@ class Scenario(Protocol):
 
 
 class Batch:
-    """A run into a new folder."""
+    """A run into a new folder. `names` are the manifest's for its pictures."""
 
-    name = "run"
-
-    def __init__(self, folder: Path, simulator: Provider, start: Start = spawned) -> None:
+    def __init__(self, folder: Path, simulator: Provider, start: Start = spawned, names: str = "") -> None:
+        self.name = "run in folders" if names else "run"
         self.simulator, self.start = simulator, start
         self._manifest = write_manifest(folder, simulator.base_url)
+        if names:
+            with self._manifest.open("a") as file:
+                file.write(f"names: {json.dumps(names)}\n")
         self.manifest = str(self._manifest)
 
     def prepare(self, output: Path) -> None:
@@ -203,13 +205,15 @@ class Reread:
         return wrong
 
 
-SCENARIOS: Final = ("run", "rehearsal", "older folder", "reread")
+SCENARIOS: Final = ("run", "run in folders", "rehearsal", "older folder", "reread")
 
 
 def scenario(name: str, folder: Path, simulator: Provider, start: Start = spawned) -> Scenario:
     folder.mkdir(exist_ok=True)
     if name == "run":
         return Batch(folder, simulator, start)
+    if name == "run in folders":
+        return Batch(folder, simulator, start, names="{% if 'wordy' in id %}a{% else %}b/c{% endif %}/{{ id }}")
     if name == "reread":
         return Reread(folder, simulator, start)
     return Rehearsal(folder, simulator, start, bought=name == "older folder")

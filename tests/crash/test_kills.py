@@ -1,4 +1,4 @@
-"""Kept answers read again, and an older folder's rehearsal moved away, killed where the order of steps matters most.
+"""Pictures in folders, kept answers read again, a rehearsal moved away: killed where the order of steps matters.
 
 All points: `python -m tests.crash.kills`, see docs/ledger.md.
 """
@@ -16,6 +16,10 @@ from tests.crash.scenarios import Scenario, scenario
 from tests.crash.sweep import provider
 
 POINTS = [
+    ("run in folders", "link:2:before:KILL"),
+    ("run in folders", "link:2:after:KILL"),
+    ("run in folders", "link:4:after:KILL"),
+    ("run in folders", "fdatasync:4:before:KILL"),
     ("reread", "link:1:after:KILL"),
     ("reread", "fdatasync:1:after:KILL"),
     ("reread", "link:3:before:KILL"),

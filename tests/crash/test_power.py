@@ -20,6 +20,12 @@ SEEDED = {
         "            os.fchmod(descriptor, mode)\n        os.fsync(descriptor)\n",
         "            os.fchmod(descriptor, mode)\n",
     ),
+    "no sync of a folder's name": ("batch/store/picture_folder.py", "                    sync_folder(above)\n", ""),
+    "no sync of a folder in images": (
+        "batch/store/picture_folder.py",
+        "            for folder in sorted(folders):\n                sync_folder(folder)\n",
+        "",
+    ),
     "no folder sync": ("batch/store/commit.py", "            make_durable()\n", "            pass\n"),
     "the ledger's line before the picture": (
         "batch/store/commit.py",
@@ -41,8 +47,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, simulator: Provider) -> Powe
     return bench_of(tmp_path_factory.mktemp("bench"), simulator)
 
 
-def bench_of(folder: Path, simulator: Provider, root: Path = ROOT) -> PowerBench:
-    batch = Batch(folder, simulator)
+def bench_of(folder: Path, simulator: Provider, root: Path = ROOT, names: str = "") -> PowerBench:
+    batch = Batch(folder, simulator, names=names)
     return PowerBench(folder, batch, record(batch, folder, root))
 
 
@@ -62,7 +68,7 @@ def test_a_run_after_a_power_cut_brings_everything_to_its_end(bench: PowerBench,
         assert bench.try_state(points[int(len(points) * share)], states[name](), resume=True) == [], name
 
 
-@pytest.mark.parametrize("name", ["rehearsal", "older folder", "reread"])
+@pytest.mark.parametrize("name", ["rehearsal", "older folder", "reread", "run in folders"])
 def test_a_power_cut_while_pictures_move_or_are_found_loses_none(
     name: str, tmp_path: Path, simulator: Provider
 ) -> None:
@@ -99,6 +105,7 @@ def test_the_sweep_finds_a_fault_in_the_order_of_writing(tmp_path: Path, simulat
     assert right in text
     (copy / name).write_text(text.replace(right, wrong))
 
-    found = [words for _, words in bench_of(tmp_path, simulator, copy).sweep(1)]
+    names = "b/c/{{ id }}" if "picture_folder" in name else ""
+    found = [words for _, words in bench_of(tmp_path, simulator, copy, names).sweep(1)]
 
     assert any(words.startswith("P1: images/") for words in found)

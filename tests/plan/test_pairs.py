@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,30 @@ def plan() -> Plan:
 def test_the_same_jobs_again_are_handed_out() -> None:
     """Jobs that are as they were planned come with their decisions."""
     assert [job for job, _ in plan().pairs(JOBS)] == JOBS
+
+
+@pytest.mark.parametrize(
+    ("jobs", "removed", "name"), [(10_000, 0, ""), (10_001, 0, "002/j1999"), (9_999, 2, "002/j1999")]
+)
+def test_so_many_pictures_lie_in_numbered_folders(
+    jobs: int, removed: int, name: str, history: Callable[..., History]
+) -> None:
+    """A thousand jobs in each, in the manifest's order; those of jobs that the manifest no longer has count, too."""
+    many = [Job(id=f"j{n}", prompt="cup", model="m") for n in range(jobs)]
+    past = history(bought=[f"gone{n}" for n in range(removed)])
+
+    made = make_plan(many, past, Policies(), lambda _: 0.04)
+
+    assert [job.name for job, _ in made.pairs(many)][1999] == name
+
+
+def test_a_name_of_the_manifests_is_kept() -> None:
+    """Who names pictures also says which folders they lie in."""
+    named = [Job(id=f"j{n}", prompt="cup", model="m", name=f"all/{n}") for n in range(10_001)]
+
+    made = make_plan(named, History(), Policies(), lambda _: 0.04)
+
+    assert [job.name for job, _ in made.pairs(named)] == [job.name for job in named]
 
 
 def test_rows_appended_since_are_passed_over() -> None:

@@ -76,6 +76,21 @@ def test_what_was_put_lies_there_whole(place: Place) -> None:
     assert (place.shelf.taken(image.path), place.shelf.taken("images/hat.png")) == (True, False)
 
 
+def test_a_name_may_have_folders(place: Place) -> None:
+    """They are made with the first picture in them; names beside a taken one stay in its folder."""
+    paths = ["images/acme/red/shirt.png", "images/acme/hat.png", "images/acme/red/shirt.png"]
+
+    found = [
+        place.shelf.put(place.spooled(data), picture(data, path))
+        for path, data in zip(paths, (ABC, ABC, XYZ), strict=True)
+    ]
+    place.shelf.sync()
+
+    assert [image.path for image in found] == [*paths[:2], "images/acme/red/shirt~x2.png"]
+    assert [place.lying(image.path) for image in found] == [ABC, ABC, XYZ]
+    assert place.shelf.taken("images/acme/red/shirt.png")
+
+
 def test_a_name_with_other_bytes_is_left_alone(place: Place) -> None:
     """Both were paid for, or one is a person's."""
     place.shelf.put(place.spooled(ABC), picture(ABC))
@@ -133,3 +148,21 @@ def test_a_picture_is_told_from_what_lies_in_its_place(
     assert place.shelf.look(image, content=False) is by_size
     assert place.shelf.look(image, content=True) is by_content
     assert place.shelf.look(replace(image, path="images/never.png"), content=True) is FileState.MISSING
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_is_written_through_what_is_no_folder_of_ours(tmp_path: Path, kind: str) -> None:
+    """A link among the folders would lead out of the output."""
+    (tmp_path / "out/images").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "spooled").write_bytes(ABC)
+    if kind == "link":
+        (tmp_path / "out/images/acme").symlink_to(tmp_path / "elsewhere")
+    else:
+        (tmp_path / "out/images/acme").write_bytes(XYZ)
+    shelf = PictureFolder(str(tmp_path / "out"))
+
+    with pytest.raises(StorageError, match=f"acme is a {kind}; move it away"):
+        shelf.put(str(tmp_path / "spooled"), picture(ABC, "images/acme/shirt.png"))
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []

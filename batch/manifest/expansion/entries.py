@@ -62,6 +62,7 @@ class Entry:
     modalities: tuple[str, ...]
     samples: int
     variant: Variant
+    names: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ class EntryReader:
             or _DEFAULT_MODALITIES,
             samples=job.samples or self.shape.defaults.samples or 1,
             variant=variant,
+            names=self._text(self.shape.names, "names"),
         )
 
     def _setting(self, index: int, job: JobShape, field: str, variant: Variant) -> Any:

@@ -46,9 +46,11 @@ class Expansion:
     def check(self, mark: Mark | None = None) -> Iterator[RowJob]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
         problems = Problems(self.file)
-        seen, products = RepeatedKeys(), RepeatedKeys()
+        seen, products, names = RepeatedKeys(), RepeatedKeys(), RepeatedKeys()
         for pair in self._expand(problems.add, mark, lambda key, _: products.add(key)):
             seen.add(id_key(pair.job.id))
+            if pair.job.name:
+                names.add(id_key(pair.job.name))
             yield pair
         scattered, more = products.repeated()
         if scattered:
@@ -56,6 +58,9 @@ class Expansion:
         else:
             doubled, more = seen.repeated()
             self._report_doubled(doubled, problems)
+            if not doubled:
+                doubled, more = names.repeated()
+                self._report_named_alike(doubled, problems)
         problems.add_more(more)
         problems.raise_if_any()
 
@@ -191,6 +196,17 @@ class Expansion:
             if other is not job and (other.place, job.place) not in said:
                 said.add((other.place, job.place))
                 problems.add(self._doubled(other, job, job.place))
+
+    def _report_named_alike(self, doubled: set[bytes], problems: Problems) -> None:
+        """Go through the jobs once more to name every picture that would get another one's name."""
+        first: dict[bytes, Job] = {}
+        for _, job in self._expand(_ignore) if doubled else ():
+            key = id_key(job.name)
+            other = first.setdefault(key, job) if job.name and beginning(key) in doubled else job
+            if other is not job and job.place is not None:
+                message = f"its picture would be called {show(job.name)}, as that of {show(other.id)} ({other.place}); "
+                message += "use one more column in names, or {{ id }}"
+                problems.add(Problem(message=message, file=job.place.file, line=job.place.line, job=job.id))
 
     def _report_scattered(self, scattered: set[bytes], problems: Problems) -> None:
         """Go through the rows once more to name both places of every product whose rows do not follow each other."""

@@ -15,6 +15,7 @@ from batch.core.model import Job, Place, Reference
 from batch.core.parameters import common_parameters
 from batch.manifest.expansion.entries import Entry, ReferenceText, Text
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
+from batch.manifest.expansion.picture_names import PictureNames
 from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
 from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.references.references import ReferenceProblem, References
@@ -56,6 +57,7 @@ class JobBuilder:
         self._model = compiler.fill(entry.model)
         self._size = compiler.fill(entry.image_size)
         self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
+        self._names = None if entry.names is None else compiler.names(entry.names)
         self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
         self._most = [*(item.most for item in entry.references), None]
         self._check_fixed_references(compiler)
@@ -94,9 +96,16 @@ class JobBuilder:
             job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
         asked = common_parameters(ratio, size, entry.modalities)
         ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
+        pictures: Sequence[str] | None = [""] * len(ids)
+        if self._names is not None:
+            pictures = _tried(lambda row: self._picture_names(row, ids), row, wrong)
+        if pictures is None:
+            self._report(wrong[0], job_id, place, report)
+            return ()
         return [
             Job(
                 id=name,
+                name=picture,
                 prompt=prompt,
                 model=model,
                 references=references,
@@ -104,8 +113,15 @@ class JobBuilder:
                 sample=number,
                 place=place,
             )
-            for number, name in enumerate(ids, start=1)
+            for number, (name, picture) in enumerate(zip(ids, pictures, strict=True), start=1)
         ]
+
+    def _picture_names(self, row: Row, ids: list[str]) -> list[str]:
+        assert self._names is not None
+        try:
+            return self._names.of(row, ids)
+        except TemplateProblem as problem:
+            raise _BadRow(f"names: {problem}", once=not isinstance(problem, RowProblem)) from problem
 
     def _report(self, bad: _BadRow, job_id: str, place: Place, report: Report) -> None:
         if not bad.message or (bad.once and bad.message in self._said):
@@ -331,6 +347,14 @@ class _Compiler:
             self.problems.append((text, str(problem)))
             return _already_said
         return template.fill
+
+    def names(self, text: Text) -> PictureNames | None:
+        """What names the pictures; None if its text is wrong, which is noted."""
+        try:
+            return PictureNames(text, self._columns)
+        except TemplateProblem as problem:
+            self.problems.append((text, f"names: {problem}"))
+            return None
 
     def all_columns(self) -> set[int]:
         """The columns that any text of the entry uses."""

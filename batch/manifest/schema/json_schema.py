@@ -163,6 +163,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "group": "A column: all rows that follow each other with one value in it make one job.",
         "keep": "Columns whose cells are written into manifest.jsonl beside each job, such as [SKU, Vendor], or all. "
         "They change no picture. Default: none.",
+        "names": "What pictures are called, with folders: {{ Vendor | slug }}/{{ id }}. Default: the job's id. "
+        "They change no picture.",
         "matrix": "Names with a list of values each; every job is made once per combination. "
         "{{ name }} stands for the value; include adds combinations, exclude takes some out.",
     },

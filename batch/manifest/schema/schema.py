@@ -216,6 +216,7 @@ class ManifestShape(_Shape):
     carry: Annotated[CarryShape | None, fields.short_form("columns", (str, list))] = None
     group: Annotated[str | None, PlainValidator(fields.one_line)] = None
     keep: Annotated[str | tuple[str, ...], PlainValidator(fields.kept_columns)] = ()
+    names: Annotated[str | None, PlainValidator(fields.one_line)] = None
     matrix: Annotated[dict[str, Any] | None, PlainValidator(fields.mapping)] = None
     reference_root: Annotated[str | None, PlainValidator(fields.one_line)] = None
     reference_hosts: list[Annotated[str, PlainValidator(fields.host_name)]] = []

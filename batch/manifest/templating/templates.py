@@ -152,6 +152,12 @@ class Columns:
         if grouped:
             self._fields["group"] = frozenset([*self._index, *self._variables])
 
+    def with_column(self, name: str) -> Columns:
+        """The same with one more column behind the others."""
+        grouped = "group" in self.whole
+        names = (*self.names, name)
+        return Columns(names, gaps=self.gaps, constants=self.constants, fields=self._fields, grouped=grouped)
+
     def index_of(self, column: str) -> int:
         """The position of a column by its full name."""
         if column not in self._index:
