@@ -29,7 +29,7 @@ class PictureFolder:
     """A `Shelf` of files, in the output folder `name`. It need not be there to be looked at."""
 
     name: str
-    _folders: _SubFolders = field(default_factory=lambda: _SubFolders(), init=False, repr=False, compare=False)
+    _folders: _Folders = field(default_factory=lambda: _Folders(), init=False, repr=False, compare=False)
 
     def put(self, file: str, picture: Image) -> Image:
         with storage_errors("store a picture"):
@@ -45,7 +45,6 @@ class PictureFolder:
 
     def sync(self) -> None:
         with storage_errors("make the pictures durable"):
-            sync_folder(self.local(NAME))
             self._folders.sync()
 
     def local(self, path: str) -> str:
@@ -70,17 +69,18 @@ class PictureFolder:
         return os.path.lexists(self.local(path))
 
     def _named(self, file: str, picture: Image) -> Image:
-        if picture.path.count("/") > 1:
-            self._folders.use(self.name, picture.path.split("/")[:-1])
+        names = picture.path.split("/")[:-1]
+        self._folders.make(self.name, names)
         for path in _names(picture.path):
             target = self.local(path)
             if give_name(file, target) or _is_same(target, picture):
+                self._folders.note_name_in(self.local("/".join(names)))
                 return replace(picture, path=path)
         raise OSError(None, f"no free name for {picture.path}")
 
 
-class _SubFolders:
-    """The folders below `images/` that pictures were put into. Used in several threads."""
+class _Folders:
+    """`images/` and the folders below it, as pictures are put into them. Used in several threads."""
 
     def __init__(self) -> None:
         self._durable: set[str] = set()
@@ -88,8 +88,8 @@ class _SubFolders:
         self._lock = Lock()
         self._syncing = Lock()
 
-    def use(self, output: str, names: list[str]) -> None:
-        """Make a folder, unless it is there, and note that a name is given in it.
+    def make(self, output: str, names: list[str]) -> None:
+        """Make a folder below the first of the names, unless it is there.
 
         Also of a folder that is there the name is synced once: who made it may have been killed before doing so.
         """
@@ -101,6 +101,10 @@ class _SubFolders:
                     self._make(folder)
                     sync_folder(above)
                     self._durable.add(folder)
+
+    def note_name_in(self, folder: str) -> None:
+        """To be called when the name is given: a sync on the way before that would not count for it."""
+        with self._lock:
             self._unsynced.add(folder)
 
     @staticmethod

@@ -61,7 +61,7 @@ CASES = {
         preset="shopify",
         id="{{ Handle }}",
         title="Title",
-        header="Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Barcode,Image Src,Image Position,Image Alt Text,Status",
+        header="Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Barcode,Image Src,Image Position,Image Alt Text,On",
         row='product-{},Café {},"<p>A ""fine"" one,</p>\n\nfor tea",Häuser,00{},1E5,'
         "https://old.example/product-{}.jpg,1,,active",
         further="product-{},,,,000{},,https://old.example/other-{}.jpg,2,,",
