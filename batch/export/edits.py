@@ -89,6 +89,10 @@ class Edits:
         """The pass over the table; its header is read."""
         return self._reader
 
+    def close(self) -> None:
+        """To be called if the rows are not gone through."""
+        self._reader.__exit__()
+
     @property
     def filled(self) -> list[str]:
         """The names of the columns that change."""

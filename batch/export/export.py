@@ -100,6 +100,7 @@ class _Exporter:
             return self._summary(target, joined)
         if target == self.output.absolute():
             raise OutputError(f"{target} is the output folder itself; name another one with --to")
+        self._check_templates(joined)
         with beside(target) as writing:
             if not self.options.table_only:
                 self._write_pictures(writing)
@@ -189,9 +190,14 @@ class _Exporter:
         kept = [column for column in self.options.preset.columns if not set_names & set(column.names)]
         return [*kept, *self.options.columns]
 
-    def _write_source(self, writing: Beside, table: Table, picks: dict[int, list[Pick]], joined: Join) -> None:
-        left = {line: [pick for pick in found if pick.name] for line, found in picks.items()}
-        rules = EditRules(
+    def _check_templates(self, joined: Join | None) -> None:
+        """What cannot be filled for any row is told before pictures are copied."""
+        if joined is not None and self.options.preset.layout is Layout.TABLE:
+            for table in joined.tables:
+                Edits(table, {}, self._rules(joined)).close()
+
+    def _rules(self, joined: Join) -> EditRules:
+        return EditRules(
             columns=self._columns(),
             further_rows_by=self.options.preset.further_rows_by,
             addresses=self._addresses,
@@ -199,7 +205,10 @@ class _Exporter:
             most_pictures=joined.most_pictures,
             excel_safe=self.options.excel_safe,
         )
-        edits = Edits(table, {line: found for line, found in left.items() if found}, rules)
+
+    def _write_source(self, writing: Beside, table: Table, picks: dict[int, list[Pick]], joined: Join) -> None:
+        left = {line: [pick for pick in found if pick.name] for line, found in picks.items()}
+        edits = Edits(table, {line: found for line, found in left.items() if found}, self._rules(joined))
         self.added |= dict.fromkeys(edits.added)
         wanted = self.options.table_format or self.options.preset.table_format
         name = Path(table.file.name).name.removesuffix(".gz")

@@ -13,7 +13,7 @@ _IMAGES: Final = "images/"
 
 
 class Names:
-    """Gives every picture of an export a name that no other one has, whatever the file system thinks of case."""
+    """Gives every picture of an export a name that no other one has, whatever its ending, and in any case."""
 
     def __init__(self) -> None:
         self._taken: set[bytes] = set()
@@ -21,10 +21,9 @@ class Names:
     def give(self, pick: Pick, wanted: str, mime: str) -> str:
         """A free name: the wanted one (a path without extension), or the next one with a number."""
         stem = wanted or posixpath.splitext(pick.path.removeprefix(_IMAGES))[0]
-        extension = EXTENSIONS[mime]
-        name, number = f"{stem}.{extension}", 1
-        while (key := id_key(name)) in self._taken:
+        free, number = stem, 1
+        while (key := id_key(free)) in self._taken:
             number += 1
-            name = f"{stem}-{number}.{extension}"
+            free = f"{stem}-{number}"
         self._taken.add(key)
-        return name
+        return f"{free}.{EXTENSIONS[mime]}"
