@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         WaitChanged,
     )
     from batch.core.model import Done, Failed, Image, Job, Outcome, Pending, Unknown
-    from batch.core.results import Decided, Review, Spend, Summary, UnknownAttempt
+    from batch.core.results import Checked, Decided, Review, Spend, Summary, UnknownAttempt
     from batch.core.settings import ChangedPolicy
     from batch.manifest import JobSpec
     from batch.plan import Forecast, Plan, Selection
@@ -63,6 +63,7 @@ __all__ = [
     "BatchError",
     "ChangedPolicy",
     "ConfigError",
+    "Checked",
     "Decided",
     "Decision",
     "Decisions",
@@ -128,7 +129,7 @@ _MODULES = {
         "WaitChanged"
     ),
     "core.model": "Done Failed Image Job Outcome Pending Unknown",
-    "core.results": "Decided Review Spend Summary UnknownAttempt",
+    "core.results": "Checked Decided Review Spend Summary UnknownAttempt",
     "core.settings": "ChangedPolicy",
     "manifest": "JobSpec",
     "plan": "Forecast Plan Selection",

@@ -163,6 +163,10 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
         ("core", "album", "runner.named_pictures", "store.decisions", "store.ledger_reader"),
         "a verdict is a line beside the ledger; nothing is planned or sent for it, and no run is stopped",
     ),
+    "runner.checks": (
+        ("core", "store"),
+        "a judge sees pictures that are recorded; it knows no provider, no key and no plan",
+    ),
     "runner.options": (("core", "plan"), "options are values"),
     "runner.bottleneck": (("core",), "what limits this machine needs no knowledge of what it is used for"),
     "runner.accounts": (

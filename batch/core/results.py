@@ -74,6 +74,15 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the manifest's `check` said of pictures in one run; `failed`: it gave no verdict."""
+
+    accepted: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """How a run ended, in numbers. The first four count jobs of the manifest, `requests` this run's attempts.
 
@@ -130,3 +139,5 @@ class Summary:
     nothing_new: bool = False
     #: What was said of the pictures; None: nothing yet.
     review: Review | None = None
+    #: What the manifest's `check` said in this run; None: it has none.
+    checked: Checked | None = None

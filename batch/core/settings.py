@@ -206,6 +206,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """A program (`run`: it and its arguments) that judges each new picture; `at_once` of them run beside each other."""
+
+    run: tuple[str, ...]
+    timeout_seconds: float = 60.0
+    at_once: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Until:
     """How far a run makes rejected pictures again by itself, for each job.
 
@@ -243,6 +252,7 @@ class Settings:
     lane: Lane = Lane.STANDARD
     fallback: Fallback = Fallback()
     until: Until | None = None
+    check: CheckSettings | None = None
 
     @property
     def concurrency(self) -> int:

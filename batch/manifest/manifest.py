@@ -18,6 +18,7 @@ from batch.core.settings import (
     GIVEN_MANIFEST,
     Budget,
     CanarySettings,
+    CheckSettings,
     Fallback,
     FallbackOn,
     Limits,
@@ -284,6 +285,7 @@ class _TopReader:
             dedupe=shape.dedupe,
             lane=Lane(shape.lane),
             fallback=fallback,
+            check=self._check_settings(),
             until=None if shape.until is None else Until(**shape.until.model_dump()),
         )
 
@@ -303,6 +305,12 @@ class _TopReader:
             else:
                 self.add(wrong, self.document.at("fallback", "models", number))
         return Fallback(models=tuple(models), on=tuple(map(FallbackOn, dict.fromkeys(given.on))))
+
+    def _check_settings(self) -> CheckSettings | None:
+        check = self.shape.check
+        if check is None:
+            return None
+        return CheckSettings(run=tuple(check.run), timeout_seconds=check.timeout_seconds, at_once=check.at_once)
 
     def on_reject(self) -> OnReject | None:
         """How what is said of a rejected picture gets into the prompt."""

@@ -10,7 +10,7 @@ from typing import Final
 from batch.core.errors import BatchError, CanaryFailed, EndpointDown, ExitCode
 from batch.core.model import Job
 from batch.core.picture_warnings import is_not_as_asked
-from batch.core.results import Review, Summary
+from batch.core.results import Checked, Review, Summary
 from batch.plan import LEFT_OUT, SET_ASIDE, USED_UP, Plan
 from batch.report.money import spend_of
 from batch.store.history import History
@@ -118,6 +118,7 @@ class Spent:
     lost: LostFiles = NONE_LOST
     remakes_left: int = 0
     review: Review | None = None
+    checked: Checked | None = None
 
 
 def conclude(
@@ -166,6 +167,7 @@ def conclude(
         altered_files=spent.lost.altered,
         remakes_left=spent.remakes_left,
         review=spent.review,
+        checked=spent.checked,
         failed_accepted=totals.failed_accepted,
     )
 

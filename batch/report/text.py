@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from batch.core.results import Summary
+from batch.core.results import Checked, Summary
 from batch.plan import Forecast, Group, Plan
 from batch.report.advice import advice_lines, retry_causes
 from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
@@ -82,6 +82,9 @@ def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatc
         yield f"  left out   {count(summary.left_out, 'job')} not selected this time"
     yield from _lost_lines(summary.missing, summary.missing_files, summary.altered, summary.altered_files)
     yield from warning_lines(summary.not_as_asked, summary.warnings)
+    if (checked := summary.checked) is not None and checked != Checked():
+        failed = f", {checked.failed:,} without a verdict" if checked.failed else ""
+        yield f"  check      {checked.accepted:,} accepted, {checked.rejected:,} rejected{failed}"
     yield from review_lines(summary.review)
     if summary.done:
         yield f"  pictures   {path(summary.output)}/images/"

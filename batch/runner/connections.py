@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,11 @@ def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tu
                 "twice; give them different keys, or remove one"
             )
     return opened
+
+
+def keys_by_variable(accounts: Sequence[KeyedAccount]) -> Iterator[tuple[str, ApiKey]]:
+    """The keys of a run, by the environment's variable that holds each."""
+    return ((each.account.endpoint.key_env, each.key) for each in accounts if each.account.endpoint.key_env)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,8 @@ from batch.report.progress_reporter import ProgressReporter
 from batch.report.review import unreadable_words
 from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
-from batch.runner.connections import connect, read_keys
+from batch.runner.checks import ProgramJudge, program_judge
+from batch.runner.connections import KeyedAccount, connect, keys_by_variable, read_keys
 from batch.runner.control import RunControl
 from batch.runner.network import reached
 from batch.runner.open_files import fit_open_files
@@ -42,7 +43,7 @@ from batch.runner.preflight import (
     refuse_what_is_in_the_way,
     why_too_early,
 )
-from batch.runner.preparation import Planned, begun_again, prepare
+from batch.runner.preparation import Planned, PreparedRun, begun_again, prepare
 from batch.runner.session import RunSession, about_run, remake_wish
 from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
@@ -87,6 +88,7 @@ async def run(
     reachable, proxies = reached(fitting, environment)
     prepared = replace(prepared, accounts=reachable)
     accounts = read_keys(prepared.accounts, environment)
+    judge = _judge(prepared, accounts, os.environ if environment is None else environment)
     await fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
@@ -155,6 +157,7 @@ async def run(
                     accounts=accounts,
                     left_out=left_out,
                     wish=wish,
+                    judge=judge,
                 )
                 try:
                     summary = await opened.carry_out(random or SystemRandom())
@@ -166,6 +169,18 @@ async def run(
                 raise
             return opened.summary_despite(error)
         return replace(summary, nothing_new=is_nothing_new(summary, before))
+
+
+def _judge(
+    prepared: PreparedRun, accounts: Sequence[KeyedAccount], environment: Mapping[str, str]
+) -> ProgramJudge | None:
+    """The program that the manifest's `check` names, without the run's keys."""
+    settings = prepared.manifest.settings.check
+    if settings is None:
+        return None
+    keys = {name: key.reveal() for name, key in keys_by_variable(accounts)}
+    surroundings = {**os.environ, **environment}
+    return program_judge(settings, prepared.manifest.path.parent.absolute(), surroundings, keys)
 
 
 def _is_in_a_loop() -> bool:

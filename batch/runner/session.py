@@ -21,7 +21,7 @@ from batch.core.errors import (
 )
 from batch.core.events import JobEnded, Listener, Message, RunStart, RunStarted
 from batch.core.key_index import KEY_BYTES
-from batch.core.model import Job, Outcome, Pending
+from batch.core.model import Done, Job, Outcome, Pending
 from batch.core.results import Review, Summary
 from batch.dispatch.base import DispatchConfig, Past, Ports
 from batch.dispatch.scheduler import Scheduler
@@ -46,6 +46,7 @@ from batch.runner.adoption import Adopter
 from batch.runner.attempt import AttemptRunner
 from batch.runner.bottleneck import Bottleneck
 from batch.runner.canary import PictureJudge
+from batch.runner.checks import Checks, ProgramJudge
 from batch.runner.connections import KeyedAccount
 from batch.runner.control import LiveRun, RunControl
 from batch.runner.kept_rows import KeptRows
@@ -129,6 +130,7 @@ class RunSession:
     left_out: Sequence[DisabledEndpoint]
     wish: AgainWish | None
     wallet: Wallet
+    judge: ProgramJudge | None = None
 
     _started: float = field(init=False)
     _usd_before: float = field(init=False)
@@ -141,6 +143,7 @@ class RunSession:
     _leftovers: Leftovers = field(init=False)
     _ended: Scheduler | None = field(init=False, default=None)
     _reopened: Group = field(init=False, default_factory=Group)
+    _checks: Checks | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
@@ -159,6 +162,16 @@ class RunSession:
             self.prepared.money.picture_usd,
             self.control.stopping.is_set,
         )
+        if self.judge is not None:
+            self._checks = Checks(
+                judge=self.judge,
+                at_once=self.judge.at_once,
+                output=self.store.output,
+                history=self.store.history,
+                rejected=self.prepared.rejected,
+                clock=self.clock,
+                say=lambda words: self.listener.on_event(Message(words)),
+            )
         self._leftovers = Leftovers(self.store, self.attempts, self.listener, self.control.stopping)
 
     async def carry_out(self, random: Random) -> Summary:
@@ -184,10 +197,13 @@ class RunSession:
         self.listener.on_event(RunStarted(self._start()))
         failure: Exception | None = None
         try:
+            self._check_what_is_there()
             async with scheduler.outcomes(self._todo()) as outcomes:
                 async for outcome in outcomes:
                     self._publish(outcome, scheduler)
                     self.listener.on_event(JobEnded(outcome, scheduler.in_flight))
+                    if self._checks is not None and isinstance(outcome, Done):
+                        self._checks.add([outcome.job.key()])
         except Exception as error:  # noqa: BLE001  (nothing is in flight any more; what was bought must be told)
             failure = failure_of(error, "go on")
         failure = await self._after_the_jobs(scheduler) or failure
@@ -210,6 +226,8 @@ class RunSession:
     async def _after_the_jobs(self, scheduler: Scheduler) -> Exception | None:
         """Returns what went wrong: the run is over, and its summary comes whatever fails."""
         try:
+            if self._checks is not None:
+                await self._checks.close()
             await self._leftovers.finish()
             if self._leftovers.ended_late:
                 await self._correct_the_books()
@@ -220,6 +238,15 @@ class RunSession:
         except Exception as error:  # noqa: BLE001  (a bug of ours, or a disk that cannot be read)
             return failure_of(error, "finish the run")
         return None
+
+    def _check_what_is_there(self) -> None:
+        """Pictures without a verdict: of a run that was cut off, or made before the manifest had a check."""
+        if self._checks is None:
+            return
+        order = self.plan.order
+        for index, code in enumerate(self.plan.decisions):
+            if code == OPEN or (code >= MAY_SEND and code != LEFT_OUT):
+                self._checks.add([bytes(order[KEY_BYTES * index : KEY_BYTES * (index + 1)])])
 
     def _count_reopened(self) -> None:
         """What an earlier run left open, and is sent once more by what is known now."""
@@ -289,6 +316,8 @@ class RunSession:
 
     async def more(self) -> Iterator[ToDo | None] | None:
         """Pictures of this run that were rejected meanwhile, as far as the manifest's `until` makes them again."""
+        if self._checks is not None:
+            await self._checks.idle()
         policies = replace(self.prepared.policies, rejected=self.prepared.policies.rejected.by_itself())
         keys = {key for key in self.prepared.rejected if self._is_to_follow(key, policies)}
         self._looked_at |= {self.store.history.of(key).bought_offset for key in keys}
@@ -297,7 +326,9 @@ class RunSession:
     def _is_to_follow(self, key: bytes, policies: Policies) -> bool:
         """Each picture is looked at once: what may not be made again now, may not be later either."""
         past = self.store.history.of(key)
-        if past.bought_offset < self._ledger_start or past.bought_offset in self._looked_at:
+        is_judged = self._checks is not None and key in self._checks.judged
+        is_new = past.bought_offset >= self._ledger_start or is_judged
+        if not is_new or past.bought_offset in self._looked_at:
             return False
         if past.state is not State.DONE or policies.rejected.until is None:
             return False
@@ -371,6 +402,7 @@ class RunSession:
             simulated=self.prepared.is_rehearsal,
             remakes_left=self._not_made_again(REMAKE) + self._still_rejected(),
             review=self._review(),
+            checked=None if self._checks is None else self._checks.result,
             lost=self._lost_files() if totals.missing or totals.altered else NONE_LOST,
         )
         return conclude(

@@ -186,6 +186,6 @@ speed: 4
         'm.yaml:6:39: job "ok": aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for anyfast; got 2:3',
         'm.yaml:6:56: job "ok": image_size must be one of 512, 1K, 2K, 4K for gemini-3.1-flash-image; got 3K',
         'm.yaml:7:1: unknown field "speed"; known fields: name, output, provider, model, lane, fallback, limits, '
-        "timeouts, retry, prices, price_table, budget, tag, verify, check_content, dedupe and 16 more",
+        "timeouts, retry, prices, price_table, budget, tag, verify, check_content, dedupe and 17 more",
         'm.yaml:8:1: "speed" is written twice, first on line 7; keep one',
     ]

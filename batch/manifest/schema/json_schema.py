@@ -145,6 +145,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "canary": "Number of jobs to send first, alone; the rest only if few of them failed. A mapping says how few.",
         "on_reject": "The prompt that is asked for in place of a rejected picture: a template over {{ prompt }}, "
         "{{ note }} and the list reasons. Default: the prompt as it was.",
+        "check": "A program that judges each new picture, and its arguments. A mapping also says how long it may take.",
         "until": "How far rejected pictures are made again by themselves. Default: only by run --rejected.",
         "defaults": "Parameters for every job that does not say otherwise.",
         "rows": "A table whose rows fill the jobs; its columns stand in {{ Column }}.",
@@ -251,6 +252,11 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Canary": {
         "jobs": "How many are sent first.",
         "max_failed": "The run goes on if at most this share of them, 0 to 1, got no picture. Default: 0.2.",
+    },
+    "Check": {
+        "run": "The program and its arguments. It gets a JSON object on standard input, and prints one with a verdict.",
+        "timeout_seconds": "How long it may take for one picture. Default: 60.",
+        "at_once": "How many pictures are judged at once. Default: 2.",
     },
     "Until": {
         "attempts": "Pictures of a job at most, since it was last edited, the first one too. Default: 3.",

@@ -116,6 +116,14 @@ class UntilShape(_Shape):
     max_cost: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
 
 
+class CheckShape(_Shape):
+    """`check: [python3, judge.py]`, or a mapping that also says how long it may take."""
+
+    run: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a program")]
+    timeout_seconds: Annotated[float, fields.number(1, 3600)] = 60.0
+    at_once: Annotated[int, fields.whole(1, 64)] = 2
+
+
 class BudgetShape(_Shape):
     """The most that may be spent, in US dollars."""
 
@@ -206,6 +214,7 @@ class ManifestShape(_Shape):
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     on_reject: Annotated[str | None, PlainValidator(fields.filled)] = None
+    check: Annotated[CheckShape | None, fields.short_form("run", (str, list))] = None
     until: UntilShape | None = None
     defaults: ParametersShape = ParametersShape()
     rows: Annotated[RowsShape | None, fields.short_form("file", (str, list))] = None
@@ -235,6 +244,7 @@ SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("budget",): BudgetShape,
     ("canary",): CanaryShape,
     ("until",): UntilShape,
+    ("check",): CheckShape,
     ("defaults",): ParametersShape,
     ("defaults", "references"): ReferenceShape,
     ("rows",): RowsShape,
@@ -351,6 +361,7 @@ _WANTED: Final[Mapping[Path, str]] = {
     ("provider",): "a word such as anyfast, a mapping, or a list of these",
     ("fallback",): "a model, a list of models, or a mapping",
     ("rows",): "a file, a list of files, or a mapping",
+    ("check",): "a program, a list of it and its arguments, or a mapping",
     ("carry",): "a column, a list of columns, or a mapping",
 }
 
