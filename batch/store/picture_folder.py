@@ -117,7 +117,7 @@ class _Folders:
                 raise FileExistsError(errno.EEXIST, words) from None
 
     def sync(self) -> None:
-        """Make the names durable that were given so far; when it returns they are, whoever synced them."""
+        """Make the names durable that were given so far, also those that another thread is syncing."""
         with self._syncing:
             with self._lock:
                 folders, self._unsynced = self._unsynced, set()

@@ -57,7 +57,7 @@ def test_reference_has_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.strip().splitlines()[0])
 def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     """Every YAML block of docs/manifest.md can be copied, given the files it names."""
-    table = "Handle,Title,Body (HTML),Variant SKU,Ratio\nkite,Red Kite,<p>light</p>,K-1,4:3\n"
+    table = "Handle,Title,Body (HTML),Variant SKU,Ratio,Vendor\nkite,Red Kite,<p>light</p>,K-1,4:3,Wind & Co\n"
     folder.write("products.csv", table)
     variants = (
         "Handle,Title,Body (HTML),Option1 Value,Variant SKU,Image Src\nkite,Red Kite,<p>light</p>,Red,K-1,logo.png\n"
