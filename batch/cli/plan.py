@@ -27,7 +27,7 @@ def plan(manifest: Path, output: Path | None, options: RunOptions, *, as_json: b
 
     Sends nothing, writes nothing, needs no key. Only reference pictures at web addresses are fetched and kept.
     """
-    from batch.report.text import plan_as_json, plan_lines
+    from batch.report.text import model_lines, plan_as_json, plan_lines
     from batch.report.why import asked_before, change_lines
     from batch.runner.run import plan_only
 
@@ -37,8 +37,10 @@ def plan(manifest: Path, output: Path | None, options: RunOptions, *, as_json: b
     budget_ends = None if affordable is None else (affordable.jobs, affordable.cap.words())
     if as_json:
         name = planned.manifest.settings.name
-        show_json(plan_as_json(name, str(path), found, planned.forecast, budget_ends, planned.lost_files))
+        facts = plan_as_json(name, str(path), found, planned.forecast, budget_ends, planned.lost_files)
+        show_json({**facts, "warnings": list(planned.warnings)})
     else:
         shown = found.changed[:CHANGES_SHOWN]
         how = {job.id: [*change_lines(asked_before(path, planned.history.of(job.key())), job)] for job in shown}
-        show_lines(plan_lines(found, str(path), planned.forecast, how, budget_ends, planned.lost_files))
+        lines = plan_lines(found, str(path), planned.forecast, how, budget_ends, planned.lost_files)
+        show_lines([*lines, *model_lines(planned.warnings)])

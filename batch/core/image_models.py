@@ -1,14 +1,19 @@
 """What the image models can be asked for: names, ratios, sizes and the pixels they mean.
 
-Plain facts, used by the manifest's checks and by the check of what came back. Sources: Google's image
-generation guide (ratios, sizes, pixels) and AnyFast's page of gemini-3.1-flash-image (its five ratios).
+Plain facts, used by the manifest's checks and by the check of what came back. What each model takes stands in a table
+that ships with the package, `batch/core/data/models.json`, with its sources; a manifest changes or extends it
+(docs/models.md). The pixels are those of Google's image generation guide.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any, Final
 
 from batch.core.picture_warnings import WarningKind, size_kinds, warning
 
@@ -21,18 +26,17 @@ IMAGE_SIZES: Final = ("512", "1K", "2K", "4K")
 #: The spellings of `responseModalities` the API takes.
 MODALITIES: Final = (("IMAGE",), ("TEXT", "IMAGE"))
 
+#: Levels of thinking the API knows; which a model takes is in the table.
+THINKING_LEVELS: Final = ("minimal", "low", "medium", "high")
+
+#: What may be searched for before a picture is made.
+SEARCH_KINDS: Final = ("web", "image")
+
 #: Reference pictures per request (Vertex model page of gemini-3.1-flash-image).
 MAX_REFERENCES: Final = 14
 
 #: MIME types AnyFast takes as references; anything else is converted before it is sent.
 REFERENCE_MIME_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
-
-#: Model ids the provider has retired, and the name that replaced them.
-RETIRED_MODELS: Final = {
-    "gemini-3.1-flash-image-preview": "gemini-3.1-flash-image",
-    "gemini-3-pro-image-preview": "gemini-3-pro-image",
-    "gemini-2.5-flash-image-preview": "gemini-2.5-flash-image",
-}
 
 _1K: Final = {
     "1:1": (1024, 1024),
@@ -51,9 +55,8 @@ _1K: Final = {
     "21:9": (1584, 672),
 }
 
-#: All ratios of the model; AnyFast documents the first-named five.
+#: All ratios whose pixels are known.
 ASPECT_RATIOS: Final = tuple(_1K)
-ANYFAST_ASPECT_RATIOS: Final = ("1:1", "4:3", "3:4", "16:9", "9:16")
 
 
 def expected_pixels(aspect_ratio: str, image_size: str) -> tuple[int, int]:
@@ -70,28 +73,69 @@ def expected_pixels(aspect_ratio: str, image_size: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfLife:
+    """An announced end of a model. `says`: what is announced, if that is more than the day; `checked`: when the
+    `source` was looked up. `providers`: whose own API it is told of, every one if there are none."""
+
+    day: date
+    says: str = ""
+    source: str = ""
+    checked: str = ""
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What one model can be asked for."""
+    """What one model can be asked for; None where that is not known, and then nothing is checked."""
 
-    image_sizes: tuple[str, ...] = IMAGE_SIZES
-    aspect_ratios: tuple[str, ...] = ASPECT_RATIOS
-    max_references: int = MAX_REFERENCES
+    title: str = ""
+    image_sizes: tuple[str, ...] | None = IMAGE_SIZES
+    aspect_ratios: tuple[str, ...] | None = ASPECT_RATIOS
+    max_references: int | None = MAX_REFERENCES
+    modalities: tuple[str, ...] | None = None
+    thinking: tuple[str, ...] | None = None
+    search: tuple[str, ...] | None = None
+    end: EndOfLife | None = None
+    source: str = ""
 
 
-#: The older models know no extreme ratios.
-_TEN_RATIOS: Final = tuple(ratio for ratio in ASPECT_RATIOS if ratio not in ("1:4", "4:1", "1:8", "8:1"))
+#: Of a model that stands in no table.
+NOTHING_KNOWN: Final = ModelFacts(image_sizes=None, aspect_ratios=None, max_references=None)
 
-#: Sizes, ratios and references by model (Google's image generation guide and Vertex model pages).
+
+@cache
+def shipped_table() -> Mapping[str, Any]:
+    """The table that comes with the package, as JSON."""
+    table: dict[str, Any] = json.loads(resources.files("batch.core").joinpath("data/models.json").read_text("utf-8"))
+    return table
+
+
+def fact_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry of a table of models says of `ModelFacts`, by field; its prices are read elsewhere."""
+    lists = ("image_sizes", "aspect_ratios", "modalities", "thinking", "search")
+    found: dict[str, Any] = {name: tuple(entry[name]) for name in lists if entry.get(name) is not None}
+    found |= {name: entry[name] for name in ("title", "max_references", "source") if entry.get(name) is not None}
+    if "end" in entry:
+        found["end"] = None if entry["end"] is None else _end(entry["end"])
+    return found
+
+
+def _end(entry: Mapping[str, Any]) -> EndOfLife:
+    return EndOfLife(
+        day=date.fromisoformat(entry["date"]),
+        says=entry.get("says", ""),
+        source=entry.get("source", ""),
+        checked=entry.get("checked", ""),
+        providers=tuple(entry.get("providers", ())),
+    )
+
+
+#: What each model we know can be asked for; the first is the default.
 MODELS: Final[Mapping[str, ModelFacts]] = {
-    "gemini-3.1-flash-image": ModelFacts(),
-    "gemini-3-pro-image": ModelFacts(image_sizes=("1K", "2K", "4K"), aspect_ratios=_TEN_RATIOS),
-    "gemini-2.5-flash-image": ModelFacts(image_sizes=("1K",), aspect_ratios=_TEN_RATIOS, max_references=3),
+    name: ModelFacts(**fact_fields(entry)) for name, entry in shipped_table()["models"].items()
 }
-
-
-def model_facts(model: str) -> ModelFacts:
-    """What `model` can be asked for; a model we do not know is taken to do what the newest one does."""
-    return MODELS.get(model, MODELS[DEFAULT_MODEL])
+#: Model ids the provider has retired, and the name that replaced them.
+RETIRED_MODELS: Final[Mapping[str, str]] = shipped_table()["retired"]
 
 
 #: How far a side may be from the documented one; relays' tables differ by a few pixels.

@@ -11,6 +11,10 @@ from typing import Any, Final
 SPEC_FIELDS: Final = ("model", "prompt", "references", "sample")
 #: Those that every job of today has.
 COMMON: Final = ("aspect_ratio", "image_size", "modalities")
+#: Those of Gemini's API that a job may have beside them; one that has none is known by the spec it always had.
+BESIDE_THE_PROMPT: Final = frozenset(
+    ("system", "thinking", "seed", "temperature", "top_p", "safety", "search", "extra")
+)
 
 
 class Parameters(Mapping[str, Any]):

@@ -1,19 +1,18 @@
 """What an attempt costs: from the tokens the answer reports where that is how it is charged, else the list price.
 
-The table that ships with the package is `batch/data/prices.json`; a manifest may extend it (`price_table`) or say
-what a picture costs (`prices`). Rules in words: docs/limits-and-money.md, "Money".
+They stand in the table of models that ships with the package (`core.image_models`); a manifest may extend it
+(`models`, `price_table`) or say what a picture costs (`prices`). Rules in words: docs/limits-and-money.md, "Money".
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
+from batch.core.image_models import shipped_table
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.usage import Usage
@@ -23,6 +22,11 @@ REFERENCE_TOKENS: Final = 1120
 #: The most one answer is taken to hold: two drafts beside the picture, and so much thinking and text.
 _PICTURES_AT_MOST: Final = 3
 _TEXT_TOKENS_AT_MOST: Final = 4096
+#: The same where much thinking is asked for.
+_THOUGHT_TOKENS_AT_MOST: Final = 16_384
+#: Queries of one request that may search: what it is taken to make, and the most.
+_QUERIES: Final = 1
+_QUERIES_AT_MOST: Final = 8
 #: A picture that the reported tokens make cheaper than this share of its list price is not believed.
 _MIN_SHARE: Final = 0.9
 _PER_MILLION: Final = 1e-6
@@ -39,21 +43,27 @@ class ChargedBy(StrEnum):
 class ModelPrices:
     """`picture_usd` and `picture_tokens` by size; `token_usd`: dollars per million tokens by kind, empty if unknown.
 
-    `lanes`: the share of these prices that a lane costs; all of them in a lane that is not there.
+    `lanes`: the share of these prices that a lane costs; all of them in a lane that is not there. `search_usd`: one
+    query of a request that searches; None if it is not known.
     """
 
-    picture_usd: Mapping[str, float]
+    picture_usd: Mapping[str, float] = field(default_factory=dict)
     picture_tokens: Mapping[str, int] = field(default_factory=dict)
     token_usd: Mapping[str, float] = field(default_factory=dict)
     lanes: Mapping[Lane, float] = field(default_factory=dict)
+    search_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """A user's own table: models that take the place of those we ship, and how the endpoint charges if it says so."""
+    """A user's own prices: models that take the place of those we ship, and how the endpoint charges if it says so.
+
+    `changes`, by model, are fields of `ModelPrices` that take the place of one model's, whatever table it stands in.
+    """
 
     models: Mapping[str, ModelPrices] = field(default_factory=dict)
     charged_by: ChargedBy | None = None
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,39 +89,73 @@ class PriceTable:
         self._own = own
         self._charged_by = charged_by
 
+    def is_priced(self, model: str, image_size: str) -> bool:
+        """Whether a picture of this model and size has a price of its own, and is not priced by the dearest known."""
+        known = self._models.get(model)
+        return image_size in self._own or (known is not None and image_size in known.picture_usd)
+
     def picture_usd(self, job: Job, lane: Lane = Lane.STANDARD) -> float:
-        """The list price of one picture of this job. Unknown sizes count as the dearest price of all: never too low."""
-        return self._in_lane(self._picture_usd(job), job, lane)
+        """The list price of one picture of this job, with a query where it may search.
+
+        Unknown sizes count as the dearest price of all: never too low.
+        """
+        return self._with_queries(self._in_lane(self._picture_usd(job), job, lane), job, _QUERIES)
 
     def attempt_usd(self, job: Job, lane: Lane = Lane.STANDARD) -> float:
         """List price of one attempt: its cost if nothing better is known. With its input, where that is charged."""
-        return self._in_lane(self._attempt_usd(job), job, lane)
+        return self._with_queries(self._in_lane(self._attempt_usd(job), job, lane), job, _QUERIES)
 
     def max_usd(self, job: Job) -> float:
         """The most one attempt is taken to cost: what a budget keeps free before it is sent.
 
         That is in the standard lane, whichever is asked for: the provider may serve it there.
         """
-        rates = self._rates(job)
-        if rates is None:
-            return self._picture_usd(job)
-        highest = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=_TEXT_TOKENS_AT_MOST)
-        return max(self._picture_usd(job), highest)
+        return self._with_queries(self._most_usd(job), job, _QUERIES_AT_MOST)
 
-    def charge(self, job: Job, usage: Usage | None, *, pictures: int, lane: Lane = Lane.STANDARD) -> Charge:
+    def charge(
+        self, job: Job, usage: Usage | None, *, pictures: int, lane: Lane = Lane.STANDARD, queries: int | None = None
+    ) -> Charge:
         """What a charged answer with so many pictures cost in the lane that served it.
 
         The reported tokens count only if they add up and cost no more than an attempt can; an answer with a picture
-        must not be made cheap by them either. Else it is the list price.
+        must not be made cheap by them either. Else it is the list price. `queries`: how many searches the answer
+        tells of; None if it does not say.
         """
+        searched = min(_QUERIES if queries is None else queries, _QUERIES_AT_MOST)
         rates = self._rates(job)
         tokens = None if rates is None or usage is None else usage.by_kind
         if tokens is not None and rates is not None:
             usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
             lowest = _MIN_SHARE * self._picture_usd(job) if pictures else 0.0
-            if lowest <= usd <= self.max_usd(job):  # in the standard lane: a lane's share is the same of all three
-                return Charge(usd=round(self._in_lane(usd, job, lane), 6), source="usage")
-        return Charge(usd=self.attempt_usd(job, lane), source="list")
+            if lowest <= usd <= self._most_usd(job):  # in the standard lane: a lane's share is the same of all three
+                usd = round(self._in_lane(usd, job, lane), 6)
+                return Charge(usd=self._with_queries(usd, job, searched), source="usage")
+        return Charge(
+            usd=self._with_queries(self._in_lane(self._attempt_usd(job), job, lane), job, searched), source="list"
+        )
+
+    def _most_usd(self, job: Job) -> float:
+        """The most that an attempt costs in the standard lane without its searches."""
+        rates = self._rates(job)
+        if rates is None:
+            return self._picture_usd(job)
+        thinks = job.parameters.get("thinking") in ("medium", "high")
+        text_tokens = _THOUGHT_TOKENS_AT_MOST if thinks else _TEXT_TOKENS_AT_MOST
+        highest = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=text_tokens)
+        return max(self._picture_usd(job), highest)
+
+    def _with_queries(self, usd: float, job: Job, queries: int) -> float:
+        """A request's price with its searches, which no lane makes cheaper."""
+        if job.parameters.get("search") is None:
+            return usd
+        return round(usd + queries * self._query_usd(job.model), 6)
+
+    def _query_usd(self, model: str) -> float:
+        """One search; of a model without a price for it the dearest that is known."""
+        known = self._models.get(model)
+        if known is not None and known.search_usd is not None:
+            return known.search_usd
+        return max((each.search_usd for each in self._models.values() if each.search_usd is not None), default=0.0)
 
     def _in_lane(self, usd: float, job: Job, lane: Lane) -> float:
         """What costs so much in the standard lane, in this one."""
@@ -147,7 +191,7 @@ class PriceTable:
         """A text has at most as many tokens as bytes."""
         picture_tokens = self._models[job.model].picture_tokens[job.image_size]
         counts = {
-            "input_text": len(job.prompt.encode("utf-8", "replace")),
+            "input_text": sum(len(text.encode("utf-8", "replace")) for text in _texts_of(job)),
             "input_image": REFERENCE_TOKENS * len(job.references),
             "output_text": text_tokens,
             "output_image": pictures * picture_tokens,
@@ -169,6 +213,8 @@ def load_prices(
     """
     table = table or PriceList()
     models = {**(shipped_prices() if known is None else known), **table.models}
+    for name, changed in table.changes.items():
+        models[name] = replace(models.get(name, ModelPrices()), **changed)
     if not own and not any(model.picture_usd for model in models.values()):
         raise ValueError("no prices")
     return PriceTable(models, own, table.charged_by or charged_by)
@@ -176,15 +222,21 @@ def load_prices(
 
 @cache
 def shipped_prices() -> Mapping[str, ModelPrices]:
-    """The table that comes with the package."""
-    text = resources.files("batch.core").joinpath("data/prices.json").read_text("utf-8")
-    models: dict[str, dict[str, Any]] = json.loads(text)["models"]
-    return {
-        name: ModelPrices(
-            picture_usd=model["picture_usd"],
-            picture_tokens=model["picture_tokens"],
-            token_usd=model["per_million_tokens_usd"],
-            lanes={Lane(lane): share for lane, share in model["lanes"].items()},
-        )
-        for name, model in models.items()
-    }
+    """The prices of the table that comes with the package."""
+    return {name: ModelPrices(**price_fields(entry)) for name, entry in shipped_table()["models"].items()}
+
+
+def price_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry of a table of models says of `ModelPrices`, by field."""
+    names = {"picture_usd": "picture_usd", "picture_tokens": "picture_tokens", "per_million_tokens_usd": "token_usd"}
+    found = {field: entry[name] for name, field in names.items() if entry.get(name) is not None}
+    if entry.get("lanes") is not None:
+        found["lanes"] = {Lane(lane): share for lane, share in entry["lanes"].items()}
+    if entry.get("search_usd") is not None:
+        found["search_usd"] = entry["search_usd"]
+    return found
+
+
+def _texts_of(job: Job) -> tuple[str, ...]:
+    system = job.parameters.get("system")
+    return (job.prompt,) if system is None else (job.prompt, system)

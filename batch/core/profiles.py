@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from batch.core.image_models import ANYFAST_ASPECT_RATIOS, MODELS, RETIRED_MODELS, ModelFacts
+from batch.core.image_models import MODELS, RETIRED_MODELS, ModelFacts
 from batch.core.lane import Lane
+from batch.core.parameters import BESIDE_THE_PROMPT
 from batch.core.prices import ChargedBy, ModelPrices, shipped_prices
 from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Auth
@@ -45,9 +46,12 @@ class Profile:
     base_url, key, timeouts and clock, and keeps `providers.base.Provider`.
     `base_url` None means the embedded simulator, whose address is known only once it runs. `lanes` are those a request
     may ask for. `charged_by`: what it charges, tokens or a request, as far as is known; its owner can say otherwise.
-    `models` is what each can be asked for, the first what is asked if the manifest names none; another one is sent only
-    to an address of the user's own. `retired` has the names that replaced old ones. `aspect_ratios`, if any, are all
-    that the endpoint takes of a model's. `prices()`: by model, read when they are needed.
+    `models` is what each can be asked for, the first what is asked if the manifest names none; of any other nothing is
+    checked. `retired` has the names that replaced old ones. `aspect_ratios`, if any, are all that the endpoint takes of
+    every model's, `ratios_by_model` all that it takes of one's. `parameters`: what a provider that does not
+    speak Gemini takes beside the common ones (`core.parameters`); any other is a problem before anything is sent, for
+    it would be forgotten without a word.
+    `prices()`: by model, read when they are needed.
     `snake_case_parts`: of Gemini's way of speaking, that it writes `inline_data`.
     """
 
@@ -62,6 +66,8 @@ class Profile:
     models: Mapping[str, ModelFacts]
     retired: Mapping[str, str] = field(default_factory=dict)
     aspect_ratios: tuple[str, ...] = ()
+    ratios_by_model: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset()
     prices: Callable[[], Mapping[str, ModelPrices]] = no_prices
     snake_case_parts: bool = False
 
@@ -78,9 +84,14 @@ class Profile:
     def default_model(self) -> str:
         return next(iter(self.models))
 
-    def facts(self, model: str) -> ModelFacts:
-        """What a model can be asked for; one that is not known is taken to do what the first one does."""
-        return self.models.get(model) or self.models[self.default_model]
+    @property
+    def taken(self) -> frozenset[str]:
+        """What it takes beside the common parameters; all that speak Gemini take all of Gemini's."""
+        return BESIDE_THE_PROMPT if self.provider == _GEMINI else self.parameters
+
+    def ratios(self, model: str) -> tuple[str, ...]:
+        """All that the endpoint takes of the model's ratios; empty if it takes what the model does."""
+        return self.ratios_by_model.get(model, self.aspect_ratios)
 
 
 _GEMINI: Final = "batch.providers.gemini:GeminiProvider"
@@ -89,8 +100,17 @@ _GEMINI_PATH: Final = re.compile(
     r"(?<![:/])/+(?:v1(?:beta\d*|alpha)?(?:/+models(?:/[^/]*)?)?|models/[^/]*:[^/]*)?/*$", re.IGNORECASE
 )
 
+_FIVE_RATIOS: Final = ("1:1", "4:3", "3:4", "16:9", "9:16")
+#: What the pages of AnyFast's models name (docs.anyfast.ai/guides/model-api/google, 2026); fewer than the models take.
+_ANYFAST_RATIOS: Final = {
+    "gemini-3.1-flash-image": _FIVE_RATIOS,
+    "gemini-3-pro-image": _FIVE_RATIOS,
+    "gemini-2.5-flash-image": _FIVE_RATIOS,
+    "gemini-3.1-flash-lite-image": ("1:1", "3:2", "2:3", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"),
+}
+
 #: Relays of the new-api kind drop fields they do not know, so that a lane asked for there would be forgotten without a
-#: word. The page of AnyFast's model names five ratios only.
+#: word.
 ANYFAST: Final = Profile(
     name="anyfast",
     provider=_GEMINI,
@@ -99,7 +119,7 @@ ANYFAST: Final = Profile(
     key_env="ANYFAST_API_KEY",
     models=MODELS,
     retired=RETIRED_MODELS,
-    aspect_ratios=ANYFAST_ASPECT_RATIOS,
+    ratios_by_model=_ANYFAST_RATIOS,
     prices=shipped_prices,
     snake_case_parts=True,
 )

@@ -199,6 +199,10 @@ class Budget:
         caps = [cap for cap in (self.per_run, usd) if cap is not None]
         return replace(self, per_run=min(caps, default=None))
 
+    def caps(self, tag: str) -> bool:
+        """Whether a run with this tag has any cap."""
+        return self.per_run is not None or self.per_day is not None or self.per_month is not None or tag in self.tags
+
     @property
     def is_shared(self) -> bool:
         """Whether a cap holds over several runs."""
@@ -231,9 +235,9 @@ class Until:
 class Settings:
     """Everything about a run that is not a job.
 
-    `prices` maps image size to USD per picture and overrides the list price (`batch/data/prices.json`), which
-    `price_table` extends. Of several `providers` each has limits of its own. `lane` is asked for where an endpoint has
-    it.
+    `prices` maps image size to USD per picture and overrides the list price of the table of models, which
+    `price_table` extends. `models`: what the manifest says of models, by name and field of `ModelFacts`. Of several
+    `providers` each has limits of its own. `lane` is asked for where an endpoint has it.
     """
 
     name: str
@@ -243,6 +247,7 @@ class Settings:
     retry: RetryPolicy = RetryPolicy()
     prices: Mapping[str, float] = field(default_factory=dict)
     price_table: PriceList | None = None
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     budget: Budget = Budget()
     tag: str = ""
     verify: str = "structure"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -44,6 +44,7 @@ from batch.manifest.problems import Problems, Report, show, show_path
 from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
 from batch.manifest.schema.endpoints import EndpointsReader
+from batch.manifest.schema.model_table import ModelChanges, model_changes
 from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
@@ -73,6 +74,11 @@ class Manifest:
     def derives_ids(self) -> bool:
         """Whether some of its jobs are named by their prompt, so that editing it makes other jobs."""
         return any(entry.id is None for entry in self._expansion.entries)
+
+    def model_warnings(self, models: Iterable[str]) -> list[str]:
+        """What is not known of these models, in sentences."""
+        found = (self._expansion.capabilities.model_warning(model) for model in models)
+        return [words for words in found if words is not None]
 
     @property
     def reference_hosts(self) -> ListedHosts:
@@ -177,8 +183,9 @@ def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) ->
     shape = shapes.manifest
     endpoints = EndpointsReader(shape, shapes.providers, document, problems).endpoints()
     reader = _TopReader(path, shape, endpoints, document, problems)
-    fallback = reader.fallback()
-    capabilities = ModelCapabilities.of(endpoints, fallback.models)
+    models = model_changes(document, path.parent, shape.model_table, file, problems)
+    fallback = reader.fallback(models)
+    capabilities = ModelCapabilities.of(endpoints, fallback.models, models.facts)
     matrix_reader = MatrixReader(document, file, problems)
     matrix = None if shape.matrix is None else matrix_reader.read(shape.matrix)
     entries = EntryReader(
@@ -193,7 +200,7 @@ def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) ->
     manifest = Manifest(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
-        settings=reader.settings(fallback),
+        settings=reader.settings(fallback, models),
         output=None if shape.output is None else path.parent / shape.output,
         on_reject=reader.on_reject(),
         _expansion=Expansion(
@@ -262,7 +269,7 @@ class _TopReader:
     document: Document
     problems: Problems
 
-    def settings(self, fallback: Fallback) -> Settings:
+    def settings(self, fallback: Fallback, models: ModelChanges) -> Settings:
         shape = self.shape
         retry = shape.retry.model_dump(exclude_none=True)
         if "unknown" in retry:
@@ -276,7 +283,8 @@ class _TopReader:
             timeouts=Timeouts(**shape.timeouts.model_dump(exclude_none=True)),
             retry=RetryPolicy(**retry),
             prices=shape.prices,
-            price_table=self._price_table(),
+            price_table=self._price_table(models),
+            models=models.facts,
             budget=Budget(**shape.budget.model_dump()),
             tag=shape.tag or "",
             verify=shape.verify,
@@ -289,12 +297,12 @@ class _TopReader:
             until=None if shape.until is None else Until(**shape.until.model_dump()),
         )
 
-    def fallback(self) -> Fallback:
+    def fallback(self, changes: ModelChanges) -> Fallback:
         """The models that may be asked instead, without those that cannot be."""
         given = self.shape.fallback
         if given is None:
             return Fallback()
-        capabilities = ModelCapabilities.of(self.endpoints)
+        capabilities = ModelCapabilities.of(self.endpoints, changes=changes.facts)
         models: list[str] = []
         for number, model in enumerate(given.models):
             wrong = capabilities.model_problem(model)
@@ -385,11 +393,14 @@ class _TopReader:
             words=words,
         )
 
-    def _price_table(self) -> PriceList | None:
-        if self.shape.price_table is None:
-            return None
-        at = self.document.at("price_table")
-        return load_price_table(self.path.parent / self.shape.price_table, show_path(self.path), at, self.problems)
+    def _price_table(self, models: ModelChanges) -> PriceList | None:
+        found: PriceList | None = None
+        if self.shape.price_table is not None:
+            at = self.document.at("price_table")
+            table = self.path.parent / self.shape.price_table
+            found = load_price_table(table, show_path(self.path), at, self.problems)
+        changes = {name: prices for name, prices in models.prices.items() if prices}
+        return replace(found or PriceList(), changes=changes) if changes else found
 
     def check_folder(self, reference_root: str) -> None:
         """References are looked up later; a missing folder is one problem, not one per picture."""

@@ -60,7 +60,8 @@ class Plan:
     simulator, which does not count. `reopened`: of the jobs that a run left open, those that are sent once more if no
     answer had arrived. `rejected`: jobs whose picture was rejected, whatever is done about it. `rows_digest` names
     what manifest.jsonl is to show of the jobs' rows, empty if nothing. `in_folders`: the output gets more pictures than
-    a folder should hold, so new ones lie in numbered folders, unless the manifest names them.
+    a folder should hold, so new ones lie in numbered folders, unless the manifest names them. `asks` are the models and
+    sizes of the jobs to send, in the order in which they come first.
     """
 
     order: bytearray = field(default_factory=bytearray)
@@ -80,6 +81,7 @@ class Plan:
     matches: Matches = field(default_factory=Matches)
     rows_digest: str = ""
     in_folders: bool = False
+    asks: tuple[tuple[str, str], ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -163,7 +165,8 @@ class Plan:
 
 @dataclass(slots=True)
 class _Asked:
-    """What a manifest asks for, in columns, 34 bytes a job: key, spec and the number of its price.
+    """What a manifest asks for, in columns, 34 bytes a job: key, spec and the number of its price. By that number,
+    `price_of` and `kinds` have the price and the model and size that it is of.
 
     `named` has a byte for each job if ids were selected: whether its id is one of them. `again` the same
     for jobs to be made again.
@@ -173,6 +176,7 @@ class _Asked:
     specs: bytearray = field(default_factory=bytearray)
     prices: array[int] = field(default_factory=lambda: array("H"))
     price_of: list[float] = field(default_factory=list)
+    kinds: list[tuple[str, str]] = field(default_factory=list)
     named: bytearray = field(default_factory=bytearray)
     again: bytearray = field(default_factory=bytearray)
 
@@ -193,9 +197,9 @@ def make_plan(
 ) -> Plan:
     """Go through all jobs once. Errors of the stream (a bad row) pass through, after the last job was seen.
 
-    `history` may still be on its way: it is called for after the last job. `price_usd` is asked once for every model
-    and size. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's `where` holds for
-    it. `reuse` are histories of other output folders whose pictures may be taken.
+    `history` may still be on its way: it is called for after the last job. `price_usd` is asked once for every model,
+    size and kind of search. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's
+    `where` holds for it. `reuse` are histories of other output folders whose pictures may be taken.
     """
     selection = selection or Selection()
     asked = _ask(jobs, price_usd, selection, policies.again)
@@ -257,15 +261,16 @@ def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Sele
     pattern = selection.id_pattern()
     keys, specs, prices, named = asked.keys, asked.specs, asked.prices, asked.named
     is_again = again.names if again.names_jobs else None
-    price_numbers: dict[tuple[str, str], int] = {}
+    price_numbers: dict[tuple[str, str, object], int] = {}
     for job in jobs:
         keys += job.key()
         specs += job.spec()
-        kind = job.model, job.image_size
+        kind = job.model, job.image_size, job.parameters.get("search")
         number = price_numbers.get(kind)
         if number is None:
             number = price_numbers[kind] = len(asked.price_of)
             asked.price_of.append(price_usd(job))
+            asked.kinds.append(kind[:2])
         prices.append(number)
         if pattern is not None:
             named.append(pattern.match(job.id) is not None)
@@ -332,14 +337,18 @@ def _decide_by_past(
 def _count_what_is_sent(plan: Plan, was: bytes, asked: _Asked, history: History) -> None:
     """Sums of the jobs whose decision depends on other jobs or on the selection."""
     twins = set(plan.matches.twins)
+    sent: set[int] = set()
     for index, (before, code) in enumerate(zip(was, plan.decisions, strict=True)):
         if before >= SENDING:
             continue
         usd = asked.usd(index)
         past = 0.0 if before == _NEW else history.of(bytes(asked.keys[16 * index : 16 * index + 16])).usd
         plan.groups[DECISIONS[code]].add(usd, past)
-        if index in twins and code < SENDING:
-            plan.twins.add(usd, 0.0)
+        if code < SENDING:
+            sent.add(asked.prices[index])
+            if index in twins:
+                plan.twins.add(usd, 0.0)
+    plan.asks = tuple(dict.fromkeys(asked.kinds[number] for number in sorted(sent)))
     still_open = plan.decisions.count(_OPEN)
     plan.groups["skip: left out"].count += plan.groups["skip: open"].count - still_open
     plan.groups["skip: open"].count = still_open

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from batch.core.errors import AttemptError, EndpointDown, OutcomeUnknown, Refused, Unusable
+from batch.core.grounding import Grounding
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.usage import Usage
@@ -100,7 +101,7 @@ class Answer:
     """What a usable answer holds. The last picture is the result; earlier ones came with it and are kept.
 
     `lane` is the one that served it, in the provider's own words; None if it says nothing that is known. `otherwise` is
-    what the answer is if its addresses lead to no picture.
+    what the answer is if its addresses lead to no picture. `grounding`: the searches it rests on.
     """
 
     pictures: tuple[Picture, ...]
@@ -109,6 +110,7 @@ class Answer:
     usage: Usage | None = None
     warnings: tuple[str, ...] = ()
     lane: Lane | None = None
+    grounding: Grounding | None = None
     otherwise: AttemptError | None = field(default=None, compare=False)
 
 

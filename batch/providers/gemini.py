@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Unusable
+from batch.core.grounding import Grounding
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.profiles import Endpoint
@@ -20,6 +21,7 @@ from batch.providers.answers.framing import read_answer
 from batch.providers.answers.told import may_pass, plain_words, says_it_failed, told_status
 from batch.providers.base import Answer, Blob, Received, Request, Spool
 from batch.providers.exchange import Exchange
+from batch.providers.gemini_fields import request_fields
 from batch.providers.references.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey
 
@@ -87,8 +89,14 @@ class GeminiProvider:
             caption=None if answer.caption is None else self._redactor.text(answer.caption),
             request_id=None if answer.request_id is None else self._redactor.text(answer.request_id),
             warnings=tuple(map(self._redactor.text, answer.warnings)),
+            grounding=None if answer.grounding is None else self._redacted(answer.grounding),
             otherwise=None if answer.otherwise is None else self._exchange.cleaned(answer.otherwise),
         )
+
+    def _redacted(self, grounding: Grounding) -> Grounding:
+        text = self._redactor.text
+        sources = [replace(each, title=text(each.title), uri=text(each.uri)) for each in grounding.sources]
+        return Grounding(queries=tuple(map(text, grounding.queries)), sources=tuple(sources))
 
     async def download(self, url: str, spool: Spool) -> Blob:
         return await self._exchange.download(url, spool)
@@ -172,20 +180,14 @@ def build_request(
         pieces.append(f',{{"{data_name}":{{"{mime_name}":"{reference.mime}","data":"'.encode())
         pieces.append(reference.base64)
         pieces.append(b'"}}')
-    tier = b"" if lane is Lane.STANDARD else b',"service_tier":' + _json(lane.value)
-    pieces.append(b']}],"generationConfig":' + _json(_generation_config(job)) + tier + b"}")
+    fields = request_fields(job)
+    if lane is not Lane.STANDARD:
+        fields["service_tier"] = lane.value
+    pieces.append(b"]}]," + _json(fields)[1:])
     request = Request(path=f"/v1beta/models/{job.model}:generateContent", pieces=pieces, lane=lane)
     if request.size_bytes <= _SMALL_BODY_BYTES:
         return replace(request, pieces=(b"".join(pieces),))
     return request
-
-
-def _generation_config(job: Job) -> dict[str, Any]:
-    image: dict[str, str] = {}
-    if job.aspect_ratio is not None:
-        image["aspectRatio"] = job.aspect_ratio
-    image["imageSize"] = job.image_size
-    return {"responseModalities": list(job.modalities), "imageConfig": image}
 
 
 def _json(value: Any) -> bytes:

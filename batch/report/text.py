@@ -158,6 +158,12 @@ def plan_lines(
         yield f"  ... and {plan.to_do - len(plan.examples):,} more"
 
 
+def model_lines(warnings: Sequence[str]) -> Iterator[str]:
+    """What to know of the models that a plan asks."""
+    for words in warnings:
+        yield f"  warning    {printable(words, 500)}"
+
+
 def plan_as_json(
     name: str,
     output: str,

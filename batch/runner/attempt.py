@@ -129,7 +129,11 @@ class AttemptRunner:
             raise _as_charged(received.judged(error), answer) from None
         lane = answer.lane or Lane.STANDARD  # who says nothing charges the full price
         charge = priced.prices.charge(
-            attempt.terms.of(attempt.job), answer.usage, pictures=len(answer.pictures), lane=lane
+            attempt.terms.of(attempt.job),
+            answer.usage,
+            pictures=len(answer.pictures),
+            lane=lane,
+            queries=None if answer.grounding is None else len(answer.grounding.queries),
         )
         facts = AttemptFacts(
             number=attempt.number,

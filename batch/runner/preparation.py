@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from batch.core.clock import SystemClock
 from batch.core.errors import InputError, OptionError, OutputError, Problem
 from batch.core.events import Listener
 from batch.core.model import Job
+from batch.core.model_ends import end_warnings
 from batch.core.results import Review
 from batch.core.settings import ChangedPolicy
 from batch.manifest import Manifest, RowsDigest, given_manifest, load_manifest
@@ -117,7 +119,29 @@ class PreparedRun:
         if unmet:
             more = f" and {len(unmet) - _NAMED:,} more" if len(unmet) > _NAMED else ""
             raise OptionError([self._no_job("--again", ", ".join(unmet[:_NAMED]) + more, unmet[0])])
+        self._refuse_caps_without_a_price(plan)
         return plan
+
+    def _refuse_caps_without_a_price(self, plan: Plan) -> None:
+        """No cap can be kept over pictures whose price is guessed."""
+        money = self.money
+        unpriced = money.unpriced(plan.asks) if money.has_caps else []
+        if unpriced:
+            model, size = unpriced[0]
+            message = (
+                f"there is a budget, and the price of {model} at {size} is not known, so it could not be kept; write "
+                f"it in models, such as models: {{{model}: {{picture_usd: {{{size}: 0.07}}}}}}, or in prices"
+            )
+            raise InputError([Problem(message=message, file=str(self.manifest.path))])
+
+    def model_warnings(self, plan: Plan, today: date) -> tuple[str, ...]:
+        """What to know of the models that are asked: those of which nothing is known, and those that end."""
+        if not plan.asks:
+            return ()
+        models = tuple(dict.fromkeys((*(model for model, _ in plan.asks), *self.manifest.settings.fallback.models)))
+        profiles = [account.endpoint.profile for account in self.accounts]
+        ends = end_warnings(models, profiles, self.manifest.settings.models, today)
+        return (*self.manifest.model_warnings(models), *ends)
 
     def _refuse_unknown_causes(self, history: History) -> None:
         """A misspelt cause would send nothing, without a word."""
@@ -154,11 +178,13 @@ class Affordable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a run would do, with everything needed to explain it. Nothing was sent or written."""
+    """What a run would do, with everything needed to explain it. Nothing was sent or written. `warnings`: what to know
+    of the models that are asked."""
 
     prepared: PreparedRun
     history: History
     plan: Plan
+    warnings: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> Manifest:

@@ -110,6 +110,8 @@ async def run(
             listener.on_event(Message(fewer_at_once))
         if prepared.rejected.unreadable_lines:
             listener.on_event(Message(f"{unreadable_words(prepared.rejected.unreadable_lines)}; see docs/review.md"))
+        for words in prepared.model_warnings(plan, clock.now().date()):
+            listener.on_event(Message(words))
         if folder.torn_bytes:
             listener.on_event(
                 Message(f"the ledger's last {folder.torn_bytes} bytes were torn by a crash; they are set aside")
@@ -217,8 +219,11 @@ def plan_only(
     options: RunOptions | None = None,
     wishes: RunOptions | None = None,
     listener: Listener | None = None,
+    clock: Clock | None = None,
 ) -> Planned:
     """What a run would do, and why. Sends nothing, writes nothing, needs no key.
+
+    `clock` says which day it is, for models that end.
 
     Only reference pictures at web addresses are fetched, into their cache, if they are not there yet: on an event loop
     of their own in another thread, for the caller may be inside one.
@@ -234,4 +239,6 @@ def plan_only(
         plan = prepared.plan(reading.history)
         history = reading.history()
     name_examples(plan, prepared.manifest.jobs(), history, prepared.policies)
-    return Planned(prepared=prepared, history=history, plan=plan)
+    today = (clock or SystemClock()).now().date()
+    warnings = prepared.model_warnings(plan, today)
+    return Planned(prepared=prepared, history=history, plan=plan, warnings=warnings)

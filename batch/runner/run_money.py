@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,16 @@ class RunMoney:
         if len(self.accounts) == 1 and lane is Lane.STANDARD:
             return self.accounts[0].prices.picture_usd  # millions of times, and then it counts
         return lambda job: max(account.picture_usd(job, lane) for account in self.accounts)
+
+    def unpriced(self, asks: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of models and sizes, with the models that may be asked instead, those of which some account has no price."""
+        wanted = {(each, size): None for model, size in asks for each in (model, *self.settings.fallback.models)}
+        return [ask for ask in wanted if not all(account.prices.is_priced(*ask) for account in self.accounts)]
+
+    @property
+    def has_caps(self) -> bool:
+        """Whether anything is to be kept within a cap."""
+        return self.budget.caps(self.settings.tag)
 
     def max_usd(self, job: Job) -> float:
         """The most that one attempt at it can cost: at any endpoint, and by any model that may be asked."""

@@ -19,6 +19,8 @@ from batch.simulator.tables import LANE_SHARES, Model
 #: US dollars per million tokens: input, words and thinking, pictures.
 _TOKEN_USD: Final[Mapping[str, tuple[float, float, float]]] = {
     "gemini-3.1-flash-image": (0.5, 3.0, 60.0),
+    "gemini-3.1-flash-lite-image": (0.25, 1.5, 30.0),
+    "gemini-nano-banana-2.1": (1.5, 7.5, 30.0),
     "gemini-3-pro-image": (2.0, 12.0, 120.0),
     "gemini-2.5-flash-image": (0.3, 2.5, 30.0),
 }

@@ -88,6 +88,20 @@ MODELS: Final[Mapping[str, Model]] = {
             usd={"512": 0.045, "1K": 0.067, "2K": 0.101, "4K": 0.151},
         ),
         Model(
+            name="gemini-3.1-flash-lite-image",
+            pixels={(ratio, size): pixels for (ratio, size), pixels in _ALL_PIXELS.items() if size == "1K"},
+            max_references=14,
+            tokens={"1K": 1120},
+            usd={"1K": 0.0336},
+        ),
+        Model(
+            name="gemini-nano-banana-2.1",
+            pixels={(ratio, size): pixels for (ratio, size), pixels in _ALL_PIXELS.items() if size != "512"},
+            max_references=14,
+            tokens={"1K": 1120, "2K": 1680, "4K": 3780},
+            usd={"1K": 0.0336, "2K": 0.0504, "4K": 0.1134},
+        ),
+        Model(
             name="gemini-3-pro-image",
             pixels={
                 (ratio, size): pixels

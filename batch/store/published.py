@@ -131,6 +131,11 @@ class PublishedManifest:
         return {**record, "row": row} if self.keeps_rows else record
 
 
+def _searched(done: Pictured) -> dict[str, Any]:
+    """`queries` and `sources` of a picture that rests on a search; no other line has them."""
+    return {} if done.search is msgspec.UNSET else msgspec.to_builtins(done.search)
+
+
 def _open_to_append(path: str) -> int:
     """The live file, without the half line that a run which was killed may have left at its end."""
     descriptor = open_to_write(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PUBLIC_MODE)
@@ -191,6 +196,7 @@ class _Ledger:
             "attempts": job.attempts,
             "cost_usd": round(job.usd, 6),
             "finished_at": done.at,
+            **_searched(done),
         }
 
     def _not_done(self, job: JobHistory) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from batch.core.errors import AttemptError, EndpointDown, RateLimited
+from batch.core.grounding import Grounding, Source
 from batch.core.lane import Lane
 from batch.core.model import AttemptFacts, Image, Job, Reference, Replacement, Terms
 from batch.core.parameters import Parameters, common_parameters
@@ -42,6 +43,21 @@ class ImageRecord(msgspec.Struct, frozen=True, gc=False):
     height: int
     bytes: int
     sha256: str
+
+
+class SourceRecord(msgspec.Struct, frozen=True, gc=False):
+    """A page, or a picture by its page, that an answer rests on."""
+
+    kind: str
+    title: str
+    uri: str
+
+
+class SearchRecord(msgspec.Struct, frozen=True):
+    """What was searched for before the picture was made, and what was found."""
+
+    queries: tuple[str, ...] = ()
+    sources: tuple[SourceRecord, ...] = ()
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -157,6 +173,7 @@ class DoneRecord(_EndedAttempt, frozen=True, kw_only=True, tag="done"):
     caption: str | None = None
     warnings: tuple[str, ...] = ()
     usage: dict[str, Any] | None = None
+    search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
 
 
 class FailRecord(_EndedAttempt, frozen=True, kw_only=True, tag="fail"):
@@ -192,6 +209,7 @@ class AdoptRecord(_JobRecord, frozen=True, kw_only=True, tag="adopt"):
     caption: str | None = None
     warnings: tuple[str, ...] = ()
     ask: Ask = msgspec.field(default_factory=Ask)
+    search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:
@@ -246,6 +264,7 @@ class RereadRecord(_JobRecord, frozen=True, kw_only=True, tag="reread"):
     images: tuple[ImageRecord, ...] = ()
     caption: str | None = None
     warnings: tuple[str, ...] = ()
+    search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:
@@ -330,6 +349,7 @@ def adopt_record(
     saved_usd: float,
     caption: str | None,
     warnings: Sequence[str],
+    grounding: Grounding | None = None,
     run: str,
     at: str,
 ) -> AdoptRecord:
@@ -343,6 +363,7 @@ def adopt_record(
         caption=caption,
         warnings=tuple(warnings),
         ask=_ask(job),
+        search=_search(grounding),
     )
 
 
@@ -366,6 +387,7 @@ def done_record(
     *,
     caption: str | None,
     warnings: Sequence[str],
+    grounding: Grounding | None = None,
     run: str,
     at: str,
 ) -> DoneRecord:
@@ -377,6 +399,7 @@ def done_record(
         caption=caption,
         warnings=tuple(warnings),
         usage=dict(facts.usage.reported) if facts.usage is not None else None,
+        search=_search(grounding),
     )
 
 
@@ -445,6 +468,7 @@ def reread_record(
     maybe_usd: float,
     caption: str | None,
     warnings: Sequence[str],
+    grounding: Grounding | None = None,
     run: str,
     at: str,
 ) -> RereadRecord:
@@ -467,7 +491,16 @@ def reread_record(
         images=_images(images),
         caption=caption,
         warnings=tuple(warnings),
+        search=_search(grounding),
     )
+
+
+def grounding_of(record: Pictured) -> Grounding | None:
+    """The searches that the pictures of a record rest on."""
+    if record.search is msgspec.UNSET:
+        return None
+    sources = (Source(kind=each.kind, title=each.title, uri=each.uri) for each in record.search.sources)
+    return Grounding(queries=record.search.queries, sources=tuple(sources))
 
 
 def images_of(record: Pictured) -> tuple[Image, ...]:
@@ -530,6 +563,13 @@ def _ask(job: Job) -> Ask:
         instead_of=msgspec.UNSET if job.replaces is None else job.replaces.instead_of,
         manifest_prompt=msgspec.UNSET if asked == job.prompt else job.prompt,
     )
+
+
+def _search(grounding: Grounding | None) -> SearchRecord | msgspec.UnsetType:
+    if grounding is None:
+        return msgspec.UNSET
+    sources = (SourceRecord(each.kind, each.title, each.uri) for each in grounding.sources)
+    return SearchRecord(grounding.queries, tuple(sources))
 
 
 def _images(images: Sequence[Image]) -> tuple[ImageRecord, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from batch.core.grounding import Grounding
 from batch.core.model import Image
 from batch.store.history import replay
 from batch.store.ledger_reader import open_ledger, require_ledger
 from batch.store.records import (
     Pictured,
     Record,
+    grounding_of,
     images_of,
 )
 
@@ -25,6 +27,7 @@ class StoredPicture:
     images: tuple[Image, ...]
     caption: str | None
     warnings: tuple[str, ...]
+    grounding: Grounding | None = None
 
 
 def bought_picture(folder: Path, record: Record) -> StoredPicture:
@@ -37,6 +40,7 @@ def bought_picture(folder: Path, record: Record) -> StoredPicture:
         images=images_of(record),
         caption=record.caption,
         warnings=record.warnings,
+        grounding=grounding_of(record),
     )
 
 

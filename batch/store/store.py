@@ -145,7 +145,14 @@ class Store:
         def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> DoneRecord:
             at = timestamp(self._clock)
             return done_record(
-                attempt.job, facts, images, caption=answer.caption, warnings=warnings, run=self._run, at=at
+                attempt.job,
+                facts,
+                images,
+                caption=answer.caption,
+                warnings=warnings,
+                grounding=answer.grounding,
+                run=self._run,
+                at=at,
             )
 
         return await self._keep(attempt, answer, facts, record)
@@ -244,6 +251,7 @@ class Store:
             saved_usd=saved_usd,
             caption=picture.caption,
             warnings=picture.warnings,
+            grounding=picture.grounding,
             run=self._run,
             at=timestamp(self._clock),
         )
@@ -308,6 +316,7 @@ class Store:
                 maybe_usd=maybe_usd,
                 caption=answer.caption,
                 warnings=warnings,
+                grounding=answer.grounding,
                 run=self._run,
                 at=timestamp(self._clock),
             )

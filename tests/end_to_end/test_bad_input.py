@@ -1192,8 +1192,8 @@ SETTINGS = [
     field_case(
         "I60",
         "fallback that is none",
-        "fallback: [gemini-3-pro-image, gemini-3-pro]",
-        "1:32: unknown model gemini-3-pro; did you mean gemini-3-pro-image? (another one needs provider.base_url, an address that serves it in the same format)",
+        "fallback: [gemini-3-pro-image, ../pro]",
+        "1:32: model may hold letters, digits, dot, _ and -; got ../pro",
         whole=True,
     ),
     field_case(
@@ -1204,9 +1204,9 @@ SETTINGS = [
     ),
     bad(
         "I60",
-        "unknown model",
-        f"provider: anyfast\nmodel: gpt-4\n{GOOD}",
-        "2:8: unknown model gpt-4; known models: gemini-3.1-flash-image, gemini-3-pro-image, gemini-2.5-flash-image (another one needs provider.base_url, an address that serves it in the same format)",
+        "unknown model with a budget",
+        f"provider: anyfast\nmodel: gpt-4\nbudget: {{per_run: 1}}\n{GOOD}",
+        "there is a budget, and the price of gpt-4 at 1K is not known, so it could not be kept; write it in models, such as models: {gpt-4: {picture_usd: {1K: 0.07}}}, or in prices",
         whole=True,
     ),
     usage("I61", "unknown option", "m.yaml", "--nope", says="No such option '--nope'."),

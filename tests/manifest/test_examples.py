@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel
 
+from batch.core.image_models import MODELS, SEARCH_KINDS, THINKING_LEVELS, ModelFacts
 from batch.core.lane import Lane
+from batch.core.prices import ModelPrices, shipped_prices
 from batch.manifest import load_manifest
 from batch.manifest.problems import Problems
 from batch.manifest.schema.yaml_text import parse
@@ -69,6 +71,7 @@ def test_example_of_the_reference_loads(folder: Folder, example: str) -> None:
     for row in (["Handle", "Title"], ["kite", "Red Kite"]):
         book.active.append(row)
     book.save(folder.path / "products.xlsx")
+    folder.write("my-models.yaml", "version: 1\nmodels: {}\n")
     folder.write("my-prices.json", '{"version": 1, "models": {"m": {"picture_usd": {"1K": 0.05}}}}')
     folder.write("export.txt", table.replace(",", ";").encode("cp1252"))
     line = {"sku": "K-1", "title": "Red Kite", "brand": {"name": "Wind & Co"}, "tags": ["new", "red"]}
@@ -129,16 +132,52 @@ def test_reference_names_every_field() -> None:
 
 
 def test_the_price_table_on_the_page_can_be_copied(folder: Folder) -> None:
-    """And so can the one that ships with the package, and the budget beside it."""
+    """And so can the budget beside it."""
     page = (ROOT / "docs/limits-and-money.md").read_text(encoding="utf-8")
     money = page[page.index("## Money") :]
     table, budget = re.findall(r"(?ms)^```yaml\n(.*?)^```$", money)[:2]
     folder.write("own.yaml", table)
-    folder.write("shipped.json", (ROOT / "batch/core/data/prices.json").read_text(encoding="utf-8"))
-    for name, models in (("own.yaml", 1), ("shipped.json", 3)):
-        path = folder.write("m.yaml", f"price_table: {name}\n{budget}jobs: [{{prompt: a cup}}]\n")
-        settings = load_manifest(path).settings
-        assert settings.price_table is not None
-        assert len(settings.price_table.models) == models
-        assert all(model.lanes == {Lane.FLEX: 0.5} for model in settings.price_table.models.values())
-        assert (settings.budget.tags, settings.tag) == ({"spring": 50}, "spring")
+    path = folder.write("m.yaml", f"price_table: own.yaml\n{budget}jobs: [{{prompt: a cup}}]\n")
+    settings = load_manifest(path).settings
+    assert settings.price_table is not None
+    assert [model.lanes for model in settings.price_table.models.values()] == [{Lane.FLEX: 0.5}]
+    assert (settings.budget.tags, settings.tag) == ({"spring": 50}, "spring")
+
+
+def test_the_table_that_ships_can_be_copied(folder: Folder) -> None:
+    """To be changed in one place or another; unchanged it says what is known anyway."""
+    folder.write("mine.json", (ROOT / "batch/core/data/models.json").read_text(encoding="utf-8"))
+    path = folder.write("m.yaml", "model_table: mine.json\njobs: [{prompt: a cup}]\n")
+    settings = load_manifest(path).settings
+    assert {name: ModelFacts(**facts) for name, facts in settings.models.items()} == MODELS
+    assert settings.price_table is not None
+    assert {name: ModelPrices(**changes) for name, changes in settings.price_table.changes.items()} == shipped_prices()
+
+
+def test_examples_of_the_page_of_models_run(folder: Folder) -> None:
+    """The manifest, and the table that it may name."""
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    manifest, table = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)
+    assert folder.jobs(manifest)[0].model == "new-image-5"
+    folder.write("my-models.yaml", table)
+    path = folder.write("m.yaml", "model_table: my-models.yaml\njobs: [{prompt: a cup}]\n")
+    changed = load_manifest(path).settings.price_table
+    assert changed is not None
+    assert changed.changes["gemini-3-pro-image"]["picture_usd"]["1K"] == 0.10
+
+
+def test_the_page_of_models_says_what_the_table_says() -> None:
+    """Sizes, references, levels, searches and the price of each model, in the table's order."""
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"(?m)^\| `(gemini-[^`]+)`[^|]*\| ([^|]*) \|([^|]*)\| (\d+) \| ([^|]*) \| ([^|]*) \| \$([\d.]+) \|$", page
+    )
+    assert [row[0] for row in rows] == list(MODELS)
+    for name, sizes, ratios, references, thinking, search, usd in rows:
+        facts = MODELS[name]
+        assert sizes == ", ".join(facts.image_sizes or ())
+        assert len(facts.aspect_ratios or ()) == (14 if "14" in ratios else 10)
+        assert int(references) == facts.max_references
+        assert [word for word in thinking.split(", ") if word in THINKING_LEVELS] == list(facts.thinking or ())
+        assert [word for word in search.split(", ") if word in SEARCH_KINDS] == list(facts.search or ())
+        assert float(usd) == shipped_prices()[name].picture_usd["1K"]

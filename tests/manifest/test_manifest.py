@@ -16,7 +16,8 @@ from batch.core.settings import Auth, Limits, ProviderSettings, RetryPolicy, Tim
 from batch.manifest import Manifest, load_manifest
 
 if TYPE_CHECKING:
-    from tests.manifest.conftest import Folder
+    from batch.manifest.schema.schema import ManifestShape
+from tests.manifest.conftest import Folder
 
 
 def test_jobs_are_looked_at_even_if_the_text_is_wrong(folder: Folder) -> None:
@@ -178,14 +179,16 @@ jobs:
 speed: 3
 speed: 4
 """
+    more = len(ManifestShape.model_fields) - 16
     assert folder.problems(text) == [
         "m.yaml:2:23: concurrency must be a whole number from 1 to 1,024; got 0",
         'm.yaml:4:5: unknown field "promt"; did you mean prompt?',
         'm.yaml:5:14: job "no": prompt is empty; write some text',
         'm.yaml:5:22: job "no": id must be a string; quote it',
-        'm.yaml:6:39: job "ok": aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for anyfast; got 2:3',
+        'm.yaml:6:39: job "ok": aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for gemini-3.1-flash-image at '
+        "anyfast; got 2:3",
         'm.yaml:6:56: job "ok": image_size must be one of 512, 1K, 2K, 4K for gemini-3.1-flash-image; got 3K',
         'm.yaml:7:1: unknown field "speed"; known fields: name, output, provider, model, lane, fallback, limits, '
-        "timeouts, retry, prices, price_table, budget, tag, verify, check_content, dedupe and 17 more",
+        f"timeouts, retry, prices, price_table, models, model_table, budget, tag, verify and {more} more",
         'm.yaml:8:1: "speed" is written twice, first on line 7; keep one',
     ]

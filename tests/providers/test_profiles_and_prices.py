@@ -111,7 +111,7 @@ def test_tokens_count_where_they_are_charged_and_make_sense(
 
 def test_every_shipped_price_says_where_it_is_from() -> None:
     """A version, and for each model a source with a year, for its lanes too; all sizes of a model have tokens."""
-    table = json.loads((Path(prices.__file__).parent / "data/prices.json").read_text())
+    table = json.loads((Path(prices.__file__).parent / "data/models.json").read_text())
     assert table["version"] == 1
     for model in table["models"].values():
         assert "2026" in model["source"]

@@ -6,16 +6,18 @@ place, so that a later stage can still say where something was written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from batch.core.errors import Problem
 from batch.core.image_models import DEFAULT_SIZE
+from batch.core.parameters import BESIDE_THE_PROMPT
 from batch.manifest.expansion.matrix import Matrix, Variant
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import id_problem, without_accents
 from batch.manifest.problems import Problems
+from batch.manifest.schema import asked
 from batch.manifest.schema.schema import JobShape, ManifestShape, ReferenceShape, job_named
 from batch.manifest.schema.yaml_text import At, Document
 from batch.manifest.templating.templates import is_template, variables_of
@@ -31,6 +33,30 @@ class Text:
     at: At
     varies: bool = False
     shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedText:
+    """A parameter beside ratio, size and modalities. `value` is what is asked for, or, if it `varies`, what is to be
+    filled from rows: a `Text`, or mappings and lists with such texts in them."""
+
+    name: str
+    value: object
+    at: At
+    shared: bool
+    varies: bool = False
+
+    def texts(self) -> list[Text]:
+        """The texts that are filled from rows."""
+        return list(_texts_in(self.value)) if self.varies else []
+
+
+def _texts_in(value: object) -> Iterator[Text]:
+    if isinstance(value, Text):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(item)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +86,7 @@ class Entry:
     aspect_ratio: Text | None
     image_size: Text
     modalities: tuple[str, ...]
+    asked: tuple[AskedText, ...]
     samples: int
     variant: Variant
     names: Text | None = None
@@ -111,10 +138,52 @@ class EntryReader:
             or (modalities.value if modalities is not None else None)
             or self.shape.defaults.modalities
             or _DEFAULT_MODALITIES,
+            asked=tuple(self._asked(index, job, variant)),
             samples=job.samples or self.shape.defaults.samples or 1,
             variant=variant,
             names=self._text(self.shape.names, "names"),
         )
+
+    def _asked(self, index: int, job: JobShape, variant: Variant) -> Iterator[AskedText]:
+        """What the job, the variant or the defaults ask for beside ratio, size and modalities."""
+        path: tuple[str | int, ...]
+        for name in sorted(BESIDE_THE_PROMPT):
+            if name in job.model_fields_set:
+                path, value = ("jobs", index, name), getattr(job, name)
+            elif name in variant.overrides:
+                override = variant.overrides[name]
+                if override.value is not None:
+                    yield AskedText(name=name, value=override.value, at=override.at, shared=True)
+                continue
+            else:
+                path, value = ("defaults", name), getattr(self.shape.defaults, name)
+            if value is not None:
+                asked_text = self._asked_text(name, value, *path)
+                if asked_text is not None:
+                    yield asked_text
+
+    def _asked_text(self, name: str, value: object, *path: str | int) -> AskedText | None:
+        at, shared = self.document.at(*path), path[0] != "jobs"
+        if self._has_templates and asked.is_filled_later(value):
+            texts = self._with_texts(value, at, shared=shared)
+            return AskedText(name=name, value=texts, at=at, shared=shared, varies=True)
+        try:
+            return AskedText(name=name, value=asked.read(name, value), at=at, shared=shared)
+        except ValueError as problem:  # a template where there are no rows to fill it
+            self._note(str(problem), Text("", at, shared=shared), int(path[1]) if path[0] == "jobs" else 0)
+            return None
+
+    def _with_texts(self, value: object, at: At, *, shared: bool) -> object:
+        """The value with every template in it as a `Text`."""
+        if isinstance(value, dict):
+            return {key: self._with_texts(item, at, shared=shared) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._with_texts(item, at, shared=shared) for item in value]
+        return Text(value, at, varies=True, shared=shared) if isinstance(value, str) and is_template(value) else value
+
+    @property
+    def _has_templates(self) -> bool:
+        return self.shape.rows is not None or self.shape.matrix is not None
 
     def _setting(self, index: int, job: JobShape, field: str, variant: Variant) -> Any:
         """A parameter from the job, else from the variant, else from the defaults, with its place."""
@@ -140,7 +209,7 @@ class EntryReader:
     def _text(self, text: str | None, *path: str | int) -> Any:
         if text is None:
             return None
-        varies = (self.shape.rows is not None or self.shape.matrix is not None) and is_template(text)
+        varies = self._has_templates and is_template(text)
         return Text(text, self.document.at(*path), varies, shared=path[0] != "jobs")
 
     def _check(self, entry: Entry, index: int) -> None:
@@ -221,6 +290,10 @@ class EntryReader:
             # Each stands for one picture at least, or the row is wrong for another reason.
             least = sum(not item.optional for item in entry.references)
             self._note(self.capabilities.references_problem(model, least), entry.references[0].text, index)
+        for each in entry.asked:
+            if not each.varies:
+                wrong = self.capabilities.parameter_problem(model, each.name, each.value)
+                self._note(wrong, Text("", each.at, shared=each.shared), index)
 
     def _note(self, message: str | None, text: Text, index: int) -> None:
         """Note a problem once per place: what is written in `defaults` is wrong for many jobs."""
@@ -236,5 +309,6 @@ def _listed(matrix: Matrix, names: Sequence[str]) -> str:
 
 def _texts(entry: Entry) -> list[Text]:
     references = [item.text for item in entry.references]
-    texts = (entry.id, entry.prompt, *references, entry.model, entry.aspect_ratio, entry.image_size)
+    asked_texts = [text for each in entry.asked for text in each.texts()]
+    texts = (entry.id, entry.prompt, *references, entry.model, entry.aspect_ratio, entry.image_size, *asked_texts)
     return [text for text in texts if text is not None]

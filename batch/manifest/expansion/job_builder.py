@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
 
 from batch.core.errors import Problem
 from batch.core.model import Job, Place, Reference
-from batch.core.parameters import common_parameters
-from batch.manifest.expansion.entries import Entry, ReferenceText, Text
+from batch.core.parameters import COMMON, Parameters, canonical_json, common_parameters
+from batch.manifest.expansion.entries import AskedText, Entry, ReferenceText, Text
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.expansion.picture_names import PictureNames
 from batch.manifest.ids import MAX_ID_BYTES, derived_id, id_problem, sample_id, slug
@@ -21,6 +22,7 @@ from batch.manifest.problems import Report, show, unfit_text
 from batch.manifest.references.references import ReferenceProblem, References
 from batch.manifest.references.sources import NamedByColumn, NamedByText, ReferenceSource, SamePictures, named
 from batch.manifest.references.wildcards import marked
+from batch.manifest.schema.asked import read
 from batch.manifest.tables.grouped_row import stripped
 from batch.manifest.tables.table_reader import Row
 from batch.manifest.templating.templates import Columns, RowProblem, Template, TemplateProblem, with_literals
@@ -34,6 +36,14 @@ Fill: TypeAlias = Callable[[Row], str]
 
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """Which model is asked, and for what beside prompt and references."""
+
+    model: str
+    parameters: Parameters
 
 
 class JobBuilder:
@@ -51,7 +61,7 @@ class JobBuilder:
         self._references = references
         self._columns = columns
         self._digits = _DIGITS if columns is None or not columns.names else _DIGITS_WITH_ROWS
-        compiler = _Compiler(columns)
+        compiler = self._compiler = _Compiler(columns)
         self._id = None if entry.id is None else compiler.fill(entry.id)
         self._prompt = compiler.fill(entry.prompt)
         self._model = compiler.fill(entry.model)
@@ -61,10 +71,12 @@ class JobBuilder:
         self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
         self._most = [*(item.most for item in entry.references), None]
         self._check_fixed_references(compiler)
-        self._parameters_vary = any(
+        self._asked = {each.name: each.value for each in entry.asked if not each.varies}
+        self._asked_fills = [(each, _filler(each.value, compiler)) for each in entry.asked if each.varies]
+        self._parameters_vary = bool(self._asked_fills) or any(
             text is not None and text.varies for text in (entry.model, entry.image_size, entry.aspect_ratio)
         )
-        self._fixed_parameters = None if self._parameters_vary else _fixed_parameters(entry)
+        self._fixed_ask = None if self._parameters_vary else self._fixed(entry)
         self.problems = compiler.problems
         self._said: set[str] = set()
         self.prompt_columns = compiler.columns_of(entry.prompt)
@@ -82,19 +94,16 @@ class JobBuilder:
         wrong: list[_BadRow] = []
         job_id = _tried(self._checked_id, row, wrong) or ""
         prompt = _tried(self._checked_prompt, row, wrong)
-        parameters = _tried(self._checked_parameters, row, wrong)
-        references = self._checked_references(row, parameters, wrong) if self._reference_sources else ()
-        if wrong or prompt is None or parameters is None:
+        ask = _tried(self._checked_ask, row, wrong)
+        references = self._checked_references(row, ask, wrong) if self._reference_sources else ()
+        if wrong or prompt is None or ask is None:
             for bad in wrong:
                 self._report(bad, job_id, place, report)
             return ()
-        model, size, ratio = parameters
         entry = self.entry
         if not job_id:
-            names = [reference.name for reference in references]
-            content = (model, ratio, size, entry.modalities, names)
+            content = _content_of(ask, entry, references)
             job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
-        asked = common_parameters(ratio, size, entry.modalities)
         ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
         pictures: Sequence[str] | None = [""] * len(ids)
         if self._names is not None:
@@ -107,9 +116,9 @@ class JobBuilder:
                 id=name,
                 name=picture,
                 prompt=prompt,
-                model=model,
+                model=ask.model,
                 references=references,
-                parameters=asked,
+                parameters=ask.parameters,
                 sample=number,
                 place=place,
             )
@@ -228,9 +237,9 @@ class JobBuilder:
             )
             raise _BadRow(f"{message}; {advice}", show(columns.names[self._must_say[0]]))
 
-    def _checked_parameters(self, row: Row) -> tuple[str, str, str | None]:
-        if self._fixed_parameters is not None:
-            return self._fixed_parameters
+    def _checked_ask(self, row: Row) -> _Ask:
+        if self._fixed_ask is not None:
+            return self._fixed_ask
         model = _filled("model", self._model, row)
         size = _filled("image_size", self._size, row)
         ratio = None if self._ratio is None else _filled("aspect_ratio", self._ratio, row)
@@ -239,7 +248,36 @@ class JobBuilder:
             wrong = self._capabilities.ratio_problem(model, ratio)
         if wrong is not None:
             raise _BadRow(wrong)
-        return model, size, ratio
+        return _Ask(model, self._with_asked(model, common_parameters(ratio, size, self.entry.modalities), row))
+
+    def _with_asked(self, model: str, common: Parameters, row: Row) -> Parameters:
+        """The parameters with those beside them, of which some come from the row."""
+        if not self._asked_fills and not self._asked:
+            return common
+        found = dict(self._asked)
+        for each, fill in self._asked_fills:
+            value = self._read(each, fill, row)
+            if value is not None:
+                found[each.name] = value
+        for name, value in found.items():
+            wrong = self._capabilities.parameter_problem(model, name, value)
+            if wrong is not None:
+                raise _BadRow(wrong)
+        return common.changed(**found) if found else common
+
+    def _read(self, each: AskedText, fill: Callable[[Row], object], row: Row) -> Any:
+        try:
+            return read(each.name, _filled(each.name, fill, row))
+        except ValueError as problem:
+            column = self._columns
+            names = {index for text in each.texts() for index in self._compiler.columns_of(text)}
+            only = show(column.names[names.pop()]) if column is not None and len(names) == 1 else None
+            raise _BadRow(str(problem), only) from None
+
+    def _fixed(self, entry: Entry) -> _Ask:
+        ratio = None if entry.aspect_ratio is None else entry.aspect_ratio.text
+        common = common_parameters(ratio, entry.image_size.text, entry.modalities)
+        return _Ask(entry.model.text, common.changed(**self._asked) if self._asked else common)
 
     def _reference_source(self, item: ReferenceText, compiler: _Compiler) -> ReferenceSource:
         """A picture that is the same for every row is looked at once."""
@@ -285,9 +323,7 @@ class JobBuilder:
             compiler.problems.append((self.entry.references[0].text, wrong))
             sources.append(_NoPictures())
 
-    def _checked_references(
-        self, row: Row, parameters: tuple[str, str, str | None] | None, wrong: list[_BadRow]
-    ) -> tuple[Reference, ...]:
+    def _checked_references(self, row: Row, ask: _Ask | None, wrong: list[_BadRow]) -> tuple[Reference, ...]:
         found: list[Reference] = []
         problems: list[ReferenceProblem] = []
         before = len(wrong)
@@ -297,16 +333,34 @@ class JobBuilder:
             except _BadRow as bad:
                 wrong.append(bad)
         wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
-        if parameters is not None and len(wrong) == before:
-            too_many = self._capabilities.references_problem(parameters[0], len(found))
+        if ask is not None and len(wrong) == before:
+            too_many = self._capabilities.references_problem(ask.model, len(found))
             if too_many is not None:
                 columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
                 wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))
         return tuple(found)
 
 
-def _fixed_parameters(entry: Entry) -> tuple[str, str, str | None]:
-    return entry.model.text, entry.image_size.text, None if entry.aspect_ratio is None else entry.aspect_ratio.text
+def _content_of(ask: _Ask, entry: Entry, references: Sequence[Reference]) -> tuple[object, ...]:
+    """What tells jobs apart whose prompts are the same, for an id that is made of it."""
+    ratio, size = ask.parameters.get("aspect_ratio"), ask.parameters["image_size"]
+    content = (ask.model, ratio, size, entry.modalities, [reference.name for reference in references])
+    if ask.parameters.is_common:
+        return content
+    return (*content, canonical_json({name: ask.parameters[name] for name in ask.parameters if name not in COMMON}))
+
+
+def _filler(value: object, compiler: _Compiler) -> Callable[[Row], Any]:
+    """A function that fills every text in a value from a row."""
+    if isinstance(value, Text):
+        return compiler.fill(value)
+    if isinstance(value, dict):
+        items = {key: _filler(item, compiler) for key, item in value.items()}
+        return lambda row: {key: fill(row) for key, fill in items.items()}
+    if isinstance(value, list):
+        fills = [_filler(item, compiler) for item in value]
+        return lambda row: [fill(row) for fill in fills]
+    return lambda _: value
 
 
 def _tried(check: Callable[[Row], T], row: Row, wrong: list[_BadRow]) -> T | None:
@@ -393,7 +447,7 @@ class _NoPictures:
         raise _BadRow("")
 
 
-def _filled(field: str, fill: Fill, row: Row) -> str:
+def _filled(field: str, fill: Callable[[Row], T], row: Row) -> T:
     try:
         return fill(row)
     except TemplateProblem as problem:

@@ -1,12 +1,13 @@
 """`matrix`: names with several values each; every job is made once per combination, called a variant.
 
 A value is a text, or a mapping with several texts. Where a value names a parameter (`aspect_ratio`, `image_size`,
-`model`, `modalities`), it sets it for the jobs of its variants.
+`model`, `modalities`, `seed` and the others of `core.parameters`), it sets it for the jobs of its variants.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ from pydantic_core import PydanticCustomError
 from yaml.nodes import ScalarNode
 
 from batch.core.errors import Problem
+from batch.core.parameters import BESIDE_THE_PROMPT
 from batch.manifest.problems import Problems, did_you_mean, show
-from batch.manifest.schema import fields
+from batch.manifest.schema import asked, fields
 from batch.manifest.schema.yaml_text import At, Document
 from batch.manifest.templating.templates import is_template, is_variable
 
 MAX_VARIANTS: Final = 1000
-PARAMETERS: Final = ("model", "aspect_ratio", "image_size", "modalities")
+PARAMETERS: Final = ("model", "aspect_ratio", "image_size", "modalities", *sorted(BESIDE_THE_PROMPT))
+#: Parameters that are mappings; a variant has them as JSON, for its values are texts.
+_MAPPINGS: Final = ("safety", "extra")
 
 #: A text, or texts by name.
 Value: TypeAlias = str | dict[str, str]
@@ -135,16 +139,19 @@ class MatrixReader:
                 self._add(f"the values of {name} must be all texts or all mappings", path)
 
     def _value(self, raw: Any, path: _Path) -> Value:
-        if not isinstance(raw, dict):
-            return self._text(raw, path, str(path[-1]) if isinstance(path[-1], str) else str(path[-2]))
+        name = str(path[-1]) if isinstance(path[-1], str) else str(path[-2])
+        if not isinstance(raw, dict) or name in _MAPPINGS:
+            return self._text(raw, path, name)
         if not raw:
             self._add("a value must not be empty", path)
         return {key: self._text(item, (*path, key), key) for key, item in raw.items()}
 
     def _text(self, raw: Any, path: _Path, name: str) -> str:
         """The text as it is written: 1.50 keeps its zero."""
-        if name == "modalities" and isinstance(raw, list):
+        if name in ("modalities", "search") and isinstance(raw, list):
             return ", ".join(map(str, raw))
+        if name in _MAPPINGS and isinstance(raw, dict):
+            return json.dumps(raw, ensure_ascii=False, default=str)
         if raw is None or isinstance(raw, dict | list):
             self._add(f"{show(name)} must be a text or a number; got {fields.said(raw)}", path)
             return ""
@@ -262,6 +269,12 @@ class MatrixReader:
         return found
 
     def _parameter(self, parameter: str, text: str, path: _Path) -> Any:
+        if parameter in BESIDE_THE_PROMPT:
+            try:
+                return asked.read(parameter, text)
+            except ValueError as problem:
+                self._add(str(problem), path)
+                return None
         check = {"aspect_ratio": fields.aspect_ratio, "image_size": fields.image_size}.get(parameter, fields.one_line)
         try:
             return fields.modalities(text.split(", ")) if parameter == "modalities" else check(text)

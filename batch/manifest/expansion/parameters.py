@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
+from batch.core.image_models import NOTHING_KNOWN, ModelFacts
 from batch.core.profiles import Profile
 from batch.core.registry import find_profile
 from batch.core.settings import ProviderSettings
@@ -16,19 +18,45 @@ from batch.manifest.problems import did_you_mean, show, unfit_text
 MAX_PROMPT_BYTES: Final = 131_072 * 4
 
 _MODEL_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+#: What a ratio and a size of a model that stands in no table must look like at least.
+_ANY_RATIO: Final = re.compile(r"[1-9]\d{0,3}:[1-9]\d{0,3}")
+_ANY_SIZE: Final = re.compile(r"[A-Za-z0-9._-]{1,20}")
+_MODELS_KEPT: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
-    """What an endpoint offers. `known_only`: it is where its profile says, and so serves known models only."""
+    """What an endpoint offers. `changes`: fields of `ModelFacts` by model, which the manifest knows better."""
 
     name: str
     profile: Profile
-    known_only: bool
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: By model: a million rows ask.
+    _found: dict[str, ModelFacts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def ratios(self, model: str) -> tuple[str, ...]:
-        """The ratios of a model, or those of them that the endpoint takes."""
-        return _ratios(self.profile.facts(model).aspect_ratios, self.profile.aspect_ratios)
+    def facts(self, model: str) -> ModelFacts:
+        """What the model can be asked for here."""
+        found = self._found.get(model)
+        if found is None:
+            found = self._facts(model)
+            if len(self._found) < _MODELS_KEPT:  # a column may name any number of them
+                self._found[model] = found
+        return found
+
+    def _facts(self, model: str) -> ModelFacts:
+        known = self.profile.models.get(model, NOTHING_KNOWN)
+        changed = self.changes.get(model, {})
+        found = replace(known, **changed) if changed else known
+        if "aspect_ratios" in changed or found.aspect_ratios is None:
+            return found
+        return replace(found, aspect_ratios=_ratios(found.aspect_ratios, self.profile.ratios(model)))
+
+    def knows(self, model: str) -> bool:
+        return model in self.profile.models or model in self.changes
+
+    def narrows(self, model: str) -> bool:
+        """Whether the endpoint takes fewer ratios than the model."""
+        return bool(self.profile.ratios(model)) and "aspect_ratios" not in self.changes.get(model, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +71,21 @@ class ModelCapabilities:
     fallback: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, endpoints: Sequence[ProviderSettings], fallback: Sequence[str] = ()) -> ModelCapabilities:
-        """What these have in common."""
+    def of(
+        cls,
+        endpoints: Sequence[ProviderSettings],
+        fallback: Sequence[str] = (),
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> ModelCapabilities:
+        """What these have in common. `changes`: what the manifest says of models, by field of `ModelFacts`."""
+        changes = changes or {}
         offers: dict[object, _Offer] = {}
         for each in endpoints:
-            profile, known_only = find_profile(each.profile), each.base_url is None
-            kind = id(profile.models), profile.aspect_ratios, known_only
-            offers.setdefault(kind, _Offer(name=each.name, profile=profile, known_only=known_only))
+            profile = find_profile(each.profile)
+            kind = id(profile.models), profile.aspect_ratios, id(profile.ratios_by_model), profile.taken
+            offers.setdefault(kind, _Offer(name=each.name, profile=profile, changes=changes))
         if not offers:  # none could be read: what is wrong with jobs is told by the default's offer
-            offers[None] = _Offer(name="", profile=find_profile("simulator"), known_only=False)
+            offers[None] = _Offer(name="", profile=find_profile("simulator"), changes=changes)
         return cls(offers=tuple(offers.values()), several=len(endpoints) > 1, fallback=tuple(fallback))
 
     @property
@@ -61,31 +95,37 @@ class ModelCapabilities:
 
     def model_problem(self, model: str) -> str | None:
         for offer in self.offers:
-            if model in offer.profile.retired:
+            if model in offer.profile.retired and not offer.knows(model):
                 return f"model {model} was retired; write {offer.profile.retired[model]}"
-        unknown = [offer for offer in self.offers if model not in offer.profile.models]
-        if not unknown:
-            return None
-        fixed = next((offer for offer in unknown if offer.known_only), None)
-        if fixed is not None:
-            hint = did_you_mean(model, fixed.profile.models, "models")
-            needed = "provider.base_url, an address that serves it in the same format"
-            if self.several:
-                needed = f"base_url in every provider, and {fixed.name} has none"
-            return f"unknown model {show(model)}; {hint} (another one needs {needed})"
         if not model or model.startswith(".") or not _MODEL_CHARACTERS.issuperset(model):
             return f"model may hold letters, digits, dot, _ and -; got {show(model)}"
         return None
+
+    def model_warning(self, model: str) -> str | None:
+        """That nothing can be checked for a model, because it stands in no table."""
+        unknown = next((offer for offer in self.offers if not offer.knows(model)), None)
+        if unknown is None:
+            return None
+        where = f" of provider {unknown.name}" if self.several else ""
+        hint = did_you_mean(model, unknown.profile.models, "models")
+        return (
+            f"model {show(model)} is in no table{where}, so nothing about it is checked: not whether it exists, what "
+            f"it takes or what it costs; {hint} (models in the manifest says what it takes)"
+        )
 
     def size_problem(self, model: str, image_size: str) -> str | None:
         return self._first(model, lambda offer, each: _size_problem(offer, each, image_size))
 
     def ratio_problem(self, model: str, aspect_ratio: str) -> str | None:
-        few_first = sorted(self.offers, key=lambda offer: not offer.profile.aspect_ratios)
+        few_first = sorted(self.offers, key=lambda offer: not offer.profile.ratios(model))
         return self._first(model, lambda offer, each: self._ratio_problem(offer, each, aspect_ratio), few_first)
 
     def references_problem(self, model: str, count: int) -> str | None:
         return self._first(model, lambda offer, each: _references_problem(offer, each, count))
+
+    def parameter_problem(self, model: str, name: str, value: Any) -> str | None:
+        """Why a parameter beside ratio, size and modalities does not fit the model or a provider."""
+        return self._first(model, lambda offer, each: self._parameter_problem(offer, each, name, value))
 
     def _first(
         self, model: str, problem: Callable[[_Offer, str], str | None], offers: Sequence[_Offer] = ()
@@ -100,13 +140,27 @@ class ModelCapabilities:
         return next((f"fallback: {wrong}" for wrong in found if wrong is not None), None)
 
     def _ratio_problem(self, offer: _Offer, model: str, aspect_ratio: str) -> str | None:
-        ratios = offer.ratios(model)
+        ratios = offer.facts(model).aspect_ratios
+        if ratios is None:
+            fits = _ANY_RATIO.fullmatch(aspect_ratio) is not None
+            return None if fits else f"aspect_ratio must be a ratio such as 16:9; got {show(aspect_ratio)}"
         if aspect_ratio in ratios:
             return None
         whose = model
-        if offer.profile.aspect_ratios:
-            whose = f"provider {offer.name}" if self.several else offer.profile.name
+        if offer.narrows(model):
+            whose = f"{model} at {f'provider {offer.name}' if self.several else offer.profile.name}"
         return f"aspect_ratio must be {_one_of(ratios)} for {whose}; got {show(aspect_ratio)}"
+
+    def _parameter_problem(self, offer: _Offer, model: str, name: str, value: Any) -> str | None:
+        if name not in offer.profile.taken:
+            whose = f"provider {offer.name}" if self.several else f"provider {offer.profile.name}"
+            return f"{whose} takes no {name}; remove it"
+        facts = offer.facts(model)
+        if name == "thinking":
+            return _word_problem("thinking", (value,), facts.thinking, f"{model} takes no thinking level", model)
+        if name == "search":
+            return _word_problem("search", value, facts.search, f"{model} cannot search", model)
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -115,15 +169,30 @@ def _ratios(of_model: tuple[str, ...], of_endpoint: tuple[str, ...]) -> tuple[st
 
 
 def _size_problem(offer: _Offer, model: str, image_size: str) -> str | None:
-    sizes = offer.profile.facts(model).image_sizes
+    sizes = offer.facts(model).image_sizes
+    if sizes is None:
+        fits = _ANY_SIZE.fullmatch(image_size) is not None
+        return None if fits else f"image_size must be a size such as 1K; got {show(image_size)}"
     if image_size in sizes:
         return None
     return f"image_size must be {_one_of(sizes)} for {model}; got {show(image_size)}"
 
 
 def _references_problem(offer: _Offer, model: str, count: int) -> str | None:
-    most = offer.profile.facts(model).max_references
-    return None if count <= most else f"{count} references; {model} takes at most {most}"
+    most = offer.facts(model).max_references
+    return None if most is None or count <= most else f"{count} references; {model} takes at most {most}"
+
+
+def _word_problem(
+    name: str, asked: Sequence[str], known: tuple[str, ...] | None, none_known: str, model: str
+) -> str | None:
+    """Why words do not fit those that the model takes; nothing is known of a model where `known` is None."""
+    wrong = next((word for word in asked if known is not None and word not in known), None)
+    if wrong is None or known is None:
+        return None
+    if not known:
+        return f"{none_known}; remove {name}"
+    return f"{name} must be {_one_of(known)} for {model}; got {show(wrong)}"
 
 
 def prompt_problem(prompt: str) -> str | None:

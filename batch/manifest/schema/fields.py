@@ -60,7 +60,7 @@ MAX_SAMPLES: Final = 1000
 #: Lines above a table's header are few.
 LAST_HEADER_ROW: Final = 1000
 LONGEST_TIMEOUT_SECONDS: Final = 3600
-_HIGHEST_PRICE_USD: Final = 100
+HIGHEST_PRICE_USD: Final = 100
 _HIGHEST_TOKEN_PRICE_USD: Final = 10_000
 HIGHEST_BUDGET_USD: Final = 1_000_000
 _MOST_TOKENS: Final = 1_000_000
@@ -350,8 +350,8 @@ def prices(value: object) -> dict[str, float]:
         if size not in IMAGE_SIZES:
             raise _wrong(f"must name sizes out of {', '.join(IMAGE_SIZES)}", size)
         fits = isinstance(price, int | float) and not isinstance(price, bool)
-        if not fits or not 0 <= price <= _HIGHEST_PRICE_USD:
-            raise _wrong(f"must be US dollars per picture from 0 to {_HIGHEST_PRICE_USD}", price)
+        if not fits or not 0 <= price <= HIGHEST_PRICE_USD:
+            raise _wrong(f"must be US dollars per picture from 0 to {HIGHEST_PRICE_USD}", price)
     return {size: float(price) for size, price in value.items()}
 
 

@@ -18,9 +18,16 @@ from typing import Any, Final, TypeAlias
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from batch.core.image_models import ASPECT_RATIOS, IMAGE_SIZES, MODALITIES, MODELS
+from batch.core.image_models import (
+    ASPECT_RATIOS,
+    IMAGE_SIZES,
+    MODALITIES,
+    MODELS,
+    SEARCH_KINDS,
+    THINKING_LEVELS,
+)
 from batch.core.registry import SHIPPED
-from batch.manifest.schema import fields
+from batch.manifest.schema import asked, fields
 from batch.manifest.schema.schema import JobShape, ManifestShape, ProviderShape
 
 _Schema: TypeAlias = dict[str, Any]
@@ -33,8 +40,12 @@ _TEMPLATE: Final = {"type": "string", "pattern": r"\{[{%#]"}
 _FILLED: Final = {"type": "string", "pattern": r"\S"}
 _ONE_LINE: Final = {"type": "string", "pattern": r"^[^\n\t]*[^\n\t\s][^\n\t]*$"}
 
-#: Names are completed, others pass: an endpoint of one's own may serve any model.
+#: Names are completed, others pass: an endpoint may serve models that are new.
 _MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
+_NOTHING: Final = {"type": "null"}
+#: The API's words and ours, which leave out what they all begin with; `safety` takes them in any case.
+_CATEGORIES: Final = [name for word in asked.HARM_CATEGORIES for name in (word, f"harm_category_{word}".upper())]
+_THRESHOLDS: Final = [name for word in asked.HARM_THRESHOLDS for name in (word, word.upper())]
 
 #: What each named check of `fields` accepts, in the words of JSON Schema.
 _CHECKS: Final[Mapping[str, _Schema]] = {
@@ -56,6 +67,31 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
         "maxItems": 2,
         "uniqueItems": True,
     },
+    "system": {"anyOf": [_FILLED, _NOTHING]},
+    "thinking": {"anyOf": [{"enum": list(THINKING_LEVELS)}, _TEMPLATE, _NOTHING]},
+    "seed": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2_147_483_647}, _TEMPLATE, _NOTHING]},
+    "temperature": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 2}, _TEMPLATE, _NOTHING]},
+    "top_p": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, _TEMPLATE, _NOTHING]},
+    "safety": {
+        "anyOf": [
+            {
+                "type": "object",
+                "propertyNames": {"enum": _CATEGORIES},
+                "additionalProperties": {"anyOf": [{"enum": _THRESHOLDS}, _TEMPLATE]},
+            },
+            _TEMPLATE,
+            _NOTHING,
+        ]
+    },
+    "search": {
+        "anyOf": [
+            {"enum": list(SEARCH_KINDS)},
+            {"type": "array", "items": {"enum": list(SEARCH_KINDS)}, "minItems": 1},
+            _TEMPLATE,
+            _NOTHING,
+        ]
+    },
+    "extra": {"anyOf": [{"type": "object", "minProperties": 1}, _TEMPLATE, _NOTHING]},
     "reference_name": {
         "type": "string",
         "pattern": r"^(?!(?!https://)[A-Za-z][A-Za-z0-9+.-]*://|data:)[\s\S]*\S",
@@ -126,7 +162,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "output": "Folder for the results, relative to this file. Default: output/<name> under the current folder.",
         "provider": "Who makes the pictures: anyfast, google, or simulator (no key, nothing is paid). "
         "A mapping names another endpoint of the same kind; a list shares the jobs among several. Default: simulator.",
-        "model": "The model for all jobs. Another name than those offered needs provider.base_url.",
+        "model": "The model for all jobs. Another name than those offered is sent too, and not checked.",
         "lane": "flex: cheaper and slower, where a provider has such a lane; standard: at once. Default: standard.",
         "fallback": "A model, or several, to ask where a job's own is overloaded. A mapping says on what else.",
         "limits": "How much at once and how fast.",
@@ -135,6 +171,9 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "prices": "US dollars per picture by size, such as {1K: 0.067}; overrides the list price in estimates.",
         "price_table": "A JSON or YAML file with prices of your endpoint, relative to this file; its models take the "
         "place of those we know.",
+        "models": "What models can be asked for and what they cost, by name: changes what is known of a model, or "
+        "describes a new one (docs/models.md).",
+        "model_table": "A JSON or YAML file with the same, relative to this file; models in the manifest count more.",
         "budget": "The most that may be spent, in US dollars. What does not fit any more is not sent.",
         "tag": "Names what the pictures are for, such as a campaign; budget.tags caps it over all runs that name it.",
         "verify": "How closely an answer's pictures are looked at. structure: whole by their structure; "
@@ -174,11 +213,20 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "prompt": "What the picture shows, in any language; sent exactly as written.",
     },
     "Parameters": {
-        "model": "The model to ask. Another name than those offered needs provider.base_url.",
+        "model": "The model to ask. Another name than those offered is sent too, and not checked.",
         "aspect_ratio": "Width to height. null leaves it to the model. AnyFast takes 1:1, 4:3, 3:4, 16:9 and 9:16.",
         "image_size": "Resolution: 512, 1K, 2K or 4K. The price follows it. Default: 1K.",
         "modalities": "[IMAGE], or [TEXT, IMAGE] for a caption as well. Default: [IMAGE].",
         "samples": "Number of pictures of the same prompt. Default: 1.",
+        "system": "A system instruction: what holds for every picture, beside the prompt. null asks for none.",
+        "thinking": "How much the model thinks: minimal, low, medium or high, as far as it takes them. Default: the "
+        "model's own.",
+        "seed": "A whole number; the same one makes similar pictures more likely.",
+        "temperature": "How freely the model chooses, 0 to 2. Default: the model's own.",
+        "top_p": "The share of likely choices that it chooses among, 0 to 1. Default: the model's own.",
+        "safety": "Thresholds of the safety filters by category, such as {hate_speech: block_only_high}.",
+        "search": "web, image, or [web, image]: what the model may look up before it draws. Each query is charged.",
+        "extra": "Fields that are merged into the request as they stand, such as {generationConfig: {topK: 40}}.",
         "references": "Pictures sent along, for editing or as examples: files relative to this one, names with "
         "wildcards, https:// addresses of hosts in reference_hosts, or a column that holds them.",
     },

@@ -18,7 +18,7 @@ from batch.core.errors import Problem
 from batch.core.registry import SHIPPED, ProviderError, find_profile
 from batch.core.settings import Limits
 from batch.manifest.problems import Problems, did_you_mean, show
-from batch.manifest.schema import fields
+from batch.manifest.schema import asked, fields, model_fields
 from batch.manifest.schema.yaml_text import Document
 
 #: How many may leave at once says nothing while they may leave as they come.
@@ -184,6 +184,14 @@ class ParametersShape(_Shape):
     modalities: Annotated[tuple[str, ...] | None, PlainValidator(fields.modalities)] = None
     samples: Annotated[int | None, fields.whole(1, fields.MAX_SAMPLES)] = None
     references: list[Annotated[ReferenceShape, fields.short_form("path")]] = []
+    system: Annotated[Any, PlainValidator(asked.asked(asked.system))] = None
+    thinking: Annotated[Any, PlainValidator(asked.asked(asked.thinking))] = None
+    seed: Annotated[Any, PlainValidator(asked.asked(asked.seed))] = None
+    temperature: Annotated[Any, PlainValidator(asked.asked(asked.temperature))] = None
+    top_p: Annotated[Any, PlainValidator(asked.asked(asked.top_p))] = None
+    safety: Annotated[Any, PlainValidator(asked.asked(asked.safety))] = None
+    search: Annotated[Any, PlainValidator(asked.asked(asked.search))] = None
+    extra: Annotated[Any, PlainValidator(asked.asked(asked.extra))] = None
 
 
 class JobShape(ParametersShape):
@@ -207,6 +215,8 @@ class ManifestShape(_Shape):
     retry: RetryShape = RetryShape()
     prices: Annotated[dict[str, float], PlainValidator(fields.prices)] = {}
     price_table: Annotated[str | None, PlainValidator(fields.one_line)] = None
+    models: Annotated[dict[str, Any], PlainValidator(fields.mapping)] = {}
+    model_table: Annotated[str | None, PlainValidator(fields.one_line)] = None
     budget: BudgetShape = BudgetShape()
     tag: Annotated[str | None, PlainValidator(fields.run_name)] = None
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
@@ -265,12 +275,51 @@ class ModelPricesShape(_Shape):
 
 
 class PriceTableShape(_Shape):
-    """The file that `price_table` names; `batch/data/prices.json` is one. The insides of `models` are read apart."""
+    """The file that `price_table` names. The insides of `models` are read apart."""
 
     version: Annotated[int, PlainValidator(fields.table_version)]
     about: Annotated[str, PlainValidator(fields.any_text)] = ""
     charged_by: Annotated[str | None, fields.word("request", "tokens")] = None
     models: dict[str, Any]
+
+
+class EndShape(_Shape):
+    """`end: 2026-10-02`, or a mapping that also says what is announced, where, and when that was looked up."""
+
+    date: Annotated[str, PlainValidator(model_fields.day)]
+    says: Annotated[str, PlainValidator(fields.any_text)] = ""
+    source: Annotated[str, PlainValidator(fields.any_text)] = ""
+    checked: Annotated[str, PlainValidator(model_fields.day)] = ""
+    providers: list[Annotated[str, PlainValidator(fields.one_line)]] = []
+
+
+class ModelShape(_Shape):
+    """What a model can be asked for and what it costs; what is not given stays as it is known, if it is."""
+
+    title: Annotated[str, PlainValidator(fields.any_text)] = ""
+    image_sizes: Annotated[list[str] | None, PlainValidator(model_fields.sizes)] = None
+    aspect_ratios: Annotated[list[str] | None, PlainValidator(model_fields.ratios)] = None
+    max_references: Annotated[int | None, fields.optional(fields.whole(0, 1000).func)] = None
+    modalities: Annotated[list[str] | None, PlainValidator(model_fields.modalities)] = None
+    thinking: Annotated[list[str] | None, PlainValidator(model_fields.thinking)] = None
+    search: Annotated[list[str] | None, PlainValidator(model_fields.search)] = None
+    search_usd: Annotated[float | None, fields.optional(fields.number(0, fields.HIGHEST_PRICE_USD).func)] = None
+    picture_usd: Annotated[dict[str, float], PlainValidator(model_fields.prices)] = {}
+    picture_tokens: Annotated[dict[str, int], PlainValidator(model_fields.tokens)] = {}
+    per_million_tokens_usd: Annotated[dict[str, float], PlainValidator(fields.token_prices)] = {}
+    lanes: Annotated[dict[str, float], PlainValidator(model_fields.lanes)] = {}
+    end: Annotated[EndShape | None, fields.short_form("date")] = None
+    source: Annotated[str, PlainValidator(fields.any_text)] = ""
+
+
+class ModelTableShape(_Shape):
+    """The file that `model_table` names; `batch/core/data/models.json` is one. The insides of `models` are read
+    apart."""
+
+    version: Annotated[int, PlainValidator(fields.table_version)]
+    about: Annotated[str, PlainValidator(fields.any_text)] = ""
+    models: dict[str, Any]
+    retired: Annotated[dict[str, Any], PlainValidator(fields.mapping)] = {}
 
 
 #: The same for a price table; a star stands for a model's name.
@@ -293,6 +342,30 @@ def read_price_table(
         for name, model in shape.models.items()
     }
     return shape, models
+
+
+_MODEL_SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
+    (): ModelTableShape,
+    ("models", "*"): ModelShape,
+}
+
+
+def read_models(
+    document: Document, file: str, problems: Problems, *, is_table: bool
+) -> dict[str, tuple[ModelShape, set[str]]]:
+    """The models of a manifest's `models`, or of a table of its own, each with the keys that it gives rightly."""
+    shapes = _MODEL_SHAPES if is_table else SHAPES | {("models", "*"): ModelShape}
+    note = _Note(document, file, problems, "the table of models" if is_table else "the manifest", shapes)
+    models = document.value.get("models") if isinstance(document.value, dict) else None
+    if is_table:
+        table = _read_shape(ModelTableShape, document.value, (), {"version": 1, "models": {}}, note)
+        models = {} if table is None else table.models
+    found = {}
+    for name, model in (models if isinstance(models, dict) else {}).items():
+        shape = _read_shape(ModelShape, model, ("models", name), {}, note)
+        if shape is not None:
+            found[str(name)] = shape, set(shape.model_fields_set)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from batch.core.errors import AttemptError, EndpointDown, Kind, Paid, Refused, U
 from batch.core.lane import Lane
 from batch.core.usage import Usage
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
+from batch.providers.answers.grounding import read_grounding
 from batch.providers.answers.picture_places import PictureFinder, pick
 from batch.providers.answers.told import no_surrogates, plain_words
 from batch.providers.answers.usage import read_usage
@@ -157,6 +158,7 @@ def _interpret_tree(
         usage=usage,
         warnings=(*finder.warnings, *([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])),
         lane=lane,
+        grounding=read_grounding(pick(candidate, "groundingMetadata", "grounding_metadata")),
         otherwise=failure,
     )
 

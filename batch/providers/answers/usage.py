@@ -47,14 +47,15 @@ def _by_kind(reported: Mapping[str, Any]) -> dict[str, int]:
     if not prompt or total is None:
         return {}
     output, thoughts = _count(reported, "candidatesTokenCount") or 0, _count(reported, "thoughtsTokenCount") or 0
-    if total != prompt + output + thoughts:
+    found = _count(reported, "toolUsePromptTokenCount") or 0  # what a search brought, which is read as text
+    if total != prompt + found + output + thoughts:
         return {}
     pictures_in = min(prompt, _pictures_in(reported, "promptTokensDetails") or 0)
     named = _pictures_in(reported, "candidatesTokensDetails")
     # Output of which nothing more is said counts as pictures, the dearest it can be.
     pictures_out = output if named is None else min(output, named)
     return {
-        "input_text": prompt - pictures_in,
+        "input_text": prompt - pictures_in + found,
         "input_image": pictures_in,
         "output_text": output - pictures_out + thoughts,
         "output_image": pictures_out,
