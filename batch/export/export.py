@@ -47,7 +47,7 @@ def export(output: Path, options: ExportOptions) -> Export:
     _check(options)
     album = open_album(output)
     manifest = _manifest(album, options)
-    picks = pick_pictures(album, options.include)
+    picks = pick_pictures(album, options.include, has_manifest=manifest is not None)
     return _Exporter(output=output, options=options, album=album, manifest=manifest, picks=picks).export()
 
 
@@ -211,17 +211,21 @@ class _Exporter:
         edits = Edits(table, {line: found for line, found in left.items() if found}, self._rules(joined))
         self.added |= dict.fromkeys(edits.added)
         wanted = self.options.table_format or self.options.preset.table_format
-        name = Path(table.file.name).name.removesuffix(".gz")
         if wanted in (None, table.kind):
-            with writing.writing(self._table_name(name)) as out:
+            with writing.writing(self._table_name(_name_of(table))) as out:
                 self.changed_rows += copy_table(table, edits, out)
         else:
-            with writing.writing(self._table_name(Path(name).stem + ENDINGS[wanted])) as out:
+            with writing.writing(self._table_name(_name_of(table).with_suffix(ENDINGS[wanted]))) as out:
                 write_table(wanted, edits.columns, self._rows_of(edits), out)
 
-    def _table_name(self, name: str) -> str:
-        self.tables.append(name)
-        return name
+    def _table_name(self, name: Path) -> str:
+        """The name, or another one if a table of another folder has it."""
+        free, number = str(name), 1
+        while free in self.tables:
+            number += 1
+            free = f"{name.stem}-{number}{name.suffix}"
+        self.tables.append(free)
+        return free
 
     def _rows_of(self, edits: Edits) -> Iterator[list[Any]]:
         width = len(edits.columns)
@@ -244,7 +248,7 @@ class _Exporter:
         wanted = self.options.table_format or preset.table_format or "csv"
         name = preset.table_name or _OWN_TABLE + ENDINGS[wanted]
         source = self._source_columns()
-        with writing.writing(self._table_name(name)) as out:
+        with writing.writing(self._table_name(Path(name))) as out:
             write_table(wanted, [*source, *(c.names[0] for c in columns)], self._own_rows(source, columns), out)
 
     def _source_columns(self) -> list[str]:
@@ -305,3 +309,11 @@ class _Exporter:
             manifest="" if self.manifest is None else str(self.manifest.path),
             next_step=self.options.preset.next_step.replace("{folder}", str(target)),
         )
+
+
+def _name_of(table: Table) -> Path:
+    """What the copy of a table is called: as the table, unpacked, and what was piped in by its format."""
+    if table.copy is not None:
+        return Path("table").with_suffix(ENDINGS[table.kind])
+    name = Path(table.file.name.removesuffix(".gz"))
+    return name.with_suffix(".xlsx") if table.kind == "xlsx" else name

@@ -74,15 +74,19 @@ class Picks:
         return (pick for picks in self.by_job.values() for pick in picks)
 
 
-def pick_pictures(album: Album, include: frozenset[Status]) -> Picks:
-    """Go through an album. Raises `LedgerError` if it is damaged."""
+def pick_pictures(album: Album, include: frozenset[Status], *, has_manifest: bool) -> Picks:
+    """Go through an album. Raises `LedgerError` if it is damaged.
+
+    `has_manifest`: which pictures have a job is found out from the manifest. What manifest.jsonl lists, which a run
+    that is on has not written yet, says it only where there is none, and of jobs without a picture.
+    """
     reviewed = len(album.decisions) > 0
     wanted = {Status.ACCEPTED, *include} if reviewed else {Status.ACCEPTED, Status.UNSEEN, *include}
     by_job: dict[str, list[Pick]] = {}
     left_out = Omissions()
     for entry in album:
         status = _status(entry)
-        if not entry.listed:
+        if not entry.listed and (entry.chosen is None or not has_manifest):
             status = Status.GONE
         pictures = () if status not in wanted else _pictures(entry)
         if status in wanted and any(picture.state is not PictureState.WHOLE for picture in pictures):

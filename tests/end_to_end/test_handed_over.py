@@ -225,3 +225,13 @@ async def test_rows_without_a_picture_can_be_left_out(tmp_path: Path) -> None:
         "product-4",
         "product-5",
     ]
+
+
+async def test_while_a_run_is_on_what_it_has_bought_is_handed_over(tmp_path: Path) -> None:
+    """manifest.jsonl lags behind the ledger then; the manifest itself says which jobs there are."""
+    shop = Shopkeeper(tmp_path, CASES["shopify-present"])
+    await shop.run()
+    listed = shop.output / "manifest.jsonl"
+    listed.write_bytes(b"".join(listed.read_bytes().splitlines(keepends=True)[:5]))
+
+    assert (shop.export().pictures, shop.export().left_out) == (20, {})

@@ -346,3 +346,16 @@ async def test_several_tables_are_exported_each(shop: Shop) -> None:
     done = shop.export()
 
     assert [row["image"][:10] for [row] in shop.all_rows(done)] == ["images/kit", "images/mug"]
+
+
+async def test_tables_of_one_name_are_told_apart(shop: Shop) -> None:
+    """Those of another folder get a number."""
+    for folder, handle in (("a", "kite"), ("b", "mug")):
+        (shop.folder / folder).mkdir()
+        (shop.folder / folder / "shop.csv").write_text(f"Handle,Title\n{handle},It\n")
+    await shop.run(None, rows=["a/shop.csv", "b/shop.csv"])
+
+    done = shop.export()
+
+    assert [name.rpartition("/")[2] for name in done.tables] == ["shop.csv", "shop-2.csv"]
+    assert [row["Handle"] for [row] in shop.all_rows(done)] == ["kite", "mug"]
