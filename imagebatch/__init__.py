@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Event,
         GateClosed,
         JobEnded,
+        JobsAdded,
         Listener,
         Message,
         MoneyWaits,
@@ -79,6 +80,7 @@ __all__ = [
     "Job",
     "JobEnded",
     "JobSpec",
+    "JobsAdded",
     "JudgedPicture",
     "LedgerError",
     "Listener",
@@ -125,8 +127,8 @@ _MODULES = {
         "Problem StorageError"
     ),
     "core.events": (
-        "AttemptFailed AttemptStarted Event GateClosed JobEnded Listener Message MoneyWaits RunStarted Stopping "
-        "WaitChanged"
+        "AttemptFailed AttemptStarted Event GateClosed JobEnded JobsAdded Listener Message MoneyWaits RunStarted "
+        "Stopping WaitChanged"
     ),
     "core.model": "Done Failed Image Job Outcome Pending Unknown",
     "core.results": "Checked Decided Review Spend Summary UnknownAttempt",

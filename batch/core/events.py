@@ -104,6 +104,13 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsAdded:
+    """So many jobs more are to be done than were when the run started: their new pictures were rejected."""
+
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """No new requests; those in flight are waited for."""
 
@@ -119,7 +126,16 @@ class Message:
 
 
 Event: TypeAlias = (
-    RunStarted | AttemptStarted | AttemptFailed | GateClosed | WaitChanged | MoneyWaits | JobEnded | Stopping | Message
+    RunStarted
+    | AttemptStarted
+    | AttemptFailed
+    | GateClosed
+    | WaitChanged
+    | MoneyWaits
+    | JobEnded
+    | JobsAdded
+    | Stopping
+    | Message
 )
 
 
@@ -143,6 +159,8 @@ class Listener:
                 self.money_waits(words)
             case JobEnded(outcome, in_flight):
                 self.job_ended(outcome, in_flight)
+            case JobsAdded(jobs):
+                self.jobs_added(jobs)
             case Stopping(reason, in_flight):
                 self.stopping(reason, in_flight)
             case Message(text):
@@ -168,6 +186,9 @@ class Listener:
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         """See `JobEnded`."""
+
+    def jobs_added(self, jobs: int) -> None:
+        """See `JobsAdded`."""
 
     def stopping(self, reason: str, in_flight: int) -> None:
         """See `Stopping`."""

@@ -13,6 +13,7 @@ from batch.core.events import (
     Event,
     GateClosed,
     JobEnded,
+    JobsAdded,
     Listener,
     Message,
     MoneyWaits,
@@ -52,6 +53,8 @@ class EventLog(Listener):
                 _tell(logging.INFO, "waits for money: %s", words)
             case JobEnded(outcome):
                 _tell_outcome(outcome)
+            case JobsAdded(jobs):
+                _tell(logging.INFO, "rejected and to be made again: %d more", jobs, jobs=jobs)
             case Stopping(reason, in_flight):
                 _tell(logging.WARNING, "stopping: %s, %d in flight", printable(reason), in_flight, in_flight=in_flight)
             case Message(text):

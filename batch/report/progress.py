@@ -59,6 +59,9 @@ class Counts(Listener):
     def run_started(self, start: RunStart) -> None:
         self._to_do = start.to_do
 
+    def jobs_added(self, jobs: int) -> None:
+        self._to_do += jobs
+
     def attempt_started(self, job: Job, in_flight: int) -> None:  # noqa: ARG002
         self._in_flight = in_flight
         self._money = ""
@@ -170,6 +173,11 @@ class Bar(Counts):
         super().stopping(reason, in_flight)
         self.message(_stopping_words(reason, in_flight))
         self._refresh()
+
+    def jobs_added(self, jobs: int) -> None:
+        super().jobs_added(jobs)
+        if self._bar is not None:
+            self._bar.total = self._to_do
 
     def job_ended(self, outcome: Outcome, in_flight: int) -> None:
         super().job_ended(outcome, in_flight)

@@ -19,7 +19,7 @@ from batch.core.errors import (
     OutputError,
     StorageError,
 )
-from batch.core.events import JobEnded, Listener, Message, RunStart, RunStarted
+from batch.core.events import JobEnded, JobsAdded, Listener, Message, RunStart, RunStarted
 from batch.core.key_index import KEY_BYTES
 from batch.core.model import Done, Job, Outcome, Pending
 from batch.core.results import Review, Summary
@@ -339,6 +339,7 @@ class RunSession:
             decision = decide(job, self.store.history.of(job.key()), policies) if job.key() in keys else None
             if isinstance(decision, ToDo):
                 self._rows.hold(job)
+                self.listener.on_event(JobsAdded(1))
             yield decision if isinstance(decision, ToDo) else None
 
     def _scheduler(self, random: Random) -> Scheduler:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from batch.album import open_album
+from batch.core.clock import SystemClock
 from batch.core.errors import InputError
-from batch.core.events import Event, JobEnded, Listener
+from batch.core.events import Event, JobEnded, Listener, Listeners
 from batch.core.model import Done
 from batch.plan import Selection
+from batch.report.progress import Counts
 from batch.runner.control import RunControl
 from batch.runner.options import RunOptions
 from batch.runner.reviewing import accept, reject
@@ -43,16 +45,26 @@ class Reviewer(Listener):
             (reject if left > 0 else accept)(self._output, job)
 
 
+class Counting(Counts):
+    """What a progress line says: how many have ended, of how many."""
+
+    @property
+    def told(self) -> tuple[int, int]:
+        return self._ended(), self._to_do
+
+
 def versions(bench: Bench) -> dict[str, int]:
     return {entry.id: len(entry.versions) for entry in open_album(bench.output)}
 
 
 async def test_a_run_goes_on_until_a_picture_is_accepted(bench: Bench) -> None:
     """In one run: each rejected picture is made again, until it is accepted or its attempts are used up."""
-    bench.options["listener"] = Reviewer(bench.output, {"job-0": 1, "job-2": 99})
+    progress = Counting(SystemClock())
+    bench.options["listener"] = Listeners([Reviewer(bench.output, {"job-0": 1, "job-2": 99}), progress])
     summary = await bench.run(3, until={"attempts": 3})
     assert (summary.exit, summary.requests, summary.done, summary.remakes_left) == (0, 6, 3, 0)
     assert versions(bench) == {"job-0": 2, "job-1": 1, "job-2": 3}
+    assert progress.told == (6, 6)
     assert summary.review is not None
     assert (summary.review.accepted, summary.review.rejected) == (2, 1)
     plan = plan_only(bench.manifest(3, until={"attempts": 3}), output=bench.output).plan

@@ -22,8 +22,10 @@ from batch.dispatch.base import (
     AttemptPort,
     CanaryJudge,
     DispatchConfig,
+    FollowUp,
     JobPast,
     LoadProbe,
+    NothingMore,
     Past,
     Ports,
     RouteSettings,
@@ -235,6 +237,7 @@ def ports(
     money: SpendGate | None = None,
     load: LoadProbe | None = None,
     canary: CanaryJudge | None = None,
+    follow_up: FollowUp | None = None,
 ) -> Ports:
     """Those that are not given hold nothing back."""
     return Ports(
@@ -243,6 +246,7 @@ def ports(
         money=money or NoCap(),
         load=load or IdleMachine(),
         canary=canary or GoOn(),
+        follow_up=follow_up or NothingMore(),
     )
 
 
@@ -259,12 +263,13 @@ def scheduler(
     money: SpendGate | None = None,
     load: LoadProbe | None = None,
     canary: CanaryJudge | None = None,
+    follow_up: FollowUp | None = None,
     **config: Any,
 ) -> Scheduler:
     """On one route, or those given; `config` as `DispatchConfig` takes it."""
     limits = Limits(concurrency=concurrency, requests_per_minute=per_minute, adaptive=adaptive)
     return Scheduler(
-        ports(seller, past=seller, money=money, load=load, canary=canary),
+        ports(seller, past=seller, money=money, load=load, canary=canary, follow_up=follow_up),
         DispatchConfig(
             routes=routes or [one_route(limits)], policy=policy or RetryPolicy(), resend_places=budget, **config
         ),
