@@ -56,6 +56,7 @@ _COMMANDS: Final = {
             "export",
             "gallery",
             "init",
+            "models",
             "plan",
             "report",
             "reread",

@@ -156,6 +156,7 @@ def folder(tmp_path: Path) -> Folder:
         (["simulate", "--help"], ["--port", "--fault"]),
         (["init", "--help"], ["TABLE", "MANIFEST", "--provider", "three example jobs"]),
         (["schema", "--help"], ["JSON Schema", "yaml-language-server"]),
+        (["models", "--help"], ["[NAME]", "--json", "when it ends"]),
         (["--version"], ["imagebatch"]),
     ],
 )
