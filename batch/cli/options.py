@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,6 +67,36 @@ def review_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def env_file_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--env-file",
+        type=NamedPath(dir_okay=False),
+        metavar="FILE",
+        help="Take the API key, proxies and SSL_CERT_FILE from this file (NAME=value) where the environment has none.",
+    )(function)
+
+
+def environment_with(env_file: Path | None) -> Mapping[str, str]:
+    """The process's environment; a file's variables where it has none."""
+    from batch.cli.env_file import read_env_file
+    from batch.core.private_environment import PrivateEnvironment
+
+    return os.environ if env_file is None else PrivateEnvironment(read_env_file(env_file), os.environ)
+
+
+#: What charges again must be typed: a variable would do it in every run.
+_TYPED_ONLY: Final = ("again", "rejected", "resend", "retry", "yes", "help")
+
+
+def from_environment(command: click.Command) -> click.Command:
+    """Let `IMAGEBATCH_MAX_COST` and its kin say what is not said on the command line."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name not in _TYPED_ONLY and not option.hidden:
+            option.envvar = "IMAGEBATCH_" + option.opts[-1].lstrip("-").replace("-", "_").upper()
+            option.show_envvar = True
+    return command
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "-o",
@@ -93,6 +124,8 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "finish_by",
         "again",
         "rejected",
+        "sets",
+        "provider",
     )
 
     @functools.wraps(function)
@@ -120,6 +153,19 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 
 _RUN_OPTIONS: Final = (
+    click.option(
+        "--set",
+        "sets",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Put a value into the manifest, such as limits.concurrency=4: dotted keys, the value in YAML. May be "
+        "repeated.",
+    ),
+    click.option(
+        "--provider",
+        metavar="NAME",
+        help="Send to this provider: one of the manifest's by its name, else a profile such as simulator.",
+    ),
     click.option(
         "--only",
         metavar="ID",
@@ -217,6 +263,8 @@ def _options_of(
     finish_by: datetime | None,
     again: tuple[str, ...],
     rejected: bool,
+    sets: tuple[str, ...],
+    provider: str | None,
     canary: int | None,
     ignore_not_before: bool,
     yes: bool,
@@ -240,6 +288,7 @@ def _options_of(
         finish_by=finish_by,
         again=again,
         rejected=rejected,
+        overrides=(*([] if provider is None else [f"provider={json.dumps(provider)}"]), *sets),
         yes=yes,
         resend_unknown=resend == "unknown",
         ignore_not_before=ignore_not_before,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batch.cli.console import show_json, show_lines
-from batch.cli.options import Manifest, output_option, run_options
+from batch.cli.options import Manifest, from_environment, output_option, run_options
 from batch.cli.prompts import CHANGES_SHOWN
 from batch.cli.run import listener_for
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from batch.runner.options import RunOptions
 
 
+@from_environment
 @click.command(short_help="Show what a run would send, and why.")
 @click.argument("manifest", type=Manifest)
 @output_option

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from batch.cli.console import is_terminal, print_error, print_failure, print_json, start_log, typed_again
-from batch.cli.options import Count, Manifest, NamedPath, output_option, run_options
+from batch.cli.options import (
+    Count,
+    Manifest,
+    NamedPath,
+    env_file_option,
+    environment_with,
+    from_environment,
+    output_option,
+    run_options,
+)
 from batch.cli.run_gallery import make_gallery, with_thumbnails
 from batch.cli.signals import die_by, run_until_signal
 from batch.cli.terminal import paint_words, takes_colour
@@ -28,6 +37,7 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
         raise click.UsageError("`imagebatch plan` shows what a run would send, and why; it sends nothing")
 
 
+@from_environment
 @click.command(short_help="Buy what is not bought yet.")
 @click.argument("manifest", type=Manifest)
 @output_option
@@ -49,6 +59,7 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
     default=False,
     help="Make pages to look at the pictures when the run ends; thumbnails in spare time.  [default: no]",
 )
+@env_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something new went wrong (for cron).")
 @click.option("--log-file", type=NamedPath(dir_okay=False), help="Append the story of the run to this file.")
@@ -72,6 +83,7 @@ def run(
     options: RunOptions,
     *,
     gallery: bool,
+    env_file: Path | None,
     as_json: bool,
     quiet: bool,
     log_file: Path | None,
@@ -86,12 +98,20 @@ def run(
     """
     from batch.core.errors import LockedError
 
+    environment = environment_with(env_file)
     start_log(log_file, log_level, log_format)
     listener = _logged(listener_for(quiet=quiet)) if log_file else listener_for(quiet=quiet)
     if gallery:
         listener = with_thumbnails(listener)
     try:
-        summary = run_until_signal(manifest, listener, asks=not quiet and is_terminal(), output=output, options=options)
+        summary = run_until_signal(
+            manifest,
+            listener,
+            asks=not quiet and is_terminal(),
+            output=output,
+            options=options,
+            environment=environment,
+        )
     except LockedError as error:
         if not quiet:
             raise

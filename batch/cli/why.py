@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from batch.cli.console import show_json, show_lines
-from batch.cli.options import Manifest, output_option, run_options
+from batch.cli.options import Manifest, from_environment, output_option, run_options
 
 if TYPE_CHECKING:
     from batch.runner.options import RunOptions
 
 
+@from_environment
 @click.command(short_help="Show why one job will be sent, or will not.")
 @click.argument("manifest", type=Manifest)
 @click.argument("job_id", metavar="ID")

@@ -115,6 +115,7 @@ class ProviderSettings:
     key_env: str | None = None
     simulator: Mapping[str, Any] = field(default_factory=dict)
     proxy: ProxySettings | None = None
+    key_file: str | None = None
 
 
 class FallbackOn(StrEnum):

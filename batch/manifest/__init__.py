@@ -17,6 +17,16 @@ from batch.manifest.expansion.kept_columns import RowsDigest
 from batch.manifest.expansion.row_job import RowJob
 from batch.manifest.given import JobSpec
 from batch.manifest.manifest import Manifest, given_manifest, load_manifest
+from batch.manifest.schema.overrides import say_where
 from batch.manifest.schema.schema import limits_problems
 
-__all__ = ["JobSpec", "Manifest", "RowJob", "RowsDigest", "given_manifest", "limits_problems", "load_manifest"]
+__all__ = [
+    "JobSpec",
+    "Manifest",
+    "RowJob",
+    "RowsDigest",
+    "given_manifest",
+    "limits_problems",
+    "load_manifest",
+    "say_where",
+]

@@ -45,6 +45,7 @@ from batch.manifest.references.hosts import ListedHosts
 from batch.manifest.references.references import References, RemotePictures
 from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.model_table import ModelChanges, model_changes
+from batch.manifest.schema.overrides import overridden
 from batch.manifest.schema.price_table import load_price_table
 from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
@@ -143,17 +144,20 @@ class Manifest:
             yield job
 
 
-def load_manifest(path: Path, *, allow_empty: bool = False, stdin: BinaryIO | None = None) -> Manifest:
+def load_manifest(
+    path: Path, *, allow_empty: bool = False, stdin: BinaryIO | None = None, overrides: Sequence[str] = ()
+) -> Manifest:
     """Read the manifest at `path`. With `allow_empty`, no jobs or a table without rows are no problem.
-    `stdin` is what `rows: '-'` reads; by default the process's standard input.
+    `stdin` is what `rows: '-'` reads; by default the process's standard input. `overrides` are put into the manifest
+    before it is checked: `limits.concurrency=4`.
 
     Raises MissingInputError if the file cannot be read and InputError with all problems of its text.
     """
     _refuse_a_table(path, show_path(path))
-    return _manifest(path, _read(path), allow_empty=allow_empty, rows=PipedRows(stdin))
+    return _manifest(path, _read(path), allow_empty=allow_empty, rows=PipedRows(stdin), overrides=overrides)
 
 
-def given_manifest(given: Mapping[str, Any], *, allow_empty: bool = False) -> Manifest:
+def given_manifest(given: Mapping[str, Any], *, allow_empty: bool = False, overrides: Sequence[str] = ()) -> Manifest:
     """The manifest that a program hands over as values; paths in it are relative to the current folder.
 
     `jobs` may be an iterable of mappings or of `JobSpec`, `rows` an iterable of mappings: both are read once, here.
@@ -162,13 +166,13 @@ def given_manifest(given: Mapping[str, Any], *, allow_empty: bool = False) -> Ma
     written = write_down(given)
     try:
         rows = PipedRows(written.rows, GIVEN_ROWS)
-        return _manifest(Path(GIVEN_MANIFEST), written.text, allow_empty=allow_empty, rows=rows)
+        return _manifest(Path(GIVEN_MANIFEST), written.text, allow_empty=allow_empty, rows=rows, overrides=overrides)
     finally:
         if written.rows is not None:
             written.rows.close()  # the table's reader has its own copy
 
 
-def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) -> Manifest:
+def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows, overrides: Sequence[str]) -> Manifest:
     file = show_path(path)
     if len(data) > MAX_BYTES:
         message = f"larger than {MAX_BYTES // 1024 // 1024} MiB; put the jobs into a table and name it in rows"
@@ -179,6 +183,7 @@ def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows) ->
         if not allow_empty:
             raise InputError([Problem(message="no jobs; the file is empty", file=file, line=1, column=1)])
         document = Document({"jobs": []}, None)
+    document = overridden(document, overrides, file)
     shapes = read_shapes(document, file, problems)
     shape = shapes.manifest
     endpoints = EndpointsReader(shape, shapes.providers, document, problems).endpoints()

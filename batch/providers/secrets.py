@@ -60,10 +60,17 @@ def read_key(environment: Mapping[str, str], variable: str) -> ApiKey:
             f"no API key: set the environment variable {variable} to the key of your account, or rehearse without one "
             "(provider: simulator); nothing was sent"
         )
+    return checked_key(value, variable)
+
+
+def checked_key(value: str, where: str) -> ApiKey:
+    """A key that stood in `where`. Raises `ConfigError` if it cannot be one."""
+    if not value:
+        raise ConfigError(f"the API key in {where} is empty; set it again")
     if not value.isascii() or any(character.isspace() or not character.isprintable() for character in value):
-        raise ConfigError(f"the API key in {variable} contains white space or odd characters; set it again")
+        raise ConfigError(f"the API key in {where} contains white space or odd characters; set it again")
     if value[0] in "\"'" or value[-1] in "\"'":
-        raise ConfigError(f"the API key in {variable} stands in quotes; remove them")
+        raise ConfigError(f"the API key in {where} stands in quotes; remove them")
     return ApiKey(value)
 
 

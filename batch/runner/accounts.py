@@ -39,6 +39,7 @@ class Account:
     prices: PriceTable
     simulator: SimulatorSettings | None
     proxy: ProxySettings | None = None
+    key_file: str | None = None
 
     def picture_usd(self, job: Job, lane: Lane) -> float:
         """The list price of a picture in that lane, or in the ordinary one if there is no such lane here."""
@@ -93,6 +94,7 @@ def _account(provider: ProviderSettings, settings: Settings, manifest: Path) -> 
         prices=_prices(provider, settings, endpoint, simulator, manifest),
         simulator=simulator,
         proxy=provider.proxy,
+        key_file=provider.key_file,
     )
 
 

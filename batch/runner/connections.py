@@ -19,9 +19,10 @@ from batch.dispatch.base import RouteSettings
 from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore, QuotaStore, quotas_folder
 from batch.providers.base import ConnectedProvider, Provider
 from batch.providers.guarded import GuardedProvider
-from batch.providers.secrets import ApiKey, read_key
+from batch.providers.secrets import ApiKey
 from batch.runner.accounts import Account
 from batch.runner.attempt import PricedProvider
+from batch.runner.keys import Tell, find_key
 from batch.runner.reread import Reread, reread
 
 _SIMULATOR_KEY: Final = "simulator"
@@ -86,12 +87,14 @@ class KeyedAccount:
         )
 
 
-def read_keys(accounts: Sequence[Account], environment: Mapping[str, str]) -> tuple[KeyedAccount, ...]:
-    """The accounts with their keys.
+def read_keys(
+    accounts: Sequence[Account], environment: Mapping[str, str], tell: Tell = lambda _: None
+) -> tuple[KeyedAccount, ...]:
+    """The accounts with their keys. `tell` hears of key files that others may read.
 
     Raises `ConfigError` if one is missing, or is there twice for one address: its quota would count double.
     """
-    opened = tuple(KeyedAccount(account=account, key=_read_key(account, environment)) for account in accounts)
+    opened = tuple(KeyedAccount(account=account, key=_read_key(account, environment, tell)) for account in accounts)
     names: dict[str, str] = {}
     for each in opened:
         other = names.setdefault(each.fingerprint, each.name)
@@ -155,9 +158,9 @@ async def _address(account: Account, book: Path) -> AsyncIterator[str]:
         yield running.base_url
 
 
-def _read_key(account: Account, environment: Mapping[str, str]) -> ApiKey:
-    key_env = account.endpoint.key_env
-    return ApiKey(_SIMULATOR_KEY) if key_env is None else read_key(environment, key_env)
+def _read_key(account: Account, environment: Mapping[str, str], tell: Tell) -> ApiKey:
+    name = account.endpoint.key_env
+    return ApiKey(_SIMULATOR_KEY) if name is None else find_key(name, account.key_file, environment, tell)
 
 
 async def read_again(output: Path, *, base_url: str | None, dry_run: bool, told: Callable[[Reread], None]) -> None:

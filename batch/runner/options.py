@@ -23,7 +23,8 @@ class RunOptions:
     beside those of the manifest. `again` names jobs that are made again although they have their picture: by id, by
     pattern, `missing` for those whose file is gone, `@FILE` for a file of ids; `yes`: do not ask about the
     price of that. `rejected` makes the pictures again that were rejected; it asks as `again` does. `finish_by` is the
-    deadline of the whole run: from some time before it on the cheap lane is too slow.
+    deadline of the whole run: from some time before it on the cheap lane is too slow. `overrides` are put into the
+    manifest before it is checked, such as `limits.concurrency=4`; the values are YAML.
     """
 
     on_changed: ChangedPolicy = ChangedPolicy.REFUSE
@@ -40,6 +41,7 @@ class RunOptions:
     again: tuple[str, ...] = ()
     yes: bool = False
     rejected: bool = False
+    overrides: tuple[str, ...] = ()
 
 
 def options_of(options: RunOptions | None, wishes: RunOptions | None) -> RunOptions:

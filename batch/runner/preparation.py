@@ -22,7 +22,7 @@ from batch.core.model import Job
 from batch.core.model_ends import end_warnings
 from batch.core.results import Review
 from batch.core.settings import ChangedPolicy
-from batch.manifest import Manifest, RowsDigest, given_manifest, load_manifest
+from batch.manifest import Manifest, RowsDigest, given_manifest, load_manifest, say_where
 from batch.manifest.templating.facts import FactExpression
 from batch.money.wallet import Cap, micro
 from batch.plan import (
@@ -96,6 +96,10 @@ class PreparedRun:
 
         `history` is called for when all jobs are checked: the ledger may be read meanwhile.
         """
+        with say_where(self.options.overrides):
+            return self._plan(history)
+
+    def _plan(self, history: Callable[[], History]) -> Plan:
         selection = self.options.selection
         rows_chosen = None if selection.where is None else bytearray()
         digest = RowsDigest()
@@ -246,11 +250,12 @@ def prepare(given: str | Path | Mapping[str, Any], output: str | Path | None, op
 
     Raises `InputError`, `ConfigError` or `OutputError`.
     """
-    manifest = (
-        given_manifest(given, allow_empty=options.allow_empty)
-        if isinstance(given, Mapping)
-        else load_manifest(Path(given), allow_empty=options.allow_empty)
-    )
+    with say_where(options.overrides):
+        manifest = (
+            given_manifest(given, allow_empty=options.allow_empty, overrides=options.overrides)
+            if isinstance(given, Mapping)
+            else load_manifest(Path(given), allow_empty=options.allow_empty, overrides=options.overrides)
+        )
     settings = manifest.settings
     accounts = accounts_of(settings, manifest.path)
     simulated = all(account.endpoint.simulated for account in accounts)

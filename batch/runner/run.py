@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from batch.core.clock import Clock, SystemClock
 from batch.core.events import Listener, Listeners, Message
+from batch.core.private_environment import PrivateEnvironment
 from batch.core.results import Summary
 from batch.dispatch.retry import worth_another
 from batch.plan import (
@@ -87,8 +88,8 @@ async def run(
     environment = os.environ if environment is None else environment
     reachable, proxies = reached(fitting, environment)
     prepared = replace(prepared, accounts=reachable)
-    accounts = read_keys(prepared.accounts, environment)
-    judge = _judge(prepared, accounts, os.environ if environment is None else environment)
+    accounts = read_keys(prepared.accounts, environment, lambda text: listener.on_event(Message(text)))
+    judge = _judge(prepared, accounts, environment)
     await fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
@@ -181,7 +182,8 @@ def _judge(
     if settings is None:
         return None
     keys = {name: key.reveal() for name, key in keys_by_variable(accounts)}
-    surroundings = {**os.environ, **environment}
+    given = environment.for_children if isinstance(environment, PrivateEnvironment) else environment
+    surroundings = {**os.environ, **given}
     return program_judge(settings, prepared.manifest.path.parent.absolute(), surroundings, keys)
 
 

@@ -59,6 +59,7 @@ class EndpointsReader:
             key_env=provider.key_env,
             simulator=provider.simulator,
             proxy=_proxy(provider),
+            key_file=provider.key_file,
         )
 
     def _limits(self, own: LimitsShape) -> Limits | None:
@@ -167,4 +168,5 @@ def _account(provider: ProviderShape) -> tuple[str, str | None]:
     """Whose quota a provider uses: where it is, and the variable with the key."""
     profile = find_profile(provider.profile)
     parts = urlsplit(provider.base_url or profile.base_url or profile.name)
-    return parts._replace(netloc=parts.netloc.lower()).geturl(), provider.key_env or profile.key_env
+    key = provider.key_file or provider.key_env or profile.key_env
+    return parts._replace(netloc=parts.netloc.lower()).geturl(), key

@@ -246,6 +246,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "auth": "How the key travels: in the address, in a header of its own, or as a bearer token. "
         "Default: the profile's own way.",
         "key_env": "The NAME of the environment variable that holds the key; never the key itself.",
+        "key_file": "A file that holds the key and nothing else; read if the variable of key_env is not set.",
         "proxy": "The proxy for requests to it, such as http://proxy.example.com:3128, or none. Default: as "
         "HTTPS_PROXY and NO_PROXY say.",
         "proxy_login_env": "The NAME of the environment variable that holds the proxy's user:password.",

@@ -64,6 +64,7 @@ class ProviderShape(_Shape):
     base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
     auth: Annotated[str | None, fields.word("query", "header", "bearer")] = None
     key_env: Annotated[str | None, PlainValidator(fields.key_env)] = None
+    key_file: Annotated[str | None, PlainValidator(fields.one_line)] = None
     proxy: Annotated[str | None, PlainValidator(fields.proxy)] = None
     proxy_login_env: Annotated[str | None, PlainValidator(fields.key_env)] = None
     proxy_login_file: Annotated[str | None, PlainValidator(fields.one_line)] = None
