@@ -186,6 +186,7 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
             "core",
             "runner.accounts",
             "runner.attempt",
+            "runner.keys",
             "runner.reread",
             "dispatch.base",
             "limits.quota_store",
@@ -194,6 +195,7 @@ INSIDE: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "keys are read, and connections made, in one place and only for a run",
     ),
+    "runner.keys": (("core", "providers.secrets"), "where keys are looked for needs nothing of what they open"),
     "cli.moments": ((), "what a moment is called needs to know nothing of what it is for"),
 }
 
