@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from batch.album import AlbumView, Entry, PictureState, open_album
 from batch.core.errors import StorageError
-from batch.gallery.chunks import DETAILS, ROWS, batched, in_columns, script
+from batch.gallery.chunks import DETAILS, PART, ROWS, batched, in_columns, script
 from batch.gallery.files import GalleryFiles
 from batch.gallery.originals import link_original
 from batch.gallery.pages import REVIEW, SCRIPTS, STYLE, Page, asset, render_page
@@ -205,6 +205,7 @@ class _Pass:
             "total": len(self.album),
             "rowsPerChunk": ROWS,
             "rowsPerDetails": DETAILS,
+            "rowsPerPart": PART,
             "columns": [name for name in self.names if name.startswith((CELL, PARAMETER))],
             "simulated": self.album.simulated,
         }

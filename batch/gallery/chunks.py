@@ -13,6 +13,8 @@ from typing import Any, Final
 #: Rows per file: of the grid, and of the details.
 ROWS: Final = 2_000
 DETAILS: Final = 200
+#: Rows that a page holds at once; more are shown in parts. A multiple of `ROWS`.
+PART: Final = 100_000
 #: What could end a script or begin markup, if a file were ever taken for a page.
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 

@@ -119,3 +119,26 @@ async def test_a_search_begins_at_the_top_again(opened: Opened, index: str) -> N
     await page.fill("#search", "job-024")
     await until(page, "document.getElementById('count').textContent.startsWith('100 of')")
     assert (await page.evaluate(_SHOWN))[0][:2] == [0, "job-02400"]
+
+
+async def test_what_is_too_much_for_a_page_comes_in_parts(opened: Opened, index: str) -> None:
+    """A part is loaded alone, its rows have their own numbers, and the address says which one it is."""
+    page = await opened.open(index)
+    await page.evaluate(
+        """() => {
+            const { table } = imagebatch.app;
+            table.facts.rowsPerPart = table.facts.rowsPerChunk;
+            imagebatch.app.buildParts();
+            imagebatch.app.loadPart();
+        }"""
+    )
+    await until(page, "document.getElementById('count').textContent === '2,000 jobs, part 1 of 2'")
+    await page.select_option("#part", "1")
+    await until(page, "document.getElementById('count').textContent === '500 jobs, part 2 of 2'")
+    assert (await page.evaluate(_SHOWN))[0][:2] == [0, "job-02000"]
+    assert await page.evaluate("imagebatch.app.table.has(0)") is False
+    assert "part=2" in await page.evaluate("location.hash")
+    await page.evaluate("imagebatch.app.openJob('job-02499')")
+    await until(page, "document.querySelector('.facts dl') !== null")
+    assert await page.text_content("#detail-title") == "job-02499"
+    assert opened.errors == []

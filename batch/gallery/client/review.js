@@ -395,9 +395,9 @@
   }
 
   function takeEntries(entries) {
-    for (const { row, details } of entries) {
-      const place = app.table.put(row, details);
-      if (app.detail.dialog.open && app.detail.row === place) app.detail.fill(app.table.details[place]);
+    for (const { row, details, position } of entries) {
+      const place = app.table.put(row, details, position);
+      if (place >= 0 && app.detail.dialog.open && app.detail.row === place) app.detail.fill(app.table.details[place]);
     }
     clearTimeout(newsTimer);
     newsTimer = setTimeout(() => app.addNew(), NEWS_MS);

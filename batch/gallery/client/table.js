@@ -3,9 +3,6 @@
 (function () {
   "use strict";
   const imagebatch = (window.imagebatch = window.imagebatch || {});
-  /* Rows that one page holds at once; more are shown in parts. */
-  const PART_ROWS = 100000;
-
   function Table(facts) {
     this.facts = facts;
     this.total = facts.total;
@@ -18,12 +15,13 @@
   }
 
   Table.prototype.parts = function () {
-    return Math.max(1, Math.ceil(this.total / PART_ROWS));
+    return Math.max(1, Math.ceil(this.total / this.facts.rowsPerPart));
   };
 
-  /* First row of a part, and the one after its last. */
+  /* A page holds so many rows at once; more are shown in parts. First row of a part, and the one after its last. */
   Table.prototype.bounds = function (part) {
-    return [part * PART_ROWS, Math.min(this.total, (part + 1) * PART_ROWS)];
+    const size = this.facts.rowsPerPart;
+    return [part * size, Math.min(this.total, (part + 1) * size)];
   };
 
   /* Numbers of the chunks that hold a part. */
@@ -92,9 +90,10 @@
     this.versions += 1;
   };
 
-  /* A row that is new or has changed, with its details. Returns its number. */
-  Table.prototype.put = function (row, details) {
+  /* A row that is new or has changed, with its details. Returns its number; -1 if it is in a part that is not loaded. */
+  Table.prototype.put = function (row, details, position) {
     const known = this.rowOf(row.id);
+    if (known < 0 && position < this.facts.total && !this.has(position)) return -1;
     const at = known < 0 ? this.total : known;
     const number = Math.floor(at / this.facts.rowsPerChunk);
     this.total = Math.max(this.total, at + 1);
@@ -156,7 +155,6 @@
   }
 
   imagebatch.Table = Table;
-  imagebatch.PART_ROWS = PART_ROWS;
   imagebatch.valueOf = valueOf;
   imagebatch.load = load;
 })();
