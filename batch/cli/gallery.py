@@ -11,7 +11,7 @@ from batch.cli.options import NamedPath, references_option
 
 
 @click.command(short_help="Make pages that show an output folder.")
-@click.argument("directory", type=NamedPath(file_okay=False))
+@click.argument("directory", type=NamedPath())
 @click.option(
     "--to",
     type=NamedPath(file_okay=False),
@@ -22,16 +22,22 @@ from batch.cli.options import NamedPath, references_option
 def gallery(directory: Path, to: Path | None, references: tuple[Path, ...], *, no_thumbnails: bool) -> None:
     """Make static pages that show what the output folder DIRECTORY holds.
 
-    Open gallery/index.html in a browser, from disk or from any web server. A second time, only what changed is made.
+    Open gallery/index.html in a browser, from disk or from any web server. A second time, only what changed is made. A
+    manifest in place of DIRECTORY means the folder that its runs write to.
     """
+    from batch.cli.status import folder_of
     from batch.gallery import build_gallery
 
     told = _Progress() if is_terminal() else lambda _made, _of: None
-    built = build_gallery(directory, to, thumbnails=not no_thumbnails, references=references, told=told)
-    words = [f"{built.entries:,} jobs, {built.thumbnails:,} new thumbnails"]
+    built = build_gallery(folder_of(directory), to, thumbnails=not no_thumbnails, references=references, told=told)
+    words = [f"{_counted(built.entries, 'job')}, {_counted(built.thumbnails, 'new thumbnail')}"]
     if built.unreadable:
-        words.append(f"{built.unreadable:,} pictures could not be read and have none")
+        words.append(f"none for {_counted(built.unreadable, 'picture')} that could not be read")
     show_lines([*words, f"open {built.index}"])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class _Progress:

@@ -7,6 +7,7 @@ build after the run. The process has none of the run's environment, which holds 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -81,4 +82,5 @@ def make_thumbnails(output: Path, told: BinaryIO) -> None:
 
 if __name__ == "__main__":
     os.nice(_NICEST)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # not in the middle of a file
     make_thumbnails(Path(sys.argv[1]), sys.stdin.buffer)

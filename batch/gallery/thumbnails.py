@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -155,7 +156,13 @@ class _Workers:
 
     @staticmethod
     def _new(count: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=os.nice, initargs=(_NICE,))
+        return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    """Ctrl-C is for the process that started this one, which ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
 
 
 def _groups(copies: Iterable[SmallCopy]) -> Iterator[list[SmallCopy]]:
