@@ -132,6 +132,7 @@ class EntryBuilder:
             size_bytes=image.bytes,
             state=_STATES[self.state_of(image.path, image.bytes)],
             decision=self.decisions.of(job, image.sha256),
+            seen=self.decisions.is_seen(job, image.sha256),
         )
 
     def _failure(self, last: JobRecord | None, past: JobHistory) -> Failure | None:

@@ -33,6 +33,8 @@ class Picture:
     state: PictureState
     #: What a person, or else a machine, said of it last; None: nothing yet.
     decision: Decision | None
+    #: Whether a person has looked at it, judged or not.
+    seen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

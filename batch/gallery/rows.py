@@ -89,13 +89,15 @@ def _state(entry: Entry, picture: Picture | None) -> str:
 
 def _decided(picture: Picture | None) -> dict[str, Any]:
     decision = picture.decision if picture is not None else None
+    seen = picture is not None and picture.seen
     if decision is None or decision.verdict is Verdict.UNDONE:
-        return {"verdict": "", "side": "", "reasons": "", "note": ""}
+        return {"verdict": "", "side": "", "reasons": "", "note": "", "seen": seen}
     return {
         "verdict": str(decision.verdict),
         "side": str(decision.side),
         "reasons": ",".join(decision.reasons),
         "note": decision.note,
+        "seen": seen,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from batch.album import open_album
 from batch.core.clock import SystemClock
-from batch.core.decisions import Decision, Verdict
+from batch.core.decisions import Decision, Side, Verdict
 from batch.gallery import build_gallery, copy_maker, live_row, review_page
 from batch.review import Review, serve_review
 from batch.review.desk import Desk
@@ -295,3 +296,27 @@ async def test_decisions_do_not_make_pictures_blink(opened: Opened, tmp_path: Pa
         await until(page, "document.getElementById('counters').textContent.includes('1 accepted')")
         assert [each for each in opened.requests[before:] if each.endswith(".webp")] == []
         assert await page.evaluate("window.blinked === undefined")
+
+
+async def test_what_a_machine_has_judged_is_unseen_until_a_person_looks(opened: Opened, tmp_path: Path) -> None:
+    """Its verdict is shown as a machine's; Space stops there, a look leaves it standing, and a person overrules it."""
+    output = an_output(tmp_path, jobs=2).finish()
+    shas = {each["id"]: each["sha"] for each in build_and_read(output)}
+    said = Decision(at="2026-11-28T12:00:00Z", job="job-1", sha256=shas["job-1"], verdict=Verdict.REJECTED, by="judge")
+    DecisionFile(output).append([replace(said, side=Side.MACHINE)])
+    async with a_review(output) as review:
+        page = await opened.open(review.address + "#job=job-0")
+        assert await mark(page, "job-1") == "Rejected by a machine"
+        await until(page, "document.querySelector('.verdicts') !== null")
+        await page.keyboard.press(" ")
+        assert await page.text_content("#detail-title") == "job-1"
+        await until(page, "document.querySelector('.facts').textContent.includes('Rejected by a machine')")
+        await page.keyboard.press("Escape")
+        await until(page, "document.getElementById('counters').textContent.startsWith('2 of 2 seen')")
+        assert decisions(output)[1:] == [("job-0", "seen"), ("job-1", "seen")]
+        await until(page, "document.getElementById('counters').textContent.startsWith('2 of 2 seen')")
+        assert await mark(page, "job-1") == "Rejected by a machine"
+        await page.evaluate("imagebatch.app.grid.moveTo(1)")
+        await page.keyboard.press("a")
+        await saved(page)
+        assert await mark(page, "job-1") == "Accepted"

@@ -193,7 +193,9 @@
   function marksOf(get, verdict, isSaving) {
     const marks = [];
     if (isSaving) marks.push(el("span", { class: "mark" }, "Saving…"));
-    else if (verdict === "accepted" || verdict === "rejected") marks.push(el("span", { class: "mark " + verdict }, said("review", verdict)));
+    else if (verdict === "accepted" || verdict === "rejected") {
+      marks.push(el("span", { class: "mark " + verdict }, said("review", verdict) + (get("side") === "machine" ? " by a machine" : "")));
+    }
     const state = get("state");
     if (get("sha") && state !== "done") marks.push(el("span", { class: "mark " + state }, said("state", state)));
     const warnings = String(get("warnings")).split(",").filter(Boolean);
@@ -256,6 +258,7 @@
   };
 
   App.prototype.detailClosed = function (row) {
+    if (imagebatch.review) imagebatch.review.leave(row);
     if (this.state.job) {
       this.state.job = "";
       this.writeFragment();

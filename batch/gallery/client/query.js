@@ -9,7 +9,12 @@
   /* Facets that need more than the values of one column as they are. */
   const DERIVED = {
     review(chunk, index) {
-      return valueOf(chunk.verdict, index) || (valueOf(chunk.sha, index) ? "unseen" : "");
+      if (!valueOf(chunk.sha, index)) return "";
+      /* What a machine has judged, a person may not have seen yet. */
+      const isSeen = valueOf(chunk.seen, index) === true;
+      const verdict = valueOf(chunk.verdict, index);
+      const judged = verdict === "accepted" || verdict === "rejected";
+      return (judged ? verdict + "," : "") + (isSeen ? (judged ? "" : "seen") : "unseen");
     },
     changed(chunk, index) {
       return valueOf(chunk.versions, index) > 1 ? "several" : "";
@@ -22,7 +27,8 @@
   function facetsOf(table) {
     const given = [
       { name: "state", label: "State" },
-      { name: "review", label: "Review" },
+      { name: "review", label: "Review", many: true },
+      { name: "side", label: "Judged by" },
       { name: "cause", label: "Cause" },
       { name: "warnings", label: "Not as asked", many: true },
       { name: "reasons", label: "Reason", many: true },

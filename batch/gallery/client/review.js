@@ -10,7 +10,7 @@
   const MOST_AT_ONCE = 5000;
   const NEWS_MS = 700;
 
-  const review = { start, shown, clicked, verdictOf, isChosen: (row) => chosen.has(row) };
+  const review = { start, shown, leave, clicked, verdictOf, isChosen: (row) => chosen.has(row) };
   let app = null;
   let chosen = new Set();
   let anchor = -1;
@@ -150,7 +150,13 @@
 
   function take({ row, sha256 }, word) {
     const verdict = word.verdict === "undone" ? "" : word.verdict;
-    const facts = { verdict, side: verdict ? "person" : "", reasons: word.reasons.join(","), note: word.note };
+    const facts = { verdict, side: verdict ? "person" : "", reasons: word.reasons.join(","), note: word.note, seen: word.verdict !== "undone" };
+    /* A look takes back nothing that a machine has said. */
+    if (verdict === "seen" && app.table.get(row, "side") === "machine") return setAll(row, sha256, { seen: true });
+    return setAll(row, sha256, facts);
+  }
+
+  function setAll(row, sha256, facts) {
     const places = [app.table.get(row, "sha") === sha256 ? (name, value) => app.table.set(row, name, value) : null];
     const picture = pictureOf(row, sha256);
     if (picture) places.push((name, value) => (picture[name] = value));
@@ -216,7 +222,8 @@
   }
 
   function isUnseen(row) {
-    return Boolean(app.table.get(row, "sha")) && !verdictOf(row)[0];
+    const sha = app.table.get(row, "sha");
+    return Boolean(sha) && app.table.get(row, "seen") !== true && !saving.has(key(app.table.get(row, "id"), sha));
   }
 
   function nextUnseen() {
@@ -247,7 +254,8 @@
     const about = lastShown;
     if (!about || about.row !== row) return;
     lastShown = null;
-    if (!current(about).verdict) send([[about, { verdict: "seen", reasons: [], note: "" }]]);
+    const picture = pictureOf(row, about.sha256);
+    if (!current(about).verdict && !(picture && picture.seen)) send([[about, { verdict: "seen", reasons: [], note: "" }]]);
   }
 
   /* Choosing several. */
@@ -462,7 +470,7 @@
         if (!imagebatch.valueOf(chunk.sha, index)) continue;
         const verdict = imagebatch.valueOf(chunk.verdict, index);
         counts.pictures += 1;
-        if (verdict) counts.seen += 1;
+        if (imagebatch.valueOf(chunk.seen, index) === true) counts.seen += 1;
         if (verdict === "accepted" || verdict === "rejected") counts[verdict] += 1;
       }
     });

@@ -127,7 +127,7 @@
   /* Details leave out what is empty. */
   const DETAILS = { versions: [], chosen: 0, references: [], attempts: [], failure: null, cost: 0, maybe: 0 };
   const VERSION = { caption: "", warnings: [], prompt: "", references: [], lane: "", parameters: [], adopted: "", source: "" };
-  const PICTURE = { width: 0, height: 0, bytes: 0, verdict: "", side: "", reasons: "", note: "", by: "" };
+  const PICTURE = { width: 0, height: 0, bytes: 0, verdict: "", side: "", reasons: "", note: "", by: "", seen: false };
 
   function whole(told) {
     const details = Object.assign({}, DETAILS, told);

@@ -13,6 +13,7 @@
       altered: "File altered",
     },
     review: { accepted: "Accepted", rejected: "Rejected", seen: "Seen, not judged", unseen: "Not seen yet" },
+    side: { person: "A person", machine: "A machine" },
     changed: { several: "Several versions" },
     drawn: { simulated: "Simulator" },
     warnings: {
