@@ -25,6 +25,7 @@ import pytest
 from PIL import Image
 
 from batch.cli import app as cli
+from batch.manifest.schema.schema import JobShape, ManifestShape
 from batch.simulator import Simulator, serve, settings_from
 
 KEY = "sk-canary-0123456789abcdef"
@@ -129,8 +130,10 @@ NO_KEY = (
 )
 SLUG = "write {{ b | slug }} in the id"
 LOOKS = "this looks like an API key; keys come from the environment, never from a manifest or a table"
-FIELDS = "known fields: name, output, provider, model, lane, fallback, limits, timeouts, retry, prices, price_table, budget, tag, verify, check_content, dedupe and 14 more"
-JOB_FIELDS = "known fields: model, aspect_ratio, image_size, modalities, samples, references, id, prompt"
+FIELDS = (
+    f"known fields: {', '.join([*ManifestShape.model_fields][:16])} and {len(ManifestShape.model_fields) - 16} more"
+)
+JOB_FIELDS = f"known fields: {', '.join([*JobShape.model_fields])}"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
 A_REFERENCE = "a reference must be a PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000"
@@ -317,8 +320,8 @@ MANIFEST_FILE = [
     bad(
         "I14",
         "misspelt setting",
-        "jobs: [{prompt: x, seed: 3}]\nlimits: {concurency: 3}",
-        f'1:20: unknown field "seed"; {JOB_FIELDS}',
+        "jobs: [{prompt: x, sede: 3}]\nlimits: {concurency: 3}",
+        '1:20: unknown field "sede"; did you mean seed?',
         '2:10: unknown field "concurency"; did you mean concurrency?',
     ),
     raw(
@@ -1097,7 +1100,9 @@ POOLS = [
         "a ratio that one has not",
         "[google, {profile: anyfast, name: main}]",
         "defaults: {aspect_ratio: 21:9}\n",
-        ["2:26: aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for provider main; got 21:9"],
+        [
+            "2:26: aspect_ratio must be one of 1:1, 3:4, 4:3, 9:16, 16:9 for gemini-3.1-flash-image at provider main; got 21:9"
+        ],
     ),
     (
         "a lane that none has",
@@ -1205,8 +1210,8 @@ SETTINGS = [
     bad(
         "I60",
         "unknown model with a budget",
-        f"provider: anyfast\nmodel: gpt-4\nbudget: {{per_run: 1}}\n{GOOD}",
-        "there is a budget, and the price of gpt-4 at 1K is not known, so it could not be kept; write it in models, such as models: {gpt-4: {picture_usd: {1K: 0.07}}}, or in prices",
+        "provider: anyfast\nmodel: gpt-4\nbudget: {per_run: 1}\njobs: [{id: other, prompt: y}]",
+        "m.yaml: there is a budget, and the price of gpt-4 at 1K is not known, so it could not be kept; write it in models, such as models: {gpt-4: {picture_usd: {1K: 0.07}}}, or in prices",
         whole=True,
     ),
     usage("I61", "unknown option", "m.yaml", "--nope", says="No such option '--nope'."),
