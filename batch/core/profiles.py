@@ -1,4 +1,4 @@
-"""What a provider is, as data, and the three that come with this package. Others are packages (`core.registry`)."""
+"""What a provider is, as data, and the four that come with this package. Others are packages (`core.registry`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from batch.core.image_models import MODELS, RETIRED_MODELS, ModelFacts
 from batch.core.lane import Lane
+from batch.core.openai_models import OPENAI_MODELS, openai_prices
 from batch.core.parameters import BESIDE_THE_PROMPT
 from batch.core.prices import ChargedBy, ModelPrices, shipped_prices
 from batch.core.proxies import DIRECT, Network
@@ -27,6 +28,8 @@ class ReferenceLimits:
 #: AnyFast names no limits and has answered 413; nothing larger is known to work at every relay. The side is what
 #: a model looks at.
 CAREFUL_LIMITS: Final = ReferenceLimits(side_pixels=2048, file_bytes=4_000_000, body_bytes=18_000_000)
+#: OpenAI documents less than 50 MB for a file, and nothing for a request: none is larger than one file may be.
+OPENAI_LIMITS: Final = ReferenceLimits(side_pixels=None, file_bytes=20_000_000, body_bytes=49_000_000)
 #: Google documents 7 MB for a file and 100 MB for a request.
 GOOGLE_LIMITS: Final = ReferenceLimits(side_pixels=None, file_bytes=7_000_000, body_bytes=95_000_000)
 
@@ -74,11 +77,12 @@ class Profile:
     @property
     def ledger_name(self) -> str:
         """What a `try` line names, so that the right provider reads its answer; empty for all that speak Gemini."""
-        return "" if self.provider == _GEMINI else self.name
+        return _LEDGER_NAMES.get(self.provider, self.name)
 
     def without_path(self, base_url: str) -> str:
         """A user's own address without what is put behind it anyway: half of all documentation gives it with that."""
-        return base_url if self.ledger_name else _GEMINI_PATH.sub("", base_url)
+        path = _PATHS.get(self.provider)
+        return base_url if path is None else path.sub("", base_url)
 
     @property
     def default_model(self) -> str:
@@ -99,6 +103,12 @@ _GEMINI: Final = "batch.providers.gemini:GeminiProvider"
 _GEMINI_PATH: Final = re.compile(
     r"(?<![:/])/+(?:v1(?:beta\d*|alpha)?(?:/+models(?:/[^/]*)?)?|models/[^/]*:[^/]*)?/*$", re.IGNORECASE
 )
+_OPENAI: Final = "batch.providers.openai:OpenAIProvider"
+#: `/v1`, `/v1/images/generations`, and `/images/edits` behind another version, which stays.
+_OPENAI_PATH: Final = re.compile(r"(?<![:/])(?:/+v1)?(?:/+images(?:/+(?:generations|edits))?)?/*$", re.IGNORECASE)
+_PATHS: Final = {_GEMINI: _GEMINI_PATH, _OPENAI: _OPENAI_PATH}
+#: Who speaks one of our formats is read by ours, whatever it is called.
+_LEDGER_NAMES: Final = {_GEMINI: "", _OPENAI: "openai"}
 
 _FIVE_RATIOS: Final = ("1:1", "4:3", "3:4", "16:9", "9:16")
 #: What the pages of AnyFast's models name (docs.anyfast.ai/guides/model-api/google, 2026); fewer than the models take.
@@ -136,6 +146,17 @@ GOOGLE: Final = Profile(
     models=MODELS,
     retired=RETIRED_MODELS,
     prices=shipped_prices,
+)
+OPENAI: Final = Profile(
+    name="openai",
+    provider=_OPENAI,
+    base_url="https://api.openai.com",
+    key_env="OPENAI_API_KEY",
+    reference_limits=OPENAI_LIMITS,
+    charged_by=ChargedBy.TOKENS,
+    models=OPENAI_MODELS,
+    parameters=frozenset(("extra",)),
+    prices=openai_prices,
 )
 SIMULATOR: Final = Profile(
     name="simulator",

@@ -27,6 +27,7 @@ GROUP: Final = "imagebatch.providers"
 SHIPPED: Final[Mapping[str, str]] = {
     "anyfast": "batch.core.profiles:ANYFAST",
     "google": "batch.core.profiles:GOOGLE",
+    "openai": "batch.core.profiles:OPENAI",
     "simulator": "batch.core.profiles:SIMULATOR",
 }
 #: It stands in the ledger, in lists and in names of files.

@@ -124,6 +124,7 @@ class Request:
     path: str
     pieces: Sequence[bytes] = field(repr=False)
     lane: Lane = Lane.STANDARD
+    content_type: str = "application/json"
 
     @property
     def size_bytes(self) -> int:

@@ -60,8 +60,9 @@ class Exchange:
         """
         reception = _Reception(spool, self.redactor)
         started = self._clock.monotonic()
+        every = {**headers, "Content-Type": request.content_type}
         try:
-            head = await self._client.post(request.path, request.pieces, dict(headers), reception.begin, timeouts)
+            head = await self._client.post(request.path, request.pieces, every, reception.begin, timeouts)
             received = reception.finish(head, self._clock.monotonic() - started)
         except AttemptError as error:
             cut = reception.cut_short(error, self._clock.monotonic() - started)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Unusable
+from batch.core.errors import AttemptError
 from batch.core.grounding import Grounding
 from batch.core.lane import Lane
 from batch.core.model import Job
@@ -17,8 +17,9 @@ from batch.core.profiles import Endpoint
 from batch.core.settings import Timeouts
 from batch.providers.answers.answers import interpret_answer, lane_told, request_id_of
 from batch.providers.answers.classify import classify_error
+from batch.providers.answers.failed_answers import charged_error, is_web_page, web_page
 from batch.providers.answers.framing import read_answer
-from batch.providers.answers.told import may_pass, plain_words, says_it_failed, told_status
+from batch.providers.answers.told import says_it_failed
 from batch.providers.base import Answer, Blob, Received, Request, Spool
 from batch.providers.exchange import Exchange
 from batch.providers.gemini_fields import request_fields
@@ -106,35 +107,9 @@ class GeminiProvider:
         if error.code not in ("not_json", "no_candidates", "empty_answer", "finish_missing"):
             return error
         if error.code == "not_json" and is_web_page(received):
-            return EndpointDown(
-                "html_answer",
-                "the endpoint answered with a web page; base_url does not point at the API. "
-                f"It says: {plain_words(received.body.decode('utf-8', 'replace'))[:200] or 'nothing'}",
-                exit_code=ExitCode.PROTOCOL,
-                http_status=received.status,
-            )
+            return web_page(received)
         tree = read_answer(received.body)
-        return self._charged_error(tree, received) if says_it_failed(tree) else error
-
-    def _charged_error(self, tree: Any, received: Received) -> AttemptError:
-        """An error inside a 200: what it says decides what stops the run; otherwise it counts as charged.
-
-        Whether it was is unknown, for a 200 is charged by most relays whatever it holds. It is asked again once, and
-        only if the server's words say that this may help.
-        """
-        status = told_status(tree)
-        meant = self._meaning(received, status or received.status)
-        if isinstance(meant, EndpointDown):
-            return meant
-        retries = 1 if status in (408, 409, 429) or (status or 0) >= 500 or may_pass(meant.message) else 0
-        return Unusable(
-            "error_in_answer",
-            f"{received.status} with an error inside: {meant.message}",
-            kind=Kind.UNREADABLE,
-            retries=retries,
-            http_status=received.status,
-            request_id=meant.request_id,
-        )
+        return charged_error(tree, received, self._meaning) if says_it_failed(tree) else error
 
     def _meaning(self, received: Received, status: int, *, path: str = "") -> AttemptError:
         return classify_error(
@@ -146,12 +121,6 @@ class GeminiProvider:
             redact=self._redactor.text,
             path=path,
         )
-
-
-def is_web_page(received: Received) -> bool:
-    """Whether a body that is no JSON is a page for people. A page labelled as JSON came from the API's own place."""
-    labelled = "json" in received.headers.get("content-type", "").lower()
-    return not labelled and received.body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
 
 
 def _patience(timeouts: Timeouts, lane: Lane) -> Timeouts:

@@ -94,8 +94,8 @@ class PaidClient:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = httpx.URL(self.base_url + path)
-        every = {"Content-Type": "application/json", "Content-Length": str(size_bytes)}
-        request = httpx.Request("POST", url, headers={**OWN_HEADERS, **headers, **every}, content=body)
+        every = {**OWN_HEADERS, "Content-Type": "application/json", **headers, "Content-Length": str(size_bytes)}
+        request = httpx.Request("POST", url, headers=every, content=body)
         response = await self._client.send(request, stream=True)
         try:
             yield response
