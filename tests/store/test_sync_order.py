@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import OutcomeUnknown, Unusable
+from batch.core.model import Image
 from batch.core.own_files import make_folders
 from batch.providers.base import Answer, Picture
 from batch.store.contracts import Tail
@@ -18,6 +19,7 @@ from batch.store.durable import copy_durably, give_name, replace_file, sync_file
 from batch.store.folder import output_folder
 from batch.store.ledger import LedgerFile, encode_line
 from batch.store.ledger_reader import open_ledger
+from batch.store.picture_folder import PictureFolder
 from batch.store.records import FailRecord, RunRecord, TryRecord
 from tests.support.fakes import FakeClock
 
@@ -229,3 +231,26 @@ async def test_pictures_of_a_kept_answer_are_durable_before_their_line(
         *("fsync out/spool/shirt~reread~1.0", "link out/images/shirt.png"),
         *("fsync out/images", "fdatasync out/ledger.jsonl"),
     ]
+
+
+def test_a_folder_of_pictures_is_durable_before_a_name_in_it_counts(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own name before the picture's; and a sync that comes before a name was given does not count for it."""
+    (tmp_path / "out/images").mkdir(parents=True)
+    (tmp_path / "a").write_bytes(b"abc")
+    shelf = PictureFolder(str(tmp_path / "out"))
+    image = Image(path="images/x/y/a.png", mime="image/png", width=1, height=1, size_bytes=3, sha256="")
+    link = os.link
+
+    def link_after_a_sync(*args: Any, **options: Any) -> None:
+        shelf.sync()
+        link(*args, **options)
+
+    monkeypatch.setattr(os, "link", link_after_a_sync)
+    shelf.put(str(tmp_path / "a"), image)
+    assert calls.take() == ["fsync a", "fsync out/images", "fsync out/images/x", "link out/images/x/y/a.png"]
+    shelf.sync()
+    assert calls.take() == ["fsync out/images/x/y"]
+    shelf.sync()
+    assert calls.take() == []
