@@ -138,6 +138,7 @@ async def test_further_pictures_get_rows_below_the_product(shop: Shop) -> None:
         ("lamp", "2", ""),
     ]
     assert [row["Handle"] for row in rows] == ["kite", "kite", "kite", "mug", "mug", "lamp", "lamp"]
+    assert [rows.index(row) for row in added] == [2, 4, 6]
 
 
 async def test_variants_get_their_own_pictures(shop: Shop) -> None:
