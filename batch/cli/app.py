@@ -55,6 +55,7 @@ _COMMANDS: Final = {
             "compare",
             "export",
             "gallery",
+            "doctor",
             "init",
             "models",
             "plan",

@@ -117,7 +117,7 @@ Answering = Callable[[bytes], bytes]
 
 
 @asynccontextmanager
-async def tls_endpoint(context: ssl.SSLContext, answer: Answering) -> AsyncIterator[tuple[int, list[bytes]]]:
+async def tls_endpoint(context: ssl.SSLContext | None, answer: Answering) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A server that answers each whole request; its port, and the requests that came whole."""
     requests: list[bytes] = []
 
