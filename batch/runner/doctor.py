@@ -17,9 +17,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from batch.core.clock import QUOTA_DAY_ZONE, Clock
 from batch.core.errors import BatchError, EndpointDown, LockedError
+from batch.core.profiles import Endpoint
 from batch.core.state_folders import state_home
 from batch.providers.answers.classify import classify_error
 from batch.providers.http.free_look import Looked, NotReached, look
+from batch.providers.openai import version_path
 from batch.providers.secrets import ApiKey, Redactor
 from batch.runner.accounts import Account
 from batch.runner.keys import find_key
@@ -35,6 +37,9 @@ from batch.store.folder import output_folder
 _BYTES_PER_PICTURE: Final = 5 << 20
 #: Quotas of a minute and deadlines suffer from more.
 _CLOCK_SECONDS: Final = 60.0
+
+#: Providers that list their models for free, at their own addresses.
+_WITH_LISTING: Final = ("google", "openai")
 
 
 class Level(StrEnum):
@@ -199,14 +204,21 @@ async def _model(account: Account, model: str, key: ApiKey, clock: Clock) -> Asy
     assert endpoint.base_url is not None
     host = urlsplit(endpoint.base_url).netloc
     try:
-        path = f"/v1beta/models/{model}"
-        looked = await look(endpoint.base_url, path, auth=endpoint.auth, key=key, network=endpoint.network)
+        looked = await look(
+            endpoint.base_url, _page(endpoint, model), auth=endpoint.auth, key=key, network=endpoint.network
+        )
     except NotReached as error:
         yield _said(f"{account.name} endpoint", Level.FAIL, f"{host}: {error}", _REMEDIES[error.by])
         return
     yield _said(f"{account.name} endpoint", Level.OK, f"{host} answers")
     yield _skew(looked, clock)
     yield _meaning(account, model, looked, key, clock)
+
+
+def _page(endpoint: Endpoint, model: str) -> str:
+    """Where an endpoint of one of our formats tells of a model; of others only its root is known."""
+    pages = {"": f"/v1beta/models/{model}", "openai": f"{version_path(endpoint.base_url or '')}/models/{model}"}
+    return pages.get(endpoint.profile.ledger_name, "/")
 
 
 _REMEDIES: Final = {
@@ -235,7 +247,8 @@ def _meaning(account: Account, model: str, looked: Looked, key: ApiKey, clock: C
     if looked.status == 200 and model.encode() in looked.body:
         return _said(about, Level.OK, f"{model} is served for this key")
     meant = classify_error(looked.status, looked.headers, looked.body, now=clock.now(), redact=Redactor(key).text)
-    own = account.endpoint.profile.name == "google" and account.endpoint.base_url == account.endpoint.profile.base_url
+    profile = account.endpoint.profile
+    own = profile.name in _WITH_LISTING and account.endpoint.base_url == profile.base_url
     is_refused = looked.status in (401, 402, 403) or meant.code in ("bad_key", "no_credit", "permission_denied")
     if isinstance(meant, EndpointDown) and (is_refused or (own and meant.code == "model_missing")):
         return _said(about, Level.FAIL, meant.message, "a person must act in the provider's console")

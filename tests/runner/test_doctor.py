@@ -96,6 +96,20 @@ async def test_what_a_free_look_says_of_key_and_model(
     assert KEY not in finding.words
 
 
+async def test_an_endpoint_of_openais_format_is_asked_at_its_own_page(tmp_path: Path, endpoint: Endpoint) -> None:
+    """`/v1/models/MODEL`."""
+    address = f"http://127.0.0.1:{endpoint.port}/v1"
+    (tmp_path / "m.yaml").write_text(
+        f'provider: {{profile: openai, base_url: "{address}"}}\nmodel: gpt-image-1\njobs: [{{id: a, prompt: cup}}]\n'
+    )
+    endpoint.body = '{"id": "gpt-image-1"}'
+    surroundings = {"OPENAI_API_KEY": KEY, "XDG_STATE_HOME": str(tmp_path)}
+    looked = examine(tmp_path / "m.yaml", tmp_path / "out", RunOptions(), surroundings, FakeClock())
+    findings = {finding.about: finding async for finding in looked}
+    assert findings["openai model"].level == "ok", findings
+    assert endpoint.requests[0].startswith(b"GET /v1/models/gpt-image-1 ")
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(90, "90 s behind"), (-7200, "7,200 s ahead of")])
 async def test_a_wrong_clock_is_found(tmp_path: Path, endpoint: Endpoint, seconds: int, words: str) -> None:
     """Against the endpoint's own Date."""
