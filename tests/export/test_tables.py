@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from batch.core.errors import InputError, OptionError
+from batch.export.facts import Addresses
+from batch.export.picks import Pick
 from tests.export.conftest import CDN, Shop, rows_of
 
 #: A shop's old header, with what exports are known for: zeros, numbers that a spreadsheet would change, quotes, commas,
@@ -360,3 +362,38 @@ async def test_tables_of_one_name_are_told_apart(shop: Shop) -> None:
 
     assert [name.rpartition("/")[2] for name in done.tables] == ["shop.csv", "shop-2.csv"]
     assert [row["Handle"] for [row] in shop.all_rows(done)] == ["kite", "mug"]
+
+
+async def test_rows_below_a_last_line_without_an_end(shop: Shop) -> None:
+    """They get the file's line end between them, and the file ends as it did."""
+    shop.job["samples"] = 2
+    await shop.run(b"Handle,Title,Image Src\r\nkite,Kite,old")
+
+    lines = shop.exported(shop.export("shopify")).decode().split("\r\n")
+
+    assert lines == [
+        "Handle,Title,Image Src,Image Position",
+        f"kite,Kite,{shop.url('kite.1')},1",
+        f"kite,,{shop.url('kite.2')},2",
+    ]
+
+
+def test_an_address_escapes_what_lists_of_addresses_are_made_of() -> None:
+    """Commas and blanks; folders stay folders."""
+    pick = Pick(
+        job="j",
+        path="images/j.png",
+        sha256="",
+        mime="image/png",
+        width=1,
+        height=1,
+        size_bytes=1,
+        prompt="",
+        caption="",
+        model="",
+        endpoint="",
+        has_references=False,
+        name="a/b, c|ü.png",
+    )
+
+    assert Addresses(folder="images", base_url=f"{CDN}/").url(pick) == f"{CDN}/a/b%2C%20c%7C%C3%BC.png"
