@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -207,3 +209,50 @@ def test_what_is_no_verdict_is_none(answer: bytes) -> None:
     """A judge's words are checked one by one."""
     with pytest.raises(CheckFailed, match="gave"):
         verdict_of(answer)
+
+
+KILLED = """
+import asyncio, sys
+from batch.runner.run import run
+from tests.crash.injector import Fault, Injector
+manifest, output, fault = sys.argv[1:]
+Injector(output, Fault.parse(fault)).install()
+asyncio.run(run(manifest, output=output))
+"""
+
+
+@pytest.mark.parametrize("point", ["before the verdict", "in its line", "after the verdict"])
+async def test_a_kill_between_picture_and_remake_buys_nothing_twice(bench: Bench, point: str) -> None:
+    """Before the verdict is written, in the midst of it, or after it and before the remake: the next run goes on there,
+    within what the job may cost, and the provider's book is the ledger's."""
+    top: dict[str, Any] = {
+        "check": judging(bench, JUDGE + ("" if point == "after the verdict" else KILLS_ITS_PARENT)),
+        "until": {"attempts": 3, "max_cost": 0.1},
+        "on_reject": ON_REJECT,
+        "limits": {"concurrency": 1},
+    }
+    manifest = bench.manifest(1, **top)
+    fault = "fdatasync:4" if point == "after the verdict" else "fdatasync:999"
+    command = [sys.executable, "-P", "-c", KILLED, str(manifest), str(bench.output), f"{fault}:before:KILL"]
+    environment = {**os.environ, **KEY, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    if point == "in its line":
+        (bench.output / "decisions.jsonl").write_bytes(b'{"at":"2026-11-28T15:00:00.000Z","job":"job-0","sha2')
+    top["check"] = judging(bench)
+    summary = await bench.run(1, **top)
+    assert (summary.exit, summary.done) == (0, 1)
+    entry = open_album(bench.output).entry("job-0")
+    assert len(entry.versions) == 2
+    assert entry.cost_usd <= 0.1
+    assert bench.book.billed == 2
+    balance(bench)
+    assert (await bench.run(1, **top)).requests == 0
+
+
+KILLS_ITS_PARENT = """
+sys.stdout.flush()
+import signal
+os.kill(os.getppid(), signal.SIGKILL)
+"""
