@@ -81,8 +81,11 @@ async def test_what_was_rejected_between_runs_is_made_again_by_the_next(bench: B
     await bench.run(2)
     reject(bench.output, "job-1")
     assert (await bench.run(2)).requests == 0
+    bench.options["listener"] = Reviewer(bench.output, {"job-1": 1})
     summary = await bench.run(2, until={"attempts": 2})
     assert (summary.exit, summary.requests, versions(bench)) == (0, 1, {"job-0": 1, "job-1": 2})
+    assert summary.remakes_left == 0
+    assert (await bench.run(2, until={"attempts": 9})).requests == 1
     assert (await bench.run(2, until={"attempts": 9})).requests == 0
 
 
