@@ -137,7 +137,7 @@ def plan_lines(
         if name == "skip: open" and plan.reopened.count:
             yield f"             (up to {plan.reopened.count:,} are sent once more, {usd(plan.reopened.price_usd)})"
     if still := plan.rejected.count - plan.count("to do: rejected") - plan.count("skip: rejected"):
-        yield f"  {still:>9,}  rejected (run --rejected makes them again)"
+        yield f"             ({still:,} of them rejected; run --rejected makes them again)"
     yield from _lost_lines(plan.count("skip: missing"), lost.missing, plan.count("skip: altered"), lost.altered)
     if plan.rehearsed:
         yield f"             ({plan.rehearsed:,} rehearsed, not bought: pictures of the simulator do not count)"
