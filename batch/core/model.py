@@ -19,12 +19,22 @@ from batch.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """How a picture was made that is sent back to be gone on with: its prompt, and the file with the signature that
+    came with it, if one did."""
+
+    prompt: str
+    signature: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """One reference picture: what the user called it, and what its bytes are.
 
     `name` is the path as written in the manifest, `file` where it was read, `sha256` (hex) and `mime` belong
     to the file's bytes. A file whose `mime` the API does not take is converted when the request is built. `data` are
-    the bytes of a picture that has no file, because it stands in a cell of a table.
+    the bytes of a picture that has no file, because it stands in a cell of a table. `turn`: of another job's picture
+    that this job continues from.
     """
 
     name: str
@@ -33,6 +43,7 @@ class Reference:
     mime: str
     size_bytes: int
     data: bytes | None = field(default=None, repr=False, compare=False)
+    turn: Turn | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +98,8 @@ class Job:
     `prompt` is the manifest's; in place of a rejected picture another one may be asked for (`replaces`, `as_asked`).
     `parameters` are what its provider takes beside these. `sample` counts from 1 and tells apart the jobs that
     `samples` makes of one entry. `name` is what its picture is called, with folders, without an ending; empty: its id.
+    `continue_from` is the id of the job whose picture it goes on with: once that is there, it is the first of the
+    references (`has_its_start`), and part of what is bought.
     """
 
     id: str
@@ -98,6 +111,12 @@ class Job:
     place: Place | None = None
     name: str = ""
     replaces: Replacement | None = None
+    continue_from: str = ""
+
+    @property
+    def has_its_start(self) -> bool:
+        """Whether the picture that it goes on with is known; true of a job that goes on with none."""
+        return not self.continue_from or any(reference.turn is not None for reference in self.references)
 
     @property
     def picture_name(self) -> str:

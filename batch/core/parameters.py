@@ -15,6 +15,8 @@ COMMON: Final = ("aspect_ratio", "image_size", "modalities")
 BESIDE_THE_PROMPT: Final = frozenset(
     ("system", "thinking", "seed", "temperature", "top_p", "safety", "search", "extra")
 )
+#: Says of a job that its first reference is a picture to go on with.
+CONTINUES: Final = "continues"
 
 
 class Parameters(Mapping[str, Any]):

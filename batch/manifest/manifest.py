@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -30,7 +30,7 @@ from batch.core.settings import (
     Until,
 )
 from batch.manifest.expansion.entries import EntryReader, Text
-from batch.manifest.expansion.expand import Expansion, Mark
+from batch.manifest.expansion.expand import Expansion, Mark, Starts
 from batch.manifest.expansion.kept_columns import KeptColumns, RowsDigest
 from batch.manifest.expansion.matrix import MatrixReader
 from batch.manifest.expansion.parameters import ModelCapabilities
@@ -89,6 +89,16 @@ class Manifest:
     def wanted_addresses(self) -> Iterator[str]:
         """The web addresses of the reference pictures that the jobs need; some may come more than once."""
         return self._expansion.wanted_addresses()
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether any job goes on with another's picture."""
+        return self._expansion.has_chains
+
+    def use_bought(self, known: Callable[[Job], Job]) -> None:
+        """From now on jobs that go on with another's picture come with it, as far as `known` has it. It must say the
+        same in every pass."""
+        self._expansion.starts.known = known
 
     def use_fetched(self, pictures: RemotePictures) -> None:
         """Take reference pictures at web addresses from here. To be called before `check`, if there are any."""
@@ -221,6 +231,7 @@ def _manifest(path: Path, data: bytes, *, allow_empty: bool, rows: PipedRows, ov
             matrix=matrix,
             allow_empty=allow_empty,
             kept=reader.kept(),
+            starts=Starts(),
         ),
     )
     if shape.reference_root is not None:

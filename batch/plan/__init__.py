@@ -7,6 +7,7 @@ selected; `adoption` finds pictures that need not be bought again; `forecast` lo
 """
 
 from batch.plan.adoption import Source, sources_of_copies
+from batch.plan.chains import CHAINED
 from batch.plan.decide import DECISIONS, Adopt, Change, Decision, Policies, Skip, ToDo, changes, decide, name_of
 from batch.plan.forecast import Forecast, forecast, resend_places
 from batch.plan.make import Group, Plan, make_plan, name_examples
@@ -16,6 +17,7 @@ from batch.plan.retry_filter import RetryFilter, RetryFilterProblem
 from batch.plan.selection import LEFT_OUT, MAY_SEND, OPEN, REJECTED, REMAKE, SET_ASIDE, USED_UP, Selection
 
 __all__ = [
+    "CHAINED",
     "DECISIONS",
     "LEFT_OUT",
     "MAY_SEND",

@@ -21,7 +21,7 @@ SAME: Final = DECISIONS.index("adopt: same")
 REUSED: Final = DECISIONS.index("adopt: reused")
 COPY: Final = DECISIONS.index("skip: copy")
 #: A remake is wanted although the same picture is there.
-_REMADE: Final = frozenset(map(DECISIONS.index, ("to do: remake", "to do: rejected")))
+_REMADE: Final = frozenset(map(DECISIONS.index, ("to do: remake", "to do: rejected", "to do: chained")))
 _TO_SEND: Final = frozenset(range(SENDING)) - _REMADE
 #: Sent before, and without a picture.
 _UNSETTLED: Final = frozenset(map(DECISIONS.index, ("skip: open", "skip: failed", "skip: held", "skip: set aside")))

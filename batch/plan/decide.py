@@ -93,6 +93,7 @@ DECISIONS: Final = (
     "to do: remake",
     "to do: missing",
     "to do: rejected",
+    "to do: chained",
     "skip: open",
     "adopt: renamed",
     "adopt: same",
@@ -107,6 +108,7 @@ DECISIONS: Final = (
     "skip: rejected",
     "skip: copy",
     "skip: left out",
+    "skip: waits",
 )
 
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from batch.core.decisions import Rejection
 from batch.core.errors import InputError, Problem
-from batch.core.model import Job
+from batch.core.model import Job, job_key
 from batch.plan.adoption import COPY, Matches, Source, match
+from batch.plan.chains import Link, Links
 from batch.plan.decide import DECISIONS, Policies, ToDo, decide, judge
 from batch.plan.remakes import Remakes
 from batch.plan.selection import GETTING, MAY_SEND, SENDING, Selection, leave_out, narrow
@@ -45,6 +46,12 @@ class Group:
         self.count += 1
         self.price_usd += price_usd
         self.spent_usd += spent_usd
+
+    def take(self, price_usd: float, spent_usd: float) -> None:
+        """Take one back that was added."""
+        self.count -= 1
+        self.price_usd -= price_usd
+        self.spent_usd -= spent_usd
 
 
 @dataclass(slots=True, kw_only=True)
@@ -177,6 +184,7 @@ class _Asked:
     prices: array[int] = field(default_factory=lambda: array("H"))
     price_of: list[float] = field(default_factory=list)
     kinds: list[tuple[str, str]] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
     named: bytearray = field(default_factory=bytearray)
     again: bytearray = field(default_factory=bytearray)
 
@@ -206,6 +214,10 @@ def make_plan(
     history = history() if callable(history) else history
     plan = Plan(order=asked.keys, specs=asked.specs)
     seen = _decide(plan, asked, history, policies)
+    links = Links(asked.links, asked.keys)
+    for index in links.chain(plan.decisions):
+        past = history.of(bytes(asked.keys[16 * index : 16 * index + 16]))
+        plan.groups["skip: changed"].take(asked.usd(index), past.usd)
     was = bytes(plan.decisions)
     if selection.only:
         plan.named = sum(asked.named)
@@ -214,6 +226,7 @@ def make_plan(
         leave_out(plan.decisions, rows_chosen)
     plan.matches = match(plan.decisions, asked.specs, history, seen, reuse, dedupe=policies.dedupe)
     narrow(plan.decisions, selection)
+    links.release(plan.decisions)
     _count_what_is_sent(plan, was, asked, history)
     _count_reopened(plan, asked, history, policies)
     _count_removed(plan, history, seen)
@@ -272,6 +285,8 @@ def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Sele
             asked.price_of.append(price_usd(job))
             asked.kinds.append(kind[:2])
         prices.append(number)
+        if job.continue_from:
+            asked.links.append(Link(len(prices) - 1, job_key(job.continue_from), job.has_its_start))
         if pattern is not None:
             named.append(pattern.match(job.id) is not None)
         if is_again is not None:

@@ -102,6 +102,7 @@ class Answer:
 
     `lane` is the one that served it, in the provider's own words; None if it says nothing that is known. `otherwise` is
     what the answer is if its addresses lead to no picture. `grounding`: the searches it rests on.
+    `signature`: what is to be sent back with the result to go on with it, as base64, or decoded in a spool file.
     """
 
     pictures: tuple[Picture, ...]
@@ -111,6 +112,7 @@ class Answer:
     warnings: tuple[str, ...] = ()
     lane: Lane | None = None
     grounding: Grounding | None = None
+    signature: str | Blob | None = field(default=None, repr=False)
     otherwise: AttemptError | None = field(default=None, compare=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from batch.providers.answers.told import says_it_failed
 from batch.providers.base import Answer, Blob, Received, Request, Spool
 from batch.providers.exchange import Exchange
 from batch.providers.gemini_fields import request_fields
+from batch.providers.gemini_turns import BegunTurn, begun_turn
 from batch.providers.references.references import EncodedReference, ReferenceEncoder
 from batch.providers.secrets import ApiKey
 
@@ -61,7 +63,10 @@ class GeminiProvider:
         if not job.references:
             return plain
         references = await self._references.encode(job.references, beside_bytes=plain.size_bytes)
-        return build_request(job, references, snake_case=self._snake_case, lane=lane)
+        begun = await asyncio.to_thread(begun_turn, job, references)
+        if begun is not None:
+            references = references[1:]
+        return build_request(job, references, snake_case=self._snake_case, lane=lane, begun=begun)
 
     async def send(self, request: Request, attempt_id: str, spool: Spool) -> Received:
         headers, timeouts = {ATTEMPT_HEADER: attempt_id}, self._timeouts[request.lane]
@@ -135,16 +140,24 @@ def _patience(timeouts: Timeouts, lane: Lane) -> Timeouts:
 
 
 def build_request(
-    job: Job, references: Sequence[EncodedReference], *, snake_case: bool, lane: Lane = Lane.STANDARD
+    job: Job,
+    references: Sequence[EncodedReference],
+    *,
+    snake_case: bool,
+    lane: Lane = Lane.STANDARD,
+    begun: BegunTurn | None = None,
 ) -> Request:
     """The request of a job. Its references are separate pieces, shared with every other request that has them.
 
     References always travel inline: relays of the new-api kind drop `fileData` without a word. The standard lane is
     the one that is not named; others are named beside `contents`, as ai.google.dev/gemini-api/docs/flex-inference has
-    it.
+    it. `begun`: what the conversation that this request goes on with has so far.
     """
     data_name, mime_name = ("inline_data", "mime_type") if snake_case else ("inlineData", "mimeType")
-    pieces = [b'{"contents":[{"role":"user","parts":[' + _json({"text": job.prompt})]
+    pieces = [b'{"contents":[']
+    if begun is not None:
+        pieces += begun.pieces(data_name, mime_name)
+    pieces.append(b'{"role":"user","parts":[' + _json({"text": job.prompt}))
     for reference in references:
         pieces.append(f',{{"{data_name}":{{"{mime_name}":"{reference.mime}","data":"'.encode())
         pieces.append(reference.base64)

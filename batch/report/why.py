@@ -45,6 +45,8 @@ _REASONS: Final = {
     "adopt: renamed": "gets the picture bought under another id, which is no longer in the manifest; nothing is sent",
     "adopt: same": "gets the picture of another job that asked for exactly this; nothing is sent",
     "adopt: reused": "gets the picture bought in another output folder; nothing is sent",
+    "to do: chained": "will be sent after the job whose picture it goes on with",
+    "skip: waits": "will not be sent: the job whose picture it goes on with has none, and is not sent this time",
     "skip: copy": "waits for another job that asks for exactly the same picture, and shares it",
     "skip: left out": "would be sent, but is not selected this time",
     "skip: set aside": "will not be sent: it failed the same way run after run; --retry with its cause sends it",

@@ -38,6 +38,7 @@ from batch.plan import (
     RetryFilter,
     RetryFilterProblem,
     Skip,
+    ToDo,
     as_it_was,
     decide,
     forecast,
@@ -53,6 +54,7 @@ from batch.store.records import EndRecord, RunRecord
 from batch.store.rehearsal import rehearsal_folder
 from batch.store.rejected_pictures import RejectedPictures
 from batch.store.source_folder import SourceFolder
+from batch.store.starts import BoughtStarts
 
 #: Looking for a similar id among a million takes longer than a person waits.
 _NAMES_COMPARED: Final = 20_000
@@ -100,6 +102,8 @@ class PreparedRun:
             return self._plan(history)
 
     def _plan(self, history: Callable[[], History]) -> Plan:
+        if self.manifest.has_chains:
+            self.manifest.use_bought(BoughtStarts(self.output, history).known)
         selection = self.options.selection
         rows_chosen = None if selection.where is None else bytearray()
         digest = RowsDigest()
@@ -232,6 +236,8 @@ class Planned:
             if job.id == job_id:
                 past = self.history.of(job.key())
                 kind, _, because = DECISIONS[code].partition(": ")
+                if DECISIONS[code] == "to do: chained":
+                    return ToDo(job=job, because="chained"), past
                 if kind == "to do":
                     return decide(job, past, self.prepared.policies), past
                 return (Adopt if kind == "adopt" else Skip)(job=job, because=because), past

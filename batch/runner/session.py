@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from random import Random
 from typing import Final
 
@@ -27,6 +28,7 @@ from batch.dispatch.base import DispatchConfig, Past, Ports
 from batch.dispatch.scheduler import Scheduler
 from batch.money.wallet import Wallet
 from batch.plan import (
+    CHAINED,
     LEFT_OUT,
     MAY_SEND,
     OPEN,
@@ -59,6 +61,7 @@ from batch.store.job_state import State
 from batch.store.ledger import Published
 from batch.store.lost_files import NONE_LOST, LostFiles, lost_files
 from batch.store.records import EndRecord, LeftOutRecord, RemakeRecord, RunRecord, job_of, terms_of
+from batch.store.starts import BoughtStarts
 from batch.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -138,6 +141,8 @@ class RunSession:
     _requests_before: int = field(init=False)
     _ledger_start: int = field(init=False)
     _looked_at: set[int] = field(init=False, default_factory=set)
+    #: Jobs of chains that were sent in this run.
+    _gone_on: set[bytes] = field(init=False, default_factory=set)
     _rows: KeptRows = field(init=False)
     _adopter: Adopter = field(init=False)
     _leftovers: Leftovers = field(init=False)
@@ -306,7 +311,7 @@ class RunSession:
         if self.plan.to_do == 0 and not self.plan.count("skip: open"):
             return
         for job, code in self.plan.pairs(self._rows.jobs()):
-            if code < MAY_SEND:
+            if code < MAY_SEND and code != CHAINED:
                 decision = decide(job, self.store.history.of(job.key()), self.prepared.policies)
                 if isinstance(decision, ToDo):
                     self._rows.hold(job)
@@ -321,7 +326,29 @@ class RunSession:
         policies = replace(self.prepared.policies, rejected=self.prepared.policies.rejected.by_itself())
         keys = {key for key in self.prepared.rejected if self._is_to_follow(key, policies)}
         self._looked_at |= {self.store.history.of(key).bought_offset for key in keys}
-        return self._following(keys, policies) if keys else None
+        return self._following(keys, policies) if keys else await self._unchained()
+
+    async def _unchained(self) -> Iterator[ToDo | None] | None:
+        """The jobs whose picture to go on with is there by now."""
+        if not self.plan.count("to do: chained"):
+            return None
+        await self.store.settle()
+        entries = self._going_on(BoughtStarts(self.store.output, lambda: self.store.history))
+        first = next((entry for entry in entries if entry is not None), None)
+        return None if first is None else chain((first,), entries)
+
+    def _going_on(self, starts: BoughtStarts) -> Iterator[ToDo | None]:
+        for job, code in self.plan.pairs(self._rows.jobs()):
+            if code != CHAINED or job.key() in self._gone_on:
+                yield None
+                continue
+            begun = starts.known(replace(job, references=tuple(r for r in job.references if r.turn is None)))
+            past = self.store.history.of(job.key())
+            decision = decide(begun, past, self.prepared.policies) if begun.has_its_start else None
+            if isinstance(decision, ToDo):
+                self._gone_on.add(job.key())
+                self._rows.hold(job)
+            yield decision if isinstance(decision, ToDo) else None
 
     def _is_to_follow(self, key: bytes, policies: Policies) -> bool:
         """Each picture is looked at once: what may not be made again now, may not be later either."""

@@ -174,6 +174,7 @@ class DoneRecord(_EndedAttempt, frozen=True, kw_only=True, tag="done"):
     warnings: tuple[str, ...] = ()
     usage: dict[str, Any] | None = None
     search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class FailRecord(_EndedAttempt, frozen=True, kw_only=True, tag="fail"):
@@ -210,6 +211,7 @@ class AdoptRecord(_JobRecord, frozen=True, kw_only=True, tag="adopt"):
     warnings: tuple[str, ...] = ()
     ask: Ask = msgspec.field(default_factory=Ask)
     search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:
@@ -265,6 +267,7 @@ class RereadRecord(_JobRecord, frozen=True, kw_only=True, tag="reread"):
     caption: str | None = None
     warnings: tuple[str, ...] = ()
     search: SearchRecord | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:
@@ -350,6 +353,7 @@ def adopt_record(
     caption: str | None,
     warnings: Sequence[str],
     grounding: Grounding | None = None,
+    signature: str = "",
     run: str,
     at: str,
 ) -> AdoptRecord:
@@ -364,6 +368,7 @@ def adopt_record(
         warnings=tuple(warnings),
         ask=_ask(job),
         search=_search(grounding),
+        signature=signature or msgspec.UNSET,
     )
 
 
@@ -388,6 +393,7 @@ def done_record(
     caption: str | None,
     warnings: Sequence[str],
     grounding: Grounding | None = None,
+    signature: str = "",
     run: str,
     at: str,
 ) -> DoneRecord:
@@ -400,6 +406,7 @@ def done_record(
         warnings=tuple(warnings),
         usage=dict(facts.usage.reported) if facts.usage is not None else None,
         search=_search(grounding),
+        signature=signature or msgspec.UNSET,
     )
 
 
@@ -469,6 +476,7 @@ def reread_record(
     caption: str | None,
     warnings: Sequence[str],
     grounding: Grounding | None = None,
+    signature: str = "",
     run: str,
     at: str,
 ) -> RereadRecord:
@@ -492,6 +500,7 @@ def reread_record(
         caption=caption,
         warnings=tuple(warnings),
         search=_search(grounding),
+        signature=signature or msgspec.UNSET,
     )
 
 

@@ -28,6 +28,7 @@ class StoredPicture:
     caption: str | None
     warnings: tuple[str, ...]
     grounding: Grounding | None = None
+    signature: str = ""
 
 
 def bought_picture(folder: Path, record: Record) -> StoredPicture:
@@ -41,6 +42,7 @@ def bought_picture(folder: Path, record: Record) -> StoredPicture:
         caption=record.caption,
         warnings=record.warnings,
         grounding=grounding_of(record),
+        signature=record.signature or "",
     )
 
 

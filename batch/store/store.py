@@ -58,6 +58,7 @@ from batch.store.records import (
     try_record,
     unknown_record,
 )
+from batch.store.signatures import keep_signature
 from batch.store.source_folder import StoredPicture, bought_picture
 from batch.store.spool import AttemptSpool, SpareFiles, attempt_stem, sweep
 
@@ -142,7 +143,7 @@ class Store:
     async def keep(self, attempt: OpenAttempt, answer: Answer, facts: AttemptFacts) -> Done:
         """Store the pictures and record the job as done. Raises `Unusable` if there is no whole picture."""
 
-        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> DoneRecord:
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...], signature: str) -> DoneRecord:
             at = timestamp(self._clock)
             return done_record(
                 attempt.job,
@@ -151,6 +152,7 @@ class Store:
                 caption=answer.caption,
                 warnings=warnings,
                 grounding=answer.grounding,
+                signature=signature,
                 run=self._run,
                 at=at,
             )
@@ -162,7 +164,7 @@ class Store:
         attempt: OpenAttempt,
         answer: Answer,
         facts: AttemptFacts,
-        record: Callable[[tuple[Image, ...], tuple[str, ...]], DoneRecord | RereadRecord],
+        record: Callable[[tuple[Image, ...], tuple[str, ...], str], DoneRecord | RereadRecord],
     ) -> Done:
         """Store the pictures, then the record that is made of them and the warnings about them."""
         job = attempt.job
@@ -170,10 +172,15 @@ class Store:
         images, oddities = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._store_pictures, attempt, answer, version
         )
+        signature = ""
+        if answer.signature is not None:
+            signature = await asyncio.get_running_loop().run_in_executor(
+                self._threads, keep_signature, self.output, images[-1], answer.signature
+            )
         warnings = (*answer.warnings, *oddities, *self._same_as_another(job, images[-1]))
         with self._is_storing(job, images[-1]):
             await self._committer.commit(
-                record(images, warnings), before=(self._shelf.sync,), after=attempt.spool.discard
+                record(images, warnings, signature), before=(self._shelf.sync,), after=attempt.spool.discard
             )
         return Done(job=job, attempt=facts, images=images, caption=answer.caption, warnings=warnings)
 
@@ -252,6 +259,7 @@ class Store:
             caption=picture.caption,
             warnings=picture.warnings,
             grounding=picture.grounding,
+            signature=picture.signature if picture.folder == self.output else "",
             run=self._run,
             at=timestamp(self._clock),
         )
@@ -308,7 +316,7 @@ class Store:
         pictures = await asyncio.get_running_loop().run_in_executor(self._threads, _copies, answer, attempt.spool)
         facts = AttemptFacts(number=attempt.number, seconds=0.0, cost_usd=usd, request_id=None)
 
-        def record(images: tuple[Image, ...], warnings: tuple[str, ...]) -> RereadRecord:
+        def record(images: tuple[Image, ...], warnings: tuple[str, ...], signature: str) -> RereadRecord:
             return reread_record(
                 failed,
                 images,
@@ -317,6 +325,7 @@ class Store:
                 caption=answer.caption,
                 warnings=warnings,
                 grounding=answer.grounding,
+                signature=signature,
                 run=self._run,
                 at=timestamp(self._clock),
             )

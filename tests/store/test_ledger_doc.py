@@ -123,7 +123,7 @@ def test_the_page_names_every_file_of_the_folder(output: Path) -> None:
     """And those that a good run does not leave: a torn end, the reserve, what limits it now, a rehearsal, decisions."""
     table = {name.rstrip("/") for name in named_in(DOC[: DOC.index("## A line")])}
 
-    decided = {"decisions.jsonl", "decisions.torn", ".decisions.lock"}
+    decided = {"signatures", "decisions.jsonl", "decisions.torn", ".decisions.lock"}
     assert table == {*os.listdir(output), "ledger.torn-<run>", ".reserve", ".now", "rehearsal"} | decided
 
 

@@ -7,6 +7,7 @@ camelCase is wanted so, but for `inline_data` and `mime_type`, which AnyFast doc
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -128,6 +129,9 @@ class StrictApi:
     violations: list[str] = field(default_factory=list)
     grounding: dict[str, Any] | None = None
     signature: Callable[[int], str | None] = lambda _: None
+    #: Told of every answer that was written, by its number.
+    on_answer: Callable[[int], object] = lambda _: None
+    _written: dict[int, asyncio.Event] = field(default_factory=dict)
     #: By a part of a prompt: an answer without a picture, and why.
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -146,7 +150,20 @@ class StrictApi:
             return web.json_response(
                 {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": wrong[0]}}, status=400
             )
-        return web.json_response(self._answer(len(self.bodies), asked))
+        number = len(self.bodies)
+        answer = web.json_response(self._answer(number, asked))
+        await answer.prepare(request)
+        await answer.write_eof()
+        self.on_answer(number)
+        self._event(number).set()
+        return answer
+
+    async def answered(self, number: int) -> None:
+        """Wait until so many answers were written."""
+        await self._event(number).wait()
+
+    def _event(self, number: int) -> asyncio.Event:
+        return self._written.setdefault(number, asyncio.Event())
 
     def _answer(self, number: int, asked: dict[str, Any]) -> dict[str, Any]:
         prompt = asked["contents"][-1]["parts"][0]["text"]

@@ -87,6 +87,7 @@ class Entry:
     image_size: Text
     modalities: tuple[str, ...]
     asked: tuple[AskedText, ...]
+    continue_from: Text | None
     samples: int
     variant: Variant
     names: Text | None = None
@@ -139,6 +140,7 @@ class EntryReader:
             or self.shape.defaults.modalities
             or _DEFAULT_MODALITIES,
             asked=tuple(self._asked(index, job, variant)),
+            continue_from=self._text(job.continue_from, *here, "continue_from"),
             samples=job.samples or self.shape.defaults.samples or 1,
             variant=variant,
             names=self._text(self.shape.names, "names"),
@@ -286,6 +288,9 @@ class EntryReader:
             self._note(self.capabilities.size_problem(model, entry.image_size.text), entry.image_size, index)
         if entry.aspect_ratio is not None and not entry.aspect_ratio.varies:
             self._note(self.capabilities.ratio_problem(model, entry.aspect_ratio.text), entry.aspect_ratio, index)
+        if entry.continue_from is not None:
+            wrong = self.capabilities.parameter_problem(model, "continue_from", entry.continue_from.text)
+            self._note(wrong, entry.continue_from, index)
         if entry.references:
             # Each stands for one picture at least, or the row is wrong for another reason.
             least = sum(not item.optional for item in entry.references)
@@ -310,5 +315,14 @@ def _listed(matrix: Matrix, names: Sequence[str]) -> str:
 def _texts(entry: Entry) -> list[Text]:
     references = [item.text for item in entry.references]
     asked_texts = [text for each in entry.asked for text in each.texts()]
-    texts = (entry.id, entry.prompt, *references, entry.model, entry.aspect_ratio, entry.image_size, *asked_texts)
+    texts = (
+        entry.id,
+        entry.prompt,
+        *references,
+        entry.model,
+        entry.aspect_ratio,
+        entry.image_size,
+        *asked_texts,
+        entry.continue_from,
+    )
     return [text for text in texts if text is not None]

@@ -6,7 +6,7 @@ job but eight bytes to find out whether an id comes twice, so a million rows nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from batch.core.errors import InputError, Problem
@@ -42,16 +42,27 @@ class Expansion:
     matrix: Matrix | None
     allow_empty: bool
     kept: KeptColumns
+    starts: Starts
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether any entry goes on with another job's picture."""
+        return any(entry.continue_from is not None for entry in self.entries)
 
     def check(self, mark: Mark | None = None) -> Iterator[RowJob]:
         """Every good job; when all are seen, InputError with everything that is wrong."""
         problems = Problems(self.file)
         seen, products, names = RepeatedKeys(), RepeatedKeys(), RepeatedKeys()
+        chains: dict[str, Job] = {}
         for pair in self._expand(problems.add, mark, lambda key, _: products.add(key)):
             seen.add(id_key(pair.job.id))
             if pair.job.name:
                 names.add(id_key(pair.job.name))
+            if pair.job.continue_from:
+                chains[pair.job.id] = pair.job
+                pair = RowJob(pair.row, self.starts.known(pair.job))
             yield pair
+        self._report_chains(chains, problems)
         scattered, more = products.repeated()
         if scattered:
             self._report_scattered(scattered, problems)
@@ -66,7 +77,9 @@ class Expansion:
 
     def jobs(self) -> Iterator[RowJob]:
         """The jobs again, in the same order. A problem (a file changed since the check) stops at once."""
-        return self._expand(_changed_meanwhile)
+        if not self.has_chains:
+            return self._expand(_changed_meanwhile)
+        return (RowJob(row, self.starts.known(job)) for row, job in self._expand(_changed_meanwhile))
 
     def by_name_alone(self) -> Expansion:
         """The same, for a pass that needs the jobs' names and prompts only: no reference is looked at.
@@ -181,6 +194,15 @@ class Expansion:
         given = None if entry is None or entry.id is None or entry.id.varies else show(entry.id.text)
         return Problem(message=message, file=self.file, line=text.at.line, column=text.at.column, job=given)
 
+    def _report_chains(self, chains: Mapping[str, Job], problems: Problems) -> None:
+        """Chains that lead nowhere, or in a circle: their jobs could never be sent."""
+        wanted = {job.continue_from for job in chains.values()} - chains.keys()
+        missing = wanted - {job.id for _, job in (self._expand(_ignore) if wanted else ()) if job.id in wanted}
+        for job in chains.values():
+            wrong = _chain_problem(job, chains, missing)
+            if wrong is not None and job.place is not None:
+                problems.add(Problem(message=wrong, file=job.place.file, line=job.place.line, job=show(job.id)))
+
     def _report_doubled(self, doubled: set[bytes], problems: Problems) -> None:
         """Go through the jobs once more to name both places of every id that came twice."""
         if not doubled:
@@ -241,6 +263,29 @@ class Expansion:
             else:
                 message = message.replace("give different ids", "use one more column in the id")
         return Problem(message=message, file=place.file, line=place.line, job=second.id)
+
+
+class Starts:
+    """Which pictures jobs go on with, as far as they are there; `known` is set once an output folder is known."""
+
+    def __init__(self) -> None:
+        self.known: Callable[[Job], Job] = lambda job: job
+
+
+def _chain_problem(job: Job, chains: Mapping[str, Job], missing: Set[str]) -> str | None:
+    if job.continue_from == job.id:
+        return "continue_from names the job itself; name another one"
+    if job.continue_from in missing:
+        return f"continue_from: no job is called {show(job.continue_from)}"
+    passed, each = [job.id], chains.get(job.continue_from)
+    while each is not None:
+        if each.id == job.id:
+            return f"continue_from goes in a circle: {' from '.join(map(show, [*passed, job.id]))}"
+        if each.id in passed:
+            return None  # a circle that this job only leads to is told of its own jobs
+        passed.append(each.id)
+        each = chains.get(each.continue_from)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from batch.core.errors import Problem
 from batch.core.model import Job, Place, Reference
-from batch.core.parameters import COMMON, Parameters, canonical_json, common_parameters
+from batch.core.parameters import COMMON, CONTINUES, Parameters, canonical_json, common_parameters
 from batch.manifest.expansion.entries import AskedText, Entry, ReferenceText, Text
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.expansion.picture_names import PictureNames
@@ -68,6 +68,7 @@ class JobBuilder:
         self._size = compiler.fill(entry.image_size)
         self._ratio = None if entry.aspect_ratio is None else compiler.fill(entry.aspect_ratio)
         self._names = None if entry.names is None else compiler.names(entry.names)
+        self._continue_from = None if entry.continue_from is None else compiler.fill(entry.continue_from)
         self._reference_sources = [self._reference_source(item, compiler) for item in entry.references]
         self._most = [*(item.most for item in entry.references), None]
         self._check_fixed_references(compiler)
@@ -101,8 +102,14 @@ class JobBuilder:
                 self._report(bad, job_id, place, report)
             return ()
         entry = self.entry
+        begun = _tried(self._checked_start, row, wrong) if self._continue_from is not None else ""
+        if begun is None:
+            self._report(wrong[-1], job_id, place, report)
+            return ()
+        if begun:
+            ask = _Ask(ask.model, ask.parameters.changed(**{CONTINUES: True}))
         if not job_id:
-            content = _content_of(ask, entry, references)
+            content = (*_content_of(ask, entry, references), *([begun] if begun else []))
             job_id = derived_id(prompt, content, digits=self._digits, variant=entry.variant.label)
         ids = [job_id] if entry.samples == 1 else [sample_id(job_id, n + 1) for n in range(entry.samples)]
         pictures: Sequence[str] | None = [""] * len(ids)
@@ -121,6 +128,7 @@ class JobBuilder:
                 parameters=ask.parameters,
                 sample=number,
                 place=place,
+                continue_from=begun,
             )
             for number, (name, picture) in enumerate(zip(ids, pictures, strict=True), start=1)
         ]
@@ -131,6 +139,15 @@ class JobBuilder:
             return self._names.of(row, ids)
         except TemplateProblem as problem:
             raise _BadRow(f"names: {problem}", once=not isinstance(problem, RowProblem)) from problem
+
+    def _checked_start(self, row: Row) -> str:
+        """The id of the job to go on with; an empty cell names none."""
+        assert self._continue_from is not None
+        begun = _filled("continue_from", self._continue_from, row).strip()
+        wrong = id_problem(begun) if begun else None
+        if wrong is not None:
+            raise _BadRow(f"continue_from must be the id of another job: {wrong}")
+        return begun
 
     def _report(self, bad: _BadRow, job_id: str, place: Place, report: Report) -> None:
         if not bad.message or (bad.once and bad.message in self._said):

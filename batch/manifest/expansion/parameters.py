@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from batch.core.image_models import NOTHING_KNOWN, ModelFacts
+from batch.core.parameters import BESIDE_THE_PROMPT
 from batch.core.profiles import Profile
 from batch.core.registry import find_profile
 from batch.core.settings import ProviderSettings
@@ -152,7 +153,8 @@ class ModelCapabilities:
         return f"aspect_ratio must be {_one_of(ratios)} for {whose}; got {show(aspect_ratio)}"
 
     def _parameter_problem(self, offer: _Offer, model: str, name: str, value: Any) -> str | None:
-        if name not in offer.profile.taken:
+        taken = offer.profile.taken
+        if name not in taken and not (name == "continue_from" and taken is BESIDE_THE_PROMPT):
             whose = f"provider {offer.name}" if self.several else f"provider {offer.profile.name}"
             return f"{whose} takes no {name}; remove it"
         facts = offer.facts(model)

@@ -211,6 +211,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Job": {
         "id": "Names the job and its picture: letters, digits, dot, _ and -. Left out, the prompt names the job.",
         "prompt": "What the picture shows, in any language; sent exactly as written.",
+        "continue_from": "The id of another job: its picture is gone on with, so this job is sent after it.",
     },
     "Parameters": {
         "model": "The model to ask. Another name than those offered is sent too, and not checked.",

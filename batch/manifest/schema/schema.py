@@ -198,6 +198,8 @@ class ParametersShape(_Shape):
 class JobShape(ParametersShape):
     """One entry of `jobs`."""
 
+    continue_from: Annotated[str | None, PlainValidator(fields.filled)] = None
+
     id: Annotated[str | None, PlainValidator(fields.job_id)] = None
     prompt: Annotated[str, PlainValidator(fields.filled)]
 

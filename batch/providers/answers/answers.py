@@ -7,7 +7,7 @@ spellings (`inlineData`, `inline_data`) are taken everywhere. Where the pictures
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from batch.core.errors import AttemptError, EndpointDown, Kind, Paid, Refused, Unusable
@@ -15,10 +15,11 @@ from batch.core.lane import Lane
 from batch.core.usage import Usage
 from batch.providers.answers.framing import is_own, is_whole, read_answer, read_documents
 from batch.providers.answers.grounding import read_grounding
+from batch.providers.answers.json_stream import REFERENCE_PREFIX
 from batch.providers.answers.picture_places import PictureFinder, pick
 from batch.providers.answers.told import no_surrogates, plain_words
 from batch.providers.answers.usage import read_usage
-from batch.providers.base import Answer, Received
+from batch.providers.base import Answer, Blob, Received
 
 #: finishReason → how often more it is worth asking (the answer was charged). None: never, the request is at fault.
 #: "STOP" with no picture is handled apart. Evidence for each: docs/wire.md.
@@ -159,6 +160,7 @@ def _interpret_tree(
         warnings=(*finder.warnings, *([f"finish_{finish.lower()}"] if finish not in ("STOP", "") else [])),
         lane=lane,
         grounding=read_grounding(pick(candidate, "groundingMetadata", "grounding_metadata")),
+        signature=_signature(candidate, received.blobs),
         otherwise=failure,
     )
 
@@ -251,6 +253,19 @@ def _parts(candidate: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict):
             yield part
+
+
+def _signature(candidate: dict[str, Any], blobs: Sequence[Blob]) -> str | Blob | None:
+    """The thought signature of the last picture, or of the last part that has one where none stands beside it."""
+    found: str | None = None
+    for part in _parts(candidate):
+        told = pick(part, "thoughtSignature", "thought_signature")
+        if isinstance(told, str) and told and part.get("thought") is not True:
+            found = told
+    if found is None or not found.startswith(REFERENCE_PREFIX):
+        return found
+    number = found.removeprefix(REFERENCE_PREFIX)
+    return blobs[int(number)] if number.isdecimal() and int(number) < len(blobs) else None
 
 
 def _candidates(tree: dict[str, Any]) -> list[dict[str, Any]]:
