@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Any, Final
 
 from batch.core.picture_warnings import WarningKind, size_kinds, warning
+from batch.core.pixel_sizes import ASKED_IN_PIXELS, AnySize, leaves_it_open, pixels_of
 
 DEFAULT_MODEL: Final = "gemini-3.1-flash-image"
 DEFAULT_SIZE: Final = "1K"
@@ -86,7 +87,10 @@ class EndOfLife:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What one model can be asked for; None where that is not known, and then nothing is checked."""
+    """What one model can be asked for; None where that is not known, and then nothing is checked.
+
+    `any_size`: it also takes sizes in pixels that are in no list, within these bounds; None: only those listed.
+    """
 
     title: str = ""
     image_sizes: tuple[str, ...] | None = IMAGE_SIZES
@@ -95,6 +99,9 @@ class ModelFacts:
     modalities: tuple[str, ...] | None = None
     thinking: tuple[str, ...] | None = None
     search: tuple[str, ...] | None = None
+    qualities: tuple[str, ...] | None = None
+    input_fidelity: tuple[str, ...] | None = None
+    any_size: AnySize | None = None
     end: EndOfLife | None = None
     source: str = ""
 
@@ -112,9 +119,14 @@ def shipped_table() -> Mapping[str, Any]:
 
 def fact_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry of a table of models says of `ModelFacts`, by field; its prices are read elsewhere."""
-    lists = ("image_sizes", "aspect_ratios", "modalities", "thinking", "search")
+    lists = (
+        *("image_sizes", "aspect_ratios", "modalities", "thinking", "search"),
+        *("qualities", "input_fidelity"),
+    )
     found: dict[str, Any] = {name: tuple(entry[name]) for name in lists if entry.get(name) is not None}
     found |= {name: entry[name] for name in ("title", "max_references", "source") if entry.get(name) is not None}
+    if entry.get("any_size") is not None:
+        found["any_size"] = AnySize(**entry["any_size"])
     if "end" in entry:
         found["end"] = None if entry["end"] is None else _end(entry["end"])
     return found
@@ -142,12 +154,18 @@ RETIRED_MODELS: Final[Mapping[str, str]] = shipped_table()["retired"]
 SIZE_TOLERANCE: Final = 0.05
 
 
-def size_warnings(aspect_ratio: str | None, image_size: str, width: int, height: int) -> tuple[str, ...]:
-    """What is wrong with a picture's size in pixels for what was asked.
+def size_warnings(
+    aspect_ratio: str | None, image_size: str, width: int, height: int, *, provider: str = ""
+) -> tuple[str, ...]:
+    """What is wrong with a picture's size in pixels for what was asked of a provider, by its name in the ledger.
 
     Without a ratio only the area can be compared; every ratio of a size has about the same. Nothing is said of sizes
     and ratios whose pixels are not known.
     """
+    if provider in ASKED_IN_PIXELS:
+        is_open = leaves_it_open(aspect_ratio, image_size)
+        exact = None if is_open else pixels_of(aspect_ratio, image_size)
+        return () if exact is None else _differing(exact, width, height)
     if image_size not in IMAGE_SIZES or (aspect_ratio is not None and aspect_ratio not in _1K):
         return ()
     got = f"got {width}x{height}"
@@ -157,6 +175,9 @@ def size_warnings(aspect_ratio: str | None, image_size: str, width: int, height:
         if abs(area - 1) <= 4 * SIZE_TOLERANCE:
             return ()
         return (warning(WarningKind.SMALLER if area < 1 else WarningKind.LARGER, f"asked for {image_size}, {got}"),)
-    wanted = expected_pixels(aspect_ratio, image_size)
-    words = f"asked for {wanted[0]}x{wanted[1]}, {got}"
+    return _differing(expected_pixels(aspect_ratio, image_size), width, height)
+
+
+def _differing(wanted: tuple[int, int], width: int, height: int) -> tuple[str, ...]:
+    words = f"asked for {wanted[0]}x{wanted[1]}, got {width}x{height}"
     return tuple(warning(kind, words) for kind in size_kinds(wanted, (width, height), SIZE_TOLERANCE))

@@ -9,7 +9,13 @@ from importlib import resources
 from typing import Any, Final
 
 from batch.core.image_models import ModelFacts, fact_fields
+from batch.core.pixel_prices import PixelPrices
 from batch.core.prices import ModelPrices
+
+#: Of a reference that is kept to closely: 6,144 for its picture, and some tiles (OpenAI's image generation guide).
+_REFERENCE_TOKENS: Final = 6_600
+#: One request asks for one picture, and the API makes no drafts that are charged.
+_PICTURES: Final = 1
 
 
 @cache
@@ -23,17 +29,19 @@ def openai_table() -> Mapping[str, Any]:
 
 
 def openai_prices() -> Mapping[str, ModelPrices]:
-    """List prices, by the dearest quality and size that a job may get."""
+    """List prices by size in pixels and quality, and what tokens cost."""
     return {name: _prices(entry) for name, entry in openai_table().items()}
 
 
 def _prices(entry: Mapping[str, Any]) -> ModelPrices:
     rates: Mapping[str, float] = entry["per_million_tokens_usd"]
-    dearest = max((usd for sizes in entry["picture_usd_by_quality"].values() for usd in sizes.values()), default=0.42)
+    by_pixels = PixelPrices(
+        token_usd=rates["output_image"] / 1e6,
+        usd=entry["picture_usd_by_quality"],
+        edge_tokens=entry["edge_tokens"] or {},
+    )
     return ModelPrices(
-        picture_usd=dict.fromkeys(entry["image_sizes"], dearest),
-        picture_tokens=dict.fromkeys(entry["image_sizes"], round(dearest / rates["output_image"] * 1e6)),
-        token_usd=rates,
+        token_usd=rates, by_pixels=by_pixels, reference_tokens=_REFERENCE_TOKENS, pictures_at_most=_PICTURES
     )
 
 

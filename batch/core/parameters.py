@@ -19,6 +19,14 @@ BESIDE_THE_PROMPT: Final = frozenset(
 CONTINUES: Final = "continues"
 
 
+#: Those of OpenAI's images API.
+OF_THE_IMAGES_API: Final = frozenset(
+    ("quality", "background", "output_format", "output_compression", "moderation", "input_fidelity")
+)
+#: All that a manifest can ask for beside the common ones; which of them a provider takes its profile says.
+ASKED: Final = BESIDE_THE_PROMPT | OF_THE_IMAGES_API
+
+
 class Parameters(Mapping[str, Any]):
     """Parameters in the order in which they were given. Values are what JSON can hold; a tuple is a list.
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import gcd
 from typing import Final
 
+#: Providers, as the ledger names them, that are asked for sizes in pixels.
+ASKED_IN_PIXELS: Final = frozenset(("openai",))
 #: The model chooses the size.
 AUTO: Final = "auto"
 
@@ -42,6 +45,31 @@ _LANDSCAPE: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
         "21:9": (3808, 1632),
     },
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnySize:
+    """Bounds of the sizes that a model takes: sides in steps of `step` pixels, the longest side, the pixels in all, and
+    how many times as long as the other a side may be."""
+
+    step: int
+    longest: int
+    least_pixels: int
+    most_pixels: int
+    steepest: float
+
+    def problem(self, width: int, height: int) -> str | None:
+        """Why a size is out of bounds, as the end of a sentence about it."""
+        long, short = max(width, height), min(width, height)
+        if width % self.step or height % self.step:
+            return f"sides must be multiples of {self.step} pixels"
+        if long > self.longest:
+            return f"no side may be longer than {self.longest} pixels"
+        if long > short * self.steepest:
+            return f"no side may be more than {self.steepest:g} times as long as the other"
+        if not self.least_pixels <= width * height <= self.most_pixels:
+            return f"it must have {self.least_pixels:,} to {self.most_pixels:,} pixels"
+        return None
 
 
 def pixels_in(size: str) -> tuple[int, int] | None:

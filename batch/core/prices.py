@@ -15,6 +15,7 @@ from typing import Any, Final
 from batch.core.image_models import shipped_table
 from batch.core.lane import Lane
 from batch.core.model import Job
+from batch.core.pixel_prices import PixelPrices
 from batch.core.usage import Usage
 
 #: Tokens of one reference picture (Vertex AI model page).
@@ -44,7 +45,9 @@ class ModelPrices:
     """`picture_usd` and `picture_tokens` by size; `token_usd`: dollars per million tokens by kind, empty if unknown.
 
     `lanes`: the share of these prices that a lane costs; all of them in a lane that is not there. `search_usd`: one
-    query of a request that searches; None if it is not known.
+    query of a request that searches; None if it is not known. `by_pixels`: of what the two by size do not have, where
+    the price follows from pixels and quality. `reference_tokens`: the most that one reference counts as;
+    `pictures_at_most`: how many one answer is taken to hold.
     """
 
     picture_usd: Mapping[str, float] = field(default_factory=dict)
@@ -52,6 +55,25 @@ class ModelPrices:
     token_usd: Mapping[str, float] = field(default_factory=dict)
     lanes: Mapping[Lane, float] = field(default_factory=dict)
     search_usd: float | None = None
+    by_pixels: PixelPrices | None = None
+    reference_tokens: int = REFERENCE_TOKENS
+    pictures_at_most: int = _PICTURES_AT_MOST
+
+    def usd_of(self, job: Job) -> float | None:
+        """The list price of one picture; None if it is not known."""
+        listed = self.picture_usd.get(job.image_size)
+        return self.by_pixels.usd_of(job) if listed is None and self.by_pixels is not None else listed
+
+    def least_usd_of(self, job: Job) -> float | None:
+        """The least that one picture can cost, where it may be less than the list price; else None."""
+        return (
+            None if job.image_size in self.picture_usd or self.by_pixels is None else self.by_pixels.least_usd_of(job)
+        )
+
+    def tokens_of(self, job: Job) -> int | None:
+        """What one picture counts as; None if it is not known."""
+        listed = self.picture_tokens.get(job.image_size)
+        return self.by_pixels.tokens_of(job) if listed is None and self.by_pixels is not None else listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +114,9 @@ class PriceTable:
     def is_priced(self, model: str, image_size: str) -> bool:
         """Whether a picture of this model and size has a price of its own, and is not priced by the dearest known."""
         known = self._models.get(model)
-        return image_size in self._own or (known is not None and image_size in known.picture_usd)
+        if image_size in self._own or (known is not None and image_size in known.picture_usd):
+            return True
+        return known is not None and known.by_pixels is not None
 
     def picture_usd(self, job: Job, lane: Lane = Lane.STANDARD) -> float:
         """The list price of one picture of this job, with a query where it may search.
@@ -126,7 +150,8 @@ class PriceTable:
         tokens = None if rates is None or usage is None else usage.by_kind
         if tokens is not None and rates is not None:
             usd = sum(rates[kind] * count for kind, count in tokens.items()) * _PER_MILLION
-            lowest = _MIN_SHARE * self._picture_usd(job) if pictures else 0.0
+            least = self._models[job.model].least_usd_of(job)
+            lowest = _MIN_SHARE * (self._picture_usd(job) if least is None else least) if pictures else 0.0
             if lowest <= usd <= self._most_usd(job):  # in the standard lane: a lane's share is the same of all three
                 usd = round(self._in_lane(usd, job, lane), 6)
                 return Charge(usd=self._with_queries(usd, job, searched), source="usage")
@@ -141,7 +166,8 @@ class PriceTable:
             return self._picture_usd(job)
         thinks = job.parameters.get("thinking") in ("medium", "high")
         text_tokens = _THOUGHT_TOKENS_AT_MOST if thinks else _TEXT_TOKENS_AT_MOST
-        highest = self._tokens_usd(job, rates, pictures=_PICTURES_AT_MOST, text_tokens=text_tokens)
+        pictures = self._models[job.model].pictures_at_most
+        highest = self._tokens_usd(job, rates, pictures=pictures, text_tokens=text_tokens)
         return max(self._picture_usd(job), highest)
 
     def _with_queries(self, usd: float, job: Job, queries: int) -> float:
@@ -168,11 +194,12 @@ class PriceTable:
         if job.image_size in self._own:
             return self._own[job.image_size]
         known = self._models.get(job.model)
-        if known is not None and job.image_size in known.picture_usd:
-            return known.picture_usd[job.image_size]
-        lists = [model.picture_usd for model in self._models.values()]
-        same_size = [prices[job.image_size] for prices in lists if job.image_size in prices]
-        return max(same_size or [price for prices in (*lists, self._own) for price in prices.values()])
+        listed = None if known is None else known.usd_of(job)
+        if listed is not None:
+            return listed
+        same_size = [usd for model in self._models.values() if (usd := model.usd_of(job)) is not None]
+        lists = (*(model.picture_usd for model in self._models.values()), self._own)
+        return max(same_size or [price for prices in lists for price in prices.values()])
 
     def _attempt_usd(self, job: Job) -> float:
         rates = self._rates(job)
@@ -185,16 +212,16 @@ class PriceTable:
         known = self._models.get(job.model)
         if self._charged_by is ChargedBy.REQUEST or job.image_size in self._own or known is None:
             return None
-        return known.token_usd if known.token_usd and job.image_size in known.picture_tokens else None
+        return known.token_usd if known.token_usd and known.tokens_of(job) is not None else None
 
     def _tokens_usd(self, job: Job, rates: Mapping[str, float], *, pictures: int, text_tokens: int) -> float:
         """A text has at most as many tokens as bytes."""
-        picture_tokens = self._models[job.model].picture_tokens[job.image_size]
+        known = self._models[job.model]
         counts = {
             "input_text": sum(len(text.encode("utf-8", "replace")) for text in _texts_of(job)),
-            "input_image": REFERENCE_TOKENS * len(job.references),
+            "input_image": known.reference_tokens * len(job.references),
             "output_text": text_tokens,
-            "output_image": pictures * picture_tokens,
+            "output_image": pictures * (known.tokens_of(job) or 0),
         }
         return round(sum(rates[kind] * count for kind, count in counts.items()) * _PER_MILLION, 6)
 
@@ -215,7 +242,7 @@ def load_prices(
     models = {**(shipped_prices() if known is None else known), **table.models}
     for name, changed in table.changes.items():
         models[name] = replace(models.get(name, ModelPrices()), **changed)
-    if not own and not any(model.picture_usd for model in models.values()):
+    if not own and not any(model.picture_usd or model.by_pixels is not None for model in models.values()):
         raise ValueError("no prices")
     return PriceTable(models, own, table.charged_by or charged_by)
 

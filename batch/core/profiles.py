@@ -10,7 +10,7 @@ from typing import Final
 from batch.core.image_models import MODELS, RETIRED_MODELS, ModelFacts
 from batch.core.lane import Lane
 from batch.core.openai_models import OPENAI_MODELS, openai_prices
-from batch.core.parameters import BESIDE_THE_PROMPT
+from batch.core.parameters import BESIDE_THE_PROMPT, OF_THE_IMAGES_API
 from batch.core.prices import ChargedBy, ModelPrices, shipped_prices
 from batch.core.proxies import DIRECT, Network
 from batch.core.settings import Auth
@@ -55,7 +55,9 @@ class Profile:
     speak Gemini takes beside the common ones (`core.parameters`); any other is a problem before anything is sent, for
     it would be forgotten without a word.
     `prices()`: by model, read when they are needed.
-    `snake_case_parts`: of Gemini's way of speaking, that it writes `inline_data`.
+    `snake_case_parts`: of Gemini's way of speaking, that it writes `inline_data`. `sizes_in_pixels`: it takes one size
+    in pixels (`core.pixel_sizes`), so ratio and size must mean one exactly. `written_fields`: fields of its request
+    that `extra` may not hold, and the keys that write them.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Profile:
     parameters: frozenset[str] = frozenset()
     prices: Callable[[], Mapping[str, ModelPrices]] = no_prices
     snake_case_parts: bool = False
+    sizes_in_pixels: bool = False
+    written_fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ledger_name(self) -> str:
@@ -106,6 +110,18 @@ _GEMINI_PATH: Final = re.compile(
 _OPENAI: Final = "batch.providers.openai:OpenAIProvider"
 #: `/v1`, `/v1/images/generations`, and `/images/edits` behind another version, which stays.
 _OPENAI_PATH: Final = re.compile(r"(?<![:/])(?:/+v1)?(?:/+images(?:/+(?:generations|edits))?)?/*$", re.IGNORECASE)
+#: Fields of OpenAI's requests that `extra` may not hold, and what writes them; of a stream nothing could be read.
+_OPENAI_FIELDS: Final = {
+    "model": "model",
+    "prompt": "prompt",
+    "image": "references",
+    "image[]": "references",
+    "n": "samples",
+    "size": "image_size or aspect_ratio",
+    **{name: name for name in OF_THE_IMAGES_API},
+    "stream": "",
+    "partial_images": "",
+}
 _PATHS: Final = {_GEMINI: _GEMINI_PATH, _OPENAI: _OPENAI_PATH}
 #: Who speaks one of our formats is read by ours, whatever it is called.
 _LEDGER_NAMES: Final = {_GEMINI: "", _OPENAI: "openai"}
@@ -155,7 +171,9 @@ OPENAI: Final = Profile(
     reference_limits=OPENAI_LIMITS,
     charged_by=ChargedBy.TOKENS,
     models=OPENAI_MODELS,
-    parameters=frozenset(("extra",)),
+    parameters=OF_THE_IMAGES_API | {"extra", "continue_from"},
+    sizes_in_pixels=True,
+    written_fields=_OPENAI_FIELDS,
     prices=openai_prices,
 )
 SIMULATOR: Final = Profile(

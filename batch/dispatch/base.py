@@ -118,7 +118,8 @@ class Ports:
 class RouteSettings:
     """An endpoint as the manifest has it. `quota_store` keeps what was taken of its quotas; None: of this run alone.
 
-    Of several, each gets requests by its `weight`.
+    Of several, each gets requests by its `weight`. `models`: those that it is known to serve; empty if nothing is
+    known.
     """
 
     name: str
@@ -126,6 +127,7 @@ class RouteSettings:
     weight: float = 1.0
     lanes: frozenset[Lane] = frozenset((Lane.STANDARD,))
     quota_store: QuotaStore | None = None
+    models: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

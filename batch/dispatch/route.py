@@ -73,6 +73,7 @@ class Route:
         self.weight = settings.weight
         self.patterns = FailurePatterns()
         self._lanes = settings.lanes
+        self._models = settings.models
         self._clock = clock
         self._listener = listener
         self._policy = policy
@@ -107,6 +108,10 @@ class Route:
         self.wasted(model).went_out()
         terms = Terms(endpoint=self.name, model=model, lane=lane)
         return Permit(self, terms, taken, breaker, breaker.admit())
+
+    def knows(self, model: str) -> bool:
+        """Whether it is known to serve that model, or nothing is known of it."""
+        return not self._models or model in self._models
 
     def answered(self, permit: Permit, error: BaseException | None) -> list[EndpointDown]:
         """A request is over. Returns why the route is of no more use for its model, if that has become clear."""

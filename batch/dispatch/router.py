@@ -102,7 +102,8 @@ class Router:
 
     def _is_overloaded(self, model: str) -> bool:
         """Whether no route that could be asked for that model can serve it for now."""
-        asked = [route for route in self.routes if route.ended_by(model) is None or route.is_overloaded(model)]
+        serving = self._serving(model)
+        asked = [route for route in serving if route.ended_by(model) is None or route.is_overloaded(model)]
         return bool(asked) and all(route.is_overloaded(model) for route in asked)
 
     def leave_out(self, name: str, model: str, error: EndpointDown) -> None:
@@ -117,7 +118,7 @@ class Router:
 
     def nothing_left(self, model: str) -> EndpointDown:
         """Why no endpoint is in use for that model."""
-        ends = [(route.name, error) for route in self.routes if (error := route.ended_by(model)) is not None]
+        ends = [(route.name, error) for route in self._serving(model) if (error := route.ended_by(model)) is not None]
         # What time mends comes first, and of that what is mended soonest.
         _, chosen = min(ends, key=lambda end: end[1].not_before or "~")
         if len(ends) == 1:
@@ -187,9 +188,13 @@ class Router:
         self._had[route.name] = self._now + 1 / route.weight
         return found
 
+    def _serving(self, model: str) -> list[Route]:
+        """Those that a model is asked of: those that know it, or all if it is new to every one."""
+        return [route for route in self.routes if route.knows(model)] or self.routes
+
     def _open(self, model: str) -> list[Route]:
         """Those in use for that model, the one whose turn it is first."""
-        in_use = [route for route in self.routes if route.ended_by(model) is None]
+        in_use = [route for route in self._serving(model) if route.ended_by(model) is None]
         return sorted(in_use, key=lambda route: self._had[route.name])
 
 

@@ -206,8 +206,8 @@ def make_plan(
     """Go through all jobs once. Errors of the stream (a bad row) pass through, after the last job was seen.
 
     `history` may still be on its way: it is called for after the last job. `price_usd` is asked once for every model,
-    size and kind of search. `rows_chosen` is filled by the same stream: a byte for each job, whether the selection's
-    `where` holds for it. `reuse` are histories of other output folders whose pictures may be taken.
+    size, kind of search, quality and ratio. `rows_chosen` is filled by the same stream: a byte for each job, whether
+    the selection's `where` holds for it. `reuse` are histories of other output folders whose pictures may be taken.
     """
     selection = selection or Selection()
     asked = _ask(jobs, price_usd, selection, policies.again)
@@ -274,16 +274,17 @@ def _ask(jobs: Iterable[Job], price_usd: Callable[[Job], float], selection: Sele
     pattern = selection.id_pattern()
     keys, specs, prices, named = asked.keys, asked.specs, asked.prices, asked.named
     is_again = again.names if again.names_jobs else None
-    price_numbers: dict[tuple[str, str, object], int] = {}
+    price_numbers: dict[tuple[object, ...], int] = {}
     for job in jobs:
         keys += job.key()
         specs += job.spec()
-        kind = job.model, job.image_size, job.parameters.get("search")
+        get = job.parameters.get
+        kind = job.model, job.image_size, get("search"), get("quality"), get("aspect_ratio")
         number = price_numbers.get(kind)
         if number is None:
             number = price_numbers[kind] = len(asked.price_of)
             asked.price_of.append(price_usd(job))
-            asked.kinds.append(kind[:2])
+            asked.kinds.append((job.model, job.image_size))
         prices.append(number)
         if job.continue_from:
             asked.links.append(Link(len(prices) - 1, job_key(job.continue_from), job.has_its_start))

@@ -6,6 +6,7 @@ An account is an endpoint and a key: what a provider counts quotas and money by.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -40,6 +41,8 @@ class Account:
     simulator: SimulatorSettings | None
     proxy: ProxySettings | None = None
     key_file: str | None = None
+    #: That it is known to serve.
+    models: frozenset[str] = frozenset()
 
     def picture_usd(self, job: Job, lane: Lane) -> float:
         """The list price of a picture in that lane, or in the ordinary one if there is no such lane here."""
@@ -95,7 +98,13 @@ def _account(provider: ProviderSettings, settings: Settings, manifest: Path) -> 
         simulator=simulator,
         proxy=provider.proxy,
         key_file=provider.key_file,
+        models=frozenset(endpoint.profile.models) | frozenset(settings.models),
     )
+
+
+def serving(accounts: Sequence[Account], model: str) -> Sequence[Account]:
+    """Those that a model is asked of: those that know it, or all if it is new to every one."""
+    return [account for account in accounts if model in account.models] or accounts
 
 
 def _prices(

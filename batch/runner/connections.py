@@ -63,6 +63,7 @@ class KeyedAccount:
             weight=account.weight,
             lanes=account.endpoint.lanes,
             quota_store=self._tally(output, clock, listener),
+            models=account.models,
         )
 
     def _tally(self, output: Path, clock: Clock, listener: Listener) -> QuotaStore:

@@ -34,6 +34,7 @@ from batch.providers.http.authorities import trusted_authorities
 from batch.providers.references.cache import ReferenceCache, cache_folder
 from batch.providers.references.fetched import FetchedReferences
 from batch.report.summary import Spent, conclude, count_jobs
+from batch.runner.accounts import serving
 from batch.runner.connections import KeyedAccount
 from batch.runner.control import RunControl
 from batch.runner.preparation import PreparedRun
@@ -157,7 +158,8 @@ def why_too_early(prepared: PreparedRun, plan: Plan, left_out: Sequence[Disabled
     out = {(each.account, each.model) for each in left_out}
     for job, code in plan.pairs(prepared.manifest.jobs()):
         if code < MAY_SEND and any(
-            not {(account.name, ""), (account.name, job.model)} & out for account in prepared.accounts
+            not {(account.name, ""), (account.name, job.model)} & out
+            for account in serving(prepared.accounts, job.model)
         ):
             return None
     first = min((each.error for each in left_out), key=lambda error: error.not_before or "~")

@@ -12,7 +12,7 @@ from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.settings import Budget, Settings
 from batch.money.wallet import Wallet
-from batch.runner.accounts import Account
+from batch.runner.accounts import Account, serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,16 @@ class RunMoney:
         lane = self.settings.lane
         if len(self.accounts) == 1 and lane is Lane.STANDARD:
             return self.accounts[0].prices.picture_usd  # millions of times, and then it counts
-        return lambda job: max(account.picture_usd(job, lane) for account in self.accounts)
+        return lambda job: max(account.picture_usd(job, lane) for account in serving(self.accounts, job.model))
 
     def unpriced(self, asks: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Of models and sizes, with the models that may be asked instead, those of which some account has no price."""
         wanted = {(each, size): None for model, size in asks for each in (model, *self.settings.fallback.models)}
-        return [ask for ask in wanted if not all(account.prices.is_priced(*ask) for account in self.accounts)]
+        return [
+            (model, size)
+            for model, size in wanted
+            if not all(account.prices.is_priced(model, size) for account in serving(self.accounts, model))
+        ]
 
     @property
     def has_caps(self) -> bool:
@@ -47,7 +51,7 @@ class RunMoney:
         job = job.as_asked
         models = {job.model, *self.settings.fallback.models}
         asked = [job if model == job.model else replace(job, model=model) for model in models]
-        return max(account.prices.max_usd(each) for account in self.accounts for each in asked)
+        return max(account.prices.max_usd(each) for each in asked for account in serving(self.accounts, each.model))
 
     def wallet(
         self, keys: Mapping[str, str], clock: Clock, run_id: str, listener: Listener, *, waits_at_cap: bool = False

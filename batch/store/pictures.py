@@ -33,11 +33,12 @@ def store_pictures(
     version: int,
     decode: bool,
     suspect: bool = True,
+    provider: str = "",
 ) -> tuple[tuple[Image, ...], tuple[str, ...]]:
     """Check the pictures and give them their names; returns the images and warnings. The last is the result.
 
     `version` counts the pictures already bought for this job: a later one gets a name of its own. `suspect`: warn of a
-    result that is blank or one of the job's references. Afterwards
+    result that is blank or one of the job's references. `provider`: who was asked, as the ledger names it. Afterwards
     the pictures are durable, their names only once the shelf is synced. Raises `Unusable` if the result is no
     whole picture, `StorageError` if the disk fails. Runs in a thread.
     """
@@ -48,7 +49,7 @@ def store_pictures(
         for number, picture in enumerate(checked, start=1)
     ]
     result = checked[-1].facts
-    warnings += size_warnings(job.aspect_ratio, job.image_size, result.width, result.height)
+    warnings += size_warnings(job.aspect_ratio, job.image_size, result.width, result.height, provider=provider)
     if suspect:
         warnings += _suspicions(job, checked[-1])
     return tuple(images), tuple(warnings)

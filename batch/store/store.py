@@ -405,6 +405,7 @@ class Store:
             version=version,
             decode=self._decode,
             suspect=self._suspects,
+            provider=attempt.terms.provider,
         )
 
     def _set_aside(self, attempt: OpenAttempt) -> list[str]:

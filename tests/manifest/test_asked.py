@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch.core.parameters import BESIDE_THE_PROMPT, COMMON
+from batch.core.parameters import BESIDE_THE_PROMPT, COMMON, OF_THE_IMAGES_API
 from batch.manifest.schema.asked import CHECKS
 from tests.manifest.conftest import Folder
 
@@ -25,6 +25,15 @@ GOOD: dict[str, tuple[str, Any]] = {
     "search": ("[image, web]", ("web", "image")),
     "extra": ("{generationConfig: {topK: 40}}", {"generationConfig": {"topK": 40}}),
 }
+#: Those of OpenAI's images API.
+IMAGES_API: dict[str, tuple[str, Any]] = {
+    "quality": ("high", "high"),
+    "background": ("transparent", "transparent"),
+    "output_format": ("webp", "webp"),
+    "output_compression": ("80", 80),
+    "moderation": ("low", "low"),
+    "input_fidelity": ("high", "high"),
+}
 #: The same as a cell of a table, quoted for CSV.
 CELLS = {
     "system": "Be brief",
@@ -35,6 +44,12 @@ CELLS = {
     "safety": '"{""hate_speech"": ""block_none"", ""harassment"": ""off""}"',
     "search": '"web, image"',
     "extra": '"{""generationConfig"": {""topK"": 40}}"',
+    "quality": " HIGH ",
+    "background": "transparent",
+    "output_format": "WebP",
+    "output_compression": "80.0",
+    "moderation": "low",
+    "input_fidelity": "High",
 }
 
 
@@ -46,29 +61,34 @@ def asked(folder: Folder, manifest: str) -> list[dict[str, Any]]:
 
 def test_every_parameter_is_tried() -> None:
     """Here, and as it is read."""
-    assert set(GOOD) == set(CELLS) == set(CHECKS) == BESIDE_THE_PROMPT
+    assert set(GOOD) == BESIDE_THE_PROMPT
+    assert set(IMAGES_API) == OF_THE_IMAGES_API
+    assert set(CELLS) == set(CHECKS) == BESIDE_THE_PROMPT | OF_THE_IMAGES_API
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_a_job_says_it(folder: Folder, name: str) -> None:
+EVERY = [*((name, "") for name in GOOD), *((name, "model: gpt-image-1.5\nprovider: openai\n") for name in IMAGES_API)]
+
+
+@pytest.mark.parametrize(("name", "top"), EVERY)
+def test_a_job_says_it(folder: Folder, name: str, top: str) -> None:
     """Or the defaults, which null turns off; a job without it is the job that it was."""
-    written, value = GOOD[name]
-    assert asked(folder, f"jobs: [{{prompt: x, {name}: {written}}}]") == [{name: value}]
-    defaults = f"defaults: {{{name}: {written}}}\n"
+    written, value = {**GOOD, **IMAGES_API}[name]
+    assert asked(folder, f"{top}jobs: [{{prompt: x, {name}: {written}}}]") == [{name: value}]
+    defaults = f"{top}defaults: {{{name}: {written}}}\n"
     jobs = f"jobs: [{{prompt: x}}, {{prompt: y, {name}: null}}]"
     assert asked(folder, defaults + jobs) == [{name: value}, {}]
-    without = folder.jobs("jobs: [{id: a, prompt: x}]")[0]
+    without = folder.jobs(f"{top}jobs: [{{id: a, prompt: x}}]")[0]
     turned_off = folder.jobs(defaults + f"jobs: [{{id: a, prompt: x, {name}: null}}]")[0]
     assert turned_off.spec() == without.spec()
     assert without.parameters.is_common
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_a_column_says_it(folder: Folder, name: str) -> None:
+@pytest.mark.parametrize(("name", "top"), EVERY)
+def test_a_column_says_it(folder: Folder, name: str, top: str) -> None:
     """Each row its own; an empty cell asks for nothing."""
     folder.write("rows.csv", f"Title,Ask\ncup,{CELLS[name]}\nbowl,\n")
-    text = f'rows: rows.csv\njobs: [{{id: "{{{{ Title }}}}", prompt: "{{{{ Title }}}}", {name}: "{{{{ Ask }}}}"}}]'
-    assert asked(folder, text) == [{name: GOOD[name][1]}, {}]
+    jobs = f'jobs: [{{id: "{{{{ Title }}}}", prompt: "{{{{ Title }}}}", {name}: "{{{{ Ask }}}}"}}]'
+    assert asked(folder, f"{top}rows: rows.csv\n{jobs}") == [{name: {**GOOD, **IMAGES_API}[name][1]}, {}]
 
 
 def test_a_column_fills_what_stands_inside(folder: Folder) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from batch.core.errors import Problem
 from batch.core.image_models import DEFAULT_SIZE
-from batch.core.parameters import BESIDE_THE_PROMPT
+from batch.core.parameters import ASKED
 from batch.manifest.expansion.matrix import Matrix, Variant
 from batch.manifest.expansion.parameters import ModelCapabilities, prompt_problem
 from batch.manifest.ids import id_problem, without_accents
@@ -149,7 +149,7 @@ class EntryReader:
     def _asked(self, index: int, job: JobShape, variant: Variant) -> Iterator[AskedText]:
         """What the job, the variant or the defaults ask for beside ratio, size and modalities."""
         path: tuple[str | int, ...]
-        for name in sorted(BESIDE_THE_PROMPT):
+        for name in sorted(ASKED):
             if name in job.model_fields_set:
                 path, value = ("jobs", index, name), getattr(job, name)
             elif name in variant.overrides:
@@ -291,6 +291,7 @@ class EntryReader:
         if entry.continue_from is not None:
             wrong = self.capabilities.parameter_problem(model, "continue_from", entry.continue_from.text)
             self._note(wrong, entry.continue_from, index)
+        self._check_shape(entry, model, index)
         if entry.references:
             # Each stands for one picture at least, or the row is wrong for another reason.
             least = sum(not item.optional for item in entry.references)
@@ -299,6 +300,14 @@ class EntryReader:
             if not each.varies:
                 wrong = self.capabilities.parameter_problem(model, each.name, each.value)
                 self._note(wrong, Text("", each.at, shared=each.shared), index)
+
+    def _check_shape(self, entry: Entry, model: str, index: int) -> None:
+        """Ratio and size together. What is wrong is told at the one that is written."""
+        ratio, size = entry.aspect_ratio, entry.image_size
+        if size.varies or (ratio is not None and ratio.varies):
+            return
+        wrong = self.capabilities.shape_problem(model, None if ratio is None else ratio.text, size.text)
+        self._note(wrong, ratio or size, index)
 
     def _note(self, message: str | None, text: Text, index: int) -> None:
         """Note a problem once per place: what is written in `defaults` is wrong for many jobs."""

@@ -263,6 +263,7 @@ class JobBuilder:
         wrong = self._capabilities.model_problem(model) or self._capabilities.size_problem(model, size)
         if wrong is None and ratio is not None:
             wrong = self._capabilities.ratio_problem(model, ratio)
+        wrong = wrong or self._capabilities.shape_problem(model, ratio, size)
         if wrong is not None:
             raise _BadRow(wrong)
         return _Ask(model, self._with_asked(model, common_parameters(ratio, size, self.entry.modalities), row))

@@ -18,14 +18,14 @@ from pydantic_core import PydanticCustomError
 from yaml.nodes import ScalarNode
 
 from batch.core.errors import Problem
-from batch.core.parameters import BESIDE_THE_PROMPT
+from batch.core.parameters import ASKED
 from batch.manifest.problems import Problems, did_you_mean, show
 from batch.manifest.schema import asked, fields
 from batch.manifest.schema.yaml_text import At, Document
 from batch.manifest.templating.templates import is_template, is_variable
 
 MAX_VARIANTS: Final = 1000
-PARAMETERS: Final = ("model", "aspect_ratio", "image_size", "modalities", *sorted(BESIDE_THE_PROMPT))
+PARAMETERS: Final = ("model", "aspect_ratio", "image_size", "modalities", *sorted(ASKED))
 #: Parameters that are mappings; a variant has them as JSON, for its values are texts.
 _MAPPINGS: Final = ("safety", "extra")
 
@@ -269,7 +269,7 @@ class MatrixReader:
         return found
 
     def _parameter(self, parameter: str, text: str, path: _Path) -> Any:
-        if parameter in BESIDE_THE_PROMPT:
+        if parameter in ASKED:
             try:
                 return asked.read(parameter, text)
             except ValueError as problem:

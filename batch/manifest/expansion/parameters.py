@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from batch.core.image_models import NOTHING_KNOWN, ModelFacts
 from batch.core.parameters import BESIDE_THE_PROMPT
+from batch.core.pixel_sizes import AUTO, leaves_it_open, pixels_in, pixels_of
 from batch.core.profiles import Profile
 from batch.core.registry import find_profile
 from batch.core.settings import ProviderSettings
@@ -96,7 +97,7 @@ class ModelCapabilities:
 
     def model_problem(self, model: str) -> str | None:
         for offer in self.offers:
-            if model in offer.profile.retired and not offer.knows(model):
+            if model in offer.profile.retired and not any(each.knows(model) for each in self.offers):
                 return f"model {model} was retired; write {offer.profile.retired[model]}"
         if not model or model.startswith(".") or not _MODEL_CHARACTERS.issuperset(model):
             return f"model may hold letters, digits, dot, _ and -; got {show(model)}"
@@ -104,11 +105,11 @@ class ModelCapabilities:
 
     def model_warning(self, model: str) -> str | None:
         """That nothing can be checked for a model, because it stands in no table."""
-        unknown = next((offer for offer in self.offers if not offer.knows(model)), None)
-        if unknown is None:
+        if any(offer.knows(model) for offer in self.offers):
             return None
-        where = f" of provider {unknown.name}" if self.several else ""
-        hint = did_you_mean(model, unknown.profile.models, "models")
+        where = " of any provider" if self.several else ""
+        known = [name for offer in self.offers for name in offer.profile.models]
+        hint = did_you_mean(model, list(dict.fromkeys(known)), "models")
         return (
             f"model {show(model)} is in no table{where}, so nothing about it is checked: not whether it exists, what "
             f"it takes or what it costs; {hint} (models in the manifest says what it takes)"
@@ -120,6 +121,10 @@ class ModelCapabilities:
     def ratio_problem(self, model: str, aspect_ratio: str) -> str | None:
         few_first = sorted(self.offers, key=lambda offer: not offer.profile.ratios(model))
         return self._first(model, lambda offer, each: self._ratio_problem(offer, each, aspect_ratio), few_first)
+
+    def shape_problem(self, model: str, aspect_ratio: str | None, image_size: str) -> str | None:
+        """Why ratio and size, each fine by itself, do not go together."""
+        return self._first(model, lambda offer, each: _shape_problem(offer, each, aspect_ratio, image_size))
 
     def references_problem(self, model: str, count: int) -> str | None:
         return self._first(model, lambda offer, each: _references_problem(offer, each, count))
@@ -133,12 +138,19 @@ class ModelCapabilities:
     ) -> str | None:
         """What is wrong for the job's own model, else for the first that may be asked in its place."""
         offers = offers or self.offers
-        for offer in offers:
+        for offer in self._serving(model, offers):
             wrong = problem(offer, model)
             if wrong is not None:
                 return wrong
-        found = (problem(offer, each) for each in self.fallback if each != model for offer in offers)
+        others = (each for each in self.fallback if each != model)
+        found = (problem(offer, each) for each in others for offer in self._serving(each, offers))
         return next((f"fallback: {wrong}" for wrong in found if wrong is not None), None)
+
+    def _serving(self, model: str, offers: Sequence[_Offer]) -> Sequence[_Offer]:
+        """Those that a model is asked of: those that know it, or all if it is new to every one."""
+        if len(offers) == 1:
+            return offers
+        return [offer for offer in offers if offer.knows(model)] or offers
 
     def _ratio_problem(self, offer: _Offer, model: str, aspect_ratio: str) -> str | None:
         ratios = offer.facts(model).aspect_ratios
@@ -162,7 +174,12 @@ class ModelCapabilities:
             return _word_problem("thinking", (value,), facts.thinking, f"{model} takes no thinking level", model)
         if name == "search":
             return _word_problem("search", value, facts.search, f"{model} cannot search", model)
-        return None
+        if name == "quality":
+            return _word_problem("quality", (value,), facts.qualities, f"{model} takes no quality", model)
+        if name == "input_fidelity":
+            known = facts.input_fidelity
+            return _word_problem("input_fidelity", (value,), known, f"{model} takes no input_fidelity", model)
+        return _extra_problem(offer.profile, value) if name == "extra" else None
 
 
 @lru_cache(maxsize=256)
@@ -177,7 +194,46 @@ def _size_problem(offer: _Offer, model: str, image_size: str) -> str | None:
         return None if fits else f"image_size must be a size such as 1K; got {show(image_size)}"
     if image_size in sizes:
         return None
-    return f"image_size must be {_one_of(sizes)} for {model}; got {show(image_size)}"
+    bounds, pixels = offer.facts(model).any_size, pixels_in(image_size)
+    if bounds is not None and pixels is not None:
+        wrong = bounds.problem(*pixels)
+        return None if wrong is None else f"image_size {image_size} does not fit {model}: {wrong}"
+    more = "" if bounds is None else ", or pixels such as 1536x864,"
+    return f"image_size must be {_one_of(sizes)}{more} for {model}; got {show(image_size)}"
+
+
+def _shape_problem(offer: _Offer, model: str, aspect_ratio: str | None, image_size: str) -> str | None:
+    """Where one size in pixels is asked for, ratio and size must mean one exactly."""
+    if not offer.profile.sizes_in_pixels or leaves_it_open(aspect_ratio, image_size):
+        return None
+    pixels = pixels_of(aspect_ratio, image_size)
+    if pixels is None:
+        return _no_pixels(aspect_ratio, image_size)
+    facts = offer.facts(model)
+    size = "{}x{}".format(*pixels)
+    if facts.image_sizes is None or size in facts.image_sizes:
+        return None
+    wrong = "it is none of the model's sizes" if facts.any_size is None else facts.any_size.problem(*pixels)
+    return None if wrong is None else f"{image_size} at {aspect_ratio} is {size} for {model}, and {wrong}"
+
+
+def _no_pixels(aspect_ratio: str | None, image_size: str) -> str:
+    if aspect_ratio is None:
+        return f"image_size {image_size} needs an aspect_ratio here, or write pixels such as 1536x1024"
+    if image_size == AUTO:
+        return f"image_size auto leaves the shape to the model; remove aspect_ratio {aspect_ratio}"
+    if pixels_in(image_size) is not None:
+        return f"image_size {image_size} is not {aspect_ratio}; remove aspect_ratio"
+    return f"no size is exactly {aspect_ratio} at {image_size}; write image_size in pixels, such as 1536x864"
+
+
+def _extra_problem(profile: Profile, extra: Any) -> str | None:
+    """What a key of its own writes, or nothing could read the answer of."""
+    name = next((each for each in extra if each in profile.written_fields), None) if isinstance(extra, dict) else None
+    if name is None:
+        return None
+    key = profile.written_fields[name]
+    return f"extra may not hold {name}; write {key}" if key else f"extra may not hold {name}: streams are not read"
 
 
 def _references_problem(offer: _Offer, model: str, count: int) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
@@ -30,6 +30,14 @@ HARM_CATEGORIES: Final = (
     *("image_harassment", "image_hate", "image_sexually_explicit", "image_dangerous_content"),
 )
 HARM_THRESHOLDS: Final = ("block_none", "block_only_high", "block_medium_and_above", "block_low_and_above", "off")
+#: Words of OpenAI's images API (the official package, 2026). A model takes some of the qualities; the last two are
+#: those of models before gpt-image.
+QUALITIES: Final = ("low", "medium", "high", "xhigh", "max", "auto", "standard", "hd")
+BACKGROUNDS: Final = ("transparent", "opaque", "auto")
+#: Those that are pictures to this program; the API also knows gif and svg.
+OUTPUT_FORMATS: Final = ("png", "jpeg", "webp")
+MODERATIONS: Final = ("low", "auto")
+FIDELITIES: Final = ("low", "high")
 _CATEGORY_PREFIX: Final = "harm_category_"
 #: Places of the request that a key of the manifest writes, and that key. In camelCase, as all is compared.
 _WRITTEN_BY: Final[Mapping[tuple[str, ...], str]] = {
@@ -140,8 +148,41 @@ def extra(value: object) -> dict[str, Any]:
     return given
 
 
+def quality(value: object) -> str:
+    return _word(value, QUALITIES)
+
+
+def background(value: object) -> str:
+    return _word(value, BACKGROUNDS)
+
+
+def output_format(value: object) -> str:
+    return _word(value, OUTPUT_FORMATS)
+
+
+def output_compression(value: object) -> int:
+    number = _number(value)
+    if isinstance(number, float) and number.is_integer() and isinstance(value, str):
+        number = int(number)  # a spreadsheet writes 80 as 80.0
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 100:
+        raise _wrong("must be a whole number from 0 to 100", value)
+    return number
+
+
+def moderation(value: object) -> str:
+    return _word(value, MODERATIONS)
+
+
+def input_fidelity(value: object) -> str:
+    return _word(value, FIDELITIES)
+
+
 CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
-    check.__name__: check for check in (system, thinking, seed, temperature, top_p, safety, search, extra)
+    check.__name__: check
+    for check in (
+        *(system, thinking, seed, temperature, top_p, safety, search, extra),
+        *(quality, background, output_format, output_compression, moderation, input_fidelity),
+    )
 }
 
 
@@ -158,6 +199,12 @@ def read(name: str, value: object) -> Any:
 def _wrong(fragment: str, value: object = ...) -> PydanticCustomError:
     shown = "" if value is ... else f"; got {fields.said(value)}"
     return PydanticCustomError("sentence", "{text}", {"text": fragment + shown})
+
+
+def _word(value: object, words: Sequence[str]) -> str:
+    if not isinstance(value, str) or value.strip().lower() not in words:
+        raise _wrong(f"must be one of {', '.join(words)}", value)
+    return value.strip().lower()
 
 
 def _number(value: object) -> object:

@@ -43,9 +43,16 @@ _ONE_LINE: Final = {"type": "string", "pattern": r"^[^\n\t]*[^\n\t\s][^\n\t]*$"}
 #: Names are completed, others pass: an endpoint may serve models that are new.
 _MODEL: Final = {"anyOf": [{"enum": list(MODELS)}, _ONE_LINE]}
 _NOTHING: Final = {"type": "null"}
+#: A size in pixels.
+_PIXELS: Final = "^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$"
 #: The API's words and ours, which leave out what they all begin with; `safety` takes them in any case.
 _CATEGORIES: Final = [name for word in asked.HARM_CATEGORIES for name in (word, f"harm_category_{word}".upper())]
 _THRESHOLDS: Final = [name for word in asked.HARM_THRESHOLDS for name in (word, word.upper())]
+
+
+def _words_or_nothing(words: Sequence[str]) -> _Schema:
+    return {"anyOf": [{"enum": list(words)}, _TEMPLATE, _NOTHING]}
+
 
 #: What each named check of `fields` accepts, in the words of JSON Schema.
 _CHECKS: Final[Mapping[str, _Schema]] = {
@@ -58,7 +65,7 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     "model_name": _MODEL,
     "job_id": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$|\{[{%#]"},
     "run_name": {"type": "string", "pattern": r'^[^.~ /\\:*?"<>|-][^/\\:*?"<>|]*$'},
-    "image_size": {"anyOf": [{"enum": [*IMAGE_SIZES, 512]}, _TEMPLATE]},
+    "image_size": {"anyOf": [{"enum": [*IMAGE_SIZES, 512, "auto"]}, {"type": "string", "pattern": _PIXELS}, _TEMPLATE]},
     "aspect_ratio": {"anyOf": [{"enum": [*ASPECT_RATIOS, None]}, _TEMPLATE]},
     "modalities": {
         "type": "array",
@@ -92,6 +99,12 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
         ]
     },
     "extra": {"anyOf": [{"type": "object", "minProperties": 1}, _TEMPLATE, _NOTHING]},
+    "quality": _words_or_nothing(asked.QUALITIES),
+    "background": _words_or_nothing(asked.BACKGROUNDS),
+    "output_format": _words_or_nothing(asked.OUTPUT_FORMATS),
+    "output_compression": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, _TEMPLATE, _NOTHING]},
+    "moderation": _words_or_nothing(asked.MODERATIONS),
+    "input_fidelity": _words_or_nothing(asked.FIDELITIES),
     "reference_name": {
         "type": "string",
         "pattern": r"^(?!(?!https://)[A-Za-z][A-Za-z0-9+.-]*://|data:)[\s\S]*\S",
@@ -216,7 +229,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Parameters": {
         "model": "The model to ask. Another name than those offered is sent too, and not checked.",
         "aspect_ratio": "Width to height. null leaves it to the model. AnyFast takes 1:1, 4:3, 3:4, 16:9 and 9:16.",
-        "image_size": "Resolution: 512, 1K, 2K or 4K. The price follows it. Default: 1K.",
+        "image_size": "Resolution: 512, 1K, 2K or 4K; for OpenAI's images API also pixels such as 1536x1024, or auto. "
+        "The price follows it. Default: 1K.",
         "modalities": "[IMAGE], or [TEXT, IMAGE] for a caption as well. Default: [IMAGE].",
         "samples": "Number of pictures of the same prompt. Default: 1.",
         "system": "A system instruction: what holds for every picture, beside the prompt. null asks for none.",
@@ -228,6 +242,13 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "safety": "Thresholds of the safety filters by category, such as {hate_speech: block_only_high}.",
         "search": "web, image, or [web, image]: what the model may look up before it draws. Each query is charged.",
         "extra": "Fields that are merged into the request as they stand, such as {generationConfig: {topK: 40}}.",
+        "quality": "Of OpenAI's images API: low, medium, high, on some models xhigh and max, or auto. The price "
+        "follows it.",
+        "background": "Of OpenAI's images API: transparent, opaque or auto.",
+        "output_format": "Of OpenAI's images API: png, jpeg or webp. Default: png.",
+        "output_compression": "Of OpenAI's images API: 0 to 100, for jpeg and webp. Default: 100.",
+        "moderation": "Of OpenAI's images API: low or auto, for jobs without references.",
+        "input_fidelity": "Of OpenAI's images API: low or high, how closely references are kept to.",
         "references": "Pictures sent along, for editing or as examples: files relative to this one, names with "
         "wildcards, https:// addresses of hosts in reference_hosts, or a column that holds them.",
     },

@@ -193,6 +193,12 @@ class ParametersShape(_Shape):
     safety: Annotated[Any, PlainValidator(asked.asked(asked.safety))] = None
     search: Annotated[Any, PlainValidator(asked.asked(asked.search))] = None
     extra: Annotated[Any, PlainValidator(asked.asked(asked.extra))] = None
+    quality: Annotated[Any, PlainValidator(asked.asked(asked.quality))] = None
+    background: Annotated[Any, PlainValidator(asked.asked(asked.background))] = None
+    output_format: Annotated[Any, PlainValidator(asked.asked(asked.output_format))] = None
+    output_compression: Annotated[Any, PlainValidator(asked.asked(asked.output_compression))] = None
+    moderation: Annotated[Any, PlainValidator(asked.asked(asked.moderation))] = None
+    input_fidelity: Annotated[Any, PlainValidator(asked.asked(asked.input_fidelity))] = None
 
 
 class JobShape(ParametersShape):
