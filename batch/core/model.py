@@ -20,10 +20,11 @@ from batch.core.usage import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """How a picture was made that is sent back to be gone on with: its prompt, and the file with the signature that
-    came with it, if one did."""
+    """How a picture was made that is sent back to be gone on with: its prompt, its model, and the file with the
+    signature that came with it, if one did."""
 
     prompt: str
+    model: str
     signature: Path | None = None
 
 

@@ -34,6 +34,15 @@ class JobSpec:
     image_size: str | None = None
     modalities: tuple[str, ...] | None = None
     samples: int | None = None
+    system: str | None = None
+    thinking: str | None = None
+    seed: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    safety: Mapping[str, str] | None = None
+    search: str | tuple[str, ...] | None = None
+    extra: Mapping[str, Any] | None = None
+    continue_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

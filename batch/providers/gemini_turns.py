@@ -1,7 +1,8 @@
 """The conversation so far, for a job that goes on with another's picture: what was asked, and the picture as it came.
 
-A turn of the model is only taken back with its thought signature, and with its picture unchanged. Where the answer had
-no signature, or the picture had to be made smaller to fit, it is sent as a reference like any other.
+A turn of the model is only taken back with its thought signature, by the model that made it, and with its picture
+unchanged. Where the answer had no signature, another model is asked, or the picture had to be made smaller to fit, it
+is sent as a reference like any other.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def begun_turn(job: Job, references: Sequence[EncodedReference]) -> BegunTurn | 
     `references` are those of the job, encoded. Reads the signature's file.
     """
     turn = job.references[0].turn if job.references else None
-    if turn is None or turn.signature is None:
+    if turn is None or turn.signature is None or turn.model != job.model:
         return None
     if sha256(pybase64.b64decode(references[0].base64)).hexdigest() != job.references[0].sha256:
         return None

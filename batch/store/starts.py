@@ -9,7 +9,7 @@ from pathlib import Path
 from batch.core.model import Job, Reference, Turn, job_key
 from batch.store.history import History
 from batch.store.ledger_reader import open_ledger
-from batch.store.records import Pictured
+from batch.store.records import Pictured, terms_of
 
 
 class BoughtStarts:
@@ -45,5 +45,5 @@ class BoughtStarts:
             sha256=image.sha256,
             mime=image.mime,
             size_bytes=image.bytes,
-            turn=Turn(prompt=asked.ask.prompt, signature=signature),
+            turn=Turn(prompt=asked.ask.prompt, model=terms_of(asked).model, signature=signature),
         )

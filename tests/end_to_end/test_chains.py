@@ -76,6 +76,24 @@ async def test_a_picture_without_a_signature_is_sent_as_a_reference(runs: Runs) 
     assert sent_pictures(runs.api.requests[1]) == [sha256_of(runs, "cup"), photo]
 
 
+async def test_another_model_gets_the_picture_as_a_reference(runs: Runs) -> None:
+    """A signature is of use to the model that gave it alone."""
+    runs.api.signature = lambda _: "c2ln"
+    await runs.run([CUP, {**BLUE, "model": "gemini-nano-banana-2.1", "image_size": "1K"}])
+    assert [content["role"] for content in runs.api.requests[1]["contents"]] == ["user"]
+    assert sent_pictures(runs.api.requests[1]) == [sha256_of(runs, "cup")]
+
+
+async def test_a_lost_signature_costs_no_more_than_itself(runs: Runs) -> None:
+    """The picture is sent as a reference then."""
+    runs.api.signature = lambda _: "c2ln"
+    await runs.run([CUP])
+    for file in (runs.folder / "out/signatures").iterdir():
+        file.unlink()
+    assert (await runs.run([CUP, BLUE])).done == 2
+    assert [content["role"] for content in runs.api.requests[1]["contents"]] == ["user"]
+
+
 async def test_a_chain_goes_on_with_what_was_made_before(runs: Runs) -> None:
     """A job added later needs no request for its start, and has its signature."""
     runs.api.signature = lambda _: "c2ln"

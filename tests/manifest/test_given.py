@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from batch.core.errors import InputError
 from batch.manifest import JobSpec, given_manifest, load_manifest
+from batch.manifest.schema.schema import JobShape
 
 COLUMN = {"id": "{{ sku }}", "prompt": "photo of {{ title }}"}
 
@@ -117,3 +119,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_wrong_is_named(manifest: dict[str, Any], told: str) -> None:
     """By the number of the job or the row."""
     assert told in problem_of(manifest)
+
+
+def test_a_job_spec_has_every_field_of_a_job() -> None:
+    """What a manifest may say of a job, a program may say, too."""
+    assert {field.name for field in fields(JobSpec)} == set(JobShape.model_fields)

@@ -352,7 +352,8 @@ class JobBuilder:
                 wrong.append(bad)
         wrong.extend(_BadRow(str(problem), problem.column, once=problem.once) for problem in problems)
         if ask is not None and len(wrong) == before:
-            too_many = self._capabilities.references_problem(ask.model, len(found))
+            with_start = len(found) + (self._continue_from is not None)
+            too_many = self._capabilities.references_problem(ask.model, with_start)
             if too_many is not None:
                 columns = {getattr(source, "column", None) for source in self._reference_sources} - {None}
                 wrong.append(_BadRow(too_many, columns.pop() if len(columns) == 1 else None))
