@@ -21,7 +21,7 @@ from batch.cli.options import (
     output_option,
     run_options,
 )
-from batch.cli.run_gallery import make_gallery, with_thumbnails
+from batch.cli.run_gallery import RunGallery
 from batch.cli.signals import die_by, run_until_signal
 from batch.cli.terminal import paint_words, takes_colour
 from batch.core.errors import ExitCode
@@ -56,8 +56,8 @@ def _means_plan(_ctx: click.Context, _param: click.Parameter, given: bool) -> No
 @click.option(
     "--gallery/--no-gallery",
     "gallery",
-    default=False,
-    help="Make pages to look at the pictures when the run ends; thumbnails in spare time.  [default: no]",
+    default=None,
+    help="Make pages to look at the pictures when the run ends; thumbnails in spare time.  [default: on a terminal]",
 )
 @env_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the numbers on stdout.")
@@ -82,7 +82,7 @@ def run(
     output: Path | None,
     options: RunOptions,
     *,
-    gallery: bool,
+    gallery: bool | None,
     env_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -97,16 +97,16 @@ def run(
     where it stopped. A finished batch sends nothing.
     """
     from batch.core.errors import LockedError
+    from batch.core.events import Listeners
 
     environment = environment_with(env_file)
     start_log(log_file, log_level, log_format)
-    listener = _logged(listener_for(quiet=quiet)) if log_file else listener_for(quiet=quiet)
-    if gallery:
-        listener = with_thumbnails(listener)
+    shown = _logged(listener_for(quiet=quiet)) if log_file else listener_for(quiet=quiet)
+    pages = RunGallery(said=gallery, quiet=quiet)
     try:
         summary = run_until_signal(
             manifest,
-            listener,
+            Listeners([shown, pages]),
             asks=not quiet and is_terminal(),
             output=output,
             options=options,
@@ -119,8 +119,7 @@ def run(
         sys.exit(error.exit_code)
     plan_words = ["imagebatch", "plan", str(manifest), *([] if output is None else ["-o", str(output)])]
     _report_run(summary, typed_again(), shlex.join(plan_words), as_json=as_json, quiet=quiet)
-    if gallery:
-        make_gallery(summary, quiet=quiet)
+    pages.make(summary)
     if summary.exit > 128:
         die_by(summary.exit - 128)
     sys.exit(summary.exit)

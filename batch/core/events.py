@@ -30,6 +30,8 @@ class RunStart:
     concurrency: int
     expected_usd: float
     simulated: bool = False
+    #: What the manifest says of a gallery at the end; None: nothing.
+    gallery: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,6 +255,8 @@ class Settings:
     check_content: bool = True
     canary: CanarySettings = CanarySettings()
     dedupe: bool = False
+    #: Whether the command makes a gallery when a run ends; None: on a terminal.
+    gallery: bool | None = None
     lane: Lane = Lane.STANDARD
     fallback: Fallback = Fallback()
     until: Until | None = None

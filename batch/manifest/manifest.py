@@ -307,6 +307,7 @@ class _TopReader:
             check_content=shape.check_content,
             canary=CanarySettings() if shape.canary is None else CanarySettings(**shape.canary.model_dump()),
             dedupe=shape.dedupe,
+            gallery=shape.gallery,
             lane=Lane(shape.lane),
             fallback=fallback,
             check=self._check_settings(),

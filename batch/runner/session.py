@@ -304,6 +304,7 @@ class RunSession:
             concurrency=sum(account.limits.concurrency for account in self.prepared.accounts),
             expected_usd=self.plan.usd + self._reopened.price_usd,
             simulated=self.prepared.is_rehearsal,
+            gallery=settings.gallery,
         )
 
     def _todo(self) -> Iterator[ToDo | None]:

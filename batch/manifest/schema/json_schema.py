@@ -194,6 +194,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "check_content": "Whether a picture that is blank, a reference that came back, or another job's picture gets a "
         "warning. Default: true.",
         "dedupe": "true: jobs that ask for exactly the same picture share one, bought once. Default: false.",
+        "gallery": "Whether pages to look at the pictures are made when the run ends. Default: on a terminal.",
         "canary": "Number of jobs to send first, alone; the rest only if few of them failed. A mapping says how few.",
         "on_reject": "The prompt that is asked for in place of a rejected picture: a template over {{ prompt }}, "
         "{{ note }} and the list reasons. Default: the prompt as it was.",

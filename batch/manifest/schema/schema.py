@@ -231,6 +231,7 @@ class ManifestShape(_Shape):
     verify: Annotated[str, fields.word("structure", "decode")] = "structure"
     check_content: Annotated[bool, PlainValidator(fields.yes_or_no)] = True
     dedupe: Annotated[bool, PlainValidator(fields.yes_or_no)] = False
+    gallery: Annotated[bool, PlainValidator(fields.yes_or_no)] | None = None
     canary: Annotated[CanaryShape | None, fields.short_form("jobs", int)] = None
     on_reject: Annotated[str | None, PlainValidator(fields.filled)] = None
     check: Annotated[CheckShape | None, fields.short_form("run", (str, list))] = None
