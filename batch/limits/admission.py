@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from batch.core.clock import Clock, DayStart
@@ -145,12 +145,16 @@ class AdmissionController:
             if room.next_day is not None:
                 raise self._day_used_up(room)
             pace = self._pace(model, state)
+            if self._limits.adaptive:
+                pace.join(state.live.get(model), now)
             pace_seconds = pace.free_at() - now
             if max(room.seconds, pace_seconds) > 0:
                 return self._held_back(room, pace, pace_seconds)
             part = state.counts.take(need, self._limits, self._day, now, self._clock.now())
+            pace.go(now)
+            if self._limits.adaptive:
+                state.live[model] = pace.live(now)
             state.changed = True
-        pace.go(now)
         self._in_flight += 1
         self._newest += 1
         out = Reservation(self._newest, model, need, now, part)
@@ -257,6 +261,7 @@ class AdmissionController:
 
     def _held_back(self, room: Room, pace: RatePacer, pace_seconds: float) -> Wait:
         if pace_seconds > room.seconds:
+            pace_seconds += _BUSY_SECONDS if pace.has_just_gone else 0.0  # the others go first
             return Wait(pace_seconds, Waiting(by="found_rate", most=round(pace.per_minute or 0)), is_fixed=True)
         is_fixed = self._limits.tokens_per_minute is None  # else an answer may correct an estimate
         most = round(getattr(self._limits, room.quota))
@@ -284,7 +289,14 @@ class AdmissionController:
     def _remember(self, model: str, pace: RatePacer) -> None:
         at = self._clock.now().timestamp()
         found = None if pace.found is None else (pace.found, at)
-        self._change(lambda state: _put_last(state.found, model, found))
+        live = pace.live(self._clock.monotonic())
+
+        def change(state: QuotaState) -> None:
+            _put_last(state.found, model, found)
+            if (other := state.live.get(model)) is not None and other.decided_at < live.decided_at:
+                state.live[model] = replace(live, sent=other.sent, next_at=max(live.next_at, other.next_at))
+
+        self._change(change)
 
     def _correct(self, out: Reservation, usage: Usage | None) -> None:
         tokens = None if usage is None else usage.total

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from batch.core.clock import Clock, DayStart, DayStartProblem, timestamp
 from batch.core.own_files import make_folders, open_to_read, open_to_write, sync_folder
 from batch.core.state_folders import state_home
+from batch.limits.live_pace import LivePace
 from batch.limits.quotas import Counts
 from batch.limits.rate_pacer import Found
 
@@ -40,6 +41,8 @@ class QuotaState:
 
     counts: Counts = field(default_factory=Counts)
     found: dict[str, tuple[Found, float]] = field(default_factory=dict)
+    #: By model the pace of the runs that are on.
+    live: dict[str, LivePace] = field(default_factory=dict)
     #: When a request with this key last brought a picture; seconds since 1970, 0 for never.
     served_at: float = 0.0
     #: Set by every change.
@@ -220,6 +223,7 @@ class FileQuotaStore:
                 model: [round(found.per_minute, 1), round(found.share, 4), round(at)]
                 for model, (found, at) in self._state.found.items()
             },
+            "live": {model: live.row() for model, live in self._live()},
             "at": timestamp(self._clock),
         }
         text = json.dumps(held, separators=(",", ":")).encode("ascii")
@@ -228,6 +232,11 @@ class FileQuotaStore:
         if len(data) > _COPY_BYTES:
             raise OSError("it has grown too large; remove it")
         os.pwrite(self._descriptor, data, self._number % 2 * _COPY_BYTES)
+
+    def _live(self) -> list[tuple[str, LivePace]]:
+        """Those of runs that are on; the file has room for no others."""
+        now = self._clock.monotonic()
+        return [(model, live) for model, live in self._state.live.items() if live.is_on(now)][-_MODELS_REMEMBERED:]
 
 
 def _checked(copy: bytes) -> tuple[int, bytes, bytes]:
@@ -258,6 +267,8 @@ def _state(text: bytes, boot: str) -> QuotaState:
                 state.counts.parts[row[0]] = row[1:]
         spaced_at = held.get("spaced_at")
         state.counts.spaced_at = float(spaced_at) if isinstance(spaced_at, int | float) else 0.0
+        rows_by_model = ((model, LivePace.from_row(row)) for model, row in _items(held.get("live")))
+        state.live = {model: live for model, live in rows_by_model if live is not None}
     served_at = held.get("served_at")
     state.served_at = float(served_at) if isinstance(served_at, int | float) else 0.0
     for start, day in _items(held.get("days")):

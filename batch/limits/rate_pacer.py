@@ -14,6 +14,9 @@ A gate that was closed for more than a few seconds speaks of a count over a minu
 accepted in the last minute, and no more than that goes out in any minute. Otherwise it is the rate of the last twenty
 that were accepted, for some limiters want requests spaced (a leaky bucket, as nginx has). Pure.
 
+Runs with one key at once share one pace (`LivePace`): each request takes the next turn of all of them, and the newest
+decision holds for all.
+
 Each number that decides stands at the top of its file with its reason. Those without a source were chosen among
 simulated limiters (`python -m benchmarks pace`).
 """
@@ -26,6 +29,7 @@ from typing import Final
 from batch.limits.accepted_requests import MINUTE_SECONDS, AcceptedRequests
 from batch.limits.concurrency_limit import FROZEN_SECONDS
 from batch.limits.gate import Closing
+from batch.limits.live_pace import AllSent, LivePace
 from batch.limits.rate_spacing import RateSpacing
 from batch.limits.rate_trial import RateTrial
 from batch.limits.refusal_share import FIRST_SHARE, MOST_SHARE, RefusalShare
@@ -103,6 +107,8 @@ class RatePacer:
         #: As it was before the gate closed last.
         self._before_closing = self._course
         self._set_at = float("-inf")
+        #: When a run decided how the course goes on; 0 for none.
+        self._decided_at = 0.0
         self._frozen_until = float("-inf")
         self._accepted = AcceptedRequests()
         self._spacing = RateSpacing()
@@ -110,6 +116,9 @@ class RatePacer:
         self._window: list[bool] = []
         self._trial: RateTrial | None = None
         self._before_trial = self._course
+        self._all_sent = AllSent()
+        #: Whether another run tries a lower pace.
+        self._is_tried_elsewhere = False
 
     @property
     def per_minute(self) -> float | None:
@@ -124,6 +133,50 @@ class RatePacer:
             return self._remembered
         return Found(max(_SLOWEST_PER_MINUTE, self._course.ceiling), self._usual.now)
 
+    # ---- other runs with the key
+
+    @property
+    def has_just_gone(self) -> bool:
+        """Whether this run had the last turn, and others are on."""
+        return self._all_sent.was_own and self._all_sent.for_one_of_last() > 1
+
+    def live(self, now_seconds: float) -> LivePace:
+        """What other runs have to know."""
+        return LivePace(
+            ceiling=self._course.ceiling,
+            is_guess=self._course.is_guess,
+            counts=self._counts,
+            in_trial=self._trial is not None or self._is_tried_elsewhere,
+            share=self._usual.now,
+            tried_seconds=self._tried_seconds,
+            decided_at=self._decided_at,
+            next_at=max(self._spacing.next_at, now_seconds),
+            sent=self._all_sent.number,
+        )
+
+    def join(self, live: LivePace | None, now_seconds: float) -> None:
+        """Go on as the other runs do."""
+        if live is None or not live.is_on(now_seconds):
+            return
+        if live.decided_at > self._decided_at:
+            self._adopt(live)
+        if live.decided_at == self._decided_at:
+            self._tried_seconds = max(self._tried_seconds, live.tried_seconds)
+        self._spacing.next_at = max(self._spacing.next_at, live.next_at)
+        self._all_sent.join(live.sent)
+        are_others = self._all_sent.for_one_of_last() > 1
+        self._is_tried_elsewhere = live.in_trial and self._trial is None and are_others
+
+    def _adopt(self, live: LivePace) -> None:
+        self._course, self._trial = _Course(live.ceiling, live.is_guess), None
+        self._set_at = self._decided_at = live.decided_at
+        self._tried_seconds, self._counts = live.tried_seconds, live.counts
+        self._usual = RefusalShare(live.share)
+        self._shown_share = max(FIRST_SHARE, live.share)
+        self._window.clear()
+
+    # ---- requests
+
     def free_at(self) -> float:
         """When the next may go; monotonic seconds."""
         pace = self.per_minute
@@ -132,16 +185,20 @@ class RatePacer:
         if not self._counts:
             return self._spacing.next_at
         in_a_minute = max(pace, self._course.ceiling) * (1 - self._usual.now)
-        return max(self._spacing.next_at, self._accepted.minute_has_room_at(max(1, int(in_a_minute))))
+        # Turns are even, so a run that began after the others may have half of them whatever it had before.
+        own = in_a_minute / min(2.0, self._all_sent.for_one_of_minute())
+        return max(self._spacing.next_at, self._accepted.minute_has_room_at(max(1, int(own))))
 
     def go(self, now_seconds: float) -> None:
         """One goes out."""
         self._accepted.went_out(now_seconds)
+        self._all_sent.went_out(now_seconds)
         pace = self.per_minute
         if pace is None:
             return
         has_waited = self._spacing.went_out(MINUTE_SECONDS / pace, now_seconds)
-        if has_waited and self._trial is None and self.is_tried and now_seconds >= self._frozen_until:
+        is_in_trial = self._trial is not None or self._is_tried_elsewhere
+        if has_waited and not is_in_trial and self.is_tried and now_seconds >= self._frozen_until:
             self._tried_seconds += MINUTE_SECONDS / pace
 
     @property
@@ -179,7 +236,8 @@ class RatePacer:
         if self._is_beyond:
             return self._back(now_seconds) if is_unusual or self._usual.now < _CLEAN else ""
         may_try |= self._course.ceiling is not None or refused > MOST_SHARE * seen
-        return self._try(now_seconds) if may_try and is_unusual and not self._counts else ""
+        may_try &= is_unusual and not self._counts and not self._is_tried_elsewhere
+        return self._try(now_seconds) if may_try else ""
 
     def _back(self, now_seconds: float) -> str:
         """What was tried beyond the ceiling is too much."""
@@ -232,6 +290,7 @@ class RatePacer:
             return said
         self._trial = None
         self._window.clear()
+        self._decided_at = now_seconds
         return f"{self._conclude(trial)}; {said}"
 
     def _conclude(self, trial: RateTrial) -> str:
@@ -251,6 +310,7 @@ class RatePacer:
         """The gate was closed, and all that was sent then was refused. Returns what was decided, or ""."""
         if closing.alone and closing.at - closing.first_at > MINUTE_SECONDS:
             self._course, self._trial, self._tried_seconds, self._counts = self._before_closing, None, 0.0, False
+            self._decided_at = now_seconds
             return "as before the gate closed: after a minute without requests it is not their number"
         has_counted = self._counts
         self._counts |= closing.at + closing.seconds - closing.first_at > _OF_A_MINUTE_SECONDS
@@ -269,13 +329,14 @@ class RatePacer:
         """Requests per minute by which as many are accepted as were before then; None if they were too few to tell."""
         of_a_minute = self._accepted.in_the_minute_before(at)
         accepted = of_a_minute if self._counts else self._accepted.per_minute(self._set_at, at)
-        return None if accepted is None else accepted / (1 - self._usual.now)
+        sent = self._all_sent.for_one_of_minute() if self._counts else self._all_sent.for_one_of_last()
+        return None if accepted is None else accepted / (1 - self._usual.now) * sent
 
     def _set(self, course: _Course, now_seconds: float, why: str) -> str:
         before = "free" if self.per_minute is None else f"{self.per_minute:.0f}"
         share = sum(self._window) / len(self._window) if self._window else 0.0
         self._course, self._trial, self._tried_seconds = course, None, 0.0
-        self._set_at = now_seconds
+        self._set_at = self._decided_at = now_seconds
         self._spacing.begin(now_seconds)
         self._window.clear()
         return f"{before} -> {self.per_minute:.0f} a minute: {why} ({share:.0%} of the last were refused)"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batch.limits.live_pace import LivePace
 from batch.limits.quota_store import FileQuotaStore, QuotaState
 from batch.limits.rate_pacer import Found
 from tests.support.fakes import FakeClock
@@ -54,6 +55,37 @@ def test_the_next_run_begins_with_all_that_was_kept(tmp_path: Path) -> None:
     assert state.found == {"m": (Found(61.3, 0.0124), 1_769_862_064.0)}
 
 
+def live_pace(*, ceiling: float | None = 300.0, next_at: float = 1000.2, tried_seconds: float = 41.5) -> LivePace:
+    return LivePace(
+        ceiling=ceiling,
+        is_guess=False,
+        counts=True,
+        in_trial=False,
+        share=0.03,
+        tried_seconds=tried_seconds,
+        decided_at=958.123456789,
+        next_at=next_at,
+        sent=700,
+    )
+
+
+def test_the_pace_of_runs_that_are_on_is_shared_to_the_last_digit(tmp_path: Path) -> None:
+    """Which decision is the newest is told by its time; a minute after its last turn a run is over."""
+    store = quota_store(tmp_path)
+    with store.transaction() as state:
+        assert state is not None
+        state.live.update({"m": live_pace(), "free": live_pace(ceiling=None), "over": live_pace(next_at=939.9)})
+        state.changed = True
+
+    assert kept(quota_store(tmp_path)).live == {"m": live_pace(), "free": live_pace(ceiling=None)}
+
+
+def test_a_pace_that_was_tried_for_days_is_taken_for_an_hour(tmp_path: Path) -> None:
+    """It doubles in some seconds, and no number is as large as it would be."""
+    written(tmp_path, {"boot": "this", "live": {"m": live_pace(tried_seconds=1e9).row()}})
+    assert kept(quota_store(tmp_path)).live == {"m": live_pace(tried_seconds=3600.0)}
+
+
 @pytest.mark.parametrize(
     "held",
     [
@@ -62,6 +94,11 @@ def test_the_next_run_begins_with_all_that_was_kept(tmp_path: Path) -> None:
         {"days": {"noon somewhere": ["2026", 1, 1, 1], DAY_START: ["2026", 1, 1]}},
         {"days": {DAY_START: [2026, 1, 1, 1]}, "paces": {"m": [60.0, 0.01]}},
         {"days": {DAY_START: ["2026", "1", 1, 1]}, "paces": {"m": [60.0, "0.01", 9.0]}},
+        {"live": {"few": [300.0], "none": None, "words": ["300", False, True, False, 0.03, 1.0, 2.0, 3.0, 4]}},
+        {"live": {"m": [float("nan"), False, True, False, 0.03, 1.0, 2.0, 3.0, 4]}},
+        {"live": {"m": [10**400, False, True, False, 0.03, 1.0, 2.0, 3.0, 4]}},
+        {"live": {"m": [300.0, False, True, False, 1.0, 1.0, 2.0, 3.0, 4]}},
+        {"live": {"m": [300.0, False, True, False, 0.03, -1.0, 2.0, 3.0, 4]}},
         {"paces": {"slow": [0.9, 0.01, 9.0], "none": [60.0, 0.0, 9.0], "all": [60.0, 1.0, 9.0]}},
         [],
     ],

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from statistics import median
 
 import pytest
 
 from batch.core.errors import EndpointDown
+from batch.core.model import Done
 from batch.core.settings import Limits
-from batch.limits.quota_store import MemoryQuotaStore
+from batch.limits.quota_store import FileQuotaStore, MemoryQuotaStore
 from batch.limits.quotas import need_of
 from tests.support.fakes import FakeClock, job, kinds
 from tests.support.providers_with_quotas import (
@@ -23,6 +27,7 @@ from tests.support.providers_with_quotas import (
     QuotaProvider,
     TokenBucketProvider,
     send,
+    sender,
 )
 
 JOBS = int(os.environ.get("QUOTA_JOBS", "1200"))
@@ -183,7 +188,7 @@ async def test_a_storm_that_names_no_delay_costs_ever_fewer_requests(clock: Fake
 
 
 async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
-    """The next run of the same model begins at what the last one found: fewer are refused, and it takes no longer."""
+    """The next run of the same model begins at what the last one found. Fewer are refused; it takes hardly longer."""
     quota_store, refused, took = MemoryQuotaStore(), [], []
     for _ in range(2):
         provider = LeakyProvider(clock, lambda now: 300)
@@ -198,6 +203,52 @@ async def test_what_was_found_is_remembered(clock: FakeClock) -> None:
         assert 200 < found.per_minute < 400
     assert refused[1] < refused[0]
     assert took[1] < 1.03 * took[0]  # the first one begins with what the bucket holds
+
+
+async def done_of(provider: QuotaProvider, jobs: int, store: FileQuotaStore, first: int) -> int:
+    """Carry out so many jobs beside another run."""
+    scheduler, plan = sender(provider, jobs, Limits(concurrency=128), first=first, quota_store=store)
+    async with scheduler.outcomes(plan) as outcomes:
+        return sum([isinstance(outcome, Done) async for outcome in outcomes])
+
+
+@pytest.mark.parametrize(
+    ("make", "share", "refused"),
+    [
+        (lambda clock: QuotaProvider(clock, lambda now: 300), 0.9, 40),
+        (lambda clock: TokenBucketProvider(clock, lambda now: 300), 0.95, 120),
+        (lambda clock: LeakyProvider(clock, lambda now: 300, burst=0), 0.75, 60),
+    ],
+    ids=["any 60 s", "token bucket", "leaky, no burst"],
+)
+async def test_runs_at_once_share_one_pace(
+    clock: FakeClock, tmp_path: Path, make: Callable[[FakeClock], QuotaProvider], share: float, refused: int
+) -> None:
+    """Together they are one sender, by what stands in the quotas' file, and neither is starved."""
+    provider, jobs = make(clock), SOME // 2
+    stores = [FileQuotaStore(tmp_path / "quotas", "key.quota", clock, print, boot_id="this") for _ in range(2)]
+    done = await asyncio.gather(*(done_of(provider, jobs, store, n * jobs) for n, store in enumerate(stores)))
+    assert done == [jobs, jobs]
+    last = provider.served[-1] - 1000
+    assert provider.served_between(-1, last) >= share * 300 * last / 60
+    assert len(provider.refused) < refused
+    in_half = sum(at < 1000 + last / 2 for name, at in provider.first_sent.items() if int(name[4:]) < jobs)
+    assert 0.3 < in_half / provider.served_between(-1, last / 2) < 0.7
+
+
+async def test_a_run_that_begins_later_goes_at_the_pace_of_the_others(clock: FakeClock, tmp_path: Path) -> None:
+    """It does not find the limit anew by refusals: they are as few as of one run."""
+    provider = LeakyProvider(clock, lambda now: 300, burst=5)
+    stores = [FileQuotaStore(tmp_path / "quotas", "key.quota", clock, print, boot_id="this") for _ in range(2)]
+
+    async def later() -> float:
+        await clock.sleep(125.0)
+        began = len(provider.refused)
+        assert await done_of(provider, 100, stores[1], 1_200) == 100
+        return len(provider.refused) - began
+
+    _, refused = await asyncio.gather(done_of(provider, 1_200, stores[0], 0), later())
+    assert refused < 12
 
 
 async def test_a_storm_of_refusals_costs_a_probe_per_gate(clock: FakeClock) -> None:
