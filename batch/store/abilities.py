@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from batch.core.errors import OutputError
 from batch.core.own_files import UNSUPPORTED, sync_folder
 from batch.store.durable import PUBLIC_MODE, create_anew, forget, write_all
+
+#: How the files that are tried are called.
+PROBE: Final = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,12 @@ class Abilities:
         return f"the file system of {output} cannot sync folders: a power cut may take the newest pictures"
 
 
-def abilities_of(folder: str, output: str) -> Abilities:
-    """Try the file system of a folder that can be written. Raises `OutputError` if it is no place for an `output`."""
-    first, second = os.path.join(folder, "probe.1"), os.path.join(folder, "probe.2")
+def abilities_of(folder: str, output: str, *, syncs_folders: bool | None = None) -> Abilities:
+    """Try the file system of a folder that can be written. Raises `OutputError` if it is no place for an `output`.
+
+    `syncs_folders`: what is known of it already.
+    """
+    first, second = (os.path.join(folder, f"{PROBE}.{number}") for number in (1, 2))
     try:
         forget(second)
         descriptor = create_anew(first)
@@ -45,7 +52,8 @@ def abilities_of(folder: str, output: str) -> Abilities:
             os.close(descriptor)
         links = _can(lambda: os.link(first, second, follow_symlinks=False))
         os.rename(first, second)
-        syncs_folders = sync_folder(folder)
+        if syncs_folders is None:
+            syncs_folders = sync_folder(folder)
     finally:
         forget(first)
         forget(second)

@@ -107,8 +107,8 @@ class OutputFolder:
         a warning.
         Raises `OutputError` if the folder cannot be used and `LockedError` if another run was quicker.
         """
-        _make_folders(self.path)
-        self.weaker = _abilities(self.path).weaker(str(self.path))
+        syncs_folders = _make_folders(self.path)
+        self.weaker = _abilities(self.path, syncs_folders=syncs_folders).weaker(str(self.path))
         if self._ownership.acquire() and log_of(self.path).exists():
             raise LockedError(f"another run has just worked on {self.path}; nothing was sent, run again")
         self._ownership.write_owner(run_id)
@@ -185,25 +185,28 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"cannot use {path} as the output folder: {error.strerror or error}") from error
 
 
-def _make_folders(output: Path) -> None:
-    """Create what is missing, durably: without the parents' sync a power cut could take the whole ledger."""
+def _make_folders(output: Path) -> bool:
+    """Create what is missing, durably: without the parents' sync a power cut could take the whole ledger.
+
+    Returns whether the file system can sync folders.
+    """
     try:
         missing = [folder for folder in (output, *output.parents) if not folder.exists()]
         output.mkdir(parents=True, exist_ok=True)
         for name in _FOLDERS:
             folder = output / name
             folder.mkdir(mode=0o755 if name == "images" else 0o700, exist_ok=True)
-        for folder in (output, *(folder.parent for folder in missing)):
-            sync_folder(str(folder))
+        synced = [sync_folder(str(folder)) for folder in (output, *(folder.parent for folder in missing))]
         if not os.access(output / "spool", os.W_OK | os.X_OK):
             raise OutputError(f"{output} cannot be written")
+        return synced[0]
     except OSError as error:
         raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
 
 
-def _abilities(output: Path) -> Abilities:
+def _abilities(output: Path, *, syncs_folders: bool) -> Abilities:
     try:
-        return abilities_of(str(output / "spool"), str(output))
+        return abilities_of(str(output / "spool"), str(output), syncs_folders=syncs_folders)
     except OSError as error:
         raise OutputError(f"cannot use {output} as the output folder: {error.strerror or error}") from error
 
