@@ -97,6 +97,7 @@ async def test_a_tunnel_that_is_not_made_now_sends_nothing(line: Line, tools: An
     [
         (407, "", "wants a user and a password (407)"),
         (407, "user:wrong", "refused its user and password (407)"),
+        (401, "", "wants a user and a password (401)"),
         (403, "", "does not allow this host (403)"),
     ],
 )

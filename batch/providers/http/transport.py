@@ -231,9 +231,9 @@ class _foreign_errors:  # noqa: N801  (reads as a statement)
 
 def _no_tunnel(proxy: Proxy, status: int) -> httpx.ProxyError:
     """What a proxy means that answers a CONNECT with another status than 200."""
-    if status == 407:
+    if status in (401, 407):  # tinyproxy says 401 to a wrong password
         wanted = "refused its user and password" if proxy.user or proxy.password else "wants a user and a password"
-        return ProxyRefused(f"the proxy {proxy.place} {wanted} (407); nothing was sent")
+        return ProxyRefused(f"the proxy {proxy.place} {wanted} ({status}); nothing was sent")
     if 400 <= status < 500 and status not in (408, 429):
         return ProxyRefused(f"the proxy {proxy.place} does not allow this host ({status}); nothing was sent")
     return httpx.ProxyError(f"the proxy {proxy.place} could not reach it ({status})")
