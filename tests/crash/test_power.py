@@ -17,8 +17,8 @@ from tests.crash.sweep import ROOT, Provider, provider
 SEEDED = {
     "no data sync of a picture": (
         "batch/store/durable.py",
-        "            os.fchmod(descriptor, mode)\n        os.fsync(descriptor)\n",
-        "            os.fchmod(descriptor, mode)\n",
+        "            set_mode(descriptor, mode)\n        os.fsync(descriptor)\n",
+        "            set_mode(descriptor, mode)\n",
     ),
     "no sync of a folder's name": ("batch/store/picture_folder.py", "                    sync_folder(above)\n", ""),
     "no sync of a folder in images": (
