@@ -122,7 +122,7 @@ async def test_a_job_whose_start_failed_waits(runs: Runs) -> None:
     """So do those behind it; plan says so, and all go on once there is a picture."""
     runs.api.refused = {"a cup": "IMAGE_SAFETY"}
     summary = await runs.run([CUP, BLUE, STEAM])
-    assert (summary.failed, summary.pending, summary.requests) == (1, 2, 1)
+    assert (summary.failed, summary.pending, summary.requests, summary.exit) == (1, 2, 1, 75)
     planned = plan_only(runs.manifest([CUP, BLUE, STEAM]), output=runs.folder / "out")
     assert (planned.plan.to_do, planned.plan.count("skip: waits")) == (0, 2)
     assert planned.decision_on("blue")[0].because == "waits"
