@@ -1,10 +1,10 @@
-"""What a provider is, as data, and the four that come with this package. Others are packages (`core.registry`)."""
+"""What a provider is, as data, and those that come with this package. Others are packages (`core.registry`)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from batch.core.image_models import MODELS, RETIRED_MODELS, ModelFacts
@@ -87,6 +87,11 @@ class Profile:
         """A user's own address without what is put behind it anyway: half of all documentation gives it with that."""
         path = _PATHS.get(self.provider)
         return base_url if path is None else path.sub("", base_url)
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether it is the built-in simulator, in whichever way it is asked."""
+        return self.base_url is None
 
     @property
     def default_model(self) -> str:
@@ -187,6 +192,10 @@ SIMULATOR: Final = Profile(
     retired=RETIRED_MODELS,
     prices=shipped_prices,
 )
+#: The same simulator, asked in OpenAI's way.
+SIMULATOR_OPENAI: Final = replace(
+    OPENAI, name="simulator-openai", base_url=None, key_env=None, charged_by=ChargedBy.REQUEST
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +222,7 @@ class Endpoint:
     @property
     def simulated(self) -> bool:
         """Whether the simulator answers, wherever it runs: nothing is bought there."""
-        return self.name == "simulator"
+        return self.profile.is_simulator
 
     @property
     def embedded(self) -> bool:

@@ -29,6 +29,7 @@ SHIPPED: Final[Mapping[str, str]] = {
     "google": "batch.core.profiles:GOOGLE",
     "openai": "batch.core.profiles:OPENAI",
     "simulator": "batch.core.profiles:SIMULATOR",
+    "simulator-openai": "batch.core.profiles:SIMULATOR_OPENAI",
 }
 #: It stands in the ledger, in lists and in names of files.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -1,6 +1,7 @@
 """The embedded simulator: a provider that costs nothing, misbehaves on request and keeps a billing book.
 
-It speaks the wire format of Gemini's generateContent, as Google and as relays speak it, over loopback HTTP.
+It speaks the wire format of Gemini's generateContent, as Google and as relays speak it, and that of OpenAI's images
+API, over loopback HTTP.
 It shares no code with the rest of the package, so that it can judge it.
 
     async with serve(settings_from({"latency_seconds": 0.2})) as simulator:

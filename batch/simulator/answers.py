@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batch.simulator.delivery import Answer
+from batch.simulator.images_answers import good_images_message
+from batch.simulator.images_wire import ImagesAsk
 from batch.simulator.pictures import Painter, Picture
 from batch.simulator.refusals import Refusal, error_body
 from batch.simulator.tables import TOKENS_PER_REFERENCE
@@ -105,6 +107,8 @@ class Scene:
         return Answer(body=self.encode(message, ascii_only=ascii_only), images=images)
 
     def encode(self, message: Any, *, ascii_only: bool = False) -> bytes:
+        if isinstance(self.ask, ImagesAsk):
+            return encode(message, ascii_only=ascii_only)
         if self.spelling == "parts":
             message = with_snake_parts(message)
         elif self.spelling == "snake":
@@ -119,9 +123,18 @@ class Scene:
 
 async def good_answer(scene: Scene) -> Answer:
     """What a request without a fault gets."""
+    if isinstance(scene.ask, ImagesAsk):
+        return scene.answer(await good_message(scene), images=scene.ask.pictures)
     if not scene.ask.wants_image:
         return scene.answer(scene.message([{"text": caption(scene.ask)}], images=0), images=0)
     return scene.answer(scene.message(await scene.parts()))
+
+
+async def good_message(scene: Scene) -> dict[str, Any]:
+    """The JSON of a good answer with a picture."""
+    if isinstance(scene.ask, ImagesAsk):
+        return await good_images_message(scene.picture, scene.ask)
+    return scene.message(await scene.parts())
 
 
 class PlainAnswers:

@@ -122,11 +122,11 @@ def simulate(
 
 def fault_list() -> str:
     """Every fault, by section, with its parameters and their defaults."""
-    from batch.simulator.faults.all_faults import FAULTS
+    from batch.simulator.faults.all_faults import EVERY_FAULT
 
     lines: list[str] = []
     section = ""
-    for fault in FAULTS.values():
+    for fault in EVERY_FAULT.values():
         if fault.section != section:
             section = fault.section
             lines += ["", section]

@@ -101,6 +101,8 @@ def encode(image: Image.Image, format_name: str) -> bytes:
     out = io.BytesIO()
     if format_name == "png":
         image.save(out, "PNG", compress_level=1)
+    elif format_name == "webp":
+        image.save(out, "WEBP", quality=88, method=0)
     else:
         image.save(out, "JPEG", quality=88)
     return out.getvalue()
@@ -122,6 +124,8 @@ def as_avif(data: bytes) -> bytes:
 def pad(data: bytes, size_bytes: int) -> bytes:
     """Grow a picture to `size_bytes` (if it is smaller) with a comment, so that it stays a correct file."""
     missing = size_bytes - len(data)
+    if data.startswith(b"RIFF"):
+        return data  # WebP has no comment that every reader passes over
     if data.startswith(b"\x89PNG"):
         if missing < 12 + len(_PNG_COMMENT):
             return data

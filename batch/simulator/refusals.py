@@ -32,9 +32,19 @@ class RelayError:
         return {"error": error}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesError:
+    """What OpenAI's images API says beside an error's words."""
+
+    type: str = "invalid_request_error"
+    code: str | None = None
+    param: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal(Exception):
-    """A request the API does not serve. `relay` replaces the whole answer in the relay's dialect."""
+    """A request the API does not serve. `relay` replaces the whole answer in the relay's dialect, `images` adds what
+    OpenAI's says beside the words."""
 
     http_status: int
     status: str
@@ -42,6 +52,21 @@ class Refusal(Exception):
     details: Sequence[Mapping[str, Any]] = ()
     relay: RelayError | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    images: ImagesError | None = None
+
+
+def images_error(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
+    """The error object of OpenAI's images API."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+#: Of refusals that are the same in all dialects, by status: type and code.
+_IMAGES_ERRORS: Mapping[int, tuple[str, str | None]] = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    429: ("requests", "rate_limit_exceeded"),
+    500: ("server_error", None),
+    503: ("server_error", None),
+}
 
 
 def google_error(refusal: Refusal) -> dict[str, Any]:
@@ -60,6 +85,10 @@ def error_body(refusal: Refusal, flavour: str, request_id: str) -> tuple[int, di
     """HTTP status and body of a refusal in the given flavour."""
     if flavour == "google":
         return refusal.http_status, google_error(refusal)
+    if flavour == "openai":
+        kind, code = _IMAGES_ERRORS.get(refusal.http_status, ("invalid_request_error", None))
+        said = refusal.images or ImagesError(type=kind, code=code)
+        return refusal.http_status, images_error(refusal.message, said.type, said.code, said.param)
     if refusal.relay is not None:
         return refusal.relay.status, refusal.relay.body(request_id)
     upstream = RelayError(
@@ -116,6 +145,16 @@ def key_invalid() -> Refusal:
         ),
         relay=RelayError(status=401, message="Invalid token"),
     )
+
+
+def images_key_missing() -> Refusal:
+    words = "You didn't provide an API key. You need to provide it in an Authorization header using Bearer auth."
+    return Refusal(401, "UNAUTHENTICATED", words, images=ImagesError())
+
+
+def images_key_invalid() -> Refusal:
+    words = "Incorrect API key provided: sim***."
+    return Refusal(401, "UNAUTHENTICATED", words, images=ImagesError(code="invalid_api_key"))
 
 
 def model_unknown(model: str, version: str) -> Refusal:

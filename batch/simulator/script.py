@@ -10,9 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from batch.simulator.faults.all_faults import FAULTS
+from batch.simulator.faults.all_faults import EVERY_FAULT
+from batch.simulator.images_wire import ImagesAsk
 from batch.simulator.settings import FaultRule, SimulatorOptionsError, fault_rule
 from batch.simulator.wire import Ask
+
+
+def wire_of(ask: Ask | None) -> str | None:
+    """Which API a request is of; None before that is known."""
+    return None if ask is None else "images" if isinstance(ask, ImagesAsk) else "gemini"
 
 
 def draw(seed: int, what: str, number: int) -> float:
@@ -39,8 +45,10 @@ class Script:
 
     def _choose(self, ordinal: int, ask: Ask | None) -> FaultRule | None:
         for number, rule in enumerate(self._rules):
-            fault = FAULTS[rule.fault]
-            if fault.early != (ask is None) or not fault.is_for(ask.lane if ask is not None else "standard"):
+            fault = EVERY_FAULT[rule.fault]
+            if fault.early != (ask is None):
+                continue
+            if not fault.is_for(ask.lane if ask is not None else "standard", wire_of(ask)):
                 continue
             counter = (number, ask.prompt if ask is not None and rule.per_prompt else "")
             if self._applies(number, rule, ordinal, ask) and self._has_left(rule, counter):

@@ -1,6 +1,6 @@
 """The server: one request's way from the socket to the book and back.
 
-For a generateContent request, in this order: number it; a fault that strikes early; read it whole; key;
+For a request for pictures, in this order: number it; a fault that strikes early; read it whole; key;
 content; quota; draw the answer (or the fault's); wait as long as a model takes; write it into the book;
 deliver it; note the delivery. Nothing of an answer leaves before the book has it.
 """
@@ -28,11 +28,14 @@ from batch.simulator.answers import FileShelf, PlainAnswers, Scene, encode, good
 from batch.simulator.billing import price
 from batch.simulator.book import Book, Entry
 from batch.simulator.delivery import JSON_TYPE, Answer, Connection, LeftError, Spent
-from batch.simulator.faults.all_faults import FAULTS
+from batch.simulator.faults.all_faults import EVERY_FAULT
+from batch.simulator.images_answers import images_price
+from batch.simulator.images_wire import PATH as IMAGES_PATH
+from batch.simulator.images_wire import ImagesAsk, nothing_asked_of_images, read_images_ask
 from batch.simulator.pictures import Painter
 from batch.simulator.quota import Quota
 from batch.simulator.refusals import Refusal
-from batch.simulator.script import Script, draw, rule_from_words
+from batch.simulator.script import Script, draw, rule_from_words, wire_of
 from batch.simulator.settings import FaultRule, SimulatorOptionsError, SimulatorSettings
 from batch.simulator.tables import MODELS
 from batch.simulator.wire import PATH, Ask, nothing_asked, read_ask
@@ -112,7 +115,7 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _Visit:
-    """One generateContent request on its way through the server."""
+    """One request for pictures on its way through the server."""
 
     request: web.BaseRequest
     connection: Connection
@@ -120,6 +123,9 @@ class _Visit:
     ordinal: int
     version: str
     model_name: str
+    #: Of the images API: which of its calls, and what it asks for once that is read.
+    call: str = ""
+    ask: ImagesAsk | None = None
 
 
 class _Handler:
@@ -156,12 +162,9 @@ class _Handler:
             return self._about(request)
         if path.startswith("/files/"):
             return await self._file(request, arrived)
-        found = PATH.match(path)
-        if found is None or found["method"] != "generateContent":
+        visit = self._visit(request, arrived)
+        if visit is None:
             return self._no_such_path(request)
-        if request.method != "POST":
-            return self._no_such_path(request)
-        visit = self._welcome(request, arrived, found["version"], found["model"])
         self._book.in_flight += 1
         try:
             return await self._generate(visit)
@@ -170,7 +173,18 @@ class _Handler:
         finally:
             self._book.in_flight -= 1
 
-    def _welcome(self, request: web.BaseRequest, arrived: float, version: str, model: str) -> _Visit:
+    def _visit(self, request: web.BaseRequest, arrived: float) -> _Visit | None:
+        """A request that makes pictures, in either API; None for any other."""
+        found, images = PATH.match(request.path), IMAGES_PATH.match(request.path)
+        if request.method != "POST":
+            return None
+        if images is not None:
+            return self._welcome(request, arrived, "", "", call=images["call"])
+        if found is None or found["method"] != "generateContent":
+            return None
+        return self._welcome(request, arrived, found["version"], found["model"])
+
+    def _welcome(self, request: web.BaseRequest, arrived: float, version: str, model: str, *, call: str = "") -> _Visit:
         self._arrivals += 1
         n = self._book.next_n()
         entry = Entry(
@@ -188,6 +202,7 @@ class _Handler:
             ordinal=self._arrivals,
             version=version,
             model_name=model,
+            call=call,
         )
 
     # ---- the way of a generateContent request -------------------------------------------------------------
@@ -198,31 +213,31 @@ class _Handler:
         except SimulatorOptionsError as error:
             text = "X-Simulate: " + "; ".join(error.messages)
             return await self._conclude(visit, Answer(status=400, body=text.encode(), content_type="text/plain"))
-        early = asked if asked and FAULTS[asked.fault].early else self._script.before_reading(visit.ordinal)
+        early = asked if asked and EVERY_FAULT[asked.fault].early else self._script.before_reading(visit.ordinal)
         if early is not None:
-            return await self._commit(visit, early, self._scene(visit, nothing_asked()))
+            return await self._commit(visit, early, self._scene(visit, _nothing_asked(visit)))
         try:
             body = await self._read_body(visit)
             scene = self._scene(visit, self._checked_ask(visit, body))
         except Refusal as refusal:
-            return await self._conclude(visit, self._scene(visit, nothing_asked()).refuse(refusal))
+            return await self._conclude(visit, self._scene(visit, _nothing_asked(visit)).refuse(refusal))
         _note_ask(visit.entry, scene.ask)
         lane = scene.ask.lane
-        rule = asked if asked and FAULTS[asked.fault].is_for(lane) else None
+        rule = asked if asked and EVERY_FAULT[asked.fault].is_for(lane, wire_of(scene.ask)) else None
         rule = rule or self._script.after_reading(visit.ordinal, scene.ask)
         if rule is not None:
             return await self._commit(visit, rule, scene)
         refusal_by_quota = self._quota.refusal(scene.ask.model.name)
         if refusal_by_quota is not None:
             return await self._conclude(visit, scene.refuse(refusal_by_quota))
-        plain = self._settings.pictures == "plain" and scene.ask.wants_image
+        plain = self._settings.pictures == "plain" and scene.ask.wants_image and not visit.call
         answer = await (self._plain.answer(scene) if plain else good_answer(scene))
         await self._think(visit)
         return await self._conclude(visit, answer, billed=True)
 
     async def _commit(self, visit: _Visit, rule: FaultRule, scene: Scene) -> web.StreamResponse:
         """Answer with a fault."""
-        fault = FAULTS[rule.fault]
+        fault = EVERY_FAULT[rule.fault]
         visit.entry.fault = fault.name
         scene.params = {**fault.params, **rule.params}
         answer = await fault.act(scene)
@@ -253,9 +268,9 @@ class _Handler:
         entry.images = answer.images
         entry.billed = billed
         entry.served = (answer.served or entry.lane) if billed else None
-        entry.usd = self._price(entry, answer)
+        entry.usd = self._price(visit, answer)
         self._book.record(entry)
-        headers = {**self._own_headers(entry), **answer.headers}
+        headers = {**self._own_headers(visit), **answer.headers}
         if answer.deliver is not None:
             framed = Answer(
                 status=answer.status,
@@ -275,16 +290,22 @@ class _Handler:
         await self._deliver(visit, response)
         return response
 
-    def _own_headers(self, entry: Entry) -> dict[str, str]:
+    def _own_headers(self, visit: _Visit) -> dict[str, str]:
         """What the provider says of every request. Google names the lane that served it; a relay knows of none."""
+        entry = visit.entry
+        if visit.call:
+            return {"x-request-id": entry.request_id, "openai-version": "2020-10-01"}
         if self._flavour == "relay":
             return {"X-Oneapi-Request-Id": entry.request_id}
         served = {} if entry.served is None else {"x-gemini-service-tier": entry.served}
         return {"x-request-id": entry.request_id, **served}
 
-    def _price(self, entry: Entry, answer: Answer) -> float:
+    def _price(self, visit: _Visit, answer: Answer) -> float:
+        entry = visit.entry
         if entry.served is None:
             return 0.0
+        if visit.ask is not None:
+            return images_price(answer, visit.ask, self._settings.billing)
         model = MODELS.get(entry.model or "", nothing_asked().model)
         return price(answer, model, entry.image_size or "1K", self._settings.billing, entry.served)
 
@@ -315,12 +336,16 @@ class _Handler:
         return bytes(body)
 
     def _checked_ask(self, visit: _Visit, body: bytes) -> Ask:
-        key = _key_of(visit.request)
+        key = _key_of(visit.request, bearer_only=bool(visit.call))
         if not key:
-            raise refusals.key_missing()
+            raise refusals.images_key_missing() if visit.call else refusals.key_missing()
         accepted = self._settings.keys
         if accepted and not any(hmac.compare_digest(key.encode(), good.encode()) for good in accepted):
-            raise refusals.key_invalid()
+            raise refusals.images_key_invalid() if visit.call else refusals.key_invalid()
+        if visit.call:
+            visit.ask = read_images_ask(body, visit.request.headers.get("Content-Type", ""), visit.call)
+            visit.entry.model = visit.ask.model.name
+            return visit.ask
         return read_ask(body, visit.model_name, visit.version, self._flavour)
 
     def _scene(self, visit: _Visit, ask: Ask) -> Scene:
@@ -328,7 +353,7 @@ class _Handler:
             ask=ask,
             n=visit.entry.n,
             request_id=visit.entry.request_id,
-            flavour=self._flavour,
+            flavour="openai" if visit.call else self._flavour,
             spelling="parts" if self._settings.flavour == "anyfast" else self._settings.spelling,
             origin=self.origin,
             painter=self._painter,
@@ -394,6 +419,11 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, body=encode(value, ascii_only=True), headers={"Content-Type": JSON_TYPE})
 
 
+def _nothing_asked(visit: _Visit) -> Ask:
+    """Stands for a request whose body is not (yet) known."""
+    return nothing_asked_of_images() if visit.call else nothing_asked()
+
+
 def _note_ask(entry: Entry, ask: Ask) -> None:
     entry.prompt = ask.prompt
     entry.aspect_ratio = ask.aspect_ratio
@@ -413,12 +443,12 @@ def _take_of(client_request_id: str) -> int:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 1
 
 
-def _key_of(request: web.BaseRequest) -> str:
+def _key_of(request: web.BaseRequest, *, bearer_only: bool = False) -> str:
     """The key, in the order in which relays look for it."""
     header = request.headers.get("x-goog-api-key")
-    if header:
+    if header and not bearer_only:
         return header.strip()
-    if key := request.query.get("key"):
+    if (key := request.query.get("key")) and not bearer_only:
         return key.strip()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from batch.simulator.faults.all_faults import FAULTS
+from batch.simulator.faults.all_faults import EVERY_FAULT
 from batch.simulator.faults.fault import did_you_mean
 
 
@@ -193,9 +193,9 @@ def fault_rule(item: Any) -> FaultRule:
     if not isinstance(item, Mapping) or not isinstance(item.get("fault"), str):
         raise SimulatorOptionsError(["must be a mapping with `fault: NAME`"])
     name = item["fault"]
-    fault = FAULTS.get(name)
+    fault = EVERY_FAULT.get(name)
     if fault is None:
-        raise SimulatorOptionsError([f'unknown fault "{name}"{did_you_mean(name, FAULTS)}'])
+        raise SimulatorOptionsError([f'unknown fault "{name}"{did_you_mean(name, EVERY_FAULT)}'])
     problems: list[str] = []
     facts: dict[str, Any] = {}
     params: dict[str, Any] = {}

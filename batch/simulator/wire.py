@@ -323,7 +323,7 @@ def _reference(blob: Mapping[str, Any], where: str) -> ReferencePicture:
         raise refusals.bad_argument(f"Unsupported MIME type: {actual}")
     if actual != declared and {actual, declared} != {"image/heic", "image/heif"}:
         raise refusals.bad_argument(f"Unhandled generated data mime type: {actual}")
-    width, height = _shape(data, actual)
+    width, height = shape_of(data, actual)
     return ReferencePicture(mime=actual, data=data, width=width, height=height)
 
 
@@ -359,7 +359,8 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def _shape(data: bytes, mime: str) -> tuple[int, int]:
+def shape_of(data: bytes, mime: str) -> tuple[int, int]:
+    """Width and height of a picture, 0 where the simulator cannot read its format. Raises `Refusal`."""
     if mime in ("image/heic", "image/heif"):
         return 0, 0
     try:

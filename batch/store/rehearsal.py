@@ -28,7 +28,8 @@ from batch.store.places import log_of
 from batch.store.records import FailRecord, Pictured, UnknownRecord, read_record_line
 from batch.store.spool import attempt_stem
 
-SIMULATOR: Final = "simulator"
+#: The simulator's profiles.
+SIMULATORS: Final = frozenset(("simulator", "simulator-openai"))
 #: Kinds of lines after which a job has a picture.
 PICTURED: Final = ("done", "adopt", "reread")
 NAME: Final = "rehearsal"
@@ -39,7 +40,7 @@ _BUFFER_BYTES: Final = 1 << 20
 
 def is_rehearsal(endpoint: str) -> bool:
     """Whether a `run` line's endpoint (profiles, separated by commas) is the simulator and nothing else."""
-    return bool(endpoint) and all(name == SIMULATOR for name in endpoint.split(", "))
+    return bool(endpoint) and all(name in SIMULATORS for name in endpoint.split(", "))
 
 
 class Rehearsals:

@@ -1116,7 +1116,7 @@ POOLS = [
         "lane: fast\n",
         [
             "1:39: weight must be a number above 0 and up to 1,000; got 0",
-            "1:43: provider must be one of anyfast, google, openai, simulator; did you mean google? others are packages to install, or base_url with one of these formats; got gogle",
+            "1:43: provider must be one of anyfast, google, openai, simulator, simulator-openai; did you mean google? others are packages to install, or base_url with one of these formats; got gogle",
             "2:7: lane must be one of standard, flex; got fast",
         ],
     ),

@@ -232,7 +232,7 @@ def test_a_name_that_is_not_there_says_what_is_and_how_others_come(install: Inst
     """With the installed ones among the known, and the nearest."""
     install("acme = acme_images:ACME", {"acme_images/__init__.py": ""})
     assert problem(tmp_path, "acmee").endswith(
-        "provider must be one of anyfast, google, openai, simulator, acme; did you mean acme? "
+        "provider must be one of anyfast, google, openai, simulator, simulator-openai, acme; did you mean acme? "
         "others are packages to install, or base_url with one of these formats; got acmee"
     )
 

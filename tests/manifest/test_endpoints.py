@@ -161,7 +161,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "word": (
         "provider: [google, gogle]",
         [
-            "1:20: provider must be one of anyfast, google, openai, simulator; did you mean google? others are packages to install, or base_url with one of these formats; got gogle"
+            "1:20: provider must be one of anyfast, google, openai, simulator, simulator-openai; did you mean google? others are packages to install, or base_url with one of these formats; got gogle"
         ],
     ),
     "drawn among paid": (
@@ -256,7 +256,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "lane of nobody known": (
         "provider: [anyfast, gogle]\nlane: flex",
         [
-            "1:21: provider must be one of anyfast, google, openai, simulator; did you mean google? others are packages to install, or base_url with one of these formats; got gogle"
+            "1:21: provider must be one of anyfast, google, openai, simulator, simulator-openai; did you mean google? others are packages to install, or base_url with one of these formats; got gogle"
         ],
     ),
     "fallback number": ("fallback: 3", ["1:11: fallback must be a model, a list of models, or a mapping; got 3"]),
@@ -365,6 +365,6 @@ def test_a_wrong_provider_does_not_hide_what_else_is_wrong(folder: Folder) -> No
     text = "provider: [{profile: anyfast, auth: basic}, gogle]\njobs: [{prompt: x, aspect_ratio: 2:3}]"
     assert folder.problems(text) == [
         "m.yaml:1:37: auth must be one of query, header, bearer; got basic",
-        "m.yaml:1:45: provider must be one of anyfast, google, openai, simulator; did you mean google? others are packages to install, or base_url with one of these formats; got gogle",
+        "m.yaml:1:45: provider must be one of anyfast, google, openai, simulator, simulator-openai; did you mean google? others are packages to install, or base_url with one of these formats; got gogle",
         f"m.yaml:2:34: aspect_ratio must be one of {FIVE} for {FLASH} at anyfast; got 2:3",
     ]

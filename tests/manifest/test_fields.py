@@ -90,11 +90,11 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "provider": (
         "provider: anyfst" + ONE_JOB,
-        "1:11: provider must be one of anyfast, google, openai, simulator; did you mean anyfast? others are packages to install, or base_url with one of these formats; got anyfst",
+        "1:11: provider must be one of anyfast, google, openai, simulator, simulator-openai; did you mean anyfast? others are packages to install, or base_url with one of these formats; got anyfst",
     ),
     "no profile": (
         "provider: {auth: header}" + ONE_JOB,
-        "1:11: profile is missing; write one of anyfast, google, openai, simulator",
+        "1:11: profile is missing; write one of anyfast, google, openai, simulator, simulator-openai",
     ),
     "key_env": (
         "provider: {profile: google, key_env: a b}" + ONE_JOB,

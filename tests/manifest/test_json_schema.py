@@ -228,6 +228,7 @@ def test_words_are_offered() -> None:
     """An editor can complete the words that a key takes."""
     job = SCHEMA["$defs"]["Job"]["properties"]
     assert set(ASPECT_RATIOS) < set(job["aspect_ratio"]["anyOf"][0]["enum"])
-    assert {"enum": ["anyfast", "google", "openai", "simulator"]} in SCHEMA["properties"]["provider"]["anyOf"]
+    names = ["anyfast", "google", "openai", "simulator", "simulator-openai"]
+    assert {"enum": names} in SCHEMA["properties"]["provider"]["anyOf"]
     for word in SCHEMA["$defs"]["Rows"]["properties"]["delimiter"]["anyOf"][0]["enum"]:
         assert len(fields.delimiter(word)) == 1

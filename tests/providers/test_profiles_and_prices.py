@@ -46,7 +46,7 @@ def test_only_the_simulator_is_embedded() -> None:
 
 def test_an_unknown_profile_names_the_known_ones() -> None:
     """A typing error is a configuration error."""
-    with pytest.raises(ConfigError, match="anyfast, google, openai, simulator"):
+    with pytest.raises(ConfigError, match="anyfast, google, openai, simulator, simulator-openai"):
         resolve_endpoint(ProviderSettings(profile="anyfest"))
 
 

@@ -115,7 +115,7 @@ class EndpointsReader:
 
     def _check_rehearsal(self, known: Sequence[_Read]) -> None:
         """The simulator's pictures would stand among those that were paid for."""
-        drawn = [index for index, provider in known if provider.profile == "simulator"]
+        drawn = [index for index, provider in known if find_profile(provider.profile).is_simulator]
         if drawn and len(drawn) < len(known):
             message = "the built-in simulator draws its pictures, and they would count as bought; remove it"
             self._note(f"{message}, or let all providers be simulators", self._at(drawn[0]))

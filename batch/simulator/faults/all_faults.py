@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from batch.simulator.faults import finish, google, relay, shapes, transport
+from batch.simulator.faults import finish, google, images, relay, shapes, transport
 from batch.simulator.faults.fault import Fault, table
 
 FAULTS: Final[Mapping[str, Fault]] = table(
@@ -21,3 +21,6 @@ FAULTS: Final[Mapping[str, Fault]] = table(
     transport.EARLY,
     transport.FRAMING,
 )
+#: Those that only requests of OpenAI's images API can meet.
+IMAGES_FAULTS: Final[Mapping[str, Fault]] = table(images.ERRORS, images.SHAPES)
+EVERY_FAULT: Final[Mapping[str, Fault]] = {**FAULTS, **IMAGES_FAULTS}

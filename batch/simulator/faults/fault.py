@@ -20,7 +20,7 @@ class Fault:
     `params` maps each parameter to its default, whose type is the parameter's; `choices` lists the words that
     some of them take. `billed` None follows the status (200 is charged). `early` acts before the request's body
     is read; `own_time` keeps its own time and skips the latency that is set. `lane`: only requests that ask for it meet
-    the fault, None for all.
+    the fault, None for all; `wire`: only those of that API ("gemini" or "images").
     """
 
     name: str
@@ -33,21 +33,23 @@ class Fault:
     early: bool = False
     own_time: bool = False
     lane: str | None = None
+    wire: str | None = None
 
-    def is_for(self, lane: str) -> bool:
-        """Whether a request that asks for `lane` can meet it."""
-        return self.lane in (None, lane)
+    def is_for(self, lane: str, wire: str | None) -> bool:
+        """Whether a request that asks for `lane` in that API can meet it."""
+        return self.lane in (None, lane) and self.wire in (None, wire)
 
 
 class Section:
     """Faults of one kind; `add` and `fault` enter them into the table."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, wire: str | None = None) -> None:
         self.title = title
+        self.wire = wire
         self.faults: list[Fault] = []
 
     def add(self, name: str, about: str, act: Act, **facts: Any) -> None:
-        self.faults.append(Fault(name=name, section=self.title, about=about, act=act, **facts))
+        self.faults.append(Fault(name=name, section=self.title, about=about, act=act, wire=self.wire, **facts))
 
     def fault(self, name: str, about: str, **facts: Any) -> Callable[[Act], Act]:
         """Decorator form of `add`."""

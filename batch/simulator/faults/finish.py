@@ -6,7 +6,7 @@ from batch.simulator.answers import Scene
 from batch.simulator.delivery import Answer
 from batch.simulator.faults.fault import Act, Section
 
-SECTION = Section("Answered 200, no picture (charged)")
+SECTION = Section("Answered 200, no picture (charged)", wire="gemini")
 
 #: Finish reasons of the API's enumeration that come without a picture.
 FINISH_REASONS = {

@@ -15,7 +15,7 @@ from batch.simulator.refusals import Refusal, detail
 
 SECTION = Section("HTTP errors (not charged)")
 HINTS = Section("Rate-limit hints (not charged)")
-LANES = Section("Lanes: only requests that ask for flex meet these")
+LANES = Section("Lanes: only requests that ask for flex meet these", wire="gemini")
 
 _ERRORS = {
     "http_400": (400, "INVALID_ARGUMENT", "Request contains an invalid argument."),

@@ -16,9 +16,9 @@ from batch.simulator.pictures import Picture, as_avif, blank
 #: How a link behaves when it is followed.
 DOWNLOADS = ("ok", "404", "503_once", "html", "cut")
 
-LINKS = Section(f"Pictures as links (charged); download={'|'.join(DOWNLOADS)} says how the link behaves")
+LINKS = Section(f"Pictures as links (charged); download={'|'.join(DOWNLOADS)} says how the link behaves", wire="gemini")
 _DOWNLOAD: Any = {"params": {"download": "ok"}, "choices": {"download": DOWNLOADS}}
-SHAPES = Section("Pictures in unusual shapes (charged)")
+SHAPES = Section("Pictures in unusual shapes (charged)", wire="gemini")
 
 Shape = Callable[[str, Picture], dict[str, Any]]
 

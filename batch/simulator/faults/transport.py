@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 
 from batch.simulator import delivery, refusals
-from batch.simulator.answers import Scene, encode, good_answer
+from batch.simulator.answers import Scene, encode, good_answer, good_message
 from batch.simulator.delivery import Answer, head
 from batch.simulator.faults.fault import Act, Section
 from batch.simulator.refusals import Refusal, detail
@@ -72,20 +72,20 @@ async def _detail_200(_: Scene) -> Answer:
 
 @BODIES.fault("picture_as_html_200", "a good answer whose Content-Type says that it is a web page")
 async def _picture_as_html(scene: Scene) -> Answer:
-    answer = scene.answer(scene.message(await scene.parts()))
+    answer = scene.answer(await good_message(scene))
     return replace(answer, content_type="text/html; charset=UTF-8")
 
 
 @BODIES.fault("error_and_image_200", "200 with an error object beside a picture")
 async def _error_and_image(scene: Scene) -> Answer:
-    message = scene.message(await scene.parts())
+    message = await good_message(scene)
     error = {"code": 503, "message": "late trouble", "status": "UNAVAILABLE"}
     return scene.answer({"error": error, **message})
 
 
 @BODIES.fault("list_of_answer", "200 with the answer inside a list, as streams send it")
 async def _list_of_answer(scene: Scene) -> Answer:
-    return scene.answer([scene.message(await scene.parts())])
+    return scene.answer([await good_message(scene)])
 
 
 @BODIES.fault("event_stream", "200 with the answer as one server-sent event")
