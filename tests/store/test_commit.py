@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from batch.core.errors import StorageError
+from batch.core.model import Image
 from batch.store.commit import Committer
 from batch.store.history import History
 from batch.store.ledger import GROUP_BYTES, LedgerFile, encode_line
@@ -163,9 +164,14 @@ async def test_after_a_failed_sync_of_a_folder_nothing_is_called_durable(
             raise error
 
     monkeypatch.setattr("batch.store.picture_folder.sync_folder", sync_once_badly)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "picture").write_bytes(b"picture")
+    shelf = shelf_of(tmp_path)
+    picture = Image(path="images/a.png", mime="image/png", width=1, height=1, size_bytes=7, sha256="")
+    assert shelf.adopt(str(tmp_path / "picture"), picture) is not None
     for _ in range(2):
         with pytest.raises(StorageError, match=r"^cannot make the pictures durable"):
-            await bench.committer.commit(RunRecord(), before=(shelf_of(tmp_path).sync,))
+            await bench.committer.commit(RunRecord(), before=(shelf.sync,))
 
     assert bench.records() == []
 
