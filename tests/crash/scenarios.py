@@ -21,7 +21,18 @@ from batch.store.spool import AttemptSpool
 from tests.crash import oracle
 from tests.crash.child import REREAD
 from tests.crash.injector import Fault
-from tests.crash.sweep import CONCURRENCY, EXIT, EXPECTED, Provider, Ran, faulty_run, spawned, write_manifest
+from tests.crash.sweep import (
+    CONCURRENCY,
+    EXIT,
+    EXPECTED,
+    IMAGES_MANIFEST,
+    MANIFEST,
+    Provider,
+    Ran,
+    faulty_run,
+    spawned,
+    write_manifest,
+)
 from tests.support.picture_host import png
 
 Files = dict[str, bytes]
@@ -50,12 +61,15 @@ class Scenario(Protocol):
 
 
 class Batch:
-    """A run into a new folder. `names` are the manifest's for its pictures."""
+    """A run into a new folder. `names` are the manifest's for its pictures; `template`: the manifest without its
+    address."""
 
-    def __init__(self, folder: Path, simulator: Provider, start: Start = spawned, names: str = "") -> None:
+    def __init__(
+        self, folder: Path, simulator: Provider, start: Start = spawned, names: str = "", template: str = MANIFEST
+    ) -> None:
         self.name = "run in folders" if names else "run"
         self.simulator, self.start = simulator, start
-        self._manifest = write_manifest(folder, simulator.base_url)
+        self._manifest = write_manifest(folder, simulator.base_url, template)
         if names:
             with self._manifest.open("a") as file:
                 file.write(f"names: {json.dumps(names)}\n")
@@ -205,7 +219,7 @@ class Reread:
         return wrong
 
 
-SCENARIOS: Final = ("run", "run in folders", "rehearsal", "older folder", "reread")
+SCENARIOS: Final = ("run", "run in folders", "run at openai", "rehearsal", "older folder", "reread")
 
 
 def scenario(name: str, folder: Path, simulator: Provider, start: Start = spawned) -> Scenario:
@@ -214,6 +228,8 @@ def scenario(name: str, folder: Path, simulator: Provider, start: Start = spawne
         return Batch(folder, simulator, start)
     if name == "run in folders":
         return Batch(folder, simulator, start, names="{% if 'wordy' in id %}a{% else %}b/c{% endif %}/{{ id }}")
+    if name == "run at openai":
+        return Batch(folder, simulator, start, template=IMAGES_MANIFEST)
     if name == "reread":
         return Reread(folder, simulator, start)
     return Rehearsal(folder, simulator, start, bought=name == "older folder")

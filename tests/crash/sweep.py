@@ -64,6 +64,24 @@ jobs:
   - {{id: plain-too, prompt: a mountain at sunset}}
   - {{id: wordy-too, prompt: nothing but words please}}
 """
+#: The same by OpenAI's images API.
+IMAGES_MANIFEST = """\
+name: crash
+provider: {{profile: openai, base_url: "{base_url}/v1", key_env: ANYFAST_API_KEY}}
+model: gpt-image-1.5
+limits: {{concurrency: {concurrency}}}
+retry: {{unusable_retries: 0, unknown: resend}}
+dedupe: true
+prices: {{1K: 0.009}}
+defaults: {{quality: low, aspect_ratio: "1:1"}}
+jobs:
+  - {{id: plain, prompt: a mountain at sunset}}
+  - {{id: wordy, prompt: nothing but words please}}
+  - {{id: edit, prompt: "put this on snow", references: [mug.png]}}
+  - {{id: captioned, prompt: a lake, output_format: jpeg}}
+  - {{id: plain-too, prompt: a mountain at sunset}}
+  - {{id: wordy-too, prompt: nothing but words please}}
+"""
 SIMULATOR = [
     "--latency",
     "0.03",
@@ -75,6 +93,8 @@ SIMULATOR = [
     "alternate",
     "--fault",
     "text_only;prompt=nothing but words",
+    "--fault",
+    "openai_empty;prompt=nothing but words",
 ]
 #: What runs with one key share outlives each of them; here it lives as long as the tests.
 STATE = tempfile.TemporaryDirectory(prefix="imagebatch-state-")
@@ -125,10 +145,10 @@ def provider(folder: Path, options: Sequence[str] = SIMULATOR) -> Iterator[Provi
         process.communicate(timeout=20)
 
 
-def write_manifest(folder: Path, base_url: str) -> Path:
+def write_manifest(folder: Path, base_url: str, template: str = MANIFEST) -> Path:
     path = folder / "crash.yaml"
     shutil.copy(ROOT / "jobs/pictures/mug.png", folder / "mug.png")
-    path.write_text(MANIFEST.format(base_url=base_url, concurrency=CONCURRENCY))
+    path.write_text(template.format(base_url=base_url, concurrency=CONCURRENCY))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Pictures in folders, kept answers read again, a rehearsal moved away: killed where the order of steps matters.
+"""Pictures in folders, OpenAI's format, kept answers read again, a rehearsal moved away: killed where order matters.
 
 All points: `python -m tests.crash.kills`, see docs/ledger.md.
 """
@@ -20,6 +20,13 @@ POINTS = [
     ("run in folders", "link:2:after:KILL"),
     ("run in folders", "link:4:after:KILL"),
     ("run in folders", "fdatasync:4:before:KILL"),
+    ("run at openai", "fdatasync:1:after:KILL"),
+    ("run at openai", "fdatasync:2:after:KILL"),
+    ("run at openai", "link:2:before:KILL"),
+    ("run at openai", "link:3:after:KILL"),
+    ("run at openai", "unlink:3:after:KILL"),
+    ("run at openai", "send:2:after:KILL"),
+    ("run at openai", "recv:2:after:KILL"),
     ("reread", "link:1:after:KILL"),
     ("reread", "fdatasync:1:after:KILL"),
     ("reread", "link:3:before:KILL"),
