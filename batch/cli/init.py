@@ -32,7 +32,7 @@ class ProviderName(click.Choice[str]):
 )
 @click.option(
     "--provider",
-    type=ProviderName(("simulator", "anyfast", "google")),
+    type=ProviderName(("simulator", "anyfast", "google", "openai")),
     default="simulator",
     show_default=True,
     help="The provider that will make the pictures.",

@@ -37,9 +37,17 @@ class PixelPrices:
         """The least that one picture of the job can cost: what is left open may turn out cheap."""
         return min(self._prices(job), default=0.0) * (_DOUBTFUL if self.edge_tokens else 1.0)
 
+    def listed(self) -> Mapping[str, Mapping[str, float]]:
+        """Prices of the standard sizes, by quality."""
+        return {quality: self._listed(quality) for quality in self.usd or self.edge_tokens}
+
     def tokens_of(self, job: Job) -> int | None:
         usd = self.usd_of(job)
         return None if usd is None else round(usd / self.token_usd)
+
+    def _listed(self, quality: str) -> dict[str, float]:
+        found = {f"{width}x{height}": self._usd(quality, width, height) for width, height in _STANDARD}
+        return {size: usd for size, usd in found.items() if usd is not None}
 
     def _prices(self, job: Job) -> Iterable[float]:
         asked = job.parameters.get("quality")

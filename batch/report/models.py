@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from batch.core.image_models import DEFAULT_MODEL, ModelFacts
+from batch.core.pixel_sizes import pixels_in
 from batch.core.prices import ModelPrices
 from batch.report.formatting import usd
 
@@ -35,7 +36,13 @@ def model_lines(name: str, facts: ModelFacts, prices: ModelPrices) -> Iterator[s
     yield f"  answers    {_words(facts.modalities)}"
     yield f"  thinking   {_words(facts.thinking)}"
     yield f"  search     {_words(facts.search)}{_query(prices)}"
-    yield f"  prices     {', '.join(f'{size} {usd(price)}' for size, price in prices.picture_usd.items())} a picture"
+    if facts.qualities is not None:
+        yield f"  quality    {_words(facts.qualities)}"
+        yield f"  fidelity   {_words(facts.input_fidelity)}"
+    if prices.picture_usd:
+        yield f"  prices     {_by_size(prices.picture_usd)} a picture"
+    for quality, listed in {} if prices.by_pixels is None else prices.by_pixels.listed().items():
+        yield f"  {quality:<10} {_by_size(listed)} a picture"
     if prices.token_usd:
         tokens = ", ".join(f"{kind} ${price:g}" for kind, price in prices.token_usd.items())
         yield f"  tokens     {tokens} a million"
@@ -64,6 +71,9 @@ def _as_json(name: str, facts: ModelFacts, prices: ModelPrices) -> dict[str, Any
         "thinking": facts.thinking,
         "search": facts.search,
         "search_usd": prices.search_usd,
+        "qualities": facts.qualities,
+        "input_fidelity": facts.input_fidelity,
+        "picture_usd_by_quality": {} if prices.by_pixels is None else prices.by_pixels.listed(),
         "picture_usd": dict(prices.picture_usd),
         "picture_tokens": dict(prices.picture_tokens),
         "per_million_tokens_usd": dict(prices.token_usd),
@@ -82,17 +92,31 @@ def _as_json(name: str, facts: ModelFacts, prices: ModelPrices) -> dict[str, Any
 
 
 def _row(name: str, facts: ModelFacts, prices: ModelPrices) -> tuple[str, ...]:
-    listed = list(prices.picture_usd.values())
+    by_quality = {} if prices.by_pixels is None else prices.by_pixels.listed()
+    listed = [*prices.picture_usd.values(), *(price for sizes in by_quality.values() for price in sizes.values())]
     price = usd(listed[0]) if len(set(listed)) == 1 else f"{usd(min(listed))} to {usd(max(listed))}"
     return (
         f"{name}{_default(name)}",
-        _words(facts.image_sizes),
+        _sizes(facts),
         "not known" if facts.aspect_ratios is None else str(len(facts.aspect_ratios)),
         "not known" if facts.max_references is None else str(facts.max_references),
         _words(facts.thinking),
         _words(facts.search),
         price,
     )
+
+
+def _by_size(prices: Mapping[str, float]) -> str:
+    return ", ".join(f"{size} {usd(price)}" for size, price in prices.items())
+
+
+def _sizes(facts: ModelFacts) -> str:
+    """Sizes in few words: of those in pixels how many there are."""
+    classes = [size for size in facts.image_sizes or () if pixels_in(size) is None]
+    pixels = len(facts.image_sizes or ()) - len(classes)
+    if not pixels:
+        return _words(facts.image_sizes)
+    return ", ".join((*classes, f"{'any' if facts.any_size is not None else pixels} in pixels"))
 
 
 def _default(name: str) -> str:

@@ -24,8 +24,21 @@ def test_the_table_has_a_line_for_every_model() -> None:
     head, *lines = called().splitlines()
     assert head.split()[:3] == ["model", "sizes", "ratios"]
     assert [line.split()[0] for line in lines[: len(MODELS)]] == list(MODELS)
-    assert lines[0].startswith("gemini-3.1-flash-image (default)  512, 1K, 2K, 4K  14")
+    assert " ".join(lines[0].split()).startswith("gemini-3.1-flash-image (default) 512, 1K, 2K, 4K 14")
     assert "gemini-2.5-flash-image on 2026-10-02" in lines[-2]
+
+
+def test_models_of_openai_follow() -> None:
+    """With sizes in pixels, and what a picture costs at the least and at the most."""
+    lines = {line.split()[0]: line for line in called().splitlines()}
+    assert "1K, auto, 3 in pixels" in lines["gpt-image-1.5"]
+    assert lines["gpt-image-1.5"].endswith("$0.009 to $0.20")
+    assert "1K, 2K, 4K, auto, any in pixels" in lines["gpt-image-2"]
+    shown = called("gpt-image-1.5")
+    assert "  quality    low, medium, high, auto" in shown
+    assert "  high       1024x1024 $0.133, 1536x1024 $0.20, 1024x1536 $0.20 a picture" in shown
+    found = json.loads(called("gpt-image-1.5", "--json"))["models"]["gpt-image-1.5"]
+    assert found["picture_usd_by_quality"]["low"]["1536x1024"] == 0.013
 
 
 @pytest.mark.parametrize("name", MODELS)
