@@ -315,7 +315,7 @@ class RatePacer:
         has_counted = self._counts
         self._counts |= closing.at + closing.seconds - closing.first_at > _OF_A_MINUTE_SECONDS
         ceiling = self._measured(closing.first_at)
-        if closing.alone and has_counted is self._counts:
+        if closing.alone and has_counted is self._counts and self._course.ceiling is not None:
             self._set_at = now_seconds  # for the same cause; what comes now says what the pace is worth
             return ""
         if ceiling is None:

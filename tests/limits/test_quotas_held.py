@@ -147,6 +147,15 @@ async def test_requests_wanted_evenly_spaced(clock: FakeClock, burst: int, named
     assert len(provider.refused) < 25
 
 
+async def test_a_slow_limiter_that_spaces_gets_no_storm(clock: FakeClock) -> None:
+    """One request in 2 s, none early, and the delay named is 1 s: every second probe is refused, and still it counts
+    what was accepted and finds a pace."""
+    provider = LeakyProvider(clock, lambda now: 30, burst=0, seconds=(0.5, 0.5))
+    _, outcomes = await send(provider, 150, Limits(concurrency=32))
+    assert kinds(outcomes) == {"Done": 150}
+    assert len(provider.refused) < 75
+
+
 @pytest.mark.parametrize(("named_delay", "share"), [(True, 0.9), (False, 0.85)])
 async def test_a_count_that_begins_anew_at_each_full_minute(clock: FakeClock, named_delay: bool, share: float) -> None:
     """A fixed window: after two minutes 90 % of each, and a little less where it does not say how long to wait."""
