@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
-from batch.core.errors import AttemptError
+from batch.core.errors import AttemptError, EndpointDown
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.profiles import Endpoint
@@ -82,6 +82,8 @@ class OpenAIProvider:
 
     def _told(self, received: Received, error: AttemptError) -> AttemptError:
         """An answer without a picture may say what went wrong, or be a web page."""
+        if isinstance(error, EndpointDown):
+            return error
         if error.code == "not_json" and is_web_page(received):
             return web_page(received)
         tree = read_answer(received.body)

@@ -79,6 +79,7 @@ def test_prices_of_the_users_own_come_first() -> None:
     """By size, whatever the quality: of all models, or of one."""
     asked = job(ratio="1:1", quality="high")
     assert load_prices({"1K": 0.02}, known=openai_prices()).picture_usd(asked) == 0.02
+    assert load_prices({"1024x1024": 0.02}, known=openai_prices()).picture_usd(job(size="1024x1024")) == 0.02
     changed = PriceList(changes={"gpt-image-1.5": {"picture_usd": {"1K": 0.03}}})
     table = load_prices({}, changed, ChargedBy.TOKENS, openai_prices())
     assert table.picture_usd(asked) == 0.03

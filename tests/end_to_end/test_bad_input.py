@@ -133,7 +133,7 @@ LOOKS = "this looks like an API key; keys come from the environment, never from 
 FIELDS = (
     f"known fields: {', '.join([*ManifestShape.model_fields][:16])} and {len(ManifestShape.model_fields) - 16} more"
 )
-JOB_FIELDS = f"known fields: {', '.join([*JobShape.model_fields])}"
+JOB_FIELDS = f"known fields: {', '.join([*JobShape.model_fields][:16])} and {len(JobShape.model_fields) - 16} more"
 CORE = "is not allowed; only YAML's core types are"
 GOOGLE_KEY = "AIza" + "Sy" * 17
 A_REFERENCE = "a reference must be a PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF or JPEG 2000"

@@ -187,7 +187,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
             "3:38: weight must be a number above 0 and up to 1,000; got 0",
             "3:63: concurrency must be a whole number from 1 to 1,024; got 0",
             '3:66: unknown field "x"; known fields: concurrency, requests_per_second, burst, requests_per_minute, tokens_per_minute, images_per_minute, requests_per_day, images_per_day, day_resets_at, adaptive',
-            "3:81: prices must name sizes out of 512, 1K, 2K, 4K; got 3K",
+            "3:81: prices must name sizes out of 512, 1K, 2K, 4K, or pixels such as 1536x1024; got 3K",
         ],
     ),
     **{

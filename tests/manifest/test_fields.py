@@ -70,7 +70,10 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "policy": ("retry: {unknown: again}" + ONE_JOB, "1:18: unknown must be one of resend, hold; got again"),
     "price": ("prices: {1K: -1}" + ONE_JOB, "1:9: prices must be US dollars per picture from 0 to 100; got -1"),
-    "price of what": ("prices: {3K: 1}" + ONE_JOB, "1:9: prices must name sizes out of 512, 1K, 2K, 4K; got 3K"),
+    "price of what": (
+        "prices: {3K: 1}" + ONE_JOB,
+        "1:9: prices must name sizes out of 512, 1K, 2K, 4K, or pixels such as 1536x1024; got 3K",
+    ),
     "verify": ("verify: yes" + ONE_JOB, "1:9: verify must be one of structure, decode; got yes"),
     "modalities": (
         "defaults: {modalities: TEXT}" + ONE_JOB,

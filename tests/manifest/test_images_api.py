@@ -73,6 +73,7 @@ def test_what_a_model_takes_is_a_job(folder: Folder, model: str, job: str) -> No
         ("gpt-image-1-mini", "input_fidelity: high", "input_fidelity must be low for gpt-image-1-mini; got high"),
         (OLD, "output_compression: 101", "output_compression must be a whole number from 0 to 100; got 101"),
         (OLD, "output_format: gif", "output_format must be one of png, jpeg, webp; got gif"),
+        (OLD, "modalities: [TEXT, IMAGE]", "gpt-image-1.5 answers with no TEXT; remove it from modalities"),
         (OLD, "seed: 7", "provider openai takes no seed; remove it"),
         (OLD, "extra: {n: 4}", "extra may not hold n; write samples"),
         (OLD, "extra: {stream: true}", "extra may not hold stream: streams are not read"),

@@ -358,6 +358,28 @@ async def test_an_answer_without_a_picture_was_paid(body: Any, speaker: Make, to
     assert caught.value.usage.total == 4210
 
 
+TASKS = [
+    {"code": 200, "data": [{"status": "submitted", "task_id": "task_01"}]},
+    {"task_id": "task_01", "status": "pending"},
+    {"data": {"taskId": "task_01", "state": "queued", "url": None}},
+]
+
+
+@pytest.mark.parametrize("body", TASKS)
+async def test_a_relay_that_answers_later_stops_the_run(body: Any, speaker: Make, tools: Any) -> None:
+    """Asking again would begin another task, and pay for it; what was begun counts as paid."""
+    with pytest.raises(EndpointDown) as caught:
+        speaker().interpret(tools.received(body))
+    assert (caught.value.code, caught.value.paid, caught.value.exit_code) == ("answers_later", Paid.YES, 76)
+    assert "task_01" in caught.value.message
+
+
+async def test_a_task_that_is_done_is_an_answer(speaker: Make, tools: Any) -> None:
+    """Its name beside the picture means nothing."""
+    body = {"task_id": "task_01", "data": [{"b64_json": SMALL}]}
+    assert [each.data for each in speaker().interpret(tools.received(body)).pictures] == [picture_of(SMALL)]
+
+
 async def test_an_error_inside_a_200_is_no_picture_even_if_it_names_a_page(speaker: Make, tools: Any) -> None:
     """The address in its words is not opened; what it says decides."""
     body = {"error": {"message": "Bad size, see https://a.example/sizes.png", "type": "invalid_request_error"}}

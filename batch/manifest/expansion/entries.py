@@ -292,6 +292,7 @@ class EntryReader:
             wrong = self.capabilities.parameter_problem(model, "continue_from", entry.continue_from.text)
             self._note(wrong, entry.continue_from, index)
         self._check_shape(entry, model, index)
+        self._note(self.capabilities.modalities_problem(model, entry.modalities), Text("", entry.at), index)
         if entry.references:
             # Each stands for one picture at least, or the row is wrong for another reason.
             least = sum(not item.optional for item in entry.references)

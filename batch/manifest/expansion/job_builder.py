@@ -264,6 +264,7 @@ class JobBuilder:
         if wrong is None and ratio is not None:
             wrong = self._capabilities.ratio_problem(model, ratio)
         wrong = wrong or self._capabilities.shape_problem(model, ratio, size)
+        wrong = wrong or self._capabilities.modalities_problem(model, self.entry.modalities)
         if wrong is not None:
             raise _BadRow(wrong)
         return _Ask(model, self._with_asked(model, common_parameters(ratio, size, self.entry.modalities), row))

@@ -129,6 +129,10 @@ class ModelCapabilities:
     def references_problem(self, model: str, count: int) -> str | None:
         return self._first(model, lambda offer, each: _references_problem(offer, each, count))
 
+    def modalities_problem(self, model: str, modalities: Sequence[str]) -> str | None:
+        """Why a model does not answer in these."""
+        return self._first(model, lambda offer, each: _modalities_problem(offer, each, modalities))
+
     def parameter_problem(self, model: str, name: str, value: Any) -> str | None:
         """Why a parameter beside ratio, size and modalities does not fit the model or a provider."""
         return self._first(model, lambda offer, each: self._parameter_problem(offer, each, name, value))
@@ -215,6 +219,12 @@ def _shape_problem(offer: _Offer, model: str, aspect_ratio: str | None, image_si
         return None
     wrong = "it is none of the model's sizes" if facts.any_size is None else facts.any_size.problem(*pixels)
     return None if wrong is None else f"{image_size} at {aspect_ratio} is {size} for {model}, and {wrong}"
+
+
+def _modalities_problem(offer: _Offer, model: str, modalities: Sequence[str]) -> str | None:
+    known = offer.facts(model).modalities
+    wrong = next((word for word in modalities if known is not None and word not in known), None)
+    return None if wrong is None else f"{model} answers with no {wrong}; remove it from modalities"
 
 
 def _no_pixels(aspect_ratio: str | None, image_size: str) -> str:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from batch.core.clock import DayStart, DayStartProblem
 from batch.core.image_models import IMAGE_SIZES, MODALITIES
+from batch.core.pixel_sizes import AUTO, pixels_in
 from batch.core.proxies import ProxyProblem, read_proxy
 from batch.core.registry import ProviderError, find_profile, provider_names
 from batch.core.usage import TOKEN_KINDS
@@ -347,8 +348,8 @@ def prices(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         raise _wrong("must be a mapping such as {1K: 0.07}", value)
     for size, price in value.items():
-        if size not in IMAGE_SIZES:
-            raise _wrong(f"must name sizes out of {', '.join(IMAGE_SIZES)}", size)
+        if size not in (*IMAGE_SIZES, AUTO) and pixels_in(str(size)) is None:
+            raise _wrong(f"must name sizes out of {', '.join(IMAGE_SIZES)}, or pixels such as 1536x1024", size)
         fits = isinstance(price, int | float) and not isinstance(price, bool)
         if not fits or not 0 <= price <= HIGHEST_PRICE_USD:
             raise _wrong(f"must be US dollars per picture from 0 to {HIGHEST_PRICE_USD}", price)

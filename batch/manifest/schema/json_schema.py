@@ -142,7 +142,8 @@ _CHECKS: Final[Mapping[str, _Schema]] = {
     },
     "prices": {
         "type": "object",
-        "properties": {size: {"type": "number", "minimum": 0, "maximum": 100} for size in IMAGE_SIZES},
+        "properties": {size: {"type": "number", "minimum": 0, "maximum": 100} for size in (*IMAGE_SIZES, "auto")},
+        "patternProperties": {_PIXELS: {"type": "number", "minimum": 0, "maximum": 100}},
         "additionalProperties": False,
     },
 }

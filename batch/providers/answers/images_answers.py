@@ -6,10 +6,10 @@ Pure: from a `Received` to an `Answer`, or to the `AttemptError` that says why t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from batch.core.errors import Kind, Unusable
+from batch.core.errors import AttemptError, EndpointDown, ExitCode, Kind, Paid, Unusable
 from batch.core.usage import Usage
 from batch.providers.answers.answers import request_id_of
 from batch.providers.answers.framing import is_whole, read_answer, read_documents
@@ -19,12 +19,16 @@ from batch.providers.base import Answer, Received
 
 _WRAPPERS: Final = ("data", "response", "result", "output", "body")
 _DEEPEST_WRAPPER: Final = 4
+_MOST_ENTRIES: Final = 20
+#: Of relays that answer before there is a picture.
+_TASK_NAMES: Final = ("task_id", "taskId", "job_id", "prediction_id")
 _MOST_TOKENS: Final = 10**9
 _MIME_OF: Final = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
 def interpret_images(received: Received) -> Answer:
-    """The pictures of a 200 answer. Raises `Unusable`, with what it says of its tokens."""
+    """The pictures of a 200 answer. Raises `Unusable` with what it says of its tokens, or `EndpointDown` if they are to
+    be asked for later."""
     documents = read_documents(received.body)
     own = next(filter(None, map(_own, documents)), {})
     usage = next((read for each in (own, *documents) if (read := _usage_in(each)) is not None), None)
@@ -34,7 +38,7 @@ def interpret_images(received: Received) -> Answer:
         _read_entry(finder, entry, _MIME_OF.get(str(own.get("output_format"))))
     if not finder.pictures:
         _search(finder, documents, received)
-    failure = _no_picture(documents, received)
+    failure: AttemptError = _later(documents, received) or _no_picture(documents, received)
     failure.usage = usage
     if all(picture.rank >= IN_A_TEXT for picture in finder.pictures) and (
         not finder.pictures or says_it_failed(documents)  # an error may name the page that explains it
@@ -84,6 +88,37 @@ def _search(finder: PictureFinder, documents: Sequence[Any], received: Received)
         finder.search(read_answer(received.body, loosely=True))
         if not finder.pictures and received.cut is None:
             finder.take_any(received.body)
+
+
+def _later(documents: Sequence[Any], received: Received) -> EndpointDown | None:
+    """That a relay has begun a task and wants to be asked for it later. Asking again would begin, and pay, another."""
+    tasks = (task for each in documents for task in _tasks(each))
+    task = next(tasks, None)
+    if task is None:
+        return None
+    down = EndpointDown(
+        "answers_later",
+        f"the endpoint made a task of the request ({task}), and such tasks are not fetched; the picture is in its own "
+        "list. Use an endpoint, or a model there, that answers with the picture",
+        exit_code=ExitCode.PROTOCOL,
+        http_status=received.status,
+        request_id=request_id_of(received),
+    )
+    down.paid = Paid.YES
+    return down
+
+
+def _tasks(value: Any, depth: int = 0) -> Iterator[str]:
+    """Names of tasks in an answer."""
+    if isinstance(value, list):
+        for each in value[:_MOST_ENTRIES]:
+            yield from _tasks(each, depth + 1)
+    elif isinstance(value, dict) and depth <= _DEEPEST_WRAPPER:
+        for name in _TASK_NAMES:
+            if isinstance(value.get(name), str | int) and value[name]:
+                yield no_surrogates(str(value[name]))[:100]
+        for name in _WRAPPERS:
+            yield from _tasks(value.get(name), depth + 1)
 
 
 def _no_picture(documents: Sequence[Any], received: Received) -> Unusable:
