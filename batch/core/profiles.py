@@ -83,6 +83,12 @@ class Profile:
         """What a `try` line names, so that the right provider reads its answer; empty for all that speak Gemini."""
         return _LEDGER_NAMES.get(self.provider, self.name)
 
+    @property
+    def account_format(self) -> str:
+        """What tells this format's account from another's at one address with one key, for a relay may serve both.
+        Empty for Gemini's, and for packages, which were known by their address alone."""
+        return "#openai" if self.provider == _OPENAI else ""
+
     def without_path(self, base_url: str) -> str:
         """A user's own address without what is put behind it anyway: half of all documentation gives it with that."""
         path = _PATHS.get(self.provider)

@@ -52,12 +52,18 @@ class Account:
         """What runs with this key spend. A rehearsal spends nothing, so each has a book of its own."""
         if self.endpoint.base_url is None:
             return SpendBook(_book_path(f"{output}\0{self.name}"))
-        return SpendBook(_book_path(f"{self.address}\0{key}"), _book_path(f"{self.endpoint.base_url}\0{key}"))
+        return SpendBook(_book_path(f"{self.address}\0{key}"), _book_path(f"{self.former_address}\0{key}"))
 
     @property
     def address(self) -> str:
         """The endpoint's address in one spelling, since an account is one however spelt; empty for the simulator."""
-        return one_spelling(self.endpoint.base_url) if self.endpoint.base_url else ""
+        url = self.endpoint.base_url
+        return f"{one_spelling(url)}{self.endpoint.profile.account_format}" if url else ""
+
+    @property
+    def former_address(self) -> str:
+        """What an earlier version called it: the manifest's own spelling, if that version knew the format."""
+        return self.address if self.endpoint.profile.account_format else self.endpoint.base_url or ""
 
 
 def one_spelling(url: str) -> str:

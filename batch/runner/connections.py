@@ -49,7 +49,7 @@ class KeyedAccount:
     @property
     def former_fingerprint(self) -> str:
         """What an earlier version called it: by the manifest's own spelling of the address."""
-        return self._fingerprint(self.account.endpoint.base_url or self.name)
+        return self._fingerprint(self.account.former_address or self.name)
 
     def _fingerprint(self, name: str) -> str:
         return self.key.fingerprint(f"imagebatch quotas of {name}")

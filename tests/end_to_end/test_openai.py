@@ -238,6 +238,17 @@ def test_plan_prices_each_job_where_it_is_bought(shop: Shop) -> None:
     assert planned.plan.usd == pytest.approx(0.133 + 0.067)
 
 
+async def test_a_relay_that_speaks_both_may_have_one_key(shop: Shop) -> None:
+    """Its two formats are two accounts: each has its own limits, and a cap counts what both spend."""
+    same = [{**each, "base_url": shop.simulator.base_url, "key_env": "OPENAI_API_KEY"} for each in shop.both]
+    jobs = [job("o"), job("g", model=GEMINI), job("more", model=GEMINI)]
+    summary = await shop.run(jobs, provider=same, defaults={}, budget={"per_day": 0.6}, limits={"concurrency": 1})
+    assert summary.cost_usd == pytest.approx(shop.simulator.book.usd, abs=1e-6)
+    assert (summary.exit, summary.done) == (0, 3)
+    summary = await shop.run([*jobs, job("extra")], provider=same, defaults={}, budget={"per_day": 0.3})
+    assert (summary.exit, summary.requests) == (75, 0)
+
+
 BLOCKED = {"faults": [{"fault": "openai_moderation"}]}
 BUSY = {"faults": [{"fault": "openai_server_error"}]}
 

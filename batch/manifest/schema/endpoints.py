@@ -165,8 +165,8 @@ def _proxy(provider: ProviderShape) -> ProxySettings | None:
 
 
 def _account(provider: ProviderShape) -> tuple[str, str | None]:
-    """Whose quota a provider uses: where it is, and the variable with the key."""
+    """Whose quota a provider uses: where it is and in which format, and the variable with the key."""
     profile = find_profile(provider.profile)
     parts = urlsplit(provider.base_url or profile.base_url or profile.name)
     key = provider.key_file or provider.key_env or profile.key_env
-    return parts._replace(netloc=parts.netloc.lower()).geturl(), key
+    return f"{parts._replace(netloc=parts.netloc.lower()).geturl()}{profile.account_format}", key
