@@ -43,6 +43,12 @@ class JobSpec:
     search: str | tuple[str, ...] | None = None
     extra: Mapping[str, Any] | None = None
     continue_from: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    output_compression: int | None = None
+    moderation: str | None = None
+    input_fidelity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

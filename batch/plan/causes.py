@@ -12,6 +12,7 @@ _POLICY: Final = (
     *("model_armor", "escalation", "image_recitation", "recitation", "pup_limited_disabled"),
     *("blocked_safety", "blocked_other", "blocked_prohibited_content", "blocked_blocklist", "blocked_image_safety"),
     *("blocked_jailbreak", "blocked_model_armor", "blocked_spii", "sensitive_words_detected", "prompt_blocked"),
+    *("moderation_blocked",),
 )
 _NO_PICTURE: Final = (
     *("no_image", "image_other", "other", "text_only", "empty_answer", "no_candidates", "no_body", "bad_image"),
@@ -19,7 +20,9 @@ _NO_PICTURE: Final = (
     *("max_tokens", "continuation", "malformed_function_call", "unexpected_tool_call", "too_many_tool_calls"),
     *("missing_thought_signature", "download_failed", "download_gone", "download_refused"),
 )
-_REQUEST: Final = ("invalid_request", "request_too_large", "reference_changed", "reference_unreadable", "internal")
+_REQUEST: Final = (
+    *("invalid_request", "invalid_size", "request_too_large", "reference_changed", "reference_unreadable", "internal"),
+)
 _NOT_CHARGED: Final = (
     *("unavailable", "rate_limited", "no_channel", "unreachable", "not_sent_connection", "not_sent_timeout"),
     *("not_sent_tls", "not_sent_dns", "account_limited", "account_not_ready", "bad_key", "budget", "daily_quota"),

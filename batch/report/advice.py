@@ -24,7 +24,7 @@ _ADVICE: Final = (
             *("image_safety", "image_prohibited_content", "prohibited_content", "safety", "blocklist", "spii"),
             *("model_armor", "blocked_safety", "blocked_other", "blocked_prohibited_content", "blocked_blocklist"),
             *("blocked_image_safety", "blocked_jailbreak", "blocked_model_armor", "blocked_spii"),
-            *("sensitive_words_detected", "prompt_blocked"),
+            *("sensitive_words_detected", "prompt_blocked", "moderation_blocked"),
         ),
         "the provider's filter refused these: change the words or the photo, or let another model try "
         "(fallback: {models: [MODEL], on: [safety]})",
@@ -66,7 +66,7 @@ _ADVICE: Final = (
         ("reference_changed",), "the reference was edited while the run was on: run it again, with the files left alone"
     ),
     _Advice(
-        ("invalid_request",),
+        ("invalid_request", "invalid_size"),
         "the provider does not accept these requests: read its words in manifest.jsonl, and check size, ratio and "
         "references",
     ),

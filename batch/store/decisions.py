@@ -70,9 +70,9 @@ class DecisionFile:
                         yield found
                     elif found is _Unreadable and line.endswith(b"\n"):
                         on_unreadable(number)
-        except FileNotFoundError:
-            return
         except OSError as error:
+            if not os.path.lexists(self._path):  # nor is its folder one: that is said elsewhere
+                return
             raise OutputError(f"cannot read {self._path}: {error.strerror or error}") from error
 
     def _append(self, data: bytes) -> None:
@@ -130,10 +130,10 @@ class FollowedDecisions:
             if found.st_ino != self._file or found.st_size < self._end:
                 self._forget()
             return self._read(found.st_ino)
-        except FileNotFoundError:
-            self._forget()
-            return []
         except OSError as error:
+            if not os.path.lexists(self._path):  # nor is its folder one: that is said elsewhere
+                self._forget()
+                return []
             raise OutputError(f"cannot read {self._path}: {error.strerror or error}") from error
 
     def _forget(self) -> None:

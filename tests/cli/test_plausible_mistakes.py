@@ -51,7 +51,6 @@ MANIFESTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("p.csv:2", '{column: Images, split: ","}'),
     ),
     "a-variant-row": (ROWS, ("p.csv:3", "Title is empty", "unique keeps the first row of each")),
-    "another-api": ("provider: anyfast\nmodel: gpt-image-1\n" + SINGLE, ("m.yaml:2:8", "in the same format")),
     "vertex": (
         f"provider: {{profile: google, base_url: '{VERTEX}'}}\n" + SINGLE,
         ("m.yaml:1", "Vertex AI, which is not served"),

@@ -157,6 +157,12 @@ async def test_a_model_in_no_table_is_sent_with_one_warning(runs: Runs) -> None:
     assert set(runs.api.paths) == {"/v1beta/models/new-image-5:generateContent"}
 
 
+def test_a_model_of_another_format_is_told_with_its_provider(runs: Runs) -> None:
+    """It stands in no table of this provider's."""
+    (warning,) = plan_only(runs.manifest([{"id": "a", "prompt": "a cup"}], model="gpt-image-1")).warnings
+    assert "provider: openai serves it in another format" in warning
+
+
 @pytest.mark.parametrize("cap", [{"budget": {"per_run": 5}}, {"options": RunOptions(max_cost=5)}])
 async def test_a_cap_asks_for_a_price_before_anything_is_sent(runs: Runs, cap: dict[str, Any]) -> None:
     """It cannot be kept over pictures whose price is guessed; a price in prices or in models is enough."""

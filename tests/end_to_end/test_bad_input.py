@@ -1224,11 +1224,16 @@ SETTINGS = [
         "m.yaml",
         "-o",
         "",
-        says="Invalid value for '-o' / '--output': is empty; name a file or folder",
+        says="Invalid value for '-o' / '--output' (env var: 'IMAGEBATCH_OUTPUT'): is empty; name a file or folder",
     ),
     *[
         usage(
-            "I61", f"finish by {when}", "m.yaml", "--finish-by", when, says=f"Invalid value for '--finish-by': {says}"
+            "I61",
+            f"finish by {when}",
+            "m.yaml",
+            "--finish-by",
+            when,
+            says=f"Invalid value for '--finish-by' (env var: 'IMAGEBATCH_FINISH_BY'): {says}",
         )
         for when, says in {
             "noon": WHEN,
@@ -1243,7 +1248,7 @@ SETTINGS = [
         "m.yaml",
         "-o",
         "m.yaml",
-        says="Invalid value for '-o' / '--output': Directory 'm.yaml' is a file.",
+        says="Invalid value for '-o' / '--output' (env var: 'IMAGEBATCH_OUTPUT'): Directory 'm.yaml' is a file.",
     ),
 ]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +13,7 @@ from batch.core.errors import ExitCode, InputError, MissingInputError
 from batch.core.model import Place
 from batch.core.settings import Auth, Limits, ProviderSettings, RetryPolicy, Timeouts, UnknownPolicy
 from batch.manifest import Manifest, load_manifest
-
-if TYPE_CHECKING:
-    from batch.manifest.schema.schema import ManifestShape
+from batch.manifest.schema.schema import ManifestShape
 from tests.manifest.conftest import Folder
 
 

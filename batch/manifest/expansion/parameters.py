@@ -24,6 +24,8 @@ _MODEL_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP
 _ANY_RATIO: Final = re.compile(r"[1-9]\d{0,3}:[1-9]\d{0,3}")
 _ANY_SIZE: Final = re.compile(r"[A-Za-z0-9._-]{1,20}")
 _MODELS_KEPT: Final = 256
+#: Where a model of another format may be known.
+_SHIPPED: Final = ("anyfast", "google", "openai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,10 @@ class ModelCapabilities:
             return None
         where = " of any provider" if self.several else ""
         known = [name for offer in self.offers for name in offer.profile.models]
+        elsewhere = [name for name in _SHIPPED if model in find_profile(name).models]
         hint = did_you_mean(model, list(dict.fromkeys(known)), "models")
+        if elsewhere:
+            hint = f"provider: {elsewhere[0]} serves it in another format"
         return (
             f"model {show(model)} is in no table{where}, so nothing about it is checked: not whether it exists, what "
             f"it takes or what it costs; {hint} (models in the manifest says what it takes)"
