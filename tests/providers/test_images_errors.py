@@ -19,6 +19,7 @@ from batch.core.errors import (
     Refused,
     Unavailable,
 )
+from batch.plan.causes import CAUSES
 from batch.providers.answers.images_errors import images_error
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -82,6 +83,7 @@ def test_a_model_that_this_key_cannot_use_ends_that_model_only(status: int, fiel
         (400, {"code": None, "message": "Your request was rejected as a result of our safety system."}, Paid.NO),
         (403, {"code": "moderation_blocked", "type": "shell_api_error"}, Paid.NO),
         (500, {"code": "moderation_blocked", "type": "upstream_error"}, Paid.NO),
+        (400, {"code": "relay_error", "message": "Your request was rejected by the safety system."}, Paid.NO),
     ],
 )
 def test_a_block_is_of_policy_and_paid_if_the_picture_was_made(status: int, fields: dict[str, Any], paid: Paid) -> None:
@@ -89,6 +91,7 @@ def test_a_block_is_of_policy_and_paid_if_the_picture_was_made(status: int, fiel
     found = error(status, **fields)
     assert isinstance(found, Refused)
     assert (found.kind, found.paid, found.may_work_later) == (Kind.POLICY, paid, False)
+    assert found.code in CAUSES
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,8 @@ def _policy(told: _Told, text: str, ids: dict[str, Any]) -> Refused | None:
         return None
     was_made = told.stage == "output" or told.status < 300
     paid = Paid.YES if was_made else Paid.NO
-    return Refused(told.code or "moderation_blocked", text, kind=Kind.POLICY, paid=paid, **ids)
+    code = told.code if told.code in _POLICY_CODES else "moderation_blocked"
+    return Refused(code, text, kind=Kind.POLICY, paid=paid, **ids)
 
 
 def _rate_limit(told: _Told, wait: float | None, text: str, now: datetime, ids: dict[str, Any]) -> AttemptError:
