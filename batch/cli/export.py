@@ -52,7 +52,7 @@ _PRESETS: Final = (
     "--include",
     multiple=True,
     type=click.Choice(["unseen", "rejected", "all"]),
-    help="Hand these over, too. After a review only accepted pictures are; without one, all but rejected ones.",
+    help="Hand these over, too. Once a picture is accepted only accepted ones are; before that, all but rejected ones.",
 )
 @click.option(
     "--rows",

@@ -72,10 +72,16 @@ def _manifest(album: Album, options: ExportOptions) -> Manifest | None:
     if named in ("", GIVEN_MANIFEST):
         return None
     try:
-        return load_manifest(Path(named), allow_empty=True)
+        return load_manifest(_place_of(named, album.output), allow_empty=True)
     except MissingInputError as error:
         words = f"the manifest of the last run is not there; name it with --manifest ({error.problems[0].message})"
         raise InputError([Problem(message=words, file=named)]) from None
+
+
+def _place_of(named: str, output: Path) -> Path:
+    """Where the manifest is that a run was given as `named`: below the current folder, or one that the output is in."""
+    folders = (Path(), *output.resolve().parents)
+    return next((folder / named for folder in folders if (folder / named).is_file()), Path(named))
 
 
 @dataclass(slots=True, kw_only=True)

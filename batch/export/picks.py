@@ -1,6 +1,7 @@
 """Which pictures of an output are handed over, and which are not.
 
-With any decision on the output there was a review, and then only what was accepted goes out by itself.
+Once anything was accepted, only what was accepted goes out by itself. A review that only rejects is one by exception:
+then all goes out but what was rejected.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def pick_pictures(album: Album, include: frozenset[Status], *, has_manifest: boo
     `has_manifest`: which pictures have a job is found out from the manifest. What manifest.jsonl lists, which a run
     that is on has not written yet, says it only where there is none, and of jobs without a picture.
     """
-    reviewed = len(album.decisions) > 0
+    reviewed = any(decision.verdict is Verdict.ACCEPTED for decision in album.decisions)
     wanted = {Status.ACCEPTED, *include} if reviewed else {Status.ACCEPTED, Status.UNSEEN, *include}
     by_job: dict[str, list[Pick]] = {}
     left_out = Omissions()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import batch
 from batch.core.decisions import Verdict
 from batch.core.errors import InputError, OptionError
 from batch.export.settings import Status
@@ -122,6 +124,27 @@ async def test_a_review_decides_what_a_data_set_holds(shop: Shop) -> None:
     assert (unseen.pictures, everything.pictures) == (2, 3)
     shop.decide(Verdict.UNDONE, "kite", "mug")
     assert (shop.export("folder").pictures, shop.export("folder").reviewed) == (3, False)
+
+
+async def test_a_review_by_exception_hands_over_all_but_what_it_rejects(shop: Shop) -> None:
+    """Until something is accepted: then that alone counts."""
+    await shop.run(TABLE)
+    shop.decide(Verdict.REJECTED, "mug", note="dark")
+
+    by_exception = shop.export("folder")
+    assert (by_exception.pictures, by_exception.left_out, by_exception.reviewed) == (2, {Status.REJECTED: 1}, False)
+
+
+async def test_the_manifest_is_found_from_another_folder(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name that the run was given, in a folder that the output is in."""
+    await shop.run(TABLE)
+    shutil.rmtree(shop.output)
+    monkeypatch.chdir(shop.folder)
+    await batch.run("shop.yaml", output="out", environment={})
+    (shop.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(shop.folder / "elsewhere")
+
+    assert shop.export("csv").pictures == 3
 
 
 async def test_where_nothing_is_to_be_handed_over_nothing_is_written(shop: Shop) -> None:
