@@ -150,7 +150,7 @@ def _references(source: Version | Entry) -> Iterator[dict[str, str]]:
 
 
 def shown_name(name: str) -> str:
-    """A reference's name without what is nobody else's business: folders above it, and secrets in an address."""
+    """A reference's name without what is private: the folders above it, and secrets in an address."""
     address = _ADDRESS.match(name)
     if address is not None:
         return f"{address[1]}://{address[2]}"

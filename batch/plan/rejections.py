@@ -83,7 +83,7 @@ class RejectedPolicy:
     price_usd: Callable[[Job], float] = field(default=lambda _: 0.0)
 
     def by_itself(self) -> RejectedPolicy:
-        """The same for what nobody asked for."""
+        """The same for what was not asked for."""
         return replace(self, remake=False)
 
     def answer(self, key: bytes, past: JobHistory, rejection: Rejection | None, usd: float) -> Answer:

@@ -82,7 +82,7 @@ def _remakes_to_ask_for(prepared: PreparedRun, plan: Plan) -> str:
     """The question to put before pictures are bought again, or "" if there is none to ask."""
     options = prepared.options
     asked = {"to do: remake", "to do: missing"}
-    if options.rejected:  # the manifest's `until` asks nobody
+    if options.rejected:  # the manifest's `until` does not ask
         asked.add("to do: rejected")
     if (options.again or options.rejected) and prepared.policies.changed is not ChangedPolicy.RERUN:
         asked.add("to do: changed")
