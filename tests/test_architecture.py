@@ -34,7 +34,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         "the store keeps what a provider returned; it may know the contract, not one provider, nor who sends or shows",
     ),
     "money": (
-        ("core", "store.durable", "store.ledger_reader", "store.records"),
+        ("core", "store.check_book", "store.durable", "store.ledger_reader", "store.records"),
         "money is reserved before a request goes out, whoever sends it; the ledger corrects its books",
     ),
     "limits": (
@@ -50,6 +50,7 @@ ARROWS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "core",
             "plan",
+            "store.check_book",
             "store.history",
             "store.job_state",
             "store.ledger_reader",

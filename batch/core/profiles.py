@@ -87,7 +87,7 @@ class Profile:
     def account_format(self) -> str:
         """What tells this format's account from another's at one address with one key, for a relay may serve both.
         Empty for Gemini's, and for packages, which were known by their address alone."""
-        return "#openai" if self.provider == _OPENAI else ""
+        return "#openai" if self.provider == OPENAI_API else ""
 
     def without_path(self, base_url: str) -> str:
         """A user's own address without what is put behind it anyway: half of all documentation gives it with that."""
@@ -106,19 +106,19 @@ class Profile:
     @property
     def taken(self) -> frozenset[str]:
         """What it takes beside the common parameters; all that speak Gemini take all of Gemini's."""
-        return BESIDE_THE_PROMPT if self.provider == _GEMINI else self.parameters
+        return BESIDE_THE_PROMPT if self.provider == GEMINI_API else self.parameters
 
     def ratios(self, model: str) -> tuple[str, ...]:
         """All that the endpoint takes of the model's ratios; empty if it takes what the model does."""
         return self.ratios_by_model.get(model, self.aspect_ratios)
 
 
-_GEMINI: Final = "batch.providers.gemini:GeminiProvider"
+GEMINI_API: Final = "batch.providers.gemini:GeminiProvider"
 #: The version and what follows it: `/v1beta`, `/v1/models`, `/v1beta/models/gemini-x:generateContent`.
 _GEMINI_PATH: Final = re.compile(
     r"(?<![:/])/+(?:v1(?:beta\d*|alpha)?(?:/+models(?:/[^/]*)?)?|models/[^/]*:[^/]*)?/*$", re.IGNORECASE
 )
-_OPENAI: Final = "batch.providers.openai:OpenAIProvider"
+OPENAI_API: Final = "batch.providers.openai:OpenAIProvider"
 #: `/v1`, `/v1/images/generations`, and `/images/edits` behind another version, which stays.
 _OPENAI_PATH: Final = re.compile(r"(?<![:/])(?:/+v1)?(?:/+images(?:/+(?:generations|edits))?)?/*$", re.IGNORECASE)
 #: Fields of OpenAI's requests that `extra` may not hold, and what writes them; of a stream nothing could be read.
@@ -133,9 +133,9 @@ _OPENAI_FIELDS: Final = {
     "stream": "",
     "partial_images": "",
 }
-_PATHS: Final = {_GEMINI: _GEMINI_PATH, _OPENAI: _OPENAI_PATH}
+_PATHS: Final = {GEMINI_API: _GEMINI_PATH, OPENAI_API: _OPENAI_PATH}
 #: Who speaks one of our formats is read by ours, whatever it is called.
-_LEDGER_NAMES: Final = {_GEMINI: "", _OPENAI: "openai"}
+_LEDGER_NAMES: Final = {GEMINI_API: "", OPENAI_API: "openai"}
 
 _FIVE_RATIOS: Final = ("1:1", "4:3", "3:4", "16:9", "9:16")
 #: What the pages of AnyFast's models name (docs.anyfast.ai/guides/model-api/google, 2026); fewer than the models take.
@@ -150,7 +150,7 @@ _ANYFAST_RATIOS: Final = {
 #: word.
 ANYFAST: Final = Profile(
     name="anyfast",
-    provider=_GEMINI,
+    provider=GEMINI_API,
     base_url="https://www.anyfast.ai",
     auth=Auth.QUERY,
     key_env="ANYFAST_API_KEY",
@@ -163,7 +163,7 @@ ANYFAST: Final = Profile(
 #: Its lanes are documented (ai.google.dev/gemini-api/docs/flex-inference).
 GOOGLE: Final = Profile(
     name="google",
-    provider=_GEMINI,
+    provider=GEMINI_API,
     base_url="https://generativelanguage.googleapis.com",
     auth=Auth.HEADER,
     key_env="GEMINI_API_KEY",
@@ -176,7 +176,7 @@ GOOGLE: Final = Profile(
 )
 OPENAI: Final = Profile(
     name="openai",
-    provider=_OPENAI,
+    provider=OPENAI_API,
     base_url="https://api.openai.com",
     key_env="OPENAI_API_KEY",
     reference_limits=OPENAI_LIMITS,
@@ -189,7 +189,7 @@ OPENAI: Final = Profile(
 )
 SIMULATOR: Final = Profile(
     name="simulator",
-    provider=_GEMINI,
+    provider=GEMINI_API,
     base_url=None,
     auth=Auth.QUERY,
     key_env=None,

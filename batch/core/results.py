@@ -74,12 +74,26 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpend:
+    """What a model that judges pictures was paid, apart from the pictures: `maybe_cost_usd` for questions without an
+    answer, which may have been charged on top."""
+
+    requests: int = 0
+    cost_usd: float = 0.0
+    maybe_cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What the manifest's `check` said of pictures in one run; `failed`: it gave no verdict."""
+    """What the manifest's `check` said of pictures in one run; `failed`: it gave no verdict.
+
+    `spend` is what its questions cost, which is in no other sum.
+    """
 
     accepted: int = 0
     rejected: int = 0
     failed: int = 0
+    spend: CheckSpend = CheckSpend()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

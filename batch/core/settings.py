@@ -211,10 +211,28 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckSettings:
-    """A program (`run`: it and its arguments) that judges each new picture; `at_once` of them run beside each other."""
+class AskSettings:
+    """A model that is asked about each new picture, at `provider` and within its limits.
 
-    run: tuple[str, ...]
+    `prompt` is a template over the picture's own prompt and id; `usd_per_request` what one question costs at most, None
+    if that was not said.
+    """
+
+    provider: ProviderSettings
+    model: str
+    prompt: str
+    usd_per_request: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """What judges each new picture: a program (`run`: it and its arguments) or a model (`ask`), never both.
+
+    `at_once` pictures are judged beside each other.
+    """
+
+    run: tuple[str, ...] = ()
+    ask: AskSettings | None = None
     timeout_seconds: float = 60.0
     at_once: int = 2
 

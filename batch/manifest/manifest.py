@@ -14,8 +14,11 @@ from batch.core.errors import InputError, MissingInputError, Problem
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.prices import PriceList
+from batch.core.profiles import GEMINI_API, OPENAI_API
+from batch.core.registry import find_profile
 from batch.core.settings import (
     GIVEN_MANIFEST,
+    AskSettings,
     Budget,
     CanarySettings,
     CheckSettings,
@@ -47,12 +50,13 @@ from batch.manifest.schema.endpoints import EndpointsReader
 from batch.manifest.schema.model_table import ModelChanges, model_changes
 from batch.manifest.schema.overrides import overridden
 from batch.manifest.schema.price_table import load_price_table
-from batch.manifest.schema.schema import ManifestShape, SortShape, read_shapes
+from batch.manifest.schema.schema import AskShape, ManifestShape, SortShape, read_shapes
 from batch.manifest.schema.yaml_text import At, Document, parse
 from batch.manifest.tables.rows import Table, kind_of
 from batch.manifest.tables.table_finder import PipedRows, TableFinder
 from batch.manifest.tables.table_set import TableSet
 from batch.manifest.templating.on_reject import OnReject
+from batch.manifest.templating.question import Question
 from batch.manifest.templating.templates import TemplateProblem
 
 #: Larger batches belong in a table, which is streamed; YAML is not.
@@ -335,7 +339,29 @@ class _TopReader:
         check = self.shape.check
         if check is None:
             return None
-        return CheckSettings(run=tuple(check.run), timeout_seconds=check.timeout_seconds, at_once=check.at_once)
+        if bool(check.run) is (check.ask is not None):
+            words = "both run and ask are named; keep one" if check.run else "run is missing; name a program, or ask"
+            self.add(f"check: {words}", self.document.at("check"))
+            return None
+        ask = None if check.ask is None else self._ask_settings(check.ask, check.at_once)
+        return CheckSettings(
+            run=tuple(check.run), ask=ask, timeout_seconds=check.timeout_seconds, at_once=check.at_once
+        )
+
+    def _ask_settings(self, ask: AskShape, at_once: int) -> AskSettings:
+        profile = find_profile(ask.provider)
+        if profile.is_simulator or profile.provider not in (OPENAI_API, GEMINI_API):
+            words = "check.ask: provider must be openai, google or one of that kind"
+            self.add(words, self.document.at("check", "ask", "provider"))
+        try:
+            Question(ask.prompt)
+        except TemplateProblem as problem:
+            self.add(f"check.ask.prompt: {problem}", self.document.at("check", "ask", "prompt"))
+        limits = Limits(concurrency=at_once, requests_per_minute=ask.requests_per_minute, adaptive=False)
+        provider = ProviderSettings(
+            profile=ask.provider, name="check", base_url=ask.base_url, key_env=ask.key_env, limits=limits
+        )
+        return AskSettings(provider=provider, model=ask.model, prompt=ask.prompt, usd_per_request=ask.usd_per_request)
 
     def on_reject(self) -> OnReject | None:
         """How what is said of a rejected picture gets into the prompt."""

@@ -25,6 +25,7 @@ from batch.core.errors import OutputError, StorageError
 from batch.core.own_files import make_folders, sync_folder
 from batch.core.state_folders import state_home
 from batch.money.book import BookHeld, Share, Shares
+from batch.store.check_book import questions
 from batch.store.durable import storage_errors, write_all
 from batch.store.ledger_reader import open_ledger
 from batch.store.records import DoneRecord, Ended, JobRecord, RereadRecord, RunRecord, TryRecord
@@ -227,6 +228,9 @@ def spent_by_run_and_day(output: Path, open_micro_usd: Callable[[TryRecord], int
     for tried in sent.values():
         sums[_run_and_day(tried)] += open_micro_usd(tried)
     still_open = frozenset(_run_and_day(tried) for tried in sent.values())
+    for question in questions(output):
+        if question.run in runs:
+            sums[question.run, question.at[:10]] += round(question.may_cost_usd * 1_000_000)
     return Spent(known=runs & known, micro_usd=sums, still_open=still_open)
 
 

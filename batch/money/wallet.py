@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +56,15 @@ class _Hold:
     micro_usd: int
     day: str
     is_out: bool = False
+
+
+class Purchase(Protocol):
+    """What money is set aside for: a job's attempt, or a question about a picture."""
+
+    @property
+    def id(self) -> str:
+        """No two that are on at the same time have the same."""
+        ...
 
 
 class InThread(Protocol):
@@ -174,20 +183,26 @@ class Wallet:
         """What is set aside for requests that have no end yet."""
         return sum(self._held.values())
 
-    @asynccontextmanager
-    async def reserve(self, job: Job) -> AsyncIterator[None]:
+    def reserve(self, job: Job) -> AbstractAsyncContextManager[None]:
         """Set the worst case aside for one attempt; waits while what is in flight may make room.
 
         Raises `EndpointDown` if there is no room, or if another process holds a book and does not go on. Leaving gives
         back what was not sent.
         """
-        needed = micro(self._max_usd(job))
+        return self._reserved(job, micro(self._max_usd(job)), waits_at_cap=self._waits_at_cap)
+
+    def reserve_beside(self, purchase: Purchase, usd: float) -> AbstractAsyncContextManager[None]:
+        """The same for what is bought beside the pictures and costs `usd` at most. It waits for no higher cap."""
+        return self._reserved(purchase, micro(usd), waits_at_cap=False)
+
+    @asynccontextmanager
+    async def _reserved(self, job: Purchase, needed: int, *, waits_at_cap: bool) -> AsyncIterator[None]:
         times_freed = self._times_freed
         while (cap := await self._set_aside(job, needed)) is not None:
             if times_freed == self._times_freed:  # else there may be room since the books were asked
                 if self._passed:
                     self._waiting(f"waiting for money: the budget {cap.name} is set aside for what is in flight")
-                elif self._waits_at_cap and cap.name == _PER_RUN:
+                elif waits_at_cap and cap.name == _PER_RUN:
                     self._waiting(f"waiting for a higher cap: {cap.refusal(needed)}")
                 else:
                     raise cap.refusal(needed)
@@ -204,7 +219,7 @@ class Wallet:
                 self._give_back(job.id)
             self._look_again()
 
-    def sending(self, job: Job) -> None:
+    def sending(self, job: Purchase) -> None:
         """From now on the request may be out: what is set aside for it stays so until `settle`.
 
         Raises `MoneyWithdrawn` if it must not go: the cap was lowered since, and has no room for it any more.
@@ -241,7 +256,7 @@ class Wallet:
         limit = self._budget.per_run
         return limit is not None and self.spent + more > micro(limit)
 
-    def settle(self, job: Job, usd: float) -> None:
+    def settle(self, job: Purchase, usd: float) -> None:
         """The ledger has the attempt's end: it cost `usd`, or may have. Attempts of other runs are ignored."""
         hold = self._holds.get(job.id)
         if hold is not None:
@@ -293,7 +308,7 @@ class Wallet:
         hold = self._holds.pop(job_id)
         self._held[hold.day] -= hold.micro_usd
 
-    async def _set_aside(self, job: Job, needed: int) -> Cap | None:
+    async def _set_aside(self, job: Purchase, needed: int) -> Cap | None:
         """Set money aside; if there is no room, the cap in the way."""
         while True:
             limit = self._budget.per_run

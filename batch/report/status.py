@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.core.errors import ExitCode, LedgerError
-from batch.core.results import Review, Spend
+from batch.core.results import CheckSpend, Review, Spend
 from batch.core.settings import GIVEN_MANIFEST
 from batch.report.advice import retry_causes
 from batch.report.formatting import path
 from batch.report.money import spend_of
 from batch.report.warned import count_warnings
+from batch.store.check_book import questions
+from batch.store.check_book import spend_of as spend_of_checks
 from batch.store.history import History, replay
 from batch.store.job_state import Standing
 from batch.store.ledger_reader import open_ledger, require_ledger, what_is_left
@@ -76,6 +78,8 @@ class Status:
     progress: RunProgress | None = None
     #: What was said of the pictures; None: nothing yet.
     review: Review | None = None
+    #: What a model that judges pictures was paid over all runs, which is in no other sum; None: it was never asked.
+    checks: CheckSpend | None = None
 
 
 def read_status(output: Path) -> Status:
@@ -125,6 +129,7 @@ def read_status(output: Path) -> Status:
         jobs=_jobs(progress, end),
         progress=progress,
         review=review,
+        checks=spend_of_checks(asked) if (asked := questions(output)) else None,
     )
 
 

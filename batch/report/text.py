@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from batch.core.results import Checked, Summary
+from batch.core.results import Checked, CheckSpend, Summary
 from batch.plan import Forecast, Group, Plan
 from batch.report.advice import advice_lines, retry_causes
 from batch.report.formatting import at_list_price, causes, count, duration, path, printable, usd
@@ -87,6 +87,7 @@ def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatc
     if (checked := summary.checked) is not None and checked != Checked():
         failed = f", {checked.failed:,} without a verdict" if checked.failed else ""
         yield f"  check      {checked.accepted:,} accepted, {checked.rejected:,} rejected{failed}"
+        yield from _check_money(checked.spend, " " * 11)
     yield from review_lines(summary.review)
     if summary.done:
         yield f"  pictures   {path(summary.output)}/images/"
@@ -105,6 +106,13 @@ def summary_lines(summary: Summary, command: str, plan_command: str = "imagebatc
         yield f"  next       {run_command} --rejected   (makes {count(summary.review.rejected, 'picture')} again)"
     elif summary.failed > summary.failed_accepted:
         yield f"  next       {plan_command} --retry {retry_causes(summary.failures_by_cause)}"
+
+
+def _check_money(spend: CheckSpend | None, label: str) -> Iterator[str]:
+    """What a model that judges was paid, which is in no other sum."""
+    if spend is not None and spend.requests:
+        maybe = f", and maybe {usd(spend.maybe_cost_usd)} more" if spend.maybe_cost_usd else ""
+        yield f"  {label}{count(spend.requests, 'question')}, {usd(spend.cost_usd)}{maybe}, beside the pictures"
 
 
 def last_line(summary: Summary) -> str:
@@ -283,6 +291,7 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.rehearsal:
         yield f"  rehearsal  {path(status.rehearsal)}: pictures of the simulator, not bought"
     yield from warning_lines(status.not_as_asked, status.warnings)
+    yield from _check_money(status.checks, "check      ")
     yield from review_lines(status.review)
     if status.running:
         yield f"  now        {status.running}{_progress_words(status.progress)}"

@@ -1,7 +1,7 @@
-"""A judge that is no person: a program that looks at each new picture (`check`), and says accepted or rejected.
+"""A judge that is no person: it looks at each new picture (`check`), and says accepted or rejected. Here, a program.
 
 It sees a picture once that is durable and recorded, so it can neither delay nor lose one. Its verdicts are decisions by
-the machine, which a person overrules. A program that fails gives no verdict: the picture stays as it is, the failure is
+the machine, which a person overrules. A judge that fails gives no verdict: the picture stays as it is, the failure is
 told, and the next run asks again.
 """
 
@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from batch.core.clock import Clock, timestamp
 from batch.core.decisions import Decision, Side, Verdict
 from batch.core.errors import BatchError, ConfigError
 from batch.core.profiles import ANYFAST, GOOGLE
-from batch.core.results import Checked
+from batch.core.results import Checked, CheckSpend
 from batch.core.settings import CheckSettings
 from batch.store.decisions import DecisionFile
 from batch.store.history import History
@@ -61,6 +61,27 @@ class CheckVerdict:
     note: str = ""
 
 
+class Judge(Protocol):
+    """What says accepted or rejected."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def at_once(self) -> int:
+        """How many pictures it judges beside each other."""
+        ...
+
+    @property
+    def spend(self) -> CheckSpend:
+        """What it was paid in this run."""
+        ...
+
+    async def verdict(self, picture: PictureToCheck) -> CheckVerdict:
+        """Raises `CheckFailed` within a bounded time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramJudge:
     """A program started anew for each picture: one JSON object on its standard input, one on its output."""
@@ -74,6 +95,10 @@ class ProgramJudge:
     @property
     def name(self) -> str:
         return os.path.basename(self.command[0])
+
+    @property
+    def spend(self) -> CheckSpend:
+        return CheckSpend()
 
     async def verdict(self, picture: PictureToCheck) -> CheckVerdict:
         """Raises `CheckFailed`. A program that takes too long is killed, with all it has started."""
@@ -182,8 +207,7 @@ def program_judge(
 class Checks:
     """Has pictures judged beside a run, a few at once."""
 
-    judge: ProgramJudge
-    at_once: int
+    judge: Judge
     output: Path
     history: History
     rejected: RejectedPictures
@@ -203,7 +227,7 @@ class Checks:
         """Have the pictures judged that these jobs have now, unless something was said of them."""
         for key in keys:
             self._waiting.put_nowait(key)
-        while len(self._workers) < min(self.at_once, self._waiting.qsize()):
+        while len(self._workers) < min(self.judge.at_once, self._waiting.qsize()):
             self._workers.append(asyncio.create_task(self._work()))
 
     async def idle(self) -> None:
@@ -222,7 +246,7 @@ class Checks:
 
     @property
     def result(self) -> Checked:
-        return Checked(accepted=self.accepted, rejected=self.refused, failed=self.failed)
+        return Checked(accepted=self.accepted, rejected=self.refused, failed=self.failed, spend=self.judge.spend)
 
     async def _work(self) -> None:
         while True:

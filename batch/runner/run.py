@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random, SystemRandom
@@ -28,7 +29,7 @@ from batch.report.progress_reporter import ProgressReporter
 from batch.report.review import unreadable_words
 from batch.report.summary import is_nothing_new
 from batch.runner.attempt import AttemptRunner
-from batch.runner.checks import ProgramJudge, program_judge
+from batch.runner.checks import Judge, ProgramJudge, program_judge
 from batch.runner.connections import KeyedAccount, connect, keys_by_variable, read_keys
 from batch.runner.control import RunControl
 from batch.runner.network import reached
@@ -46,6 +47,7 @@ from batch.runner.preflight import (
 )
 from batch.runner.preparation import Planned, PreparedRun, begun_again, prepare
 from batch.runner.session import RunSession, about_run, remake_wish
+from batch.runner.vision_judge import vision_account, vision_judge
 from batch.store.folder import last_note, look_into, output_folder
 from batch.store.live_status import LiveStatusFile
 
@@ -89,7 +91,8 @@ async def run(
     reachable, proxies = reached(fitting, environment)
     prepared = replace(prepared, accounts=reachable)
     accounts = read_keys(prepared.accounts, environment, lambda text: listener.on_event(Message(text)))
-    judge = _judge(prepared, accounts, environment)
+    program = _program(prepared, accounts, environment)
+    vision = vision_account(prepared, environment, lambda text: listener.on_event(Message(text)))
     await fetch_references(prepared, clock, listener)
 
     with output_folder(prepared.output, bought_only=not prepared.is_rehearsal) as folder:
@@ -127,7 +130,13 @@ async def run(
                     run_id, clock, decode=settings.verify == "decode", check_content=settings.check_content
                 ) as store,
                 connect(accounts, prepared.output, settings.timeouts, clock) as providers,
+                AsyncExitStack() as stack,
             ):
+                judge: Judge | None = program
+                if vision is not None:
+                    judge = await stack.enter_async_context(
+                        vision_judge(vision, prepared, accounts, wallet, run_id, clock, listener)
+                    )
                 if folder.weaker is not None:
                     listener.on_event(Message(folder.weaker))
                 if folder.rehearsal_moved_to is not None:
@@ -174,12 +183,12 @@ async def run(
         return replace(summary, nothing_new=is_nothing_new(summary, before))
 
 
-def _judge(
+def _program(
     prepared: PreparedRun, accounts: Sequence[KeyedAccount], environment: Mapping[str, str]
 ) -> ProgramJudge | None:
     """The program that the manifest's `check` names, without the run's keys."""
     settings = prepared.manifest.settings.check
-    if settings is None:
+    if settings is None or not settings.run:
         return None
     keys = {name: key.reveal() for name, key in keys_by_variable(accounts)}
     given = environment.for_children if isinstance(environment, PrivateEnvironment) else environment

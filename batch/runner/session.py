@@ -48,7 +48,7 @@ from batch.runner.adoption import Adopter
 from batch.runner.attempt import AttemptRunner
 from batch.runner.bottleneck import Bottleneck
 from batch.runner.canary import PictureJudge
-from batch.runner.checks import Checks, ProgramJudge
+from batch.runner.checks import Checks, Judge
 from batch.runner.connections import KeyedAccount
 from batch.runner.control import LiveRun, RunControl
 from batch.runner.kept_rows import KeptRows
@@ -133,7 +133,7 @@ class RunSession:
     left_out: Sequence[DisabledEndpoint]
     wish: AgainWish | None
     wallet: Wallet
-    judge: ProgramJudge | None = None
+    judge: Judge | None = None
 
     _started: float = field(init=False)
     _usd_before: float = field(init=False)
@@ -170,7 +170,6 @@ class RunSession:
         if self.judge is not None:
             self._checks = Checks(
                 judge=self.judge,
-                at_once=self.judge.at_once,
                 output=self.store.output,
                 history=self.store.history,
                 rejected=self.prepared.rejected,

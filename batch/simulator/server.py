@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -32,6 +33,7 @@ from batch.simulator.faults.all_faults import EVERY_FAULT
 from batch.simulator.images_answers import images_price
 from batch.simulator.images_wire import PATH as IMAGES_PATH
 from batch.simulator.images_wire import ImagesAsk, nothing_asked_of_images, read_images_ask
+from batch.simulator.judging import CHAT_PATH, Question, read_question, verdict
 from batch.simulator.pictures import Painter
 from batch.simulator.quota import Quota
 from batch.simulator.refusals import Refusal
@@ -126,6 +128,7 @@ class _Visit:
     #: Of the images API: which of its calls, and what it asks for once that is read.
     call: str = ""
     ask: ImagesAsk | None = None
+    is_question: bool = False
 
 
 class _Handler:
@@ -174,10 +177,12 @@ class _Handler:
             self._book.in_flight -= 1
 
     def _visit(self, request: web.BaseRequest, arrived: float) -> _Visit | None:
-        """A request that makes pictures, in either API; None for any other."""
+        """A request that makes pictures, in either API, or asks about one; None for any other."""
         found, images = PATH.match(request.path), IMAGES_PATH.match(request.path)
         if request.method != "POST":
             return None
+        if CHAT_PATH.match(request.path):
+            return self._welcome(request, arrived, "v1", "")
         if images is not None:
             return self._welcome(request, arrived, "", "", call=images["call"])
         if found is None or found["method"] != "generateContent":
@@ -218,7 +223,11 @@ class _Handler:
             return await self._commit(visit, early, self._scene(visit, _nothing_asked(visit)))
         try:
             body = await self._read_body(visit)
-            scene = self._scene(visit, self._checked_ask(visit, body))
+            self._check_key(visit)
+            question = None if visit.call else read_question(body, is_chat=not visit.model_name)
+            if question is not None:
+                return await self._give_verdict(visit, question)
+            scene = self._scene(visit, self._read_ask(visit, body))
         except Refusal as refusal:
             return await self._conclude(visit, self._scene(visit, _nothing_asked(visit)).refuse(refusal))
         _note_ask(visit.entry, scene.ask)
@@ -233,6 +242,21 @@ class _Handler:
         plain = self._settings.pictures == "plain" and scene.ask.wants_image and not visit.call
         answer = await (self._plain.answer(scene) if plain else good_answer(scene))
         await self._think(visit)
+        return await self._conclude(visit, answer, billed=True)
+
+    async def _give_verdict(self, visit: _Visit, question: Question) -> web.StreamResponse:
+        """Charged like a picture is, at no price: what a question costs is the user's word."""
+        visit.entry.prompt = question.text
+        visit.is_question = True
+        scene = self._scene(visit, nothing_asked())
+        rule = self._script.after_reading(visit.ordinal, scene.ask)
+        if rule is not None:
+            return await self._commit(visit, rule, scene)
+        refused = self._quota.refusal(visit.model_name)
+        if refused is not None:
+            return await self._conclude(visit, scene.refuse(refused))
+        await self._think(visit)
+        answer = Answer(body=verdict(question, re.compile(self._settings.judge_accepts)))
         return await self._conclude(visit, answer, billed=True)
 
     async def _commit(self, visit: _Visit, rule: FaultRule, scene: Scene) -> web.StreamResponse:
@@ -302,7 +326,7 @@ class _Handler:
 
     def _price(self, visit: _Visit, answer: Answer) -> float:
         entry = visit.entry
-        if entry.served is None:
+        if entry.served is None or visit.is_question:
             return 0.0
         if visit.ask is not None:
             return images_price(answer, visit.ask, self._settings.billing)
@@ -335,13 +359,17 @@ class _Handler:
             raise LeftError from None
         return bytes(body)
 
-    def _checked_ask(self, visit: _Visit, body: bytes) -> Ask:
+    def _check_key(self, visit: _Visit) -> None:
+        """Raises Refusal."""
         key = _key_of(visit.request, bearer_only=bool(visit.call))
         if not key:
             raise refusals.images_key_missing() if visit.call else refusals.key_missing()
         accepted = self._settings.keys
         if accepted and not any(hmac.compare_digest(key.encode(), good.encode()) for good in accepted):
             raise refusals.images_key_invalid() if visit.call else refusals.key_invalid()
+
+    def _read_ask(self, visit: _Visit, body: bytes) -> Ask:
+        """Raises Refusal."""
         if visit.call:
             visit.ask = read_images_ask(body, visit.request.headers.get("Content-Type", ""), visit.call)
             visit.entry.model = visit.ask.model.name

@@ -62,6 +62,7 @@ class SimulatorSettings:
     keys                 accepted keys; empty means any key that is not empty
     faults               rules, the first that applies wins
     seed                 decides shares and latencies
+    judge_accepts        a question about a picture that matches is answered with "accepted", any other with "rejected"
     allow_remote         answer to Host headers that are not loopback, and bind elsewhere
     max_request_bytes    larger requests are refused
     entries_in_memory    how many entries of the book `entries` keeps; totals and the file know all
@@ -79,6 +80,7 @@ class SimulatorSettings:
     keys: frozenset[str] = field(default=frozenset(), repr=False)
     faults: tuple[FaultRule, ...] = ()
     seed: int = 1
+    judge_accepts: str = ""
     allow_remote: bool = False
     max_request_bytes: int = 100 << 20
     entries_in_memory: int = 100_000
@@ -265,6 +267,10 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise _UnfitError(f"{value!r} is no regular expression: {error}") from None
 
 
+def _expression(value: Any) -> str:
+    return _pattern(value).pattern
+
+
 def _after(value: Any) -> int:
     return _whole(0)(_like(1, value))
 
@@ -297,6 +303,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "keys": _keys,
     "faults": _fault_rules,
     "seed": _whole(0),
+    "judge_accepts": _expression,
     "allow_remote": _flag,
     "max_request_bytes": _whole(1),
     "entries_in_memory": _whole(0),

@@ -232,7 +232,7 @@ async def test_a_kill_between_picture_and_remake_buys_nothing_twice(bench: Bench
         "limits": {"concurrency": 1},
     }
     manifest = bench.manifest(1, **top)
-    fault = "fdatasync:4" if point == "after the verdict" else "fdatasync:999"
+    fault = "fdatasync:3" if point == "after the verdict" else "fdatasync:999"
     command = [sys.executable, "-P", "-c", KILLED, str(manifest), str(bench.output), f"{fault}:before:KILL"]
     environment = {**os.environ, **KEY, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)

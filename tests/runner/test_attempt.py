@@ -31,7 +31,7 @@ from batch.core.model import Done, Job, Terms
 from batch.core.prices import ChargedBy, ModelPrices, PriceTable
 from batch.core.settings import Budget
 from batch.core.usage import Usage
-from batch.money.wallet import Wallet
+from batch.money.wallet import Purchase, Wallet
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
 from batch.store.folder import output_folder
@@ -143,10 +143,10 @@ class NotingWallet(Wallet):
         super().__init__(Budget(), max_usd=lambda job: 1.0, clock=clock)
         self.told: list[tuple[str, float | None]] = []
 
-    def sending(self, job: Job) -> None:
+    def sending(self, job: Purchase) -> None:
         self.told.append((job.id, None))
 
-    def settle(self, job: Job, usd: float) -> None:
+    def settle(self, job: Purchase, usd: float) -> None:
         self.told.append((job.id, usd))
 
 

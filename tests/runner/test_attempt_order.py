@@ -26,7 +26,7 @@ from batch.core.prices import PriceTable
 from batch.core.settings import Budget, Limits, RetryPolicy, UnknownPolicy
 from batch.dispatch.base import DispatchConfig
 from batch.dispatch.scheduler import Scheduler
-from batch.money.wallet import Wallet
+from batch.money.wallet import Purchase, Wallet
 from batch.plan import ToDo
 from batch.providers.base import Answer, Blob, Picture, Received, Request, Spool
 from batch.runner.attempt import AttemptRunner, PricedProvider
@@ -96,11 +96,11 @@ class RecordingWallet(Wallet):
             self._steps.add(f"money of {job.id} set aside")
             yield
 
-    def sending(self, job: Job) -> None:
+    def sending(self, job: Purchase) -> None:
         super().sending(job)
         self._steps.add(f"money of {job.id} committed")
 
-    def settle(self, job: Job, usd: float) -> None:
+    def settle(self, job: Purchase, usd: float) -> None:
         super().settle(job, usd)
         self._steps.add(f"{job.id} settled")
 

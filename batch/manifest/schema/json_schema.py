@@ -330,6 +330,16 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "run": "The program and its arguments. It gets a JSON object on standard input, and prints one with a verdict.",
         "timeout_seconds": "How long it may take for one picture. Default: 60.",
         "at_once": "How many pictures are judged at once. Default: 2.",
+        "ask": "A vision model to ask in place of a program.",
+    },
+    "Ask": {
+        "provider": "Whose API it is: openai (chat completions) or google (generateContent), or one of that kind.",
+        "base_url": "The API's address, if it is not the provider's own.",
+        "key_env": "The environment variable with the key. Default: the provider's.",
+        "model": "The model that looks at the pictures.",
+        "prompt": "What it is asked of each picture: a template over {{ prompt }} and {{ id }}.",
+        "usd_per_request": "What one question costs at most, in US dollars. A budget needs it.",
+        "requests_per_minute": "Questions a minute at most. Default: as the provider of the same key, or no limit.",
     },
     "Until": {
         "attempts": "Pictures of a job at most, since it was last edited, the first one too. Default: 3.",

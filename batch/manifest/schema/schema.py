@@ -117,10 +117,23 @@ class UntilShape(_Shape):
     max_cost: Annotated[float | None, fields.number(0, fields.HIGHEST_BUDGET_USD)] = None
 
 
-class CheckShape(_Shape):
-    """`check: [python3, judge.py]`, or a mapping that also says how long it may take."""
+class AskShape(_Shape):
+    """A model that is asked about each picture, and where."""
 
-    run: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a program")]
+    provider: Annotated[str, PlainValidator(fields.provider_name)]
+    base_url: Annotated[str | None, PlainValidator(fields.base_url)] = None
+    key_env: Annotated[str | None, PlainValidator(fields.key_env)] = None
+    model: Annotated[str, PlainValidator(fields.one_line)]
+    prompt: Annotated[str, PlainValidator(fields.filled)]
+    usd_per_request: Annotated[float | None, fields.number(0, 100)] = None
+    requests_per_minute: Annotated[int | None, fields.optional(fields.whole(1, 1_000_000).func)] = None
+
+
+class CheckShape(_Shape):
+    """`check: [python3, judge.py]`, or a mapping: a program or a model, and how long it may take."""
+
+    run: Annotated[list[Annotated[str, PlainValidator(fields.one_line)]], fields.one_or_more("a program")] = []
+    ask: AskShape | None = None
     timeout_seconds: Annotated[float, fields.number(1, 3600)] = 60.0
     at_once: Annotated[int, fields.whole(1, 64)] = 2
 
@@ -265,6 +278,7 @@ SHAPES: Final[dict[tuple[str, ...], type[_Shape]]] = {
     ("canary",): CanaryShape,
     ("until",): UntilShape,
     ("check",): CheckShape,
+    ("check", "ask"): AskShape,
     ("defaults",): ParametersShape,
     ("defaults", "references"): ReferenceShape,
     ("rows",): RowsShape,
