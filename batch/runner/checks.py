@@ -36,6 +36,8 @@ _MOST_BYTES: Final = 1 << 20
 _MOST_REASONS: Final = 20
 _LONGEST_NOTE: Final = 4000
 _TOLD: Final = 3
+#: A program that was killed is gone by then.
+_END_SECONDS: Final = 1.0
 
 
 class CheckFailed(Exception):
@@ -123,7 +125,8 @@ class ProgramJudge:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            with suppress(TimeoutError):  # it waits for its pipes, too, and what was not read keeps those open
+                await asyncio.wait_for(process.wait(), _END_SECONDS)
         return said
 
 
