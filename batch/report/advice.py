@@ -25,6 +25,7 @@ _ADVICE: Final = (
             *("model_armor", "blocked_safety", "blocked_other", "blocked_prohibited_content", "blocked_blocklist"),
             *("blocked_image_safety", "blocked_jailbreak", "blocked_model_armor", "blocked_spii"),
             *("sensitive_words_detected", "prompt_blocked", "moderation_blocked"),
+            *("content_policy_violation", "content_filter", "image_content_policy_violation"),
         ),
         "the provider's filter refused these: change the words or the photo, or let another model try "
         "(fallback: {models: [MODEL], on: [safety]})",

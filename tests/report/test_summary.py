@@ -192,7 +192,7 @@ def test_every_cause_has_advice() -> None:
     ends_run = {
         *("account_limited", "account_not_ready", "bad_key", "budget", "daily_quota", "day_used_up", "long_pause"),
         *("model_missing", "no_credit", "no_quota", "no_service", "permission_denied", "redirected"),
-        *("spend_book_held", "tls", "wrong_address"),
+        *("spend_book_held", "tls", "wrong_address", "model_not_allowed", "answers_later"),
     }
     tools = {"malformed_function_call", "unexpected_tool_call", "too_many_tool_calls", "missing_thought_signature"}
     without = {code for code in CAUSES if not list(advice_lines([code], "o", unknown=False))}
