@@ -40,7 +40,13 @@ def pressed(tmp_path: Path, words: list[str], at: int) -> subprocess.CompletedPr
         text=True,
         timeout=60,
         check=False,
+        preexec_fn=_hear_ctrl_c,
     )
+
+
+def _hear_ctrl_c() -> None:
+    """Tests that run in the background of a shell are started deaf to it, and what they start would be, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("at", [3, 4, 5, 8, 12, 20, 40, 80, 120, 160, 200])
