@@ -47,32 +47,16 @@ Exit codes:
 _PR_SET_DUMPABLE: Final = 4
 
 
-#: Each command is a file of its own, and loaded only when it is asked for: `--help` of one costs no other.
+#: In the order in which they are needed. Each is a file of its own, and loaded only when it is asked for: `--help` of
+#: one costs no other.
 _COMMANDS: Final = {
-    **{
-        name: f"batch.cli.{name}"
-        for name in (
-            "compare",
-            "export",
-            "gallery",
-            "doctor",
-            "init",
-            "models",
-            "plan",
-            "report",
-            "reread",
-            "resolve",
-            "review",
-            "run",
-            "schema",
-            "status",
-            "why",
-        )
-    },
-    "accept": "batch.cli.accept",
-    "reject": "batch.cli.accept",
-    "simulate": "batch.simulator.command",
-}
+    name: f"batch.cli.{name}"
+    for name in (
+        *("init", "plan", "run", "status", "why"),
+        *("review", "accept", "reject", "gallery", "export", "report", "compare"),
+        *("resolve", "reread", "models", "doctor", "schema"),
+    )
+} | {"reject": "batch.cli.accept", "simulate": "batch.simulator.command"}
 
 
 #: Commands of similar programs, and what does the same here.
@@ -126,6 +110,8 @@ def cli() -> None:
       imagebatch run products.yaml        runs on the built-in simulator until the manifest names a provider
       imagebatch plan products.yaml       what would be sent, why, and what it costs
       imagebatch status output/products   where it stands
+      imagebatch review output/products   look at the pictures, accept and reject
+      imagebatch export output/products   hand them over: a shop's table, a data set, a folder
     """
 
 
