@@ -125,9 +125,22 @@ class ProgramJudge:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            with suppress(TimeoutError):  # it waits for its pipes, too, and what was not read keeps those open
-                await asyncio.wait_for(process.wait(), _END_SECONDS)
+            with suppress(TimeoutError):  # it waits for its pipes, too, and what is not read keeps those open
+                await asyncio.wait_for(_ended(process), _END_SECONDS)
         return said
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Once it was killed: read what is left, so that its pipes are closed."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await asyncio.gather(_drain(process.stdout), _drain(process.stderr), process.wait())
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    with suppress(RuntimeError):  # the reader before is still at it, and reads to the end
+        while await stream.read(1 << 16):
+            pass
 
 
 async def _talk(process: asyncio.subprocess.Process, question: bytes) -> CheckVerdict:

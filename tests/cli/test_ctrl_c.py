@@ -70,5 +70,6 @@ def test_a_program_that_imports_the_package_keeps_its_handler() -> None:
         text=True,
         timeout=60,
         check=True,
+        preexec_fn=_hear_ctrl_c,
     )
     assert ended.stdout.strip() == "True"

@@ -96,7 +96,8 @@ def test_a_kill_at_any_moment_leaves_the_old_one_or_the_new_one(tmp_path: Path) 
     old, new = {"a1": "1", "b1": "1"}, {"a2": "22", "b2": "22", "c2": "22"}
 
     command = [sys.executable, "-P", "-c", CHILD, str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=100)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, check=True, capture_output=True, timeout=100, env=environment)
     ends = [json.loads(line) for line in done.stdout.splitlines()]
 
     *killed, last = ends
