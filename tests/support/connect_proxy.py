@@ -30,6 +30,7 @@ class ConnectProxy:
     port: int = 0
     seen: list[bytes] = field(default_factory=list)
     tunnelled: bytearray = field(default_factory=bytearray)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -39,6 +40,19 @@ class ConnectProxy:
     def asked_for(self) -> list[str]:
         """The first lines of what it was asked."""
         return [head.split(b"\r\n")[0].decode() for head in self.seen]
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task that ends with the proxy."""
+        task = asyncio.get_running_loop().create_task(self.serve(reader, writer))
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
+
+    async def end(self) -> None:
+        """Leave no task behind."""
+        tasks = [*self.serving]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -90,10 +104,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def running(proxy: ConnectProxy, tls: ssl.SSLContext | None = None) -> AsyncIterator[ConnectProxy]:
     """The proxy on a free port."""
-    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls) as server:
+    async with await asyncio.start_server(proxy.accept, "127.0.0.1", 0, ssl=tls) as server:
         proxy.port = server.sockets[0].getsockname()[1]
-        yield proxy
-        server.close()
+        try:
+            yield proxy
+        finally:
+            server.close()
+            await proxy.end()
 
 
 @dataclass(frozen=True)
