@@ -18,7 +18,7 @@ from batch.core.picture_warnings import is_not_as_asked
 from batch.report.money import spend_of
 from batch.store.job_state import Standing
 from batch.store.ledger_reader import open_ledger
-from batch.store.records import EndRecord, Record, RunRecord
+from batch.store.records import EndRecord, RunRecord
 
 #: Refusals that say nothing of the job: too fast, no room, a key that may not.
 _REFUSED: Final = "no"
@@ -174,13 +174,9 @@ def _runs(output: Path) -> Iterator[Run]:
             elif isinstance(record, EndRecord) and begun is not None:
                 yield _ended(begun, record)
                 begun = None
-            last = _time_of(record) or last
+            last = record.at or last
         if begun is not None:
             yield _cut_off(begun, last)
-
-
-def _time_of(record: Record) -> str:
-    return record.at
 
 
 def _ended(run: RunRecord, end: EndRecord) -> Run:

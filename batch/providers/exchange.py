@@ -13,13 +13,14 @@ from typing import Final, TypeAlias
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError, OutcomeUnknown
+from batch.core.grounding import Grounding
 from batch.core.profiles import Endpoint
 from batch.core.settings import Timeouts
 from batch.core.signatures import HEAD_BYTES, begins_as_picture
 from batch.providers.addresses import safest
 from batch.providers.answers.framing import is_whole, looks_cut
 from batch.providers.answers.json_stream import REFERENCE_PREFIX, RawFile, StringSpooler
-from batch.providers.base import Blob, BlobWriter, Cut, Received, Request, Spool
+from batch.providers.base import Answer, Blob, BlobWriter, Cut, Received, Request, Spool
 from batch.providers.http.client import PaidClient, unpack_file
 from batch.providers.http.contract import Head, PaidConsumer
 from batch.providers.http.web_reader import DownloadClient
@@ -98,6 +99,23 @@ class Exchange:
         if error.request_id is not None:
             error.request_id = self.redactor.text(error.request_id)
         return error
+
+    def without_key(self, answer: Answer) -> Answer:
+        """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
+        text = self.redactor.text
+        return replace(
+            answer,
+            caption=None if answer.caption is None else text(answer.caption),
+            request_id=None if answer.request_id is None else text(answer.request_id),
+            warnings=tuple(map(text, answer.warnings)),
+            grounding=None if answer.grounding is None else self._redacted(answer.grounding),
+            otherwise=None if answer.otherwise is None else self.cleaned(answer.otherwise),
+        )
+
+    def _redacted(self, grounding: Grounding) -> Grounding:
+        text = self.redactor.text
+        sources = [replace(each, title=text(each.title), uri=text(each.uri)) for each in grounding.sources]
+        return Grounding(queries=tuple(map(text, grounding.queries)), sources=tuple(sources))
 
     async def download(self, url: str, spool: Spool) -> Blob:
         """Fetch a picture, without the key. Raises `Undelivered` or `Unusable`."""

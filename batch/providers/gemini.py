@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from batch.core.clock import Clock
 from batch.core.errors import AttemptError
-from batch.core.grounding import Grounding
 from batch.core.lane import Lane
 from batch.core.model import Job
 from batch.core.profiles import Endpoint
@@ -81,28 +80,12 @@ class GeminiProvider:
 
     def interpret(self, received: Received) -> Answer:
         try:
-            return self._without_key(interpret_answer(received))
+            return self._exchange.without_key(interpret_answer(received))
         except AttemptError as error:
             meant = self._told(received, error)
             meant.usage = meant.usage or error.usage
             meant.lane = meant.lane or error.lane or lane_told(received.headers)
             raise self._exchange.cleaned(received.judged(meant)) from None
-
-    def _without_key(self, answer: Answer) -> Answer:
-        """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
-        return replace(
-            answer,
-            caption=None if answer.caption is None else self._redactor.text(answer.caption),
-            request_id=None if answer.request_id is None else self._redactor.text(answer.request_id),
-            warnings=tuple(map(self._redactor.text, answer.warnings)),
-            grounding=None if answer.grounding is None else self._redacted(answer.grounding),
-            otherwise=None if answer.otherwise is None else self._exchange.cleaned(answer.otherwise),
-        )
-
-    def _redacted(self, grounding: Grounding) -> Grounding:
-        text = self._redactor.text
-        sources = [replace(each, title=text(each.title), uri=text(each.uri)) for each in grounding.sources]
-        return Grounding(queries=tuple(map(text, grounding.queries)), sources=tuple(sources))
 
     async def download(self, url: str, spool: Spool) -> Blob:
         return await self._exchange.download(url, spool)

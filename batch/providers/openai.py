@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -62,20 +61,11 @@ class OpenAIProvider:
 
     def interpret(self, received: Received) -> Answer:
         try:
-            return self._without_key(interpret_images(received))
+            return self._exchange.without_key(interpret_images(received))
         except AttemptError as error:
             meant = self._told(received, error)
             meant.usage = meant.usage or error.usage
             raise self._exchange.cleaned(received.judged(meant)) from None
-
-    def _without_key(self, answer: Answer) -> Answer:
-        """The texts of an answer, once more now that they are read: an escape within an escape shows only here."""
-        return replace(
-            answer,
-            caption=None if answer.caption is None else self._redactor.text(answer.caption),
-            request_id=None if answer.request_id is None else self._redactor.text(answer.request_id),
-            otherwise=None if answer.otherwise is None else self._exchange.cleaned(answer.otherwise),
-        )
 
     async def download(self, url: str, spool: Spool) -> Blob:
         return await self._exchange.download(url, spool)
